@@ -1,0 +1,113 @@
+"""Duplicate clips in a training set: pairs above a cosine, their clusters, and how well the pairs match the truth."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import signal, sparse
+from scipy.sparse.csgraph import connected_components
+
+from helpers.retrieval import TIE, unit_chunks
+from helpers.thresholds import Rate, flagged_rate
+
+BLOCK_ROWS = 512  # a block of scores against 45,000 clips is 92 MB
+
+
+def pairs_above(features: np.ndarray, threshold: float) -> pd.DataFrame:
+    """Every pair of rows whose cosine is at least `threshold`: features [N, D] give columns i, j (i < j), score.
+
+    Exact, in blocks of rows. A cosine within 1e-6 below the threshold counts, so that at 1.0 exact copies are found.
+    Raises ValueError for a zero or non-finite row.
+    """
+    if features.ndim != 2:
+        raise ValueError(f"features: expected shape [clips, dimensions], got {features.shape}")
+    rows = np.empty(features.shape, dtype=np.float32)
+    for start, chunk in unit_chunks(features, "features"):
+        rows[start : start + len(chunk)] = chunk
+    found = []
+    for start in range(0, len(rows), BLOCK_ROWS):
+        scores = rows[start : start + BLOCK_ROWS] @ rows[start:].T
+        i, j = np.nonzero(np.triu(scores >= threshold - TIE, k=1))
+        found.append(pd.DataFrame({"i": start + i, "j": start + j, "score": scores[i, j]}))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"i": [], "j": [], "score": []})
+
+
+def clusters_of(pairs: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Connected components of pairs (columns i, j, score): columns clip_id, cluster_id, score; singletons left out.
+
+    cluster_id counts from 0 in order of each cluster's first clip; score is a clip's best within its cluster.
+    """
+    n = len(ids)
+    i, j = pairs.i.to_numpy(dtype=np.int64), pairs.j.to_numpy(dtype=np.int64)
+    labels = connected_components(sparse.coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)[1]
+    best = np.full(n, -np.inf)
+    np.maximum.at(best, i, pairs.score.to_numpy(dtype=np.float64))
+    np.maximum.at(best, j, pairs.score.to_numpy(dtype=np.float64))
+    members = np.flatnonzero(np.isfinite(best))
+    frame = pd.DataFrame({"clip_id": np.asarray(ids)[members], "cluster_id": pd.factorize(labels[members])[0]})
+    return frame.assign(score=best[members]).sort_values("cluster_id", kind="stable", ignore_index=True)
+
+
+def find_duplicates(features: np.ndarray, threshold: float, ids: Sequence[str]) -> pd.DataFrame:
+    """Duplicate clusters of features [N, D] at a cosine threshold: the columns of `clusters_of`.
+
+    Components chain: a cluster may hold two clips that are alike only through a third.
+    """
+    if len(ids) != len(features):
+        raise ValueError(f"ids: expected {len(features)}, one a row of features, got {len(ids)}")
+    return clusters_of(pairs_above(features, threshold), ids)
+
+
+def cluster_labels(clusters: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
+    """Cluster label int64 [N] of every clip of `ids`: that of `find_duplicates`, and a new one for each singleton."""
+    known = pd.Series(clusters.cluster_id.to_numpy(), index=clusters.clip_id.to_numpy())
+    labels = known.reindex(list(ids)).to_numpy(dtype=np.float64, copy=True)
+    single = np.isnan(labels)
+    labels[single] = (known.max() + 1 if len(known) else 0) + np.arange(single.sum())
+    return labels.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PairMetrics:
+    """Precision and recall of found pairs; None where there was nothing to divide by."""
+
+    precision: Rate | None
+    recall: Rate | None
+
+
+def _unordered(pairs: Iterable[tuple], name: str) -> set[frozenset]:
+    unique = {frozenset(pair) for pair in pairs}
+    if any(len(pair) != 2 for pair in unique):
+        raise ValueError(f"{name}: expected pairs of two different clips, got {min(map(sorted, unique), key=len)}")
+    return unique
+
+
+def pair_metrics(found: Iterable[tuple], truth: Iterable[tuple], confidence: float = 0.95) -> PairMetrics:
+    """Precision and recall of found pairs of clip ids against the true ones, with exact binomial intervals.
+
+    The order within a pair and repeated pairs do not count. Pairs of one cluster depend on each other, so the intervals
+    are somewhat too narrow where clusters are large.
+    """
+    found, truth = _unordered(found, "found"), _unordered(truth, "truth")
+    precision = flagged_rate([pair in truth for pair in found], confidence) if found else None
+    return PairMetrics(precision, flagged_rate([pair in found for pair in truth], confidence) if truth else None)
+
+
+def waveform_correlation(a: np.ndarray, b: np.ndarray, sample_rate_hz: int, max_lag_s: float | None = None) -> float:
+    """Greatest absolute normalised cross-correlation of two clips [S] over all lags, or lags up to `max_lag_s` seconds.
+
+    1 for the same waveform at any gain or sign. It uses no mel and no embedding, hence is an independent truth for
+    natural duplicates; a copy shifted by a share f of its length reaches about 1 - f. Raises ValueError for silence.
+    """
+    signals = []
+    for name, clip in (("a", a), ("b", b)):
+        clip = np.asarray(clip, dtype=np.float64)
+        if clip.ndim != 1 or not (length := np.linalg.norm(clip - clip.mean())) > 0:
+            raise ValueError(f"{name}: expected one clip [samples] that is not silent, got shape {clip.shape}")
+        signals.append((clip - clip.mean()) / length)
+    correlation = np.abs(signal.correlate(*signals, method="fft"))
+    if max_lag_s is not None:
+        lags = signal.correlation_lags(len(a), len(b))
+        correlation = correlation[np.abs(lags) <= max_lag_s * sample_rate_hz]
+    return float(min(correlation.max(), 1.0))

@@ -1,0 +1,291 @@
+"""From scores to decisions: calibrated thresholds, rates and their intervals.
+
+A threshold comes with a false-positive rate. The finite-sample rule is split conformal calibration (Vovk et al. 2005;
+Angelopoulos and Bates 2021, arXiv:2107.07511): it holds for any score distribution, if a null score to come is
+exchangeable with those that set the threshold. What cannot be attained is None, never a made-up number.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+from scipy.sparse.csgraph import connected_components
+from sklearn.metrics import precision_recall_curve, roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+from helpers.retrieval import normalised_scores
+
+PARTS = ("C1", "C2", "C3")  # beta and K are chosen on C1, the threshold on C2, the rate is verified on C3
+
+
+SWEEP_COLUMNS = (
+    *("beta", "k", "tau", "flagged", "n", "flagged_rate", "ci_low", "ci_high"),
+    *("fpr_check", "fpr_check_low", "fpr_check_high"),
+)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}" if share >= 0.01 else f"{100 * share:.2g}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A count of n with its confidence interval; `method` says how the interval was made."""
+
+    count: int
+    n: int
+    rate: float
+    low: float
+    high: float
+    method: str
+    confidence: float = 0.95
+
+    def __str__(self) -> str:
+        if self.count == 0:
+            return f"0 of {self.n} (at most {_percent(self.high)} %)"
+        interval = f"{_percent(self.low)} to {_percent(self.high)} %"
+        return f"{self.count} of {self.n} ({_percent(self.rate)} %, {_percent(self.confidence)} % interval {interval})"
+
+
+def calibrate_threshold(null_scores: np.ndarray, fpr: float) -> float | None:
+    """The threshold tau at which a null query is flagged, `score >= tau`, with probability at most `fpr`.
+
+    Of m null scores [m] let c be the ceil((m + 1)(1 - fpr))-th smallest. A further exchangeable null score exceeds c with
+    probability at most fpr, ties or not; so tau is the least float32 above c. (On the float32 grid: a float32 score
+    compared with a float64 tau would be compared in float32, and a tie with c would pass.) None if m < 1/fpr - 1: no
+    threshold has the guarantee. The guarantee is on average over calibration sets, and asks one score per independent
+    unit. Raises ValueError for a NaN score or an fpr outside 0..1.
+    """
+    scores = np.sort(np.asarray(null_scores, dtype=np.float64).ravel())
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr: expected a rate between 0 and 1, got {fpr}")
+    if np.isnan(scores).any():
+        raise ValueError(f"null_scores: expected numbers, got NaN in {int(np.isnan(scores).sum())} of {len(scores)}")
+    # As exact decimals: 1000 * (1 - 0.01) in floats may land just above 990.
+    above = math.floor((len(scores) + 1) * Fraction(str(float(fpr))))
+    if above < 1:
+        return None
+    quantile = scores[len(scores) - above]
+    tau = np.float32(quantile)
+    return float(tau if tau > quantile else np.nextafter(tau, np.float32(np.inf)))
+
+
+def flag(scores: np.ndarray, tau: float) -> np.ndarray:
+    """Which scores reach the threshold: bool, `score >= tau`. The single place where the comparison is written."""
+    if tau is None or math.isnan(tau):
+        raise ValueError("tau: expected a number, got none: the false-positive rate was unattainable")
+    return np.asarray(scores, dtype=np.float64) >= tau
+
+
+def split_calibration(groups: Sequence, seed: int, shares: Sequence[float] = (0.25, 0.5, 0.25)) -> np.ndarray:
+    """Assigns items to the parts "C1", "C2", "C3" so that no group is in two: groups [N] gives str [N].
+
+    Groups (source components, or clip ids) come in random order; each goes to the part that lacks most of its share of
+    items. With a few large groups the shares cannot be met: look at the counts. Raises ValueError below three groups.
+    """
+    if len(shares) != len(PARTS) or min(shares) <= 0 or not math.isclose(sum(shares), 1):
+        raise ValueError(f"shares: expected {len(PARTS)} positive shares that sum to 1, got {tuple(shares)}")
+    _, labels, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if len(sizes) < len(PARTS):
+        raise ValueError(f"groups: expected at least {len(PARTS)} distinct groups to split, got {len(sizes)}")
+    target = np.asarray(shares) * len(labels)
+    filled = np.zeros(len(PARTS))
+    part_of = np.empty(len(sizes), dtype=np.int64)
+    for group in np.random.default_rng(seed).permutation(len(sizes)):
+        part_of[group] = np.argmax((target - filled) / target)
+        filled[part_of[group]] += sizes[group]
+    return np.asarray(PARTS)[part_of[labels]]
+
+
+def source_components(sources: Sequence[Sequence]) -> np.ndarray:
+    """Labels int64 [N] of clips connected by a shared source group, directly or through other clips.
+
+    Numbered from 0 in order of first appearance; a clip without sources is its own component. Where beds are shared, all
+    clips may be one component (see `n_components`): then there are no independent parts, and the caller must choose
+    another unit.
+    """
+    rows = np.repeat(np.arange(len(sources)), np.array([len(clip) for clip in sources], dtype=np.int64))
+    names, columns = np.unique([str(name) for clip in sources for name in clip], return_inverse=True)
+    size = len(sources) + len(names)  # a graph of clips and sources; an edge wherever a clip uses a source
+    edges = sparse.coo_array((np.ones(len(rows)), (rows, len(sources) + columns)), shape=(size, size))
+    labels = connected_components(edges, directed=False)[1][: len(sources)]
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def n_components(labels: np.ndarray) -> int:
+    """How many distinct components (or clusters) the labels name."""
+    return len(np.unique(labels))
+
+
+def flagged_rate(flags: np.ndarray, confidence: float = 0.95) -> Rate:
+    """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N].
+
+    It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
+    """
+    flags = np.asarray(flags, dtype=bool)
+    if flags.size == 0:
+        raise ValueError("flags: expected at least one query, got none")
+    count, n = int(flags.sum()), flags.size
+    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
+    return Rate(count, n, count / n, float(low), float(high), "exact binomial, given this model", confidence)
+
+
+def cluster_bootstrap(
+    values: np.ndarray,
+    groups: Sequence,
+    statistic: Callable[[np.ndarray], float],
+    n: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of `statistic(values)` when whole groups are drawn anew (scipy's bootstrap over groups).
+
+    values [N, ...], groups [N]; `statistic` takes the values of one resample and returns a number. With a single group
+    there is nothing to resample and both limits are NaN.
+    """
+    values = np.asarray(values)
+    if len(values) != len(groups):
+        raise ValueError(f"groups: expected {len(values)} labels, one a value, got {len(groups)}")
+    _, labels, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        return math.nan, math.nan
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    result = stats.bootstrap(
+        (np.arange(len(sizes)),),
+        lambda drawn: statistic(values[np.concatenate([members[group] for group in drawn])]),
+        n_resamples=n,
+        confidence_level=confidence,
+        method="percentile",
+        vectorized=False,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidence: float = 0.95, seed: int = 0) -> Rate:
+    """Share of True with a bootstrap interval over groups: flags bool [N], groups [N].
+
+    Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there
+    are groups: a count of zero keeps an upper bound. NaN limits with a single group.
+    """
+    whole = flagged_rate(flags, confidence)
+    clusters = n_components(groups)
+    if clusters >= 2 and whole.count in (0, whole.n):
+        low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
+        return Rate(whole.count, whole.n, whole.rate, float(low), float(high), "exact binomial over groups", confidence)
+    low, high = cluster_bootstrap(np.asarray(flags, dtype=float), groups, np.mean, n, confidence, seed)
+    return Rate(whole.count, whole.n, whole.rate, low, high, "bootstrap over groups", confidence)
+
+
+def verified_fpr(null_scores_c3: np.ndarray, tau: float | None, confidence: float = 0.95) -> Rate | None:
+    """The false-positive rate that a threshold set on C2 has on the untouched null scores of C3; None without tau."""
+    return None if tau is None else flagged_rate(flag(null_scores_c3, tau), confidence)
+
+
+def choose_beta_k(
+    positive_scores: np.ndarray,
+    positive_background: np.ndarray,
+    null_scores: np.ndarray,
+    null_background: np.ndarray,
+    betas: Sequence[float],
+    ks: Sequence[int],
+) -> tuple[float, int, pd.DataFrame]:
+    """The (beta, K) that best separate known copies from the null on part C1, and the table of all (beta, k, auroc).
+
+    Scores [Q], backgrounds [Q, K] descending. Best is the greatest AUROC; among equals the smallest beta, then the
+    smallest K, so that no normalisation is preferred where it gains nothing.
+    """
+    rows = []
+    for beta in sorted(betas):
+        for k in sorted(ks):
+            positive = normalised_scores(positive_scores, positive_background, beta, k)
+            null = normalised_scores(null_scores, null_background, beta, k)
+            truth = np.repeat([1, 0], [len(positive), len(null)])
+            rows.append({"beta": beta, "k": k, "auroc": float(roc_auc_score(truth, np.concatenate([positive, null])))})
+    table = pd.DataFrame(rows)
+    best = table.loc[table.auroc >= table.auroc.max() - 1e-9].iloc[0]
+    return float(best.beta), int(best.k), table
+
+
+def sweep(
+    query_scores: np.ndarray,
+    query_background: np.ndarray,
+    null_scores: np.ndarray,
+    null_background: np.ndarray,
+    betas: Sequence[float],
+    ks: Sequence[int],
+    fpr: float,
+    check_scores: np.ndarray | None = None,
+    check_background: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """What every (beta, K) would flag, each at its own threshold calibrated on the null scores (part C2).
+
+    Scores [Q], backgrounds [Q, K] descending. Columns: beta, k, tau, flagged, n, flagged_rate, ci_low, ci_high (exact
+    binomial), fpr_check, fpr_check_low, fpr_check_high (the rate on the check scores of part C3, where given). NaN where
+    the rate is unattainable.
+    """
+    rows = []
+    for beta in betas:
+        for k in ks:
+            tau = calibrate_threshold(normalised_scores(null_scores, null_background, beta, k), fpr)
+            row = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
+            if tau is not None:
+                flags = flag(normalised_scores(query_scores, query_background, beta, k), tau)
+                found = flagged_rate(flags, confidence)
+                row |= {"flagged": found.count, "flagged_rate": found.rate, "ci_low": found.low, "ci_high": found.high}
+                if check_scores is not None:
+                    check = verified_fpr(normalised_scores(check_scores, check_background, beta, k), tau, confidence)
+                    row |= {"fpr_check": check.rate, "fpr_check_low": check.low, "fpr_check_high": check.high}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=SWEEP_COLUMNS)
+
+
+def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_span: float = 0.01) -> np.ndarray:
+    """Where scores lie between null and ceiling: `(s - median twin) / (s_own round trip - median twin)`, float64.
+
+    0 is a typical twin, 1 what a perfect replay of the own clip reaches through codec and vocoder; the three broadcast.
+    NaN where the span is below `min_span` (cosine), as null and ceiling then cannot be told apart.
+    """
+    span = np.asarray(own_roundtrip, dtype=np.float64) - median_twin
+    above = np.asarray(scores, dtype=np.float64) - median_twin
+    return np.divide(above, span, out=np.full(np.broadcast(above, span).shape, np.nan), where=span >= min_span)
+
+
+def near_exact(p: np.ndarray, theta: float) -> np.ndarray:
+    """Near-exact by rule: bool, `p >= theta`; an undefined position (NaN) is not near-exact."""
+    return np.asarray(p) >= theta
+
+
+def choose_theta(positives: np.ndarray, negatives: np.ndarray, precision: float = 0.95) -> float | None:
+    """The lowest theta at which the rule `p >= theta` has the wished precision on positions of known kind; else None.
+
+    Lowest, so that recall is greatest. Precision depends on how many of each kind there are: give equal numbers to read
+    it as "a copy or a twin, equally likely beforehand". NaN positions are never flagged and so left out.
+    """
+    p = np.concatenate([positives, negatives]).astype(np.float64)
+    truth = np.repeat([1, 0], [len(positives), len(negatives)])[~np.isnan(p)]
+    reached, _, thetas = precision_recall_curve(truth, p[~np.isnan(p)])
+    good = thetas[reached[:-1] >= precision]
+    return float(good.min()) if good.size else None
+
+
+def own_clip_top1(
+    top1: np.ndarray, own: np.ndarray, cluster_labels: np.ndarray | None = None, confidence: float = 0.95
+) -> Rate:
+    """How often the nearest training clip is the one that gave the prompt: reference indices top1 [Q] and own [Q].
+
+    With cluster_labels [R] of the references, any clip of the own duplicate cluster counts. This rate is not a rate of
+    copying: prompt-following and shared beds raise it, so it is read beside the same rate of the twins.
+    """
+    top1, own = np.asarray(top1), np.asarray(own)
+    if top1.shape != own.shape:
+        raise ValueError(f"own: expected shape {top1.shape} as top1, got {own.shape}")
+    if cluster_labels is not None:
+        top1, own = np.asarray(cluster_labels)[top1], np.asarray(cluster_labels)[own]
+    return flagged_rate(top1 == own, confidence)
