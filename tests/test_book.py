@@ -1,0 +1,203 @@
+"""The book: its configuration, styles and pages, built around stand-in chapters, then opened in a real browser."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import book_checks
+import mini_book
+import pytest
+
+BOOK = Path(__file__).parents[1] / "book"
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE_PX, DESKTOP_PX = 390, 1280
+
+
+def build_book(folder: Path) -> Path:
+    """Builds the book in `folder` as `make book` does and returns the folder of its pages."""
+    command = [Path(sys.executable).parent / "jupyter-book", "build", folder, "-W", "-n", "--keep-going"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def html_root(tmp_path_factory) -> Path:
+    return build_book(mini_book.write_book(BOOK, tmp_path_factory.mktemp("mini") / "book"))
+
+
+def test_every_link_leads_somewhere(html_root):
+    assert book_checks.check_links(html_root) == []
+
+
+def test_pages_and_styles_ask_nothing_from_another_machine(html_root):
+    assert book_checks.check_offline(html_root) == []
+
+
+def test_no_output_holds_an_exception(html_root):
+    assert book_checks.check_outputs(html_root) == []
+    assert book_checks.check_notebooks(html_root.parents[1] / "chapters") == []
+
+
+def test_pages_can_be_read_without_sight(html_root):
+    assert book_checks.check_accessible(html_root) == []
+
+
+def test_front_page_takes_its_numbers_from_the_findings(html_root):
+    text = " ".join(book_checks.soup(html_root / "intro.html").article.get_text().split())
+    for expected in (
+        "Trained on 16 clips",
+        "81 to 98 %",
+        "Trained on 64 clips",
+        "with the profile smoke",
+        "10 of 45,000",
+    ):
+        assert expected in text
+    figures = [tag.get_text() for tag in book_checks.soup(html_root / "intro.html").select(".figure-of-merit")]
+    assert figures == ["94 %", "31 %", "61 %"]
+
+
+def test_sizes_stand_in_order_in_the_contents(html_root):
+    links = [tag["href"] for tag in book_checks.soup(html_root / "intro.html").select("nav.bd-links a")]
+    chapters = [Path(link).stem for link in links if link.startswith("chapters/")]
+    assert chapters == list(mini_book.CHAPTERS)
+
+
+FAULTS = {
+    '<a href="gone.html">x</a>': (book_checks.check_links, "no such file: gone.html"),
+    '<a href="#gone">x</a>': (book_checks.check_links, "no such anchor: #gone"),
+    '<a href="page.html#gone">x</a>': (book_checks.check_links, "no such anchor: page.html#gone"),
+    '<audio src="clips/gone.ogg"></audio>': (book_checks.check_links, "no such file: clips/gone.ogg"),
+    '<img src="data:image/png;base64,@@">': (book_checks.check_links, "does not decode"),
+    '<script src="https://cdn.example/x.js"></script>': (book_checks.check_offline, "remote https://cdn.example/x.js"),
+    '<link rel="stylesheet" href="//fonts.example/a.css">': (book_checks.check_offline, "remote //fonts.example/a.css"),
+    '<div class="cell_output"><div class="output stderr">boo</div></div>': (book_checks.check_outputs, "'boo'"),
+    "<pre>Traceback (most recent call last)</pre>": (book_checks.check_outputs, "a traceback"),
+    "<img src='data:,x'>": (book_checks.check_accessible, "<img> without alt"),
+    "<audio></audio>": (book_checks.check_accessible, "<audio> without a source"),
+    "<h1>again</h1>": (book_checks.check_accessible, "2 main headings"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_check_finds_the_fault_it_is_for(fault, tmp_path):
+    (tmp_path / "page.html").write_text(f"<article><h1>t</h1><p id='a'><a href='#a'>ok</a></p>{fault}</article>")
+    check, expected = FAULTS[fault]
+    problems = check(tmp_path)
+    assert len([problem for problem in problems if expected in problem]) == 1, problems
+
+
+def test_style_sheets_are_checked_too(tmp_path):
+    (tmp_path / "a.css").write_text(
+        "@import 'https://x.example/a.css'; p {background: url(gone.png)} i {background: url(data:,x)}"
+    )
+    assert book_checks.check_offline(tmp_path) == [
+        "a.css: remote https://x.example/a.css",
+        "a.css: no such file: gone.png",
+    ]
+
+
+@pytest.mark.parametrize("output", ["error", "stderr"])
+def test_an_exception_in_a_notebook_is_found_unless_it_is_meant(output, tmp_path):
+    cell = mini_book.new_code_cell("1 / 0", execution_count=1)
+    error = mini_book.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
+    cell.outputs = [error if output == "error" else mini_book.new_output("stream", name="stderr", text="careful")]
+    mini_book.nbformat.write(mini_book.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    assert len(book_checks.check_notebooks(tmp_path)) == 1
+    cell.metadata["tags"] = ["raises-exception"]
+    mini_book.nbformat.write(mini_book.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    assert book_checks.check_notebooks(tmp_path) == []
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Says nothing: the requests are watched in the browser."""
+
+
+@pytest.fixture(scope="module")
+def address(html_root):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html_root))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no browser: install Debian's chromium to open the book in one")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        yield started
+        started.close()
+
+
+def open_page(browser, address: str, name: str, width_px: int, colours: str = "light"):
+    """Opens a page and returns it with the list of what went wrong: console errors, failed and remote requests."""
+    context = browser.new_context(viewport={"width": width_px, "height": 844}, color_scheme=colours)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(f"failed {request.url[:80]}"))
+    page.on("response", lambda reply: wrong.append(f"{reply.status} {reply.url[:80]}") if reply.status >= 400 else None)
+    page.on(
+        "request",
+        lambda r: wrong.append(f"remote {r.url}") if not r.url.startswith((address, "data:", "blob:")) else None,
+    )
+    page.goto(f"{address}/{name}", wait_until="load")
+    page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise.then(() => true)")
+    return page, wrong
+
+
+def page_names(html_root: Path) -> list[str]:
+    return [
+        str(path.relative_to(html_root))
+        for path in book_checks.pages(html_root)
+        if path.name not in book_checks.GENERATED
+    ]
+
+
+def test_browser_loads_every_player_of_every_page_and_nothing_fails(html_root, address, browser):
+    players = 0
+    for name in page_names(html_root):
+        page, wrong = open_page(browser, address, name, PHONE_PX)
+        loaded = "[...document.querySelectorAll('audio')].every(a => a.readyState >= 1 && a.duration > 0)"
+        page.wait_for_function(loaded, timeout=10_000)
+        players += page.locator("audio").count()
+        assert wrong == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_PX, f"{name} scrolls sideways on a phone"
+        assert page.locator("article .math:not(:has(mjx-container))").count() == 0, f"{name}: a formula was not set"
+        page.context.close()
+    assert players >= 3 * len(mini_book.CHAPTERS)
+
+
+def test_browser_moves_a_line_through_the_spectrogram(address, browser):
+    page, wrong = open_page(browser, address, "chapters/01_corpus.html", DESKTOP_PX)
+    page.evaluate("document.querySelector('audio').currentTime = 2")
+    page.wait_for_function("document.querySelector('.player-view').style.getPropertyValue('--at') > 0.4")
+    assert wrong == []
+    page.context.close()
+
+
+def test_dark_pages_have_no_light_panel_and_figures_follow(address, browser):
+    page, wrong = open_page(browser, address, "chapters/07_findings.html", DESKTOP_PX, "dark")
+    boxes = ".text_html, .players, .figure-box, .table-box, .player-view img"
+    shades = page.evaluate(f"[...document.querySelectorAll('{boxes}')].map(e => getComputedStyle(e).backgroundColor)")
+    assert len(shades) > 8 and set(shades) == {"rgba(0, 0, 0, 0)"}
+    ink = page.evaluate("getComputedStyle(document.querySelector('.figure-box svg')).color")
+    assert min(map(int, ink.removeprefix("rgb(").rstrip(")").split(","))) > 180  # light text on the dark page
+    assert wrong == []
+    page.context.close()

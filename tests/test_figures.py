@@ -1,0 +1,158 @@
+"""Figures draw the data they are given, reach the page with a name, and follow its colours; tables escape."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from matplotlib.figure import Figure
+
+from helpers import figures
+from helpers.tables import table_html
+from helpers.theme import COLOURS, INK
+
+RNG = np.random.default_rng(0)
+CLIPS = pd.DataFrame(
+    {"caption": ["a dog barks", "rain", "rain and wind"], "classes": [["dog"], ["rain"], ["rain", "wind"]]}
+)
+KINDS = ("generated", "twins", "held-out", "ceiling")
+SIMILARITY = pd.DataFrame(
+    [(RNG.normal(0.8, 0.05), kind, n) for n in (64, 16) for kind in KINDS for _ in range(20)],
+    columns=["score", "kind", "n_train"],
+)
+REPLICATION = pd.DataFrame(
+    {
+        "n_train": [100, 100, 500],
+        "draw": [0, 1, 0],
+        "flagged_rate": [0.9, 0.8, 0.0],
+        "ci_low": [0.8, 0.7, 0],
+        "ci_high": [1, 0.9, 0.01],
+    }
+)
+DETECTION = pd.DataFrame(
+    [(d, t, s, 0.75) for d in ("mel", "clap") for t, s in (("gain", 6), ("shift", 0.5))],
+    columns=["detector", "transform", "strength", "auroc"],
+)
+SWEEP = pd.DataFrame(
+    [(b, k, 0.5 - b / 4) for b in (1.0, 0.0, 0.5) for k in (10, 1)], columns=["beta", "k", "flagged_rate"]
+)
+LOSS = pd.DataFrame({"update": range(50), "loss": np.geomspace(1, 0.1, 50), "run": "n = 16"})
+ROC = pd.DataFrame({"detector": "mel", "fpr": [0, 0.1, 1], "tpr": [0.2, 0.8, 1]})
+ROUNDTRIP = pd.DataFrame({"score": [0.9, 0.8, 0.5, 0.4], "kind": ["round trip"] * 2 + ["another clip"] * 2})
+
+PLOTS = {
+    "captions": lambda: figures.plot_captions_and_classes(CLIPS),
+    "spectrograms": lambda: figures.plot_spectrograms(RNG.normal(-5, 1, (2, 32, 8)), ["a", "b"]),
+    "roundtrip": lambda: figures.plot_roundtrip(ROUNDTRIP),
+    "loss": lambda: figures.plot_loss(LOSS),
+    "similarity": lambda: figures.plot_similarity(SIMILARITY),
+    "roc": lambda: figures.plot_roc(ROC),
+    "detection": lambda: figures.plot_detection(DETECTION),
+    "sweep": lambda: figures.plot_sweep(SWEEP),
+    "threshold": lambda: figures.plot_threshold(RNG.normal(size=50), RNG.normal(size=40), 1.0),
+    "replication": lambda: figures.plot_replication(REPLICATION),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_figure_reaches_the_page_named_and_in_the_page_colours(name):
+    before = dict(mpl.rcParams)
+    figure = PLOTS[name]()
+    html = figures.figure_html(figure, 'rain & "wind"')
+    assert isinstance(figure, Figure) and dict(mpl.rcParams) == before
+    svg = BeautifulSoup(html, "html.parser").svg
+    assert svg["aria-label"] == 'rain & "wind"' and svg["role"] == "img"
+    assert INK not in html and "currentColor" in html and "<metadata" not in html
+    assert "#000000" not in html  # black would vanish in the dark theme
+    ids = {tag["id"] for tag in svg.find_all(id=True)}
+    assert {tag["xlink:href"].removeprefix("#") for tag in svg.find_all("use")} <= ids
+
+
+def test_two_figures_on_one_page_do_not_share_ids_and_the_same_figure_is_the_same_bytes():
+    first, second = (figures.figure_html(PLOTS[name](), "x") for name in ("loss", "sweep"))
+    ids = [{tag["id"] for tag in BeautifulSoup(html, "html.parser").find_all(id=True)} for html in (first, second)]
+    assert ids[0] and not ids[0] & ids[1]
+    assert first == figures.figure_html(PLOTS["loss"](), "x")
+
+
+def test_a_figure_without_alternative_text_is_refused():
+    with pytest.raises(ValueError, match="alt"):
+        figures.figure_html(PLOTS["loss"](), "  ")
+
+
+def test_similarity_has_a_panel_for_each_size_in_order_and_shares_that_sum_to_one():
+    figure = figures.plot_similarity(SIMILARITY)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["16 training clips", "64 training clips"]
+    heights = [patch.get_xy()[:, 1] for patch in figure.axes[0].patches if patch.get_fill()]
+    assert len(heights) == len(KINDS)
+    assert all(0 < height.max() <= 1 for height in heights)
+
+
+def test_similarity_refuses_an_unknown_kind():
+    with pytest.raises(ValueError, match="expected one of generated.*'strange'"):
+        figures.plot_similarity(SIMILARITY.assign(kind="strange"))
+
+
+def test_replication_draws_every_draw_and_a_zero_as_its_upper_bound():
+    paper = pd.DataFrame({"n_train": [1000], "rate": [0.9], "label": ["near-exact"]})
+    axis = figures.plot_replication(REPLICATION, paper).axes[0]
+    points = {
+        (line.get_marker(), round(float(line.get_ydata()[0]), 3)) for line in axis.lines if line.get_marker() != "None"
+    }
+    assert points == {("o", 0.9), ("o", 0.8), ("v", 0.01), ("s", 0.9)}
+    hollow = [line for line in axis.lines if line.get_marker() == "s"]
+    assert hollow[0].get_markerfacecolor() == "none"
+    xs = sorted(float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "o")
+    assert xs[0] < 100 < xs[1]  # two draws of one size stand side by side
+
+
+def test_sweep_draws_one_ordered_line_for_each_k():
+    axis = figures.plot_sweep(SWEEP).axes[0]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["K = 1", "K = 10"]
+    assert all(list(line.get_xdata()) == [0.0, 0.5, 1.0] for line in axis.lines)
+
+
+def test_threshold_line_stands_at_tau():
+    axis = figures.plot_threshold(np.arange(10.0), np.arange(5.0), 6.25).axes[0]
+    assert [float(line.get_xdata()[0]) for line in axis.lines] == [6.25]
+
+
+def test_detection_table_holds_the_scores():
+    texts = [text.get_text() for text in figures.plot_detection(DETECTION).axes[0].texts]
+    assert texts == ["0.75"] * 4
+
+
+def test_missing_columns_and_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"without \['loss'\]"):
+        figures.plot_loss(LOSS.drop(columns="loss"))
+    with pytest.raises(ValueError, match=r"N = 1 labels, got shape \(2, 3, 4\)"):
+        figures.plot_spectrograms(np.zeros((2, 3, 4)), ["a"])
+
+
+def test_colours_are_seen_on_light_and_on_dark():
+    def luminance(colour):
+        rgb = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for colour in COLOURS.values():
+        value, light, dark = luminance(colour), 1.0, luminance("#121212")
+        assert (light + 0.05) / (value + 0.05) > 2.4 and (value + 0.05) / (dark + 0.05) > 2.4, colour
+
+
+def test_set_theme_applies_to_a_readers_own_plots():
+    with mpl.rc_context():
+        figures.set_theme()
+        assert mpl.rcParams["text.color"] == INK
+
+
+def test_table_is_escaped_formatted_and_named():
+    data = pd.DataFrame({"<b>": ["<script>", "x"], "share": [0.12345, np.nan], "n": [1234, 5], "score": [0.98765, 1.0]})
+    html = table_html(data, "a & b", {"share": ".1%", "n": ","})
+    table = BeautifulSoup(html, "html.parser").table
+    assert "<script>" not in html and table.caption.get_text() == "a & b"
+    cells = [[cell.get_text() for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
+    assert cells == [["<script>", "12.3\u00a0%", "1,234", "0.988"], ["x", "–", "5", "1"]]
+    assert all(head["scope"] == "col" for head in table.find_all("th"))
+    with pytest.raises(ValueError, match="'nothing'"):
+        table_html(data, "", {"nothing": "d"})
