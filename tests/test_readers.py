@@ -28,7 +28,13 @@ def audiofolder(tmp_path):
     write_wav(tmp_path / "silent.wav", silent=True)
     (tmp_path / "broken.wav").write_bytes(b"not audio")
     write_wav(tmp_path.parent / "outside.wav")
-    rows += [("silent.wav", "silence"), ("broken.wav", "noise"), ("missing.wav", "x"), ("../outside.wav", "x"), ("3.wav", None)]
+    rows += [
+        ("silent.wav", "silence"),
+        ("broken.wav", "noise"),
+        ("missing.wav", "x"),
+        ("../outside.wav", "x"),
+        ("3.wav", None),
+    ]
     pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(tmp_path / "metadata.csv", index=False)
     return tmp_path
 
@@ -42,7 +48,11 @@ def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_fact
     out = tmp_path_factory.mktemp("out")
     corpus.compute(out, user_config(audiofolder), MelConfig())
     data, report = corpus.load_corpus(out), corpus.reader_report(out)
-    assert data.audio.shape == (10, SAMPLES) and data.clips["split"].value_counts().to_dict() == {"train": 6, "heldout": 2, "background": 2}
+    assert data.audio.shape == (10, SAMPLES) and data.clips["split"].value_counts().to_dict() == {
+        "train": 6,
+        "heldout": 2,
+        "background": 2,
+    }
     assert np.abs(data.audio).max(axis=1) == pytest.approx(0.5 * 32767, abs=2)
     why = {item["clip"]: item["why"] for item in report["clips"]}
     assert report["n_listed"] == 15 and report["n_left_out"] == 5

@@ -28,7 +28,9 @@ def pool():
 @pytest.fixture(scope="module")
 def recordings(pool):
     rng = np.random.default_rng(1)
-    return {r.id: level_recording(rng.standard_normal(int(r.seconds * RATE)).astype(np.float32)) for r in pool.itertuples()}
+    return {
+        r.id: level_recording(rng.standard_normal(int(r.seconds * RATE)).astype(np.float32)) for r in pool.itertuples()
+    }
 
 
 def maker(pool, **options):
@@ -57,7 +59,14 @@ def test_captions_are_unique_and_follow_the_order_of_sounds(pool):
 
 
 def test_no_recording_is_used_much_more_often_than_another(pool):
-    used = pd.Series([layer.source_id for r in maker(pool).recipes(480, unique=False) for layer in r.layers if layer.role == "foreground"])
+    used = pd.Series(
+        [
+            layer.source_id
+            for r in maker(pool).recipes(480, unique=False)
+            for layer in r.layers
+            if layer.role == "foreground"
+        ]
+    )
     counts = used.value_counts().reindex(pool.loc[pool.role == "foreground", "id"], fill_value=0)
     assert counts.max() <= 30  # 480 clips deal 1,440 cards to 48 recordings: 30 decks
     assert counts.min() >= 5
@@ -106,7 +115,10 @@ def test_join_captions_by_hand():
     dog = Layer("a", "foreground", "a dog barks", 0.0, 0.0, 0.0, 1.0, repeats=2)
     door = Layer("b", "foreground", "a door closes", 2.0, 0.0, -14.0, 1.0, soft=True)
     rain = Layer("c", "bed", "rain falls", 0.0, 0.0, -10.0, 1.0)
-    assert join_captions((dog, door, rain), [1.0, 3.0, 4.0]) == "a dog barks twice, then a door closes softly while rain falls"
+    assert (
+        join_captions((dog, door, rain), [1.0, 3.0, 4.0])
+        == "a dog barks twice, then a door closes softly while rain falls"
+    )
     assert join_captions((dog, door), [3.0, 3.0]) == "a dog barks twice and a door closes softly"
 
 

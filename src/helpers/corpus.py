@@ -41,6 +41,11 @@ class Corpus:
         """Row numbers of one split, in order."""
         return np.flatnonzero(self.clips["split"].to_numpy() == split)
 
+    def clip(self, clip_id: str) -> tuple[np.ndarray, str]:
+        """Audio int16 [S] and caption of one clip by its id."""
+        row = int(np.flatnonzero(self.clips["clip_id"].to_numpy() == clip_id)[0])
+        return np.asarray(self.audio[row]), self.clips["caption"][row]
+
 
 def load_corpus(folder: Path) -> Corpus:
     """Opens a corpus stage's folder without reading the audio."""
@@ -127,7 +132,9 @@ def _pocket(config: CorpusConfig, pack_path: Path):
     return pd.DataFrame(rows), render_all(recipes, config, pack_path, desc="mixing soundscapes")
 
 
-def write_clips(out: Path, clips: pd.DataFrame, chunks: Iterable[np.ndarray], config: CorpusConfig, mel: MelConfig) -> None:
+def write_clips(
+    out: Path, clips: pd.DataFrame, chunks: Iterable[np.ndarray], config: CorpusConfig, mel: MelConfig
+) -> None:
     """Writes a table of clips beside its audio and log-mels, chunk by chunk."""
     n, frames = len(clips), config.clip_samples // mel.hop_length
     audio = open_memmap(out / "audio.npy", "w+", np.int16, (n, config.clip_samples))
@@ -153,7 +160,9 @@ def twin_recipes(
         A table (query_id, clip_id, index, twin_seed, caption, source_groups) and the recipes in the same order.
     """
     if config.kind != "pocket":
-        raise ValueError(f"twins: expected the pocket corpus, whose recordings can be mixed anew, got kind {config.kind!r}")
+        raise ValueError(
+            f"twins: expected the pocket corpus, whose recordings can be mixed anew, got kind {config.kind!r}"
+        )
     maker = generator(config, pools(config, pack_path)["train"], "train")
     train = clips[clips["split"] == "train"].reset_index(drop=True)
     rows, recipes = [], []
@@ -164,10 +173,14 @@ def twin_recipes(
         clip_id = train["clip_id"][index]
         rows.append((f"twin_{index:05d}_s{seed}", clip_id, index, seed, recipe.caption, groups))
         recipes.append(recipe)
-    return pd.DataFrame(rows, columns=["query_id", "clip_id", "index", "twin_seed", "caption", "source_groups"]), recipes
+    return pd.DataFrame(
+        rows, columns=["query_id", "clip_id", "index", "twin_seed", "caption", "source_groups"]
+    ), recipes
 
 
-def training_mixtures(config: CorpusConfig, n: int, seed: int, pack_path: Path = SOUND_PACK) -> tuple[np.ndarray, list[str]]:
+def training_mixtures(
+    config: CorpusConfig, n: int, seed: int, pack_path: Path = SOUND_PACK
+) -> tuple[np.ndarray, list[str]]:
     """Fresh mixtures of training recordings for the frozen parts to learn from; none of them is a clip of the corpus.
 
     Returns:

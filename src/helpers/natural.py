@@ -30,8 +30,13 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     data, dup = corpus.load_corpus(upstream["corpus"]), corpus.load_corpus(upstream["planted"])
     train = data.rows("train")
     mean = data.mels[train].mean(axis=(0, 1))
-    natural = find_duplicates(_features(data.mels[train], mean), config.clip_threshold, data.clips["clip_id"].iloc[train])
-    levelled = [log_mel(level(dup.audio[i : i + CHUNK]), profile.mel, profile.corpus.sample_rate_hz) for i in range(0, len(dup.audio), CHUNK)]
+    natural = find_duplicates(
+        _features(data.mels[train], mean), config.clip_threshold, data.clips["clip_id"].iloc[train]
+    )
+    levelled = [
+        log_mel(level(dup.audio[i : i + CHUNK]), profile.mel, profile.corpus.sample_rate_hz)
+        for i in range(0, len(dup.audio), CHUNK)
+    ]
     planted_pairs = pairs_above(_features(np.concatenate(levelled), mean), config.clip_threshold)
     planted = clusters_of(planted_pairs, dup.clips["clip_id"])
     _planted_metrics(planted_pairs, dup.clips).to_csv(out / "planted.csv", index=False)
@@ -72,7 +77,9 @@ def _recording_pairs(profile: Profile) -> pd.DataFrame:
     pack = soundpack.load_soundpack(corpus.SOUND_PACK)
     length = config.recording_frames * profile.mel.hop_length
     parts = {}
-    for sound_id, audio in progress(soundpack.decode_sounds(corpus.SOUND_PACK, pack["id"].tolist()).items(), desc="recordings"):
+    for sound_id, audio in progress(
+        soundpack.decode_sounds(corpus.SOUND_PACK, pack["id"].tolist()).items(), desc="recordings"
+    ):
         if len(audio) >= length:  # padding would make all short recordings alike
             parts[sound_id] = level_recording(audio)[:length]
     ids = list(parts)
@@ -95,5 +102,3 @@ def _recording_pairs(profile: Profile) -> pd.DataFrame:
 def verified_share(pairs: pd.DataFrame):
     """Precision of the natural pairs against waveform correlation, as a Rate; None where no pair was found."""
     return flagged_rate(pairs["verified"].to_numpy()) if len(pairs) else None
-
-

@@ -38,14 +38,18 @@ def plan(config: PlantedConfig) -> pd.DataFrame:
                 rows += [(base, copies, kind, caption_kind, number) for number in range(copies)]
                 base += 1
     if len(rows) > config.n_train:
-        raise ValueError(f"planted: expected at most n_train = {config.n_train} copies, got {len(rows)}; lower groups_per_cell")
+        raise ValueError(
+            f"planted: expected at most n_train = {config.n_train} copies, got {len(rows)}; lower groups_per_cell"
+        )
     rows += [(base + i, 1, "single", "same", 0) for i in range(config.n_train - len(rows))]
     table = pd.DataFrame(rows, columns=["base", "copies", "kind", "caption_kind", "number"])
     table = table.iloc[seeded(config.seed, "planted order").permutation(len(table))].reset_index(drop=True)
     return table.assign(cluster_id=[f"planted_{b:05d}" for b in table["base"]], index=range(len(table)))
 
 
-def compute(out: Path, config: PlantedConfig, corpus_config: CorpusConfig, mel: MelConfig, pack_path: Path = corpus.SOUND_PACK) -> None:
+def compute(
+    out: Path, config: PlantedConfig, corpus_config: CorpusConfig, mel: MelConfig, pack_path: Path = corpus.SOUND_PACK
+) -> None:
     """Writes clips.parquet (with the truth table's columns), audio.npy and mels.npy, as a corpus stage does."""
     truth = plan(config)
     maker = corpus.generator(corpus_config, corpus.pools(corpus_config, pack_path)["train"], f"planted {config.seed}")

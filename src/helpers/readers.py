@@ -36,7 +36,9 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
     path = Path(path)
     path = path / "metadata.csv" if kind == "audiofolder" and path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"corpus.path: expected {'metadata.csv in the folder' if kind == 'audiofolder' else 'a CSV file'}, found none at {path}")
+        raise FileNotFoundError(
+            f"corpus.path: expected {'metadata.csv in the folder' if kind == 'audiofolder' else 'a CSV file'}, found none at {path}"
+        )
     table = pd.read_csv(path, dtype={"youtube_id": str, "file_name": str, "text": str, "caption": str})
     missing = [c for c in COLUMNS[kind] if c not in table.columns]
     if missing:
@@ -62,7 +64,13 @@ def locate_audiocaps(table: pd.DataFrame, folder: Path) -> list[Path | None]:
     found = []
     for row in table.itertuples():
         start = f"{float(row.start_time):g}"
-        stems = (str(row.audiocap_id), f"{row.youtube_id}_{start}", f"Y{row.youtube_id}_{start}", row.youtube_id, f"Y{row.youtube_id}")
+        stems = (
+            str(row.audiocap_id),
+            f"{row.youtube_id}_{start}",
+            f"Y{row.youtube_id}_{start}",
+            row.youtube_id,
+            f"Y{row.youtube_id}",
+        )
         found.append(next((by_stem[s] for s in stems if s in by_stem), None))
     return found
 
@@ -96,9 +104,15 @@ def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Ite
     if config.kind == "audiofolder":
         paths, captions, sources = locate_audiofolder(table, Path(config.path)), table["text"], table["file_name"]
     else:
-        paths, captions, sources = locate_audiocaps(table, Path(config.audio_path)), table["caption"], table["youtube_id"]
+        paths, captions, sources = (
+            locate_audiocaps(table, Path(config.audio_path)),
+            table["caption"],
+            table["youtube_id"],
+        )
     usable, left_out = _usable(paths, captions, sources, config)
-    (out / "left_out.json").write_text(json.dumps({"n_listed": len(table), "n_left_out": len(left_out), "clips": left_out}, indent=1))
+    (out / "left_out.json").write_text(
+        json.dumps({"n_listed": len(table), "n_left_out": len(left_out), "clips": left_out}, indent=1)
+    )
     clips = _split(usable, config)
     return clips, _chunks([usable[i]["path"] for i in clips.pop("order")], config)
 
@@ -119,7 +133,9 @@ def _usable(paths, captions, sources, config):
     items = list(zip(paths, captions, sources))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         problems = list(progress(threads.map(check, items), total=len(items), desc="checking clips", unit="clip"))
-    usable = [{"path": p, "caption": c.strip(), "source": str(s)} for (p, c, s), bad in zip(items, problems) if bad is None]
+    usable = [
+        {"path": p, "caption": c.strip(), "source": str(s)} for (p, c, s), bad in zip(items, problems) if bad is None
+    ]
     return usable, [{"clip": str(bad[0]), "why": bad[1]} for bad in problems if bad is not None]
 
 
@@ -144,7 +160,10 @@ def _split(usable: list[dict], config: CorpusConfig) -> pd.DataFrame:
             rows.append((f"{split}_{taken:05d}", split, taken, usable[i]["caption"], [source], [source], [""], "", i))
             taken += 1
         current = source
-    clips = pd.DataFrame(rows, columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe", "order"])
+    clips = pd.DataFrame(
+        rows,
+        columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe", "order"],
+    )
     got = clips["split"].value_counts().to_dict()
     if got != needed:
         raise ValueError(f"corpus: expected {needed} clips from disjoint sources, got {got}")
@@ -152,7 +171,10 @@ def _split(usable: list[dict], config: CorpusConfig) -> pd.DataFrame:
 
 
 def _chunks(paths: list[Path], config: CorpusConfig) -> Iterable[np.ndarray]:
-    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(paths), desc="reading clips", unit="clip") as bar:
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+        progress(total=len(paths), desc="reading clips", unit="clip") as bar,
+    ):
         for start in range(0, len(paths), CHUNK):
             part = paths[start : start + CHUNK]
             yield np.stack(list(threads.map(lambda p: read_clip(p, config.sample_rate_hz, config.clip_samples), part)))

@@ -133,7 +133,9 @@ class Generator:
         self.foregrounds = [r["id"] for r in records if r["role"] == "foreground"]
         self.beds = [r["id"] for r in records if r["role"] == "bed"]
         if not self.foregrounds or not self.beds:
-            raise ValueError(f"sound pool {name!r}: expected foregrounds and beds, got {len(self.foregrounds)} and {len(self.beds)}")
+            raise ValueError(
+                f"sound pool {name!r}: expected foregrounds and beds, got {len(self.foregrounds)} and {len(self.beds)}"
+            )
         self._decks: dict[tuple[str, int], list] = {}
         self.by_caption: dict[tuple[str, str], list[str]] = {}
         for r in records:

@@ -1,0 +1,101 @@
+# make help lists what there is. Everything runs in .venv, which the first command makes.
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+PROFILE ?= smoke
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+NAME ?=
+SET ?=
+
+PY := .venv/bin/python
+READY := .venv/.ready
+PAGE := runs/chapters/$(NAME)
+BUILT := book/_build/.built
+
+export PROFILE
+export HF_HUB_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help book html test chapter clean clean-all
+
+help:
+	@echo 'make book [PROFILE=smoke]                                  run every chapter, build the HTML, print its path'
+	@echo 'make test                                                  run all tests'
+	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
+	@echo 'make clean                                                 delete the built book; results in runs/ stay'
+	@echo 'make clean-all                                             delete that, runs/ and .venv as well'
+	@echo 'PYTHON=/path/to/python3.11 chooses the Python, PIP_ARGS="..." goes to pip, CORES=n limits the cores'
+
+# The stamp is written last, so an installation that was killed is not taken for a finished one. It is redone from
+# nothing: pip takes a package that was half unpacked for installed.
+$(READY): requirements.lock pyproject.toml
+	@start=$$(date +%s); found=; python=; \
+	for candidate in $${PYTHON:-python3.11 python3.12 python3 python}; do \
+	  version=$$("$$candidate" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=; \
+	  case "$$version" in \
+	    3.11|3.12) python=$$candidate; break ;; \
+	    ?*) found="$$found $$candidate is $$version," ;; \
+	    *) if "$$candidate" --version >/dev/null 2>&1; then found="$$found $$candidate lacks venv or ensurepip,"; fi ;; \
+	  esac; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  found=$${found%,}; echo "error: Python 3.11 or 3.12 is needed; found:$${found:- none}. PYTHON=/path/to/python names one." >&2; exit 1; \
+	fi; \
+	again=; now=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || now=; \
+	case "$$now" in 3.11|3.12) ;; *) again=yes ;; esac; \
+	if [ -e .venv/.installing ]; then again=yes; fi; \
+	echo "Installing into .venv ($$python, 2.5 GB, some minutes)"; \
+	rm -f $(READY) && mkdir -p .venv && touch .venv/.installing || exit 1; \
+	if [ -n "$$again" ]; then \
+	  find .venv -mindepth 1 -maxdepth 1 ! -name .installing -exec rm -rf {} + && "$$python" -m venv .venv || exit 1; \
+	fi; \
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.lock && \
+	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -e . && \
+	rm .venv/.installing && touch $(READY) && \
+	echo "Installed in $$(( $$(date +%s) - start )) s"
+
+# Snakemake's own lock outlives a killed run, so it is off: stages and pages are safe under locks that end with the
+# process (src/helpers/store.py), and pages get their names when they are whole.
+book: $(READY)
+	@start=$$(date +%s) && \
+	$(PY) -m helpers tidy --profile $(PROFILE) && \
+	$(PY) -m snakemake --cores $(CORES) --resources heavy=1 --config profile=$(PROFILE) \
+	  --nolock --rerun-incomplete --quiet all && \
+	echo "Chapters ready in $$(( $$(date +%s) - start )) s"
+	@$(MAKE) --no-print-directory html
+
+# All or nothing: an incremental build would not repeat the warnings of a failed one, and would leave numbers that a page
+# takes from a changed chapter (glue) as they were.
+html:
+	@if [ -e $(BUILT) ] && [ -z "$$(find book $(READY) -path book/_build -prune -o -newer $(BUILT) -print)" ]; then \
+	  echo "HTML is up to date"; \
+	else \
+	  start=$$(date +%s); rm -rf book/_build; \
+	  if ! .venv/bin/jupyter-book build book/ -W -n --keep-going --quiet >/dev/null; then \
+	    echo "error: the HTML was not built; the reasons are above" >&2; exit 1; \
+	  fi; \
+	  touch $(BUILT); echo "HTML built in $$(( $$(date +%s) - start )) s"; \
+	fi
+	@echo "$(CURDIR)/book/_build/html/index.html"
+
+test: $(READY)
+	@$(PY) -m pytest -q --durations=10 $(PYTEST_ARGS)
+
+chapter: $(READY)
+	@if [ -z "$(NAME)" ]; then echo 'error: NAME is needed, as in: make chapter NAME=06_thresholds SET="beta=0.7"' >&2; exit 2; fi
+	@set -f; $(PY) -m helpers chapter $(NAME) --profile $(PROFILE) --set $(SET) --output $(PAGE)/$(NAME).ipynb >/dev/null
+	@rm -rf $(PAGE)/book && mkdir $(PAGE)/book
+	@cp -R book/_config.yml book/_static book/_vendor book/references.bib book/references.md book/glossary.md \
+	  $(PAGE)/$(NAME).ipynb $(PAGE)/book/
+	@printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > $(PAGE)/book/_toc.yml
+	@.venv/bin/jupyter-book build $(PAGE)/book -qq >/dev/null # links to the other chapters lead nowhere here: no -W
+	@echo "$(CURDIR)/$(PAGE)/book/_build/html/$(NAME).html"
+
+clean:
+	rm -rf book/_build book/chapters runs/chapters
+
+clean-all: clean
+	rm -rf runs .venv .snakemake

@@ -1,0 +1,91 @@
+# Orders the chapters and submits them, nothing more: whether a result is stale, the stage store decides.
+#
+#   snakemake --cores 2 --resources heavy=1 --config profile=smoke      here, one heavy job at a time (make book)
+#   snakemake --executor slurm --jobs 8 --config profile=paper          on a cluster, with --default-resources
+#                                                                       slurm_account=... slurm_partition=...
+#
+# A page is run again when its notebook, the code, an earlier page or its own sections of the profile have changed.
+import sys
+from pathlib import Path
+
+from helpers import chapters, store
+from helpers.config import load_profile
+
+profile = load_profile(config.get("profile", "smoke"))
+pages = chapters.list_pages(profile)
+CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
+STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
+OTHER_DRAWS = [(n, d) for n, d in profile.runs if d > 0]  # draw 0 has a page; the others enter the figures only
+
+
+def chapter_of(wildcards):
+    return pages[wildcards.page][0]
+
+
+def earlier_pages(wildcards):
+    """The pages of the chapter before; for a training size, only the one of that size."""
+    name, settings = pages[wildcards.page]
+    names = list(chapters.CHAPTERS)
+    before = [page for page in pages if pages[page][0] == names[names.index(name) - 1]] if name != names[0] else []
+    if settings and name != chapters.PER_SIZE[0]:
+        before = [page for page in before if pages[page][1] == settings]
+    draws = OTHER_DRAWS if name == "05_retrieval" else []
+    stamps = [STAMP.format(stage="generation", n=n, d=d) for n, d in draws]
+    return [f"book/chapters/{page}.ipynb" for page in before] + stamps
+
+
+def as_settings(values):
+    return " ".join(f"{key}={value}" for key, value in values.items())
+
+
+wildcard_constraints:
+    page="|".join(pages),
+    stage="training|generation",
+    n=r"\d+",
+    d=r"\d+",
+
+
+rule book:
+    input:
+        expand("book/chapters/{page}.ipynb", page=pages),
+
+
+rule chapter:
+    input:
+        notebook=lambda w: f"notebooks/{chapter_of(w)}.ipynb",
+        code=CODE,
+        earlier=earlier_pages,
+    output:
+        "book/chapters/{page}.ipynb",
+    params:
+        chapter=chapter_of,
+        given=lambda w: as_settings(pages[w.page][1]),
+        sections=lambda w: chapters.page_settings(profile, w.page),
+    resources:
+        heavy=1,
+        mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both
+        runtime=720,  # minutes
+    shell:
+        "{sys.executable} -m helpers chapter {params.chapter} --profile {profile.name}"
+        " --set {params.given} --output {output} > /dev/null"
+
+
+rule draw:
+    input:
+        code=CODE,
+        earlier=lambda w: (
+            "book/chapters/02_codec.ipynb" if w.stage == "training" else STAMP.format(stage="training", n=w.n, d=w.d)
+        ),
+    output:
+        touch(STAMP),
+    params:
+        sections=lambda w: chapters.page_settings(
+            profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{w.n}"
+        ),
+    resources:
+        heavy=1,
+        mem_mb=8000,
+        runtime=720,
+    shell:
+        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name}"
+        " --set n_train={wildcards.n} draw={wildcards.d} > /dev/null"

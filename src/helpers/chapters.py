@@ -1,0 +1,266 @@
+"""Chapters: their parameters checked before anything runs, and their notebooks executed by Papermill.
+
+Papermill 2.7 only warns of an unknown parameter, does not look at types, and its own reading of the `parameters` cell
+misses `Literal[...]`, `X | None` and lines with a second `=`. So the cell is read here with `ast`, and `begin`, which
+every notebook calls in its second code cell, checks again what arrived: a bare `papermill` run is refused as well.
+"""
+
+import ast
+import dataclasses
+import difflib
+import logging
+import os
+import time
+import types
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from .config import ROOT, Checked, Profile, load_profile
+from .progress import say
+
+NOTEBOOKS = ROOT / "notebooks"
+# Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.
+CHAPTERS = {
+    "01_corpus": "corpus",
+    "02_codec": "codec",
+    "03_training": "training",
+    "04_generation": "generation",
+    "05_retrieval": "retrieval",
+    "06_thresholds": "thresholds",
+    "07_findings": None,
+}
+# Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
+FURTHER_SECTIONS = {"01_corpus": ("mel", "planted", "duplicates"), "02_codec": ("text",), "04_generation": ("twins",)}
+PER_SIZE = ("03_training", "04_generation")  # one page per training size
+_BEGUN = "__chapter_begun__"
+
+
+class ChapterError(RuntimeError):
+    """A chapter's notebook failed while it ran; the message is one line and says where the notebook was kept."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter's checked settings: `profile` with this chapter's section replaced by `config`.
+
+    `config` is None for a chapter without a section. `changed` holds the parameters that differ from the profile.
+    """
+
+    name: str
+    profile: Profile
+    config: Checked | None
+    changed: dict
+
+
+def begin(name: str, namespace: dict) -> Chapter:
+    """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
+
+    Every data value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
+    underscore are passed over. Raises ValueError or TypeError that names the parameter.
+    """
+    values = {
+        key: value
+        for key, value in namespace.items()
+        if not (key.startswith("_") or key in ("In", "Out") or isinstance(value, types.ModuleType) or callable(value))
+    }
+    if namespace.get(_BEGUN):  # cells run again by hand in one session: later cells have left their own values
+        values = {key: value for key, value in values.items() if key in _known_parameters(name)}
+    chapter = check_parameters(name, values)
+    namespace[_BEGUN] = True
+    return chapter
+
+
+def check_parameters(name: str, values: dict) -> Chapter:
+    """The chapter's settings with `values` (`profile` and any of its section's fields) over the profile's own.
+
+    Raises ValueError for an unknown chapter, parameter or profile and for a value out of range, TypeError for a value
+    of the wrong type.
+    """
+    known = _known_parameters(name)
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"unknown parameter {key!r}{hint}; expected one of {', '.join(known)}")
+    values = dict(values)
+    profile_name = values.pop("profile", None)
+    if not isinstance(profile_name, str):
+        raise TypeError(
+            f"profile: expected the name of a profile, got {profile_name!r} ({type(profile_name).__name__})"
+        )
+    profile, section = load_profile(profile_name), CHAPTERS[name]
+    if section is None:
+        return Chapter(name, profile, None, {})
+    own = getattr(profile, section)
+    profile = profile.replace(section, **values)
+    config = getattr(profile, section)
+    if name in PER_SIZE and config.n_train > profile.corpus.n_train:
+        raise ValueError(
+            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile_name}, "
+            f"got {config.n_train}"
+        )
+    changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}
+    return Chapter(name, profile, config, changed)
+
+
+def _known_parameters(name: str) -> list[str]:
+    if name not in CHAPTERS:
+        raise ValueError(f"unknown chapter {name!r}; expected one of {', '.join(CHAPTERS)}")
+    section = CHAPTERS[name]
+    kind = {f.name: f.type for f in fields(Profile)}[section] if section else None
+    return ["profile", *(f.name for f in fields(kind))] if kind else ["profile"]
+
+
+def read_parameters(notebook: Path) -> dict:
+    """Names and default values in the notebook's one `parameters` cell, in order.
+
+    Raises ValueError where there is no such cell or more than one, or where a line is not `name: type = literal`.
+    """
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook.name}: expected one cell tagged 'parameters', got {len(tagged)}")
+    defaults = {}
+    for line in ast.parse(tagged[0].source).body:
+        if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value):
+            raise ValueError(
+                f"{notebook.name}: expected 'name: type = literal' in the parameters cell, line {line.lineno}"
+            )
+        try:
+            defaults[line.target.id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise ValueError(f"{notebook.name}: {line.target.id}: expected a literal default") from None
+    return defaults
+
+
+def parse_settings(settings: list[str]) -> dict:
+    """`["beta=0.7", "ks=[1, 3]"]` as `{"beta": 0.7, "ks": [1, 3]}`; values are read as YAML. Raises ValueError."""
+    parsed = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not (equals and name):
+            raise ValueError(f"expected name=value, got {setting!r}")
+        if name in parsed:
+            raise ValueError(f"{name}: given twice")
+        try:
+            parsed[name] = _read_value(text.strip())
+        except yaml.YAMLError:
+            raise ValueError(f"{name}: cannot be read as a value: {text!r}") from None
+    return parsed
+
+
+def _read_value(text: str):
+    value = yaml.safe_load(text)
+    if isinstance(value, bool) and text.lower() not in ("true", "false"):
+        return text  # YAML 1.1 takes `no` for False; here it is a word, as in precision=no
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 takes 1e-4, without a dot, for a word
+        except ValueError:
+            return value
+    return value
+
+
+def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path:
+    """Executes the chapter's notebook with `profile`'s values and `parameters` over them; returns `output`.
+
+    All is checked before a kernel starts: ValueError and TypeError name the parameter. A notebook that fails is kept as
+    `<output>.failed.ipynb`, and ChapterError says so; `output` exists only when all cells ran.
+    """
+    chapter = check_parameters(name, {"profile": profile, **parameters})
+    notebook, output = NOTEBOOKS / f"{name}.ipynb", Path(output).resolve()
+    declared = read_parameters(notebook)
+    if unknown := set(declared) - set(_known_parameters(name)):
+        raise ValueError(f"{notebook.name}: the parameters cell declares {min(unknown)!r}, which is not a setting")
+    values = {"profile": profile}
+    for key in dict.fromkeys((*declared, *parameters)):
+        if key != "profile":
+            value = getattr(chapter.config, key)
+            values[key] = list(value) if isinstance(value, tuple) else value
+    _execute(notebook, output, values)
+    return output
+
+
+def _execute(notebook: Path, output: Path, values: dict):
+    # Imported here: Papermill takes a second, and notebooks import this module only to call `begin`.
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every weight is in the repository or in a package
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's python3 kernel, not the user's own
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else each kernel starts with a debugger's warning
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_suffix(".failed.ipynb")
+    draft = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    for old in (output, failed):
+        old.unlink(missing_ok=True)
+    start = time.perf_counter()
+    say(f"{output.stem}: running")
+    try:
+        book = papermill.execute_notebook(
+            notebook,
+            draft,
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=ROOT,
+            start_timeout=300,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # it warns of its sockets
+        )
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        os.replace(draft, failed)
+        raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
+        title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
+        book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+    book.metadata.papermill.update(
+        input_path=f"notebooks/{notebook.name}", output_path=output.name
+    )  # no machine's paths
+    nbformat.write(book, draft)
+    os.replace(draft, output)
+    say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")
+
+
+def _summary(error: Exception) -> str:
+    if not hasattr(error, "ename"):
+        return "the kernel died, perhaps for want of memory"
+    reason = (str(error.evalue).strip().splitlines() or [""])[0]
+    return f"code cell {error.exec_count} failed with {error.ename}: {reason}"
+
+
+def list_pages(profile: Profile) -> dict[str, tuple[str, dict]]:
+    """The book's chapter pages for a profile, in order: page name to chapter name and the settings beside the profile."""
+    pages = {}
+    for name in CHAPTERS:
+        for n in profile.sizes if name in PER_SIZE else (None,):
+            # padded, since the book's table of contents sorts names as text
+            pages[name if n is None else f"{name}_n{n:05d}"] = (name, {} if n is None else {"n_train": n, "draw": 0})
+    return pages
+
+
+def page_settings(profile: Profile, page: str) -> dict:
+    """The profile sections that a page is the first to depend on, JSON-ready: what Snakemake compares between runs."""
+    name, settings = list_pages(profile)[page]
+    section = CHAPTERS[name]
+    if settings:
+        profile = profile.replace(section, **settings)
+    sections = [*([section] if section else []), *FURTHER_SECTIONS.get(name, ())]
+    return {"profile": profile.name, **{key: dataclasses.asdict(getattr(profile, key)) for key in sections}}
+
+
+def remove_stale_pages(profile: Profile, folder: Path) -> list[str]:
+    """Deletes notebooks in `folder` that are no page of this profile (another one's, failed ones); returns their names."""
+    keep = {f"{page}.ipynb" for page in list_pages(profile)}
+    stale = [path for path in sorted(folder.glob("*.ipynb")) if path.name not in keep]
+    for path in stale:
+        path.unlink()
+    return [path.name for path in stale]

@@ -1,0 +1,58 @@
+"""The detectors under study: each turns clips into vectors that are compared by cosine similarity.
+
+`mel` is the plain log-mel spectrogram, as in the paper; `mel_centred` subtracts the training mean of each mel bin;
+`clap` is the CLAP audio embedding.
+
+Notebook: 05_retrieval.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers.clap import load_clap
+from helpers.config import ROOT, MelConfig, RetrievalConfig
+from helpers.mel import log_mel
+from helpers.retrieval import centre
+
+CHUNK = 512  # clips per step: bounds memory
+
+
+def level(audio: np.ndarray) -> np.ndarray:
+    """Clips int16 [N, S] as float32 with mean removed and peak at 0.5, as corpus clips are; a silent clip stays zero."""
+    audio = audio.astype(np.float32) / 32768
+    audio -= audio.mean(axis=1, keepdims=True)
+    return audio * (0.5 / np.maximum(np.abs(audio).max(axis=1, keepdims=True), 1e-4))
+
+
+class Detectors:
+    """Features of clips by detector name.
+
+    Args:
+        config, mel, sample_rate_hz: the retrieval and mel settings.
+        train_mels: float32 [N, T, M] log-mels of the training split, for the centring mean.
+    """
+
+    def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, train_mels: np.ndarray):
+        self.names, self.mel, self.rate = config.detectors, mel, sample_rate_hz
+        self.mean = np.mean([m.mean(axis=0) for m in train_mels], axis=0, dtype=np.float64).astype(np.float32)
+        self.clap = load_clap(ROOT / Path(config.clap_path)) if "clap" in config.detectors else None
+
+    def features(self, name: str, audio: np.ndarray) -> np.ndarray:
+        """float32 [N, D] of clips int16 [N, S]: D = T·M for the mel detectors, the embedding's size for CLAP.
+
+        Raises:
+            ValueError: an unknown detector.
+        """
+        if name not in self.names:
+            raise ValueError(f"detector: expected one of {', '.join(self.names)}, got {name!r}")
+        parts = [self._part(name, audio[i : i + CHUNK]) for i in range(0, len(audio), CHUNK)]
+        return np.concatenate(parts)
+
+    def _part(self, name: str, audio: np.ndarray) -> np.ndarray:
+        if name == "clap":
+            return self.clap.embed_audio(np.round(level(audio) * 32767).astype(np.int16))
+        mels = log_mel(level(audio), self.mel, self.rate)
+        if name == "mel_centred":
+            mels = centre(mels, self.mean)
+        return mels.reshape(len(mels), -1)

@@ -1,0 +1,191 @@
+"""The retrieval and detection stages: which training clip is nearest to every query, and which altered copies are found.
+
+Queries are the generated clips, the twins, the held-out clips and the ceiling (training clips after codec and vocoder).
+All but the altered copies went through codec and vocoder, as generated clips do.
+
+Notebook: 05_retrieval.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.config import Profile
+from helpers.corpus import Corpus, load_corpus, subset
+from helpers.detection import detection_row, roc_points
+from helpers.detectors import Detectors
+from helpers.progress import progress
+from helpers.retrieval import top_k
+from helpers.soundscapes import seeded
+from helpers.transforms import TRANSFORMS, apply_transform
+
+STAGE_VERSION = 1
+
+
+def run_key(n_train: int, draw: int) -> str:
+    """The name of one training run in stage keys and query ids."""
+    return f"n{n_train}_d{draw}"
+
+
+def compute_retrieval(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+    """Writes scores.parquet (every query's top k), background.parquet and features' sizes.
+
+    scores.parquet: detector, n_train, draw, updates, sample_seed, kind (generated, twins, heldout, ceiling), query_id,
+    own_id (the training clip whose caption it was made from; empty for held-out), rank (1 = nearest), ref_id, score,
+    own_score (similarity to the own clip; NaN for held-out).
+    """
+    corpus = load_corpus(upstream["corpus"])
+    detectors = _detectors(profile, corpus)
+    runs = [(n, d, _queries(upstream, n, d)) for n, d in profile.runs]
+    common = _common_queries(upstream["roundtrip"])
+    scores, backgrounds = [], []
+    for name in progress(profile.retrieval.detectors, desc="retrieval", unit="detector"):
+        references = detectors.features(name, corpus.audio[corpus.rows("train")])
+        background = detectors.features(name, corpus.audio[corpus.rows("background")])
+        shared = {kind: (table, detectors.features(name, audio)) for kind, (table, audio) in common.items()}
+        for table, features in shared.values():
+            backgrounds.append(_background_rows(name, table, features, background, profile.retrieval.k_max))
+        for n_train, draw, queries in runs:
+            rows = subset(n_train, draw, len(references), profile.training.seed)
+            groups = {kind: (table, detectors.features(name, audio)) for kind, (table, audio) in queries.items()}
+            for table, features in groups.values():
+                backgrounds.append(_background_rows(name, table, features, background, profile.retrieval.k_max))
+            for kind, (table, features) in {**groups, **_restrict(shared, rows)}.items():
+                found = _score_rows(table, features, references, rows, profile.retrieval.top_k)
+                scores.append(found.assign(detector=name, n_train=n_train, draw=draw, kind=kind))
+    pd.concat(scores, ignore_index=True).to_parquet(out / "scores.parquet", index=False)
+    unique = pd.concat(backgrounds, ignore_index=True).drop_duplicates(["detector", "query_id", "rank"])
+    unique.to_parquet(out / "background.parquet", index=False)
+
+
+def _detectors(profile: Profile, corpus: Corpus) -> Detectors:
+    return Detectors(profile.retrieval, profile.mel, profile.corpus.sample_rate_hz, corpus.mels[corpus.rows("train")])
+
+
+def _queries(upstream: dict[str, Path], n_train: int, draw: int) -> dict:
+    """Tables (query_id, index, updates, sample_seed) and audio of one run's generated clips and twins."""
+    found = {}
+    for kind, stage in (("generated", "generation"), ("twins", "twins")):
+        key = f"{stage}_{run_key(n_train, draw)}"
+        if key in upstream:
+            table = pd.read_parquet(upstream[key] / "queries.parquet")
+            found[kind] = (table, np.load(upstream[key] / "audio.npy", mmap_mode="r"))
+    return found
+
+
+def _common_queries(folder: Path) -> dict:
+    table, audio = pd.read_parquet(folder / "queries.parquet"), np.load(folder / "audio.npy", mmap_mode="r")
+    kinds = {"heldout": "heldout", "train": "ceiling"}
+    return {
+        kinds[split]: (part.assign(index=part["index"] if split == "train" else -1), audio[part.index.to_numpy()])
+        for split, part in table.groupby("split")
+    }
+
+
+def _restrict(shared: dict, rows: np.ndarray) -> dict:
+    """The queries common to all runs; of the ceiling only the clips that this run was trained on."""
+    found = dict(shared)
+    if "ceiling" in shared:
+        table, features = shared["ceiling"]
+        keep = np.isin(table["index"], rows)
+        found["ceiling"] = (table[keep], features[keep])
+    return {kind: pair for kind, pair in found.items() if len(pair[0])}
+
+
+def _score_rows(table: pd.DataFrame, features, references, rows: np.ndarray, k: int) -> pd.DataFrame:
+    found = top_k(features, references[rows], min(k, len(rows)))
+    depth = found.scores.shape[1]
+    own = np.full(len(table), np.nan, np.float32)
+    has_own = table["index"].to_numpy() >= 0
+    if has_own.any():
+        own[has_own] = _row_cosines(features[has_own], references[table["index"].to_numpy()[has_own]])
+    repeated = (
+        table[["query_id", "index", "updates", "sample_seed"]].loc[table.index.repeat(depth)].reset_index(drop=True)
+    )
+    names = np.array([f"train_{i:05d}" for i in rows])
+    return repeated.assign(
+        own_id=[f"train_{i:05d}" if i >= 0 else "" for i in repeated["index"]],
+        own_score=np.repeat(own, depth),
+        rank=np.tile(np.arange(1, depth + 1), len(table)),
+        ref_id=names[found.indices.ravel()],
+        score=found.scores.ravel(),
+    ).drop(columns="index")
+
+
+def _row_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.einsum("nd,nd->n", a, b, dtype=np.float64) / norms
+
+
+def _background_rows(detector: str, table: pd.DataFrame, features, background, k_max: int) -> pd.DataFrame:
+    found = top_k(features, background, min(k_max, len(background)))
+    depth = found.scores.shape[1]
+    return pd.DataFrame(
+        {
+            "detector": detector,
+            "query_id": np.repeat(table["query_id"].to_numpy(), depth),
+            "rank": np.tile(np.arange(1, depth + 1), len(table)),
+            "score": found.scores.ravel(),
+        }
+    )
+
+
+def compute_detection(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+    """Writes detection.csv and roc.csv: altered copies of training clips against equally altered held-out clips.
+
+    A query's score is its best similarity to any training clip: a detector must tell a copy from a clip that merely
+    resembles the training set.
+    """
+    config, corpus = profile.retrieval, load_corpus(upstream["corpus"])
+    detectors = _detectors(profile, corpus)
+    train, heldout = corpus.rows("train"), corpus.rows("heldout")
+    rng = seeded(config.seed, "detection")
+    positives = np.sort(rng.choice(train, min(config.n_detection, len(train)), replace=False))
+    negatives = np.sort(rng.choice(heldout, min(config.n_detection, len(heldout)), replace=False))
+    references = {name: detectors.features(name, corpus.audio[train]) for name in config.detectors}
+    groups = [corpus.clips["clip_id"].to_numpy()[rows] for rows in (positives, negatives)]
+    cases = [(name, s) for name, t in TRANSFORMS.items() for s in _strengths(t.strengths, config.n_strengths)]
+    table, curves = [], []
+    for transform, strength in progress(cases, desc="altered copies", unit="case"):
+        altered = [_alter(corpus, rows, transform, strength, profile) for rows in (positives, negatives)]
+        for name in config.detectors:
+            pos, neg = (top_k(detectors.features(name, a), references[name], 1).scores[:, 0] for a in altered)
+            table.append(
+                detection_row(
+                    name, transform, strength, "heldout", pos, neg, *groups,
+                    confidence=profile.thresholds.confidence, n_bootstrap=profile.thresholds.n_bootstrap, seed=config.seed,
+                )
+            )  # fmt: skip
+            curves.append(roc_points(pos, neg).assign(detector=name, transform=transform, strength=strength))
+    pd.DataFrame(table).to_csv(out / "detection.csv", index=False)
+    pd.concat(curves, ignore_index=True).to_csv(out / "roc.csv", index=False)
+
+
+def _strengths(all_strengths: tuple, n: int) -> list[float]:
+    """`n` of a transform's strengths, evenly spread from weak to strong; one alone is the middle."""
+    if n >= len(all_strengths):
+        return list(all_strengths)
+    positions = [(len(all_strengths) - 1) / 2] if n == 1 else np.linspace(0, len(all_strengths) - 1, n)
+    return [all_strengths[int(round(float(p)))] for p in positions]
+
+
+def _alter(corpus: Corpus, rows: np.ndarray, transform: str, strength: float, profile: Profile) -> np.ndarray:
+    background, rate = corpus.rows("background"), profile.corpus.sample_rate_hz
+    clips = []
+    for row in rows:
+        rng = seeded(profile.retrieval.seed, transform, str(strength), int(row))
+        other = np.asarray(corpus.audio[background[int(rng.integers(len(background)))]])
+        clips.append(apply_transform(transform, np.asarray(corpus.audio[row]), strength, rng, other, rate))
+    return np.stack(clips)
+
+
+def generated_audio(upstream: dict[str, Path]):
+    """A function from a generated clip's query_id to its audio int16 [S], over all runs of a retrieval stage's folders."""
+    where = {}
+    for key, folder in upstream.items():
+        if key.startswith("generation_"):
+            audio = np.load(folder / "audio.npy", mmap_mode="r")
+            for row, query_id in enumerate(pd.read_parquet(folder / "queries.parquet")["query_id"]):
+                where[query_id] = (audio, row)
+    return lambda query_id: np.asarray(where[query_id][0][where[query_id][1]])

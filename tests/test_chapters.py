@@ -1,0 +1,244 @@
+"""The chapters' parameters: what is unknown, mistyped or out of range is refused, by name, before anything runs."""
+
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from helpers import chapters, config
+from helpers.chapters import begin, check_parameters, parse_settings
+
+# (setting, pattern of the message): each kind of mistake, as it is typed
+MISTAKES = [
+    ("betta=0.7", r"unknown parameter 'betta' \(did you mean 'beta'\?\); expected one of profile, "),
+    ("beta=much", r"beta: expected float, got 'much' \(str\)"),
+    ("k=2.5", r"k: expected int, got 2.5 \(float\)"),
+    ("beta=7", r"beta: expected 0.0 to 2.0 weight of the bias, got 7"),
+    ("detector=ear", r"detector: expected one of mel, mel_centred, clap, got 'ear'"),
+]
+
+
+def thresholds_namespace(**values):
+    """What a kernel's globals() hold when the second cell of 06_thresholds runs."""
+    return {
+        "__name__": "__main__",
+        "_i1": "profile = ...",
+        "In": ["", ""],
+        "Out": {},
+        "chapters": chapters,
+        "Path": type(chapters.NOTEBOOKS),
+        "profile": "smoke",
+        "beta": 0.5,
+        **values,
+    }
+
+
+def test_begin_returns_the_checked_settings():
+    chapter = begin("06_thresholds", thresholds_namespace(beta=0.7, ks=[1, 3]))
+    smoke = config.load_profile("smoke")
+    assert chapter.config is chapter.profile.thresholds and (chapter.config.beta, chapter.config.ks) == (0.7, (1, 3))
+    assert chapter.config.n_bootstrap == smoke.thresholds.n_bootstrap, (
+        "what the notebook does not declare: the profile's"
+    )
+    assert chapter.profile.corpus == smoke.corpus
+    assert set(chapter.changed) == {"beta", "ks"} and chapter.changed["beta"] == 0.7
+
+
+def test_begin_of_a_chapter_that_takes_only_the_profile():
+    assert begin("07_findings", {"profile": "smoke"}).config is None
+    with pytest.raises(ValueError, match="unknown parameter 'beta'; expected one of profile"):
+        begin("07_findings", {"profile": "smoke", "beta": 0.7})
+
+
+@pytest.mark.parametrize(("setting", "message"), MISTAKES)
+def test_begin_refuses(setting, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        begin("06_thresholds", thresholds_namespace(**parse_settings([setting])))
+
+
+def test_cells_can_be_run_again_by_hand():
+    namespace = thresholds_namespace()
+    namespace["chapter"] = begin("06_thresholds", namespace)
+    namespace["table"] = [1, 2, 3]  # left by a later cell
+    namespace["beta"] = 0.9
+    assert begin("06_thresholds", namespace).config.beta == 0.9
+    namespace["beta"] = 9.0
+    with pytest.raises(ValueError, match="beta: expected"):
+        begin("06_thresholds", namespace)
+
+
+def test_profile_and_chapter_names():
+    with pytest.raises(ValueError, match="profile: expected one of .*smoke.*, got 'smok'"):
+        check_parameters("06_thresholds", {"profile": "smok"})
+    with pytest.raises(TypeError, match=r"profile: expected the name of a profile, got 3 \(int\)"):
+        check_parameters("06_thresholds", {"profile": 3})
+    with pytest.raises(ValueError, match="unknown chapter '6_thresholds'; expected one of 01_corpus, "):
+        check_parameters("6_thresholds", {"profile": "smoke"})
+
+
+def test_training_size_beyond_the_corpus_is_refused():
+    with pytest.raises(ValueError, match="n_train: expected at most the 64 training clips of profile smoke, got 65"):
+        check_parameters("03_training", {"profile": "smoke", "n_train": 65})
+
+
+def test_settings_are_read_as_yaml_with_its_surprises_removed():
+    text = ["beta=0.7", "k=5", "fpr=1e-3", "ks=[1, 3]", "precision=no", "pilot=true", "captions=generic", "path="]
+    assert parse_settings(text) == {
+        "beta": 0.7,
+        "k": 5,
+        "fpr": 0.001,
+        "ks": [1, 3],
+        "precision": "no",
+        "pilot": True,
+        "captions": "generic",
+        "path": None,
+    }
+    for wrong, message in (("beta", "name=value"), ("=1", "name=value"), ("ks=[1,", "ks: cannot be read")):
+        with pytest.raises(ValueError, match=message):
+            parse_settings([wrong])
+    with pytest.raises(ValueError, match="beta: given twice"):
+        parse_settings(["beta=1", "beta=2"])
+
+
+def notebook_of(*sources, tags=(("parameters",),)):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell, names in zip(cells, tags):
+        cell.metadata["tags"] = list(names)
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def test_parameters_that_papermill_cannot_read(tmp_path):
+    path = tmp_path / "a.ipynb"
+    source = (
+        'profile: str = "a=b"  # x = y\nmode: Literal["u", "v"] = "u"\nn: int | None = None\nks: list[int] = [1, 2]'
+    )
+    nbformat.write(notebook_of(source), path)
+    assert chapters.read_parameters(path) == {"profile": "a=b", "mode": "u", "n": None, "ks": [1, 2]}
+    for source, message in (("n = 1", "line 1"), ("n: int = 2 * m", "n: expected a literal default")):
+        nbformat.write(notebook_of(source), path)
+        with pytest.raises(ValueError, match=message):
+            chapters.read_parameters(path)
+    nbformat.write(notebook_of("n: int = 1", "m: int = 1", tags=(("parameters",), ("parameters",))), path)
+    with pytest.raises(ValueError, match="expected one cell tagged 'parameters', got 2"):
+        chapters.read_parameters(path)
+
+
+@pytest.fixture
+def toy_chapter(tmp_path, monkeypatch):
+    """Writes a tiny 06_thresholds with the given last cell where chapters are looked for."""
+    monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path)
+
+    def write(last_cell):
+        parameters = 'profile: str = "pocket"\nbeta: float = 0.5  # weight\nks: list = [1, 3]  # neighbours'
+        begin_cell = 'from helpers import chapters\n\nchapter = chapters.begin("06_thresholds", globals())'
+        nbformat.write(notebook_of(parameters, begin_cell, last_cell), tmp_path / "06_thresholds.ipynb")
+        return tmp_path / "out" / "page.ipynb"
+
+    return write
+
+
+def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp_path, capfd):
+    output = toy_chapter(
+        "import sys\nfrom helpers.progress import say\nsay('progress line')\n"
+        "print(chapter.profile.name, chapter.config.beta, chapter.config.ks, chapter.config.n_bootstrap, sys.executable)"
+    )
+    chapters.run_chapter("06_thresholds", {"beta": 0.7, "n_bootstrap": 123}, output, "smoke")
+    book = nbformat.read(output, as_version=4)
+    smoke = config.load_profile("smoke").thresholds
+    (stream,) = book.cells[-1].outputs  # progress is not among the outputs ...
+    assert stream.text.strip() == f"smoke 0.7 {smoke.ks} 123 {sys.executable}"
+    assert "progress line" in capfd.readouterr().err  # ... but on the terminal
+    assert [path.name for path in output.parent.iterdir()] == ["page.ipynb"]
+    assert str(tmp_path) not in str(book.metadata)
+
+
+def test_failing_chapter_leaves_no_page(toy_chapter):
+    output = toy_chapter("raise RuntimeError('no such thing\\nmore')")
+    output.parent.mkdir()
+    output.write_text("an older page")
+    with pytest.raises(
+        chapters.ChapterError, match=r"page: code cell 4 failed with RuntimeError: no such thing; .*failed"
+    ):
+        chapters.run_chapter("06_thresholds", {}, output, "smoke")
+    assert [path.name for path in output.parent.iterdir()] == ["page.failed.ipynb"]
+
+
+@pytest.mark.parametrize(("setting", "message"), MISTAKES)
+def test_chapter_is_refused_before_a_kernel_starts(toy_chapter, monkeypatch, setting, message):
+    output = toy_chapter("pass")
+    monkeypatch.setattr(chapters, "_execute", lambda *arguments: pytest.fail("a kernel would have been started"))
+    with pytest.raises((TypeError, ValueError), match=message):
+        chapters.run_chapter("06_thresholds", parse_settings([setting]), output, "smoke")
+
+
+@pytest.mark.parametrize(("setting", "message"), MISTAKES[:2] + MISTAKES[3:4])
+def test_command_line_refuses_in_one_line(setting, message, repository, tmp_path):
+    command = [sys.executable, "-m", "helpers", "chapter", "06_thresholds", "--profile", "smoke", "--set", setting]
+    done = subprocess.run(
+        [*command, "--output", tmp_path / "out.ipynb"], capture_output=True, text=True, cwd=repository
+    )
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert len(done.stderr.splitlines()) == 1 and re.search(message, done.stderr)
+
+
+@pytest.mark.parametrize("setting", ["betta 0.7", "beta much", "beta 7"])
+def test_bare_papermill_refuses(setting, repository, tmp_path):
+    """Papermill itself only warns; the notebook's second cell stops it."""
+    name, value = setting.split()
+    out = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "-p", "profile", "smoke"]
+    command += ["-p", name, value, repository / "notebooks" / "06_thresholds.ipynb", out]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    assert done.returncode != 0 and name in done.stderr.strip().splitlines()[-1]
+    ran = [cell for cell in nbformat.read(out, as_version=4).cells if cell.get("execution_count")]
+    assert len(ran) == 3, "the parameters, the injected parameters, begin; then nothing"
+
+
+@pytest.mark.parametrize("name", chapters.CHAPTERS)
+def test_every_notebook_checks_its_parameters_first(name, repository):
+    book = nbformat.read(repository / "notebooks" / f"{name}.ipynb", as_version=4)
+    first, second, *_ = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    namespace = {}
+    exec(first, namespace)
+    declared = chapters.read_parameters(repository / "notebooks" / f"{name}.ipynb")
+    assert {key: namespace[key] for key in declared} == declared
+    exec(second, namespace)
+    assert namespace["chapter"].name == name and not namespace["chapter"].changed
+    with pytest.raises(ValueError, match="unknown parameter 'n_trian'"):
+        exec(second, {**{key: value for key, value in namespace.items() if key in declared}, "n_trian": 3})
+
+
+def test_pages_follow_the_profile():
+    profile = config.load_profile("smoke")
+    pages = chapters.list_pages(profile)
+    assert list(pages)[:4] == ["01_corpus", "02_codec", "03_training_n16", "03_training_n64"] and len(pages) == 9
+    assert pages["04_generation_n64"] == ("04_generation", {"n_train": 64, "draw": 0})
+
+
+def test_every_section_of_the_profile_reaches_a_page():
+    """Else a changed setting would leave the book as it was."""
+    profile = config.load_profile("smoke")
+    sections = set().union(*(chapters.page_settings(profile, page) for page in chapters.list_pages(profile)))
+    own = {name for name in vars(profile) if isinstance(getattr(profile, name), config.Checked)}
+    assert own <= sections
+    changed = profile.replace("thresholds", beta=0.9)
+    differing = [
+        p
+        for p in chapters.list_pages(profile)
+        if chapters.page_settings(profile, p) != chapters.page_settings(changed, p)
+    ]
+    assert differing == ["06_thresholds"]
+
+
+def test_stale_pages_are_removed(tmp_path):
+    for name in ("01_corpus.ipynb", "03_training_n100.ipynb", "06_thresholds.failed.ipynb", "notes.md"):
+        (tmp_path / name).write_text("{}")
+    removed = chapters.remove_stale_pages(config.load_profile("smoke"), tmp_path)
+    assert removed == ["03_training_n100.ipynb", "06_thresholds.failed.ipynb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["01_corpus.ipynb", "notes.md"]

@@ -1,0 +1,202 @@
+"""The repository as a whole: pins, notebooks, style, sizes, licences, and the commands that start everything."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from helpers import chapters, config
+
+NOTEBOOKS = sorted((config.ROOT / "notebooks").glob("*.ipynb"))
+TEXT_SUFFIXES = {
+    ".py",
+    ".md",
+    ".yml",
+    ".toml",
+    ".cff",
+    ".lock",
+    ".csv",
+    ".json",
+    ".ipynb",
+    ".css",
+    ".bib",
+    ".sh",
+    ".txt",
+    "",
+}
+LARGEST_MIB = {"data/sounds.parquet": 48}
+OTHERWISE_MIB = 40
+
+
+@pytest.fixture(scope="module")
+def tracked(repository) -> list[Path]:
+    """The files that are in the repository, or would be with the next `git add`."""
+    command = ["git", "-C", repository, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout, so what belongs to the repository cannot be told")
+    return [path for name in done.stdout.split("\0") if name and (path := repository / name).is_file()]
+
+
+def test_environment_pins_agree_with_the_lock(repository):
+    locked = [line for line in (repository / "requirements.lock").read_text().splitlines() if line.strip()]
+    dependencies = yaml.safe_load((repository / "environment.yml").read_text())["dependencies"]
+    assert dependencies[:2] == ["python=3.11", "pip"]
+    assert dependencies[2]["pip"] == [*locked, "-e ."]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^ ;]+( ; python_version (<|>=) \"3\.12\")?", line) for line in locked)
+
+
+def test_direct_dependencies_are_locked_at_their_pins(repository):
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    locked = {}
+    for line in filter(str.strip, (repository / "requirements.lock").read_text().splitlines()):
+        requirement = Requirement(line)
+        locked[requirement.name] = str(requirement.specifier).removeprefix("==")
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(locked[requirement.name], prereleases=True), requirement
+
+
+def test_there_is_a_notebook_per_chapter():
+    assert [path.stem for path in NOTEBOOKS] == list(chapters.CHAPTERS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_keeps_the_chapter_contract(path):
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code), "outputs are stripped: nbstripout"
+    assert len(code) <= 12
+    for cell in code:
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        assert not any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source))), (
+            "functions live in src/helpers"
+        )
+    assert code[0].metadata.tags == ["parameters"]
+    assert book.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_defaults_are_those_of_pocket(path):
+    declared = chapters.read_parameters(path)
+    assert declared["profile"] == "pocket"
+    assert chapters.check_parameters(path.stem, declared).changed == {}
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["check", "format"])
+def test_ruff_finds_nothing(arguments, repository):
+    command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "src", "tests", "tools", "benchmarks"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_says_what_it_is_for(repository):
+    for folder in ("src/helpers", "tools", "benchmarks"):
+        for path in (repository / folder).rglob("*.py"):
+            if path.read_text().strip():
+                assert ast.get_docstring(ast.parse(path.read_text())), f"{path.name}: no docstring"
+
+
+def test_no_file_is_too_large(tracked, repository):
+    for path in tracked:
+        limit = LARGEST_MIB.get(path.relative_to(repository).as_posix(), OTHERWISE_MIB)
+        assert path.stat().st_size <= limit * 2**20, f"{path.name}: over {limit} MiB"
+
+
+def test_nothing_names_a_machine_or_a_package_mirror(tracked, repository):
+    # An absolute path of somebody's machine (not a part of a URL), or where somebody's packages come from.
+    pattern = re.compile(
+        r"(?<![\w.:/~$}*-])/(?:root|home|Users|tmp|work|mnt)/\w|(?:--?(?:extra-)?index-url|find-links)\b|file:///"
+    )
+    for path in tracked:
+        if path.suffix in TEXT_SUFFIXES and "_vendor" not in path.parts and path != Path(__file__):
+            text = path.read_text(encoding="utf-8", errors="ignore")
+            found = pattern.search(text)
+            assert not found, f"{path.relative_to(repository)}: {text[max(found.start() - 40, 0) : found.end() + 40]!r}"
+
+
+def test_licences_and_citation_are_there(repository):
+    assert (repository / "LICENSE").read_text().startswith("MIT License")
+    assert "CC BY-SA 4.0" in (repository / "README.md").read_text()
+    assert (repository / "data" / "ATTRIBUTION.md").stat().st_size > 10_000, (
+        "each recording's author, licence and source"
+    )
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert {"cff-version", "title", "authors", "license", "message"} <= set(citation)
+
+
+@pytest.fixture
+def checkout(repository, tmp_path):
+    """A folder that looks like the repository, without results, for commands that write beside the sources."""
+    for name in ("notebooks", "src", "profiles", "Snakefile", "Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).symlink_to(repository / name)
+    return tmp_path
+
+
+def test_snakemake_orders_the_pages(checkout):
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", "--config", "profile=pocket"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    profile = config.load_profile("pocket")
+    planned = re.findall(r"output: book/chapters/(\w+)\.ipynb", done.stdout + done.stderr)
+    assert sorted(planned) == sorted(chapters.list_pages(profile))
+    order = [list(chapters.CHAPTERS).index(page.split("_n")[0]) for page in planned]
+    assert order.index(4) > max(i for i, chapter in enumerate(order) if chapter == 3), (
+        "retrieval needs every generation"
+    )
+    others = sum(d > 0 for _, d in profile.runs)
+    assert len(re.findall(r"^rule draw:", done.stdout + done.stderr, re.MULTILINE)) == 2 * others
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@needs_make
+def test_make_refuses_an_unsupported_python_in_one_line(checkout):
+    old = checkout / "python3.9"
+    old.write_text("#!/bin/sh\necho 3.9\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", "book", f"PYTHON={old}"], capture_output=True, text=True, cwd=checkout)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode != 0 and not (checkout / ".venv").exists()
+    assert said == [f"error: Python 3.11 or 3.12 is needed; found: {old} is 3.9. PYTHON=/path/to/python names one."]
+
+
+@needs_make
+def test_make_installs_again_after_an_interruption(checkout):
+    """pip fails half way in the first run; the stamp is missing, so the second starts the environment afresh."""
+    pretend = checkout / "python3.11"
+    pretend.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*ensurepip*) echo 3.11 ;;\n"
+        '"-c import sys"*) echo 3.11 ;;\n'
+        '"-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo venv >> log ;;\n'
+        "*requirements.lock*) echo pip >> log; [ -e works ] ;;\n"
+        "*pytest*) echo tests >> log ;;\n"
+        "esac\n"
+    )
+    pretend.chmod(0o755)
+    runs = []
+    for state in ("fails", "works", "is there"):
+        (checkout / state).touch()
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        done = subprocess.run(
+            ["make", "test", f"PYTHON={pretend}"], capture_output=True, text=True, cwd=checkout, env=environment
+        )
+        runs.append((done.returncode == 0, (checkout / "log").read_text().split()))
+        (checkout / "log").write_text("")
+    assert runs == [(False, ["venv", "pip"]), (True, ["venv", "pip", "tests"]), (True, ["tests"])]
