@@ -15,7 +15,7 @@ TINY = CorpusConfig(n_train=10, n_heldout=4, n_background=4)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("corpus")
-    corpus.compute(out, TINY, MelConfig())
+    corpus.compute(out, {}, TINY, MelConfig())
     return out
 
 
@@ -43,7 +43,7 @@ def test_no_source_group_is_in_two_splits(data):
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
-    corpus.compute(tmp_path, TINY, MelConfig())
+    corpus.compute(tmp_path, {}, TINY, MelConfig())
     for name in ("audio.npy", "mels.npy", "clips.parquet"):
         first, second = (hashlib.sha256((f / name).read_bytes()).hexdigest() for f in (folder, tmp_path))
         assert first == second, name
@@ -98,7 +98,7 @@ PLANTED = PlantedConfig(n_train=24, groups_per_cell=1, copies=(2, 4))
 
 
 def test_planted_truth_matches_the_audio(tmp_path):
-    planted.compute(tmp_path, PLANTED, TINY, MelConfig())
+    planted.compute(tmp_path, {}, PLANTED, TINY, MelConfig())
     made = corpus.load_corpus(tmp_path)
     clips = made.clips
     sizes = clips.groupby("cluster_id")["copies"].agg(["size", "first"])

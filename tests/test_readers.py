@@ -46,7 +46,7 @@ def user_config(path, kind="audiofolder", **options):
 
 def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    corpus.compute(out, user_config(audiofolder), MelConfig())
+    corpus.compute(out, {}, user_config(audiofolder), MelConfig())
     data, report = corpus.load_corpus(out), corpus.reader_report(out)
     assert data.audio.shape == (10, SAMPLES) and data.clips["split"].value_counts().to_dict() == {
         "train": 6,
@@ -62,7 +62,7 @@ def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_fact
 
 def test_too_few_usable_clips_are_refused(audiofolder, tmp_path_factory):
     with pytest.raises(ValueError, match="expected at least 24 usable clips .* got 10"):
-        corpus.compute(tmp_path_factory.mktemp("out"), user_config(audiofolder, n_train=20), MelConfig())
+        corpus.compute(tmp_path_factory.mktemp("out"), {}, user_config(audiofolder, n_train=20), MelConfig())
 
 
 def test_missing_column_and_missing_file_are_named(tmp_path):
@@ -88,7 +88,7 @@ def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     config = user_config(csv, "audiocaps", n_train=4, n_heldout=2, n_background=2, audio_path=str(audio))
-    corpus.compute(out, config, MelConfig())
+    corpus.compute(out, {}, config, MelConfig())
     clips = corpus.load_corpus(out).clips
     assert clips.assign(video=clips["source_groups"].str[0]).groupby("video")["split"].nunique().max() == 1
     assert corpus.reader_report(out)["n_left_out"] == 2

@@ -14,14 +14,12 @@ from numpy.lib.format import open_memmap
 
 from helpers import corpus, sampling, training
 from helpers.codec import load_codec, vocode
-from helpers.config import ROOT, GenerationConfig, Profile, TrainingConfig
+from helpers.config import ROOT, GenerationConfig, Profile, TrainingConfig, run_key
 from helpers.mel import log_mel
 from helpers.progress import progress
-from helpers.scores import run_key
 from helpers.soundscapes import seeded
 from helpers.text import encode_captions
 
-STAGE_VERSION = 1
 CHUNK = 128  # clips held in memory at a time
 
 

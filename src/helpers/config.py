@@ -15,6 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "profiles"
+SOUND_PACK = ROOT / "data" / "sounds.parquet"
 
 
 def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
@@ -141,7 +142,7 @@ class TextConfig(Checked):
     """The frozen text encoder (`encoding`)."""
 
     encoder: str = option("minilm", choices=("minilm",))
-    max_tokens: int = option(32, unit="tokens", low=4, high=256)
+    max_tokens: int = option(48, unit="tokens", low=4, high=256)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class GenerationConfig(Checked):
     seeds_per_prompt: int = option(1, unit="clips per prompt", low=1, high=1000)
     sample_seed: int = option(2024, low=0)
     steps: int = option(20, unit="solver steps", low=2, high=1000)
-    guidance: float = option(3.0, low=0.0, high=30.0)
+    guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO's 3 inflates these latents by half (tried)
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
@@ -223,6 +224,11 @@ class ThresholdsConfig(Checked):
     n_bootstrap: int = option(1000, unit="resamples", low=100)
     confidence: float = option(0.95, low=0.5, high=0.999)
     seed: int = option(2024, low=0)
+
+
+def run_key(n_train: int, draw: int) -> str:
+    """The name of one training run in stage keys and query ids."""
+    return f"n{n_train}_d{draw}"
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,11 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers import readers, soundpack
-from helpers.config import ROOT, CorpusConfig, MelConfig
+from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import Generator, Recipe, level_recording, render, seeded, split_sources
 
-STAGE_VERSION = 1
-SOUND_PACK = ROOT / "data" / "sounds.parquet"
 SPLITS = ("train", "heldout", "background")
 CHUNK = 256  # clips rendered, analysed and written at a time: memory stays flat as the corpus grows
 
@@ -111,7 +109,7 @@ def clip_row(clip_id: str, split: str, index: int, recipe: Recipe, sources: dict
     }
 
 
-def compute(out: Path, config: CorpusConfig, mel: MelConfig, pack_path: Path = SOUND_PACK) -> None:
+def compute(out: Path, upstream: dict, config: CorpusConfig, mel: MelConfig, pack_path: Path = SOUND_PACK) -> None:
     """Writes clips.parquet, audio.npy (int16 [N, S]) and mels.npy (float32 [N, T, M]); rows: train, held-out, background."""
     if config.kind != "pocket":
         clips, chunks = readers.read_user_corpus(config, out)

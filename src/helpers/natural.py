@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import corpus, soundpack
-from helpers.config import Profile
+from helpers.config import SOUND_PACK, Profile
 from helpers.detectors import level
 from helpers.duplicates import clusters_of, find_duplicates, pair_metrics, pairs_above, waveform_correlation
 from helpers.mel import log_mel
@@ -20,7 +20,6 @@ from helpers.progress import progress
 from helpers.soundscapes import level_recording
 from helpers.thresholds import flagged_rate
 
-STAGE_VERSION = 1
 CHUNK = 512  # clips per step: bounds memory
 
 
@@ -74,11 +73,11 @@ def _planted_metrics(pairs: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
 def _recording_pairs(profile: Profile) -> pd.DataFrame:
     """Pairs of the pack's recordings whose beginnings sound alike, with their waveform correlation: verified or not."""
     config, rate = profile.duplicates, profile.corpus.sample_rate_hz
-    pack = soundpack.load_soundpack(corpus.SOUND_PACK)
+    pack = soundpack.load_soundpack(SOUND_PACK)
     length = config.recording_frames * profile.mel.hop_length
     parts = {}
     for sound_id, audio in progress(
-        soundpack.decode_sounds(corpus.SOUND_PACK, pack["id"].tolist()).items(), desc="recordings"
+        soundpack.decode_sounds(SOUND_PACK, pack["id"].tolist()).items(), desc="recordings"
     ):
         if len(audio) >= length:  # padding would make all short recordings alike
             parts[sound_id] = level_recording(audio)[:length]

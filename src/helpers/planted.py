@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import corpus
-from helpers.config import CorpusConfig, MelConfig, PlantedConfig
+from helpers.config import SOUND_PACK, CorpusConfig, MelConfig, PlantedConfig
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
 
-STAGE_VERSION = 1
 KINDS = ("exact", "altered")
 ALTERATIONS = ("gain", "shift", "eq", "noise", "ogg", "crop", "mix")
 REWORDINGS = ("{} here", "in this recording {}", "one can hear how {}", "again {}", "a recording in which {}")
@@ -48,7 +47,12 @@ def plan(config: PlantedConfig) -> pd.DataFrame:
 
 
 def compute(
-    out: Path, config: PlantedConfig, corpus_config: CorpusConfig, mel: MelConfig, pack_path: Path = corpus.SOUND_PACK
+    out: Path,
+    upstream: dict,
+    config: PlantedConfig,
+    corpus_config: CorpusConfig,
+    mel: MelConfig,
+    pack_path: Path = SOUND_PACK,
 ) -> None:
     """Writes clips.parquet (with the truth table's columns), audio.npy and mels.npy, as a corpus stage does."""
     truth = plan(config)

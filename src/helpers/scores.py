@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.config import Profile
+from helpers.config import Profile, run_key
 from helpers.corpus import Corpus, load_corpus, subset
 from helpers.detection import detection_row, roc_points
 from helpers.detectors import Detectors
@@ -19,13 +19,6 @@ from helpers.progress import progress
 from helpers.retrieval import top_k
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
-
-STAGE_VERSION = 1
-
-
-def run_key(n_train: int, draw: int) -> str:
-    """The name of one training run in stage keys and query ids."""
-    return f"n{n_train}_d{draw}"
 
 
 def compute_retrieval(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -178,14 +171,3 @@ def _alter(corpus: Corpus, rows: np.ndarray, transform: str, strength: float, pr
         other = np.asarray(corpus.audio[background[int(rng.integers(len(background)))]])
         clips.append(apply_transform(transform, np.asarray(corpus.audio[row]), strength, rng, other, rate))
     return np.stack(clips)
-
-
-def generated_audio(upstream: dict[str, Path]):
-    """A function from a generated clip's query_id to its audio int16 [S], over all runs of a retrieval stage's folders."""
-    where = {}
-    for key, folder in upstream.items():
-        if key.startswith("generation_"):
-            audio = np.load(folder / "audio.npy", mmap_mode="r")
-            for row, query_id in enumerate(pd.read_parquet(folder / "queries.parquet")["query_id"]):
-                where[query_id] = (audio, row)
-    return lambda query_id: np.asarray(where[query_id][0][where[query_id][1]])

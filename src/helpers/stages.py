@@ -9,13 +9,31 @@
 A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`.
 """
 
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-from helpers import clips, corpus, findings, natural, planted, scores, training, verdicts
-from helpers.config import ROOT, Profile
-from helpers.scores import run_key
+from helpers.config import ROOT, SOUND_PACK, Profile, run_key
 from helpers.store import Result, Stage, load_or_run
+
+# Raise a stage's version when the same settings give another output: its old results are then computed again, and its
+# golden test asks for new values.
+VERSIONS = {
+    "corpus": 1, "planted": 1, "duplicates": 1, "encoding": 1, "roundtrip": 1, "twins": 1, "training": 1,
+    "generation": 1, "retrieval": 1, "detection": 1, "thresholds": 1, "findings": 1,
+}  # fmt: skip
+
+
+def _stage(name: str, config: dict, function: str, arguments: tuple, **rest) -> Stage:
+    """A stage computed by `function` ("module.function") as function(out, upstream, *arguments).
+
+    The module is imported only when there is something to compute: to load a result takes no torch.
+    """
+
+    def compute(out, upstream):
+        module, _, attribute = function.partition(".")
+        getattr(import_module(f"helpers.{module}"), attribute)(out, upstream, *arguments)
+
+    return Stage(name, config, compute, version=VERSIONS[name], **rest)
 
 
 def _model_files(folder: str) -> tuple[Path, ...]:
@@ -29,12 +47,12 @@ def _model_files(folder: str) -> tuple[Path, ...]:
 def corpus_stage(profile: Profile) -> Stage:
     """Training, held-out and background clips."""
     config, mel = profile.corpus, profile.mel
-    return Stage(
+    return _stage(
         "corpus",
         {"corpus": config.digest_fields(), "mel": mel.digest_fields()},
-        lambda out, _: corpus.compute(out, config, mel),
-        files=(corpus.SOUND_PACK,) if config.kind == "pocket" else _user_files(config),
-        version=corpus.STAGE_VERSION,
+        "corpus.compute",
+        (config, mel),
+        files=(SOUND_PACK,) if config.kind == "pocket" else _user_files(config),
         seed=config.seed,
     )
 
@@ -46,66 +64,66 @@ def _user_files(config) -> tuple[Path, ...]:
 
 def planted_stage(profile: Profile) -> Stage:
     """The training set with planted duplicates."""
-    return Stage(
+    return _stage(
         "planted",
         {
             "planted": profile.planted.digest_fields(),
             "corpus": profile.corpus.digest_fields(),
             "mel": profile.mel.digest_fields(),
         },
-        lambda out, _: planted.compute(out, profile.planted, profile.corpus, profile.mel),
-        files=(corpus.SOUND_PACK,),
-        version=planted.STAGE_VERSION,
+        "planted.compute",
+        (profile.planted, profile.corpus, profile.mel),
+        files=(SOUND_PACK,),
         seed=profile.planted.seed,
     )
 
 
 def duplicates_stage(profile: Profile) -> Stage:
     """Duplicates found by similarity: planted ones, natural ones among clips and among recordings."""
-    return Stage(
+    return _stage(
         "duplicates",
         {"duplicates": profile.duplicates.digest_fields()},
-        lambda out, upstream: natural.compute(out, upstream, profile),
+        "natural.compute",
+        (profile,),
         upstream={"corpus": corpus_stage(profile), "planted": planted_stage(profile)},
-        files=(corpus.SOUND_PACK,),
-        version=natural.STAGE_VERSION,
+        files=(SOUND_PACK,),
     )
 
 
 def encoding_stage(profile: Profile) -> Stage:
     """Latents and text states of the training clips, computed once."""
-    return Stage(
+    return _stage(
         "encoding",
         {"codec": profile.codec.codec_path, "text": profile.text.digest_fields()},
-        lambda out, upstream: clips.compute_encoding(out, upstream, profile),
+        "clips.compute_encoding",
+        (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_model_files(profile.codec.codec_path),
-        version=clips.STAGE_VERSION,
     )
 
 
 def roundtrip_stage(profile: Profile) -> Stage:
     """Held-out and training clips after codec and vocoder."""
-    return Stage(
+    return _stage(
         "roundtrip",
         {"codec": profile.codec.digest_fields()},
-        lambda out, upstream: clips.compute_roundtrip(out, upstream, profile),
+        "clips.compute_roundtrip",
+        (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_model_files(profile.codec.codec_path),
-        version=clips.STAGE_VERSION,
     )
 
 
 def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """The twins null of one training set, after codec and vocoder."""
     config = profile.twins.digest_fields() | {"n_train": n_train, "draw": draw, "subset_seed": profile.training.seed}
-    return Stage(
+    return _stage(
         "twins",
         {"twins": config, "codec": profile.codec.digest_fields()},
-        lambda out, upstream: clips.compute_twins(out, upstream, profile, n_train, draw),
+        "clips.compute_twins",
+        (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile)},
-        files=(corpus.SOUND_PACK, *_model_files(profile.codec.codec_path)),
-        version=clips.STAGE_VERSION,
+        files=(SOUND_PACK, *_model_files(profile.codec.codec_path)),
         seed=profile.corpus.seed,
     )
 
@@ -113,12 +131,12 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
 def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """One denoiser, trained on one draw of n_train clips."""
     config = profile.replace("training", n_train=n_train, draw=draw).training
-    return Stage(
+    return _stage(
         "training",
         config.digest_fields(),
-        lambda out, upstream: clips.compute_training(out, upstream, config, profile.corpus.n_train),
+        "clips.compute_training",
+        (config, profile.corpus.n_train),
         upstream={"encoding": encoding_stage(profile)},
-        version=training.STAGE_VERSION,
         seed=config.seed,
         resumable=True,
     )
@@ -127,17 +145,17 @@ def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
 def generation_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """Clips generated with the training prompts of one run."""
     config = profile.replace("generation", n_train=n_train, draw=draw).generation
-    return Stage(
+    return _stage(
         "generation",
         {"generation": config.digest_fields(), "codec": profile.codec.digest_fields()},
-        lambda out, upstream: clips.compute_generation(out, upstream, profile, config),
+        "clips.compute_generation",
+        (profile, config),
         upstream={
             "training": training_stage(profile, n_train, draw),
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
         files=_model_files(profile.codec.codec_path),
-        version=clips.STAGE_VERSION,
         seed=config.sample_seed,
     )
 
@@ -148,13 +166,13 @@ def retrieval_stage(profile: Profile) -> Stage:
     for n, d in profile.runs:
         upstream[f"generation_{run_key(n, d)}"] = generation_stage(profile, n, d)
         upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
-    return Stage(
+    return _stage(
         "retrieval",
         profile.retrieval.digest_fields(),
-        partial(scores.compute_retrieval, profile=profile),
+        "scores.compute_retrieval",
+        (profile,),
         upstream=upstream,
         files=_model_files(profile.retrieval.clap_path),
-        version=scores.STAGE_VERSION,
         seed=profile.retrieval.seed,
     )
 
@@ -162,13 +180,13 @@ def retrieval_stage(profile: Profile) -> Stage:
 def detection_stage(profile: Profile) -> Stage:
     """How well each detector finds altered copies."""
     limits = {"confidence": profile.thresholds.confidence, "n_bootstrap": profile.thresholds.n_bootstrap}
-    return Stage(
+    return _stage(
         "detection",
         profile.retrieval.digest_fields() | limits,
-        partial(scores.compute_detection, profile=profile),
+        "scores.compute_detection",
+        (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_model_files(profile.retrieval.clap_path),
-        version=scores.STAGE_VERSION,
         seed=profile.retrieval.seed,
     )
 
@@ -176,28 +194,28 @@ def detection_stage(profile: Profile) -> Stage:
 def thresholds_stage(profile: Profile) -> Stage:
     """Flagged and near-exact shares."""
     upstream = {f"generation_{run_key(n, d)}": generation_stage(profile, n, d) for n, d in profile.runs}
-    return Stage(
+    return _stage(
         "thresholds",
         profile.thresholds.digest_fields(),
-        partial(verdicts.compute_thresholds, profile=profile),
+        "verdicts.compute_thresholds",
+        (profile,),
         upstream={"retrieval": retrieval_stage(profile), "duplicates": duplicates_stage(profile), **upstream},
-        version=verdicts.STAGE_VERSION,
         seed=profile.thresholds.seed,
     )
 
 
 def findings_stage(profile: Profile) -> Stage:
     """The claims ledger and the summary."""
-    return Stage(
+    return _stage(
         "findings",
         {"profile": profile.name},
-        partial(findings.compute, profile=profile),
+        "findings.compute",
+        (profile,),
         upstream={
             "thresholds": thresholds_stage(profile),
             "detection": detection_stage(profile),
             "duplicates": duplicates_stage(profile),
         },
-        version=findings.STAGE_VERSION,
     )
 
 

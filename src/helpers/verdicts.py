@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import thresholds
-from helpers.config import Profile
+from helpers.config import Profile, run_key
 from helpers.retrieval import normalised_scores
-from helpers.scores import run_key
 
-STAGE_VERSION = 1
 NULLS = ("twins", "heldout")
 
 

@@ -1,0 +1,188 @@
+"""The frozen codec (a small `AutoencoderKL` on log-mels) and the first vocoder (Griffin-Lim).
+
+TANGO's latent diffusion model works in the latents of AudioLDM's VAE. Ours is diffusers' AutoencoderKL too, but fed
+patches of the log-mel as channels, because convolutions at full resolution are dear on a laptop. Latents are
+[16, T / 8, M / 8], a quarter of the mel's numbers.
+`tools/train_codec.py` trains it; `models/codec/README.md` is its card.
+
+Notebook: 02_codec.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from helpers.config import CodecConfig, MelConfig
+from helpers.mel import mel_filter
+from helpers.weights import model_folder, read_config, read_weights
+
+PHASE_SEED = 0  # of the vocoder's first phases, the same for every clip: a clip's sound is decided by its mel alone
+INVERSION_STEPS = 30  # multiplicative updates: the mel of the result is then within about 0.01 neper of the target
+BATCH = 32  # clips encoded or decoded at a time
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A frozen codec: `vae` between standardised patches and raw latents, and the numbers that scale both.
+
+    `mel_mean` float32 [M] and `mel_std` standardise log-mels; `latent_mean` and `latent_std` float32 [C, 1, 1] give
+    latents zero mean and unit variance per channel over the training mixtures.
+    """
+
+    vae: AutoencoderKL
+    patch: int
+    mel_mean: torch.Tensor
+    mel_std: float
+    latent_mean: torch.Tensor
+    latent_std: torch.Tensor
+
+    @property
+    def channels(self) -> int:
+        """Latent channels C."""
+        return self.vae.config.latent_channels
+
+    @property
+    def stride(self) -> int:
+        """Mel frames, and mel bands, per latent position."""
+        return self.patch * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @torch.inference_mode()
+    def encode(self, mels) -> np.ndarray:
+        """Latents float32 [N, C, T / 8, M / 8] of log-mels [N, T, M]: the posterior's mode, so nothing is drawn.
+
+        Raises ValueError for another number of axes or bands, a T that is no multiple of 8, NaN or infinity.
+        """
+        mels = np.asarray(mels, np.float32)
+        bands = len(self.mel_mean)
+        if mels.ndim != 3 or mels.shape[2] != bands or mels.shape[1] % self.stride or not mels.shape[1]:
+            raise ValueError(f"mels: expected [N, a multiple of {self.stride}, {bands}], got shape {mels.shape}")
+        shape = (self.channels, mels.shape[1] // self.stride, bands // self.stride)
+        return _in_batches(
+            mels, "mels", shape, lambda x: self.scale(self.vae.encode(self.patches(x)).latent_dist.mode())
+        )
+
+    @torch.inference_mode()
+    def decode(self, latents) -> np.ndarray:
+        """Log-mels float32 [N, T, M] of latents [N, C, T / 8, M / 8]. Raises ValueError as `encode` does."""
+        latents = np.asarray(latents, np.float32)
+        bands = len(self.mel_mean)
+        expected = (self.channels, bands // self.stride)
+        if latents.ndim != 4 or (latents.shape[1], latents.shape[3]) != expected or not latents.shape[2]:
+            raise ValueError(
+                f"latents: expected [N, {expected[0]}, T / {self.stride}, {expected[1]}], got shape {latents.shape}"
+            )
+        shape = (latents.shape[2] * self.stride, bands)
+        return _in_batches(latents, "latents", shape, lambda z: self.mels(self.vae.decode(self.unscale(z)).sample))
+
+    def patches(self, mels: torch.Tensor) -> torch.Tensor:
+        """Standardised patches [N, patch², T / patch, M / patch] of log-mels [N, T, M]."""
+        return pixel_unshuffle(((mels - self.mel_mean) / self.mel_std)[:, None], self.patch)
+
+    def mels(self, patches: torch.Tensor) -> torch.Tensor:
+        """The inverse of `patches`."""
+        return pixel_shuffle(patches, self.patch)[:, 0] * self.mel_std + self.mel_mean
+
+    def scale(self, raw: torch.Tensor) -> torch.Tensor:
+        """Latents of near unit variance from the autoencoder's own."""
+        return (raw - self.latent_mean) / self.latent_std
+
+    def unscale(self, latents: torch.Tensor) -> torch.Tensor:
+        """The inverse of `scale`."""
+        return latents * self.latent_std + self.latent_mean
+
+
+def _in_batches(values: np.ndarray, name: str, shape: tuple[int, ...], function) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    result = np.empty((len(values), *shape), np.float32)
+    for start in range(0, len(values), BATCH):
+        result[start : start + BATCH] = function(torch.from_numpy(values[start : start + BATCH])).numpy()
+    return result
+
+
+def build_codec(config: dict) -> Codec:
+    """A codec with fresh weights from the content of config.json (`autoencoder`, `patch`, `mel_mean`, ...)."""
+    vae = AutoencoderKL(**config["autoencoder"])
+    column = {
+        key: torch.tensor(config[key], dtype=torch.float32)[:, None, None] for key in ("latent_mean", "latent_std")
+    }
+    return Codec(
+        vae, config["patch"], torch.tensor(config["mel_mean"], dtype=torch.float32), config["mel_std"], **column
+    )
+
+
+def load_codec(path: str | Path) -> Codec:
+    """The codec in a folder (relative to the repository's root), for inference.
+
+    Raises FileNotFoundError or ValueError, with what was expected and where, for a missing or altered file.
+    """
+    folder = model_folder(path)
+    config = read_config(folder, "codec")
+    codec = build_codec(config)
+    codec.vae.load_state_dict(read_weights(folder, config))
+    codec.vae.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+    return codec
+
+
+def linear_magnitudes(mels: np.ndarray, mel_config: MelConfig, sample_rate_hz: int) -> np.ndarray:
+    """STFT magnitudes float32 [n_fft // 2 + 1, T] whose mel bands come near the log-mel [T, M], none negative.
+
+    Lee and Seung's (2001) multiplicative updates for least squares under non-negativity, from a smooth first guess.
+    `librosa.feature.inverse.mel_to_stft` solves the same problem, but takes seconds a clip; a clamped pseudo-inverse is
+    as fast as this, but six times further from the mel.
+    """
+    bank = mel_filter(mel_config, sample_rate_hz).numpy()
+    target = np.exp(np.asarray(mels, np.float32)).T  # [M, T]
+    shares = bank / np.maximum(bank.sum(axis=0), np.finfo(np.float32).tiny)
+    magnitude = shares.T @ (target / bank.sum(axis=1, keepdims=True))
+    numerator = bank.T @ target
+    for _ in range(INVERSION_STEPS):
+        magnitude *= numerator / np.maximum(bank.T @ (bank @ magnitude), 1e-12)
+    return magnitude
+
+
+def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: int, seed: int) -> np.ndarray:
+    """int16 audio [N, S], S = T * hop_length, from log-mels [N, T, M]: the project's first vocoder.
+
+    The fast Griffin-Lim of Perraudin, Balazs and Søndergaard (2013), momentum 0.99, by librosa. A batched torch version took as
+    long on two cores (0.09 to 0.11 s a clip against librosa's 0.13 at 32 iterations), so the library stays. Clips are
+    vocoded one by one in threads, each from the same seeded phases, so a clip does not depend on its batch. A
+    clip whose peak would clip is scaled down to full scale; the level is not changed otherwise.
+    Raises ValueError for another number of axes or bands, NaN or infinity, or a mel beyond any audio (above 20 nepers).
+    """
+    mels = np.asarray(mels, np.float32)
+    if mels.ndim != 3 or mels.shape[2] != mel_config.n_mels or not mels.shape[1]:
+        raise ValueError(f"mels: expected [N, T, {mel_config.n_mels}], got shape {mels.shape}")
+    if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
+        raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
+    samples = mels.shape[1] * mel_config.hop_length
+
+    def one(mel: np.ndarray) -> np.ndarray:
+        magnitude = linear_magnitudes(mel, mel_config, sample_rate_hz)
+        audio = librosa.griffinlim(
+            np.pad(magnitude, ((0, 0), (0, 1)), mode="edge"),  # the frame that `log_mel` drops
+            n_iter=iterations,
+            hop_length=mel_config.hop_length,
+            n_fft=mel_config.n_fft,
+            length=samples,
+            pad_mode="reflect",
+            random_state=seed,
+        )
+        return np.round(audio * (32_767 / max(1.0, np.abs(audio).max()))).astype(np.int16)
+
+    if not len(mels):
+        return np.empty((0, samples), np.int16)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.stack(list(threads.map(one, mels)))
+
+
+def vocode(mels, codec_config: CodecConfig, mel_config: MelConfig, sample_rate_hz: int) -> np.ndarray:
+    """int16 audio [N, S] from log-mels [N, T, M] by the vocoder that the configuration names."""
+    return griffin_lim(mels, mel_config, sample_rate_hz, codec_config.griffin_lim_iterations, PHASE_SEED)

@@ -1,0 +1,17 @@
+"""Clips to listen to, by the ids that results name them by."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def generated_audio(upstream: dict[str, Path]):
+    """A function from a generated clip's query_id to its audio int16 [S], over all runs of a retrieval stage's folders."""
+    where = {}
+    for key, folder in upstream.items():
+        if key.startswith("generation_"):
+            audio = np.load(folder / "audio.npy", mmap_mode="r")
+            for row, query_id in enumerate(pd.read_parquet(folder / "queries.parquet")["query_id"]):
+                where[query_id] = (audio, row)
+    return lambda query_id: np.asarray(where[query_id][0][where[query_id][1]])

@@ -1,0 +1,210 @@
+"""The codec folder, shapes and scaling of the codec, and the vocoder, on a tiny codec with fresh weights."""
+
+import json
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from helpers.codec import PHASE_SEED, build_codec, griffin_lim, linear_magnitudes, load_codec, vocode
+from helpers.config import CodecConfig, MelConfig
+from helpers.mel import log_mel, mel_filter
+from helpers.weights import write_model
+
+RATE = 16_000
+MEL = MelConfig()
+
+
+def tiny_config() -> dict:
+    rng = np.random.default_rng(0)
+    return {
+        "kind": "codec",
+        "patch": 4,
+        "autoencoder": {
+            "in_channels": 16,
+            "out_channels": 16,
+            "down_block_types": ["DownEncoderBlock2D"] * 2,
+            "up_block_types": ["UpDecoderBlock2D"] * 2,
+            "block_out_channels": [8, 16],
+            "layers_per_block": 1,
+            "latent_channels": 16,
+            "norm_num_groups": 4,
+            "mid_block_add_attention": False,
+        },
+        "mel_mean": rng.normal(-6, 2, 64).tolist(),
+        "mel_std": 1.7,
+        "latent_mean": rng.normal(0, 1, 16).tolist(),
+        "latent_std": rng.uniform(0.5, 2, 16).tolist(),
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    config = tiny_config()
+    write_model(tmp_path, config, build_codec(config).vae.state_dict())
+    return tmp_path
+
+
+def noise(n: int, samples: int, seed: int = 0) -> np.ndarray:
+    """int16 [n, S] of noise under a slow tremolo, quieter from clip to clip."""
+    rng = np.random.default_rng(seed)
+    tremolo = 0.55 + 0.45 * np.sin(np.arange(samples) * 2e-3)
+    return np.round(rng.standard_normal((n, samples)) * tremolo * 6000 / np.arange(1, n + 1)[:, None]).astype(np.int16)
+
+
+def test_latents_are_an_eighth_in_each_direction_and_come_back_as_mels(folder):
+    codec = load_codec(folder)
+    mels = log_mel(noise(3, 8192), MEL, RATE)
+    latents = codec.encode(mels)
+    assert (latents.shape, latents.dtype) == ((3, 16, 4, 8), np.float32)
+    decoded = codec.decode(latents)
+    assert (decoded.shape, decoded.dtype) == (mels.shape, np.float32)
+    np.testing.assert_array_equal(latents, codec.encode(mels))
+
+
+def test_a_clip_does_not_depend_on_its_batch(folder):
+    codec = load_codec(folder)
+    mels = np.random.default_rng(1).normal(-5, 2, (35, 16, 64))  # more than one batch
+    latents = codec.encode(mels)
+    np.testing.assert_allclose(
+        latents[[0, 34]], np.concatenate([codec.encode(mels[i : i + 1]) for i in (0, 34)]), atol=1e-4
+    )
+    decoded = codec.decode(latents)
+    np.testing.assert_allclose(
+        decoded[[0, 34]], np.concatenate([codec.decode(latents[i : i + 1]) for i in (0, 34)]), atol=1e-4
+    )
+
+
+def test_patches_and_scaling_are_undone_exactly():
+    codec = build_codec(tiny_config())
+    mels = torch.randn(2, 16, 64)
+    patches = codec.patches(mels)
+    assert patches.shape == (2, 16, 4, 16)
+    first = (mels[:, :4, :4] - codec.mel_mean[:4]) / codec.mel_std  # the corner patch, row by row
+    torch.testing.assert_close(patches[:, :, 0, 0], first.reshape(2, 16))
+    torch.testing.assert_close(codec.mels(patches), mels)
+    raw = torch.randn(2, 16, 4, 8)
+    torch.testing.assert_close(codec.unscale(codec.scale(raw)), raw)
+
+
+def test_stored_latent_statistics_scale_each_channel(folder):
+    before = load_codec(folder).encode(log_mel(noise(1, 8192), MEL, RATE))
+    config = json.loads((folder / "config.json").read_text())
+    config["latent_mean"][3] += 1.0
+    config["latent_std"][5] *= 4.0
+    (folder / "config.json").write_text(json.dumps(config))
+    after = load_codec(folder).encode(log_mel(noise(1, 8192), MEL, RATE))
+    np.testing.assert_allclose(after[:, 3], before[:, 3] - 1.0 / config["latent_std"][3], atol=1e-5)
+    np.testing.assert_allclose(after[:, 5], before[:, 5] / 4.0, atol=1e-5)
+    np.testing.assert_array_equal(after[:, 4], before[:, 4])
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (1, 12, 64), (1, 16, 32), (1, 0, 64)])
+def test_wrong_mels_are_refused(folder, shape):
+    with pytest.raises(ValueError, match=r"expected \[N, a multiple of 8, 64\], got shape"):
+        load_codec(folder).encode(np.zeros(shape))
+
+
+def test_wrong_latents_and_nan_are_refused(folder):
+    codec = load_codec(folder)
+    with pytest.raises(ValueError, match=r"expected \[N, 16, T / 8, 8\], got shape \(1, 8, 4, 8\)"):
+        codec.decode(np.zeros((1, 8, 4, 8)))
+    with pytest.raises(ValueError, match="latents: .* got NaN"):
+        codec.decode(np.full((1, 16, 4, 8), np.nan))
+    with pytest.raises(ValueError, match="mels: .* got NaN"):
+        codec.encode(np.full((1, 16, 64), np.nan))
+
+
+def test_altered_or_missing_files_are_refused(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.json, found none at .*elsewhere"):
+        load_codec(tmp_path / "elsewhere")
+    path = folder / "codec.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        ValueError, match=r"codec.safetensors: expected sha256 [0-9a-f]{64} \(config.json\), got [0-9a-f]{64}"
+    ):
+        load_codec(folder)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="expected weights with sha256 [0-9a-f]{64}, found no file at"):
+        load_codec(folder)
+    (folder / "config.json").write_text('{"kind": "clap"}')
+    with pytest.raises(ValueError, match="expected a model of kind 'codec', got 'clap'"):
+        load_codec(folder)
+
+
+def test_weights_beyond_float16_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="got others in big"):
+        write_model(tmp_path, {"kind": "codec"}, {"fine": torch.ones(2), "big": torch.tensor([1e6])})
+
+
+def test_linear_magnitudes_reproduce_the_mel():
+    mel = log_mel(noise(1, 16_384), MEL, RATE)[0]
+    magnitude = linear_magnitudes(mel, MEL, RATE)
+    assert magnitude.min() >= 0
+    again = np.log(mel_filter(MEL, RATE).numpy() @ magnitude).T
+    assert np.abs(again - mel).mean() < 0.02
+
+
+@pytest.mark.parametrize("hop", [256, 160])
+def test_vocoded_audio_has_the_mel_it_was_made_from(hop):
+    config = MelConfig(hop_length=hop)
+    samples = 64 * hop
+    mels = log_mel(noise(2, samples), config, RATE)
+    audio = griffin_lim(mels, config, RATE, 32, PHASE_SEED)
+    assert (audio.shape, audio.dtype) == ((2, samples), np.int16)
+    assert np.abs(log_mel(audio, config, RATE) - mels).mean() < 0.25
+    # the level is kept: the second clip stays at half of the first
+    ratio = audio[1].astype(float).std() / audio[0].astype(float).std()
+    assert ratio == pytest.approx(0.5, rel=0.1)
+
+
+def test_vocoding_is_the_same_in_any_batch_and_again():
+    mels = log_mel(noise(3, 8192), MEL, RATE)
+    together = griffin_lim(mels, MEL, RATE, 4, seed=1)
+    np.testing.assert_array_equal(together, griffin_lim(mels, MEL, RATE, 4, seed=1))
+    np.testing.assert_array_equal(together[2:], griffin_lim(mels[2:], MEL, RATE, 4, seed=1))
+    assert (together != griffin_lim(mels, MEL, RATE, 4, seed=2)).any()
+
+
+def test_more_iterations_come_closer():
+    mels = log_mel(noise(1, 16_384), MEL, RATE)
+    target = linear_magnitudes(mels[0], MEL, RATE)
+    errors = []
+    for iterations in (1, 32):
+        audio = griffin_lim(mels, MEL, RATE, iterations, 0)[0] / 32_767
+        spectrum = np.abs(librosa.stft(audio, n_fft=1024, hop_length=256, pad_mode="reflect"))[:, :-1]
+        errors.append(np.linalg.norm(spectrum - target))
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_loud_mels_are_scaled_down_rather_than_clipped():
+    mels = log_mel(noise(1, 8192), MEL, RATE)
+    loud, usual = (griffin_lim(m, MEL, RATE, 4, 0)[0].astype(float) for m in (mels + 4, mels))
+    assert np.abs(loud).max() == 32_767
+    assert np.corrcoef(loud, usual)[0, 1] > 0.999  # clipping would bend the waveform
+    assert (np.abs(loud) == 32_767).sum() <= 2
+
+
+def test_silence_stays_silent():
+    mels = log_mel(np.zeros((1, 8192), np.int16), MEL, RATE)
+    assert np.abs(griffin_lim(mels, MEL, RATE, 4, 0)).max() <= 8
+
+
+def test_wrong_mels_are_not_vocoded():
+    for bad in (np.zeros((16, 64)), np.zeros((1, 16, 32)), np.zeros((1, 0, 64))):
+        with pytest.raises(ValueError, match=r"expected \[N, T, 64\], got shape"):
+            griffin_lim(bad, MEL, RATE, 1, 0)
+    for bad in (np.nan, np.inf, 21.0):
+        with pytest.raises(ValueError, match="at most 20 nepers"):
+            griffin_lim(np.full((1, 16, 64), bad), MEL, RATE, 1, 0)
+
+
+def test_vocode_takes_the_configured_iterations():
+    mels = log_mel(noise(1, 8192), MEL, RATE)
+    config = CodecConfig(griffin_lim_iterations=3)
+    np.testing.assert_array_equal(vocode(mels, config, MEL, RATE), griffin_lim(mels, MEL, RATE, 3, PHASE_SEED))
+    assert vocode(mels[:0], config, MEL, RATE).shape == (0, 8192)

@@ -1,0 +1,116 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import denoiser, sampling
+from helpers.config import GenerationConfig, TrainingConfig
+
+SHAPE = (4, 8, 4)
+RNG = np.random.default_rng(0)
+STATES, MASK = RNG.standard_normal((5, 3, 16)).astype(np.float16), np.ones((5, 3), bool)
+NULL_STATE, NULL_MASK = np.zeros((3, 16), np.float16), np.ones(3, bool)
+
+
+def generate(unet, seeds=(0, 1, 2, 3, 4), rows=slice(None), **changes):
+    config = GenerationConfig(**{"steps": 10, "guidance": 3.0, "batch_size": 5, **changes})
+    return sampling.sample_latents(
+        unet, STATES[rows], MASK[rows], NULL_STATE, NULL_MASK, list(seeds), config, latent_shape=SHAPE
+    )
+
+
+class Ideal:
+    """The exact denoiser where each prompt has one known clip: predicts v towards it, the null prompt's for ""."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(1)
+        self.clips, self.null = torch.randn(5, *SHAPE, generator=generator), torch.randn(*SHAPE, generator=generator)
+        self.batches = []
+
+    def __call__(self, noisy, timestep, encoder_hidden_states, encoder_attention_mask):
+        self.batches.append(len(noisy))
+        distance = torch.cdist(encoder_hidden_states.flatten(1), torch.as_tensor(STATES).float().flatten(1))
+        is_null = (encoder_hidden_states == 0).all(2).all(1)
+        target = torch.where(is_null[:, None, None, None], self.null, self.clips[distance.argmin(1)])
+        a = denoiser.build_noise_scheduler().alphas_cumprod[int(timestep)]
+        noise = (noisy - a.sqrt() * target) / (1 - a).sqrt()
+        return SimpleNamespace(sample=a.sqrt() * noise - (1 - a).sqrt() * target)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_an_ideal_denoiser_gives_back_the_guided_clip(guidance):
+    unet = Ideal()
+    expected = unet.null + guidance * (unet.clips - unet.null)
+    np.testing.assert_allclose(generate(unet, guidance=guidance), expected.numpy(), atol=2e-3)
+    assert unet.batches == [10 if guidance == 3 else 5] * 10  # no second pass where guidance has no use for it
+
+
+@pytest.mark.parametrize("deviation", [0.3, 0.5, 1.0])
+def test_solver_keeps_the_deviation_of_gaussian_data(deviation):
+    """Data N(0, deviation**2): the best estimate of the clip is linear in the noisy one, so samples are scaled noise."""
+
+    def unet(noisy, timestep, **_):
+        a = denoiser.build_noise_scheduler().alphas_cumprod[int(timestep)]
+        clip = a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a) * noisy
+        return SimpleNamespace(sample=(a.sqrt() * noisy - clip) / (1 - a).sqrt())
+
+    unet.device = torch.device("cpu")
+    samples = generate(unet, steps=20)
+    noise = sampling.initial_noise([0, 1, 2, 3, 4], SHAPE).numpy()
+    np.testing.assert_allclose(samples, deviation * noise, rtol=0.03)
+
+
+def test_solver_shares_the_training_schedule():
+    solver = sampling.build_solver(20)
+    assert torch.equal(solver.alphas_cumprod, denoiser.build_noise_scheduler().alphas_cumprod)
+    assert solver.config.prediction_type == "v_prediction" and solver.config.algorithm_type == "dpmsolver++"
+    assert solver.config.solver_order == 2 and not solver.config.use_karras_sigmas
+    assert len(solver.timesteps) == 20 and solver.timesteps[0] == 999 and solver.sigmas[-1] == 0
+    ratios = solver.sigmas[1:-1] / solver.sigmas[:-2]
+    assert ratios.std() < 1e-3  # uniform in log signal-to-noise ratio
+
+
+@pytest.fixture(scope="module")
+def unet():
+    torch.manual_seed(0)
+    config = TrainingConfig(block_out_channels=(8, 16), attention_head_dim=8)
+    return denoiser.prepare_attention(denoiser.build_unet(config, SHAPE, 16)).eval()
+
+
+def test_a_clip_does_not_depend_on_its_batch(unet):
+    together = generate(unet)
+    assert together.shape == (5, *SHAPE) and together.dtype == np.float32
+    for size in (1, 2):
+        apart = generate(unet, batch_size=size)
+        np.testing.assert_allclose(apart, together, atol=1e-4)
+    reordered = generate(unet, seeds=(3, 1), rows=[3, 1])
+    np.testing.assert_allclose(reordered, together[[3, 1]], atol=1e-4)
+
+
+def test_seed_and_prompt_decide_the_clip(unet):
+    base, again, reseeded = generate(unet), generate(unet), generate(unet, seeds=(0, 1, 2, 3, 99))
+    assert np.array_equal(base, again)
+    assert np.array_equal(base[:4], reseeded[:4]) and not np.allclose(base[4], reseeded[4], atol=0.1)
+    same_noise = generate(unet, seeds=(0,) * 5)
+    assert not np.allclose(same_noise[0], same_noise[1], atol=1e-4)
+
+
+def test_a_clip_that_is_not_finite_is_named():
+    broken = Ideal()
+    broken.clips[3] = float("nan")
+    with pytest.raises(FloatingPointError, match="NaN or infinity in clip 3"):
+        generate(broken)
+
+
+def test_prompts_and_seeds_must_agree():
+    with pytest.raises(
+        ValueError, match=r"text_states: expected shape \(4, 3, 16\) for 4 noise seeds, got \(5, 3, 16\)"
+    ):
+        generate(Ideal(), seeds=range(4))
+
+
+def test_no_prompts_give_an_empty_array():
+    assert generate(Ideal(), seeds=(), rows=slice(0)).shape == (0, *SHAPE)

@@ -1,0 +1,278 @@
+import csv
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import denoiser, training
+from helpers.config import TrainingConfig
+
+CONFIG = TrainingConfig(
+    n_train=6,
+    updates=24,
+    checkpoints=(12,),
+    batch_size=8,
+    learning_rate=1e-2,
+    warmup_updates=4,
+    block_out_channels=(8, 16),
+    attention_head_dim=8,
+    schedule="cosine",
+)
+
+
+def make_data(n=6, seed=0):
+    """Tiny training set: latents [n, 4, 8, 4], states [n, 5, 16], mask, null state, null mask."""
+    rng = np.random.default_rng(seed)
+    latents = np.repeat(rng.standard_normal((n, 4, 2, 4)), 4, axis=2).astype(np.float32)
+    states = rng.standard_normal((n, 5, 16)).astype(np.float16)
+    mask = np.arange(5) < rng.integers(2, 6, size=(n, 1))
+    return latents, states, mask, np.zeros((5, 16), np.float16), np.arange(5) < 2
+
+
+def read_losses(folder):
+    with (folder / "loss.csv").open() as file:
+        return [(row["update"], row["loss"], row["learning_rate"]) for row in csv.DictReader(file)]
+
+
+def assert_same_run(folder, other):
+    assert read_losses(folder) == read_losses(other)
+    for path in sorted((folder / "checkpoints").iterdir()):
+        assert path.read_bytes() == (other / "checkpoints" / path.name).read_bytes(), path.name
+
+
+def stop_after(monkeypatch, updates):
+    """Makes the training stop as an interrupt would, once it has done so many updates."""
+    step = training.Trainer.step
+
+    def interrupted(self):
+        if self.update == updates:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(training.Trainer, "step", interrupted)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    training.train(folder, CONFIG, *make_data())
+    return folder
+
+
+def test_a_run_leaves_its_files_and_no_state(finished):
+    names = sorted(path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file())
+    checkpoints = ["ema_000012.safetensors", "ema_000024.safetensors", "raw_000024.safetensors"]
+    assert names == [*(f"checkpoints/{name}" for name in checkpoints), "loss.csv", "unet.json"]
+
+
+def test_learning_rate_follows_the_schedule(finished):
+    rows = read_losses(finished)
+    assert [int(update) for update, _, _ in rows] == list(range(1, 25))
+    rates = [float(rate) for _, _, rate in rows]
+    np.testing.assert_allclose(rates[:5], [0, 2.5e-3, 5e-3, 7.5e-3, 1e-2])  # four updates of warm-up
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] < 1e-3
+
+
+def test_loss_decreases(finished, tmp_path):
+    """On the same clips, noise and timesteps: those of the first update."""
+    trainer = training.Trainer(tmp_path, CONFIG, training.Data(*map(torch.as_tensor, make_data())))
+    untrained = trainer._loss().item()
+    assert untrained == float(read_losses(finished)[0][1])
+    trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
+    assert trainer._loss().item() < 0.9 * untrained
+
+
+def test_averaged_weights_lag_behind_raw_ones(finished):
+    ema, raw = (denoiser.load_unet(finished, weights=weights) for weights in ("ema", "raw"))
+    halfway = denoiser.load_unet(finished, updates=12)
+    flat = [torch.cat([p.flatten() for p in unet.parameters()]) for unet in (ema, raw, halfway)]
+    assert 0 < (flat[0] - flat[1]).norm() < (flat[2] - flat[1]).norm()
+    assert not ema.training
+
+
+def test_a_checkpoint_that_is_not_there_is_refused(finished):
+    with pytest.raises(ValueError, match=r"expected one of ema \[12, 24\], got ema 13"):
+        denoiser.load_unet(finished, updates=13)
+    with pytest.raises(ValueError, match=r"expected one of raw \[24\], got raw 12"):
+        denoiser.load_unet(finished, updates=12, weights="raw")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import CONFIG, make_data, training
+training.train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
+"""
+
+
+def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent)), str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "state_previous.pt").exists():  # at least two updates are done and saved
+        assert child.poll() is None and time.monotonic() < deadline, "the child ended before it could be killed"
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not (tmp_path / "loss.csv").exists()
+    training.train(tmp_path, CONFIG, *make_data())
+    assert_same_run(finished, tmp_path)
+
+
+@pytest.mark.parametrize("damaged", [("state.pt",), ("state.pt", "state_previous.pt")])
+def test_a_damaged_state_is_set_aside(finished, tmp_path, monkeypatch, caplog, damaged):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 14)
+        training.train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+    for name, keep in zip(damaged, (0.6, 0.0)):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: int(keep * len(content))])
+    with caplog.at_level("INFO", logger="helpers.training"):
+        training.train(tmp_path, CONFIG, *make_data())
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == len(damaged) and "state.pt cannot be read" in warnings[0] and "\n" not in warnings[0]
+    assert ("resumes after update 13 of 24" in caplog.text) == (len(damaged) == 1)
+    assert_same_run(finished, tmp_path)
+    assert not list(tmp_path.glob("state*"))
+
+
+def test_a_state_of_another_configuration_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 2)
+        training.train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+    with pytest.raises(ValueError, match=r"expected learning_rate = 0.02, got 0.01"):
+        training.train(tmp_path, replace(CONFIG, learning_rate=0.02), *make_data())
+
+
+def test_noise_schedule_is_tangos():
+    scheduler = denoiser.build_noise_scheduler()
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    np.testing.assert_allclose(scheduler.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    assert scheduler.config.prediction_type == "v_prediction" and not scheduler.config.clip_sample
+    scheduler.set_timesteps(200)
+    assert scheduler.timesteps[:2].tolist() == [996, 991] and scheduler.timesteps[-1] == 1
+
+
+def test_loss_is_the_weighted_error_of_v_by_hand(tmp_path):
+    trainer = training.Trainer(tmp_path, CONFIG, training.Data(*map(torch.as_tensor, make_data())))
+    trainer.model = lambda noisy, *_, **__: SimpleNamespace(sample=torch.zeros_like(noisy))
+    drawn = training.draw_batch(CONFIG, 0, (4, 8, 4))
+    a = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[drawn.timesteps.numpy()]
+    latents, noise = make_data()[0][drawn.clips.numpy()], drawn.noise.numpy()
+    v = np.sqrt(a)[:, None, None, None] * noise - np.sqrt(1 - a)[:, None, None, None] * latents
+    snr = a / (1 - a)
+    expected = np.mean(np.minimum(snr, 5) / snr * (v**2).mean((1, 2, 3)))
+    assert snr.max() > 5 > snr.min()  # both sides of the bend are in the batch
+    assert trainer._loss().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_min_snr_weight_at_two_steps():
+    scheduler = denoiser.build_noise_scheduler()
+    weights = denoiser.min_snr_weights(scheduler, torch.tensor([0, 999]), 5.0)
+    snr = (1 - 0.00085) / 0.00085
+    assert weights[0].item() == pytest.approx(5 / snr, rel=1e-3) and weights[1] == 1
+
+
+def test_every_epoch_holds_every_clip_once():
+    drawn = torch.cat([training.draw_batch(CONFIG, update, (1, 1, 1)).clips for update in range(9)])  # 72 = 12 * 6
+    epochs = drawn.reshape(12, 6)
+    assert (epochs.sort(1).values == torch.arange(6)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) > 6
+
+
+def test_draws_depend_on_seed_draw_size_and_update_only():
+    first = training.draw_batch(CONFIG, 7, (4, 8, 4))
+    assert torch.equal(first.noise, training.draw_batch(CONFIG, 7, (4, 8, 4)).noise)
+    changed = [replace(CONFIG, **change) for change in ({"seed": 1}, {"draw": 1}, {"n_train": 5})]
+    others = [training.draw_batch(config, 7, (4, 8, 4)) for config in changed]
+    others.append(training.draw_batch(CONFIG, 8, (4, 8, 4)))
+    assert all(not torch.equal(first.noise, other.noise) for other in others)
+
+
+def test_timesteps_and_dropped_captions_have_the_stated_shares():
+    config = replace(CONFIG, batch_size=100, caption_dropout=0.1)
+    drawn = [training.draw_batch(config, update, (1, 1, 1)) for update in range(60)]
+    assert torch.cat([d.dropped for d in drawn]).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    timesteps = torch.cat([d.timesteps for d in drawn])
+    assert timesteps.min() < 10 and timesteps.max() > 989 and abs(timesteps.float().mean() - 499.5) < 15
+
+
+def test_a_dropped_caption_is_replaced_by_the_null_prompt(tmp_path):
+    latents, states, mask, null_state, null_mask = make_data()
+    losses = {}
+    for share in (0.0, 1.0):
+        for name, text in (("own", states), ("other", states[::-1].copy())):
+            data = training.Data(*map(torch.as_tensor, (latents, text, mask, null_state, null_mask)))
+            losses[share, name] = (
+                training.Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._loss().item()
+            )
+    padded = states + 5 * ~mask[..., None]
+    data = training.Data(*map(torch.as_tensor, (latents, padded.astype(np.float16), mask, null_state, null_mask)))
+    unread = training.Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._loss().item()
+    assert unread == pytest.approx(losses[0.0, "own"], rel=1e-6)  # padding is masked
+    assert losses[1.0, "own"] == losses[1.0, "other"]
+    assert losses[0.0, "own"] != losses[0.0, "other"]
+
+
+@pytest.mark.parametrize(
+    ("position", "change", "message"),
+    [
+        (0, lambda a: a[:4], r"latents: expected shape \(6, 4, 8, 4\) for n_train = 6, got \(4, 4, 8, 4\)"),
+        (0, lambda a: a[:, 0], "latents: expected shape"),
+        (0, lambda a: np.where(np.arange(6)[:, None, None, None] == 3, np.nan, a), "NaN or infinity in clip 3"),
+        (1, lambda a: a[:, :3], r"states: expected shape \(6, 5, 16\) for n_train = 6, got \(6, 3, 16\)"),
+        (2, lambda a: a[:5], r"mask: expected shape \(6, 5\)"),
+        (4, lambda a: a[:2], r"null_mask: expected shape \(5,\)"),
+    ],
+)
+def test_data_that_disagree_are_refused(tmp_path, position, change, message):
+    data = list(make_data())
+    data[position] = change(data[position])
+    with pytest.raises(ValueError, match=message):
+        training.train(tmp_path, CONFIG, *data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_update(tmp_path):
+    latents, *rest = make_data()
+    with pytest.raises(FloatingPointError, match=r"got (inf|nan) in update 1 "):
+        training.train(tmp_path, CONFIG, latents * 1e30, *rest)
+
+
+def test_unet_has_tangos_shape_at_tangos_size():
+    config = TrainingConfig(block_out_channels=(320, 640, 1280, 1280), attention_head_dim=64, layers_per_block=2)
+    with torch.device("meta"):
+        unet = denoiser.build_unet(config, (8, 256, 16), 1024)
+    assert sum(p.numel() for p in unet.parameters()) / 1e6 == pytest.approx(866, abs=1)
+    assert unet.config.norm_num_groups == 32 and unet.config.attention_head_dim == (5, 10, 20, 20)
+    assert unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.heads == 5
+
+
+def test_small_unet_ignores_masked_tokens_and_has_the_stated_heads():
+    unet = denoiser.prepare_attention(denoiser.build_unet(CONFIG, (4, 8, 4), 16))
+    assert unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.heads == 1
+    assert unet.mid_block.attentions[0].transformer_blocks[0].attn2.heads == 2
+    noisy, states, mask = torch.randn(2, 4, 8, 4), torch.randn(2, 5, 16), torch.arange(5).expand(2, 5) < 3
+    hidden = states + 5 * (~mask)[..., None]
+    read = states + 5 * mask[..., None]
+    outputs = [
+        unet(noisy, 10, encoder_hidden_states=s, encoder_attention_mask=mask).sample for s in (states, hidden, read)
+    ]
+    torch.testing.assert_close(outputs[0], outputs[1])
+    assert (outputs[0] - outputs[2]).abs().max() > 1e-4
+
+
+def test_unet_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"expected a divisor of \(8, 16\), got 32"):
+        denoiser.build_unet(replace(CONFIG, attention_head_dim=32), (4, 8, 4), 16)
+    with pytest.raises(ValueError, match=r"divisible by 2, got \(4, 7, 4\)"):
+        denoiser.build_unet(CONFIG, (4, 7, 4), 16)
