@@ -1,6 +1,9 @@
 """Shared fixtures. Stage results of the tests go to a temporary place, never to the repository's own runs/."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,19 @@ def runs_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     os.environ["HELPERS_RUNS"] = str(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def built_book(repository, tmp_path_factory) -> Path:
+    """The whole book from the profile `tiny`: every chapter executed by Papermill, the HTML built. The folder of its pages."""
+    from helpers import chapters
+    from helpers.config import load_profile
+
+    folder = tmp_path_factory.mktemp("built") / "book"
+    shutil.copytree(repository / "book", folder, ignore=shutil.ignore_patterns("_build", "chapters"))
+    for page, (name, settings) in chapters.list_pages(load_profile("tiny")).items():
+        chapters.run_chapter(name, settings, folder / "chapters" / f"{page}.ipynb", "tiny")
+    command = [Path(sys.executable).parent / "jupyter-book", "build", folder, "-W", "-n", "--keep-going"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder / "_build" / "html"

@@ -1,18 +1,20 @@
-"""The book: its configuration, styles and pages, built around stand-in chapters, then opened in a real browser."""
+"""The book, built whole from the profile `tiny`: its links, outputs and styles; then opened in a real browser."""
 
 import functools
 import http.server
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import book_checks
-import mini_book
+import nbformat
+import pandas as pd
 import pytest
+from nbformat import v4
 
-BOOK = Path(__file__).parents[1] / "book"
+from helpers import chapters, stages
+from helpers.config import load_profile
+
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -24,17 +26,9 @@ CHROMIUM_FLAGS = (
 PHONE_PX, DESKTOP_PX = 390, 1280
 
 
-def build_book(folder: Path) -> Path:
-    """Builds the book in `folder` as `make book` does and returns the folder of its pages."""
-    command = [Path(sys.executable).parent / "jupyter-book", "build", folder, "-W", "-n", "--keep-going"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return folder / "_build" / "html"
-
-
 @pytest.fixture(scope="module")
-def html_root(tmp_path_factory) -> Path:
-    return build_book(mini_book.write_book(BOOK, tmp_path_factory.mktemp("mini") / "book"))
+def html_root(built_book) -> Path:
+    return built_book
 
 
 def test_every_link_leads_somewhere(html_root):
@@ -55,23 +49,22 @@ def test_pages_can_be_read_without_sight(html_root):
 
 
 def test_front_page_takes_its_numbers_from_the_findings(html_root):
+    profile = load_profile("tiny")
+    table = pd.read_csv(stages.finished("thresholds", profile).path / "replication.csv")
+    rows = table[(table["detector"] == profile.thresholds.detector) & (table["null"] == "twins")].set_index("n_train")
     text = " ".join(book_checks.soup(html_root / "intro.html").article.get_text().split())
-    for expected in (
-        "Trained on 16 clips",
-        "81 to 98 %",
-        "Trained on 64 clips",
-        "with the profile smoke",
-        "10 of 45,000",
-    ):
+    low, high = (100 * rows.loc[4, f"own_clip_top1_{end}"] for end in ("low", "high"))
+    for expected in ("Trained on 4 clips", f"{low:.0f} to {high:.0f} %", "Trained on 8 clips", "with the profile tiny"):
         assert expected in text
     figures = [tag.get_text() for tag in book_checks.soup(html_root / "intro.html").select(".figure-of-merit")]
-    assert figures == ["94 %", "31 %", "61 %"]
+    shown = (rows.loc[4, "own_clip_top1_rate"], rows.loc[4, "twins_top1_rate"], rows.loc[8, "own_clip_top1_rate"])
+    assert figures == [f"{100 * value:.0f} %" for value in shown]
 
 
 def test_sizes_stand_in_order_in_the_contents(html_root):
     links = [tag["href"] for tag in book_checks.soup(html_root / "intro.html").select("nav.bd-links a")]
-    chapters = [Path(link).stem for link in links if link.startswith("chapters/")]
-    assert chapters == list(mini_book.CHAPTERS)
+    pages = [Path(link).stem for link in links if link.startswith("chapters/")]
+    assert pages == list(chapters.list_pages(load_profile("tiny")))
 
 
 FAULTS = {
@@ -110,13 +103,13 @@ def test_style_sheets_are_checked_too(tmp_path):
 
 @pytest.mark.parametrize("output", ["error", "stderr"])
 def test_an_exception_in_a_notebook_is_found_unless_it_is_meant(output, tmp_path):
-    cell = mini_book.new_code_cell("1 / 0", execution_count=1)
-    error = mini_book.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
-    cell.outputs = [error if output == "error" else mini_book.new_output("stream", name="stderr", text="careful")]
-    mini_book.nbformat.write(mini_book.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    cell = v4.new_code_cell("1 / 0", execution_count=1)
+    error = v4.new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
+    cell.outputs = [error if output == "error" else v4.new_output("stream", name="stderr", text="careful")]
+    nbformat.write(v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     assert len(book_checks.check_notebooks(tmp_path)) == 1
     cell.metadata["tags"] = ["raises-exception"]
-    mini_book.nbformat.write(mini_book.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    nbformat.write(v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     assert book_checks.check_notebooks(tmp_path) == []
 
 
@@ -181,7 +174,7 @@ def test_browser_loads_every_player_of_every_page_and_nothing_fails(html_root, a
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_PX, f"{name} scrolls sideways on a phone"
         assert page.locator("article .math:not(:has(mjx-container))").count() == 0, f"{name}: a formula was not set"
         page.context.close()
-    assert players >= 3 * len(mini_book.CHAPTERS)
+    assert players >= 3 * len(chapters.list_pages(load_profile("tiny")))
 
 
 def test_browser_moves_a_line_through_the_spectrogram(address, browser):

@@ -17,6 +17,7 @@ import librosa
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from scipy.sparse import csr_array
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from helpers.config import CodecConfig, MelConfig
@@ -139,12 +140,14 @@ def linear_magnitudes(mels: np.ndarray, mel_config: MelConfig, sample_rate_hz: i
     as fast as this, but six times further from the mel.
     """
     bank = mel_filter(mel_config, sample_rate_hz).numpy()
-    target = np.exp(np.asarray(mels, np.float32)).T  # [M, T]
+    target = np.ascontiguousarray(np.exp(np.asarray(mels, np.float32)).T)  # [M, T]
     shares = bank / np.maximum(bank.sum(axis=0), np.finfo(np.float32).tiny)
     magnitude = shares.T @ (target / bank.sum(axis=1, keepdims=True))
-    numerator = bank.T @ target
+    # A bin lies in two bands at most: sparse products take a tenth of the time, and start no threads of their own
+    bands, bins = csr_array(bank), csr_array(bank.T)
+    numerator = bins @ target
     for _ in range(INVERSION_STEPS):
-        magnitude *= numerator / np.maximum(bank.T @ (bank @ magnitude), 1e-12)
+        magnitude *= numerator / np.maximum(bins @ (bands @ magnitude), 1e-12)
     return magnitude
 
 

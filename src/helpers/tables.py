@@ -44,6 +44,18 @@ def show_table(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | No
     display(HTML(table_html(data, caption, formats)))
 
 
+def with_interval(data: pd.DataFrame, value: str, low: str, high: str, percent: bool = True) -> list[str]:
+    """One text a row, "25 % (12 to 41)" or "0.25 (0.12 to 0.41)", from three columns; a missing value is a dash."""
+    texts = []
+    for row in data[[value, low, high]].itertuples(index=False, name=None):
+        number, *limits = (100 * x if percent else x for x in row)
+        spec = ".1f" if percent else ".3g"
+        unit = "\u00a0%" if percent else ""
+        bounds = "" if any(map(pd.isna, limits)) else f" ({limits[0]:{spec}} to {limits[1]:{spec}})"
+        texts.append("–" if pd.isna(number) else f"{number:{spec}}{unit}{bounds}")
+    return texts
+
+
 def _cell(value, spec: str | None) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
