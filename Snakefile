@@ -80,7 +80,7 @@ rule draw:
         touch(STAMP),
     params:
         sections=lambda w: chapters.page_settings(
-            profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{w.n}"
+            profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{int(w.n):05d}"
         ),
     resources:
         heavy=1,

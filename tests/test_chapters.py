@@ -217,8 +217,8 @@ def test_every_notebook_checks_its_parameters_first(name, repository):
 def test_pages_follow_the_profile():
     profile = config.load_profile("smoke")
     pages = chapters.list_pages(profile)
-    assert list(pages)[:4] == ["01_corpus", "02_codec", "03_training_n16", "03_training_n64"] and len(pages) == 9
-    assert pages["04_generation_n64"] == ("04_generation", {"n_train": 64, "draw": 0})
+    assert list(pages)[:4] == ["01_corpus", "02_codec", "03_training_n00016", "03_training_n00064"] and len(pages) == 9
+    assert pages["04_generation_n00064"] == ("04_generation", {"n_train": 64, "draw": 0})
 
 
 def test_every_section_of_the_profile_reaches_a_page():

@@ -1,16 +1,22 @@
 """The codec folder, shapes and scaling of the codec, and the vocoder, on a tiny codec with fresh weights."""
 
 import json
+import sys
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from helpers.codec import PHASE_SEED, build_codec, griffin_lim, linear_magnitudes, load_codec, vocode
 from helpers.config import CodecConfig, MelConfig
 from helpers.mel import log_mel, mel_filter
 from helpers.weights import write_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+from linear_start import start_linear  # noqa: E402
 
 RATE = 16_000
 MEL = MelConfig()
@@ -208,3 +214,30 @@ def test_vocode_takes_the_configured_iterations():
     config = CodecConfig(griffin_lim_iterations=3)
     np.testing.assert_array_equal(vocode(mels, config, MEL, RATE), griffin_lim(mels, MEL, RATE, 3, PHASE_SEED))
     assert vocode(mels[:0], config, MEL, RATE).shape == (0, 8192)
+
+
+def test_training_starts_at_the_linear_codec():
+    torch.manual_seed(0)
+    shape = {
+        "block_out_channels": [32],
+        "norm_num_groups": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "latent_channels": 2,
+    }
+    blocks = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}
+    vae = AutoencoderKL(**shape, **blocks, layers_per_block=1, mid_block_add_attention=False).eval()
+    rng = np.random.default_rng(0)
+    analysis, synthesis = rng.standard_normal((2, 4)) / 2, rng.standard_normal((4, 2))
+    bias, offset = rng.standard_normal(2), rng.standard_normal(4)
+    start_linear(vae, analysis, bias, synthesis, offset)
+    x = torch.randn(3, 4, 6, 5)
+    with torch.inference_mode():
+        z = vae.encode(x).latent_dist
+        y = vae.decode(z.mode()).sample
+    expected = np.einsum("cp,nphw->nchw", analysis, x.numpy()) + bias[:, None, None]
+    np.testing.assert_allclose(z.mode().numpy(), expected, atol=0.01 * np.abs(expected).max())
+    again = np.einsum("pc,nchw->nphw", synthesis, z.mode().numpy()) + offset[:, None, None]
+    np.testing.assert_allclose(y.numpy(), again, atol=0.01 * np.abs(again).max())
+    with pytest.raises(ValueError, match="at least 12 channels"):
+        start_linear(build_codec(tiny_config()).vae, analysis, bias, synthesis, offset)

@@ -85,7 +85,7 @@ def test_notebook_keeps_the_chapter_contract(path):
         assert not any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source))), (
             "functions live in src/helpers"
         )
-    assert code[0].metadata.tags == ["parameters"]
+    assert code[0].metadata.tags[0] == "parameters"
     assert book.metadata.kernelspec.name == "python3"
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from helpers.config import Profile
+from helpers.thresholds import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
 
@@ -95,11 +97,12 @@ def _mel_beats_embedding(found: Evidence) -> Measured:
         return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
     wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
     difference = wide["mel"] - wide["clap"]
+    low, high = cluster_bootstrap(difference.to_numpy(), range(len(difference)), np.mean)
     why = (
-        f"mean AUROC of mel less CLAP over {len(difference)} alterations; the CLAP here is small and trained on this corpus, "
-        "so nothing follows for LAION's"
+        f"mean AUROC of mel less CLAP over {len(difference)} alterations, bootstrap over these; the CLAP here is small and "
+        "trained on this corpus, so nothing follows for LAION's"
     )
-    return Measured(float(difference.mean()), float(difference.min()), float(difference.max()), UNTESTED, why)
+    return Measured(float(difference.mean()), low, high, UNTESTED, why)
 
 
 def _duplicates_exist(found: Evidence) -> Measured:
