@@ -1,0 +1,135 @@
+"""What both training scripts share: mixtures as arrays on disk, held-out soundscapes, and a resumable loop."""
+
+import argparse
+import math
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from helpers import corpus
+from helpers.config import ROOT, CorpusConfig, MelConfig
+from helpers.progress import progress
+from helpers.store import hash_file
+from helpers.weights import model_folder
+
+MIXTURES_AT_ONCE = 1500  # rendered, analysed and dropped: the audio of thousands would fill the memory
+SAVE_EVERY = 200  # updates between checkpoints
+LICENCE = "CC BY-SA 4.0, as the recordings it was trained on (`data/ATTRIBUTION.md`)"
+
+
+def arguments(description: str, model: str, mixtures: int, updates: int, batch_size: int, learning_rate: float):
+    """The command line that both scripts have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("models") / model, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, default=Path("runs") / f"train_{model}", help="cache and checkpoint")
+    parser.add_argument("--mixtures", type=int, default=mixtures, help="fresh mixtures of training recordings")
+    parser.add_argument("--heldout", type=int, default=500, help="held-out soundscapes for the figures")
+    parser.add_argument("--updates", type=int, default=updates, help="optimiser steps")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help="clips per step")
+    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="peak, after a warm-up of 5 %%")
+    parser.add_argument("--seed", type=int, default=7, help="of mixtures, weights and batches")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, with the working folder made. Relative folders count from the root of the repository."""
+    options = parser.parse_args()
+    options.work = model_folder(options.work)
+    options.work.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def mixtures(work: Path, n: int, seed: int, features) -> tuple[np.ndarray, list[str]]:
+    """`features(audio)` float32 of n fresh mixtures, cached on disk as float16, and their captions.
+
+    `features` maps int16 [k, S] to an array [k, ...]. float16 keeps a log-mel to 0.004 neper.
+    """
+    name = f"{n}_{seed}_{hash_file(corpus.SOUND_PACK)[:8]}"
+    path, texts = work / f"mixtures_{name}.npy", work / f"captions_{name}.txt"
+    if not texts.is_file():
+        captions, array = [], None
+        for start in progress(range(0, n, MIXTURES_AT_ONCE), desc="training mixtures"):
+            size = min(MIXTURES_AT_ONCE, n - start)
+            audio, more = corpus.training_mixtures(CorpusConfig(), size, seed * 100_000 + start)
+            part = np.asarray(features(audio))
+            if array is None:
+                array = open_memmap(path, "w+", np.float16, (n, *part.shape[1:]))
+            array[start : start + size] = part
+            captions += more
+        array.flush()
+        texts.write_text("\n".join(captions))  # written last: says that the array is complete
+    return np.load(path), texts.read_text().split("\n")
+
+
+def heldout(work: Path, n: int) -> corpus.Corpus:
+    """The corpus stage's first n held-out clips (recordings that no training mixture holds)."""
+    folder = work / f"heldout_{n}_{hash_file(corpus.SOUND_PACK)[:8]}"
+    if not (folder / "done").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus.compute(folder, {}, replace(CorpusConfig(), n_train=2, n_heldout=n, n_background=1), MelConfig())
+        (folder / "done").touch()
+    data = corpus.load_corpus(folder)
+    rows = data.rows("heldout")
+    return corpus.Corpus(data.clips.iloc[rows].reset_index(drop=True), data.audio[rows], data.mels[rows])
+
+
+def fit(model: torch.nn.Module, loss, options, n: int) -> list[float]:
+    """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n; returns the losses.
+
+    AdamW, cosine schedule after a warm-up, bf16 autocast on the CPU. Batches and noise follow from (seed, update)
+    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True)
+    warmup = max(1, options.updates // 20)
+
+    def schedule(update):
+        done = (update - warmup) / max(1, options.updates - warmup)
+        return (update + 1) / warmup if update < warmup else 0.5 * (1 + math.cos(math.pi * done))
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    path, losses = options.work / "state.pt", []
+    key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout")}
+    if path.is_file() and (state := torch.load(path, weights_only=True))["key"] == key:
+        for target, name in ((model, "model"), (optimizer, "optimizer"), (scheduler, "scheduler")):
+            target.load_state_dict(state[name])
+        losses = state["losses"]
+    model.train()
+    with progress(total=options.updates, desc="training", unit="update") as bar:
+        bar.update(len(losses))
+        for update in range(len(losses), options.updates):
+            torch.manual_seed(options.seed * 1_000_003 + update)
+            rows = np.random.default_rng([options.seed, update]).choice(n, options.batch_size, replace=False)
+            with torch.autocast("cpu", torch.bfloat16):
+                value = loss(np.sort(rows))
+            optimizer.zero_grad()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            scheduler.step()
+            losses.append(value.item())
+            bar.update()
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
+            if (update + 1) % SAVE_EVERY == 0 or update + 1 == options.updates:
+                state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+                state = {k: v.state_dict() for k, v in state.items()} | {"losses": losses, "key": key}
+                torch.save(state, path.with_suffix(".part"))
+                path.with_suffix(".part").rename(path)
+    model.eval()
+    return losses
+
+
+def provenance(script: str, options) -> dict:
+    """What metrics.json says of how a model came about."""
+    names = ("mixtures", "updates", "batch_size", "learning_rate", "seed", "heldout")
+    flags = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names)
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
+    return {
+        "command": f"python tools/{script} {flags}",
+        "commit": git.stdout.strip() or None,
+        "sound_pack_sha256": hash_file(corpus.SOUND_PACK),
+        "torch": torch.__version__,
+    }
