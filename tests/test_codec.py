@@ -236,8 +236,8 @@ def test_training_starts_at_the_linear_codec():
         z = vae.encode(x).latent_dist
         y = vae.decode(z.mode()).sample
     expected = np.einsum("cp,nphw->nchw", analysis, x.numpy()) + bias[:, None, None]
-    np.testing.assert_allclose(z.mode().numpy(), expected, atol=0.01 * np.abs(expected).max())
+    np.testing.assert_allclose(z.mode().numpy(), expected, atol=0.03 * np.abs(expected).max())
     again = np.einsum("pc,nchw->nphw", synthesis, z.mode().numpy()) + offset[:, None, None]
-    np.testing.assert_allclose(y.numpy(), again, atol=0.01 * np.abs(again).max())
-    with pytest.raises(ValueError, match="at least 12 channels"):
+    np.testing.assert_allclose(y.numpy(), again, atol=0.03 * np.abs(again).max())
+    with pytest.raises(ValueError, match=r"at least 16 channels, got \[8, 16\]"):
         start_linear(build_codec(tiny_config()).vae, analysis, bias, synthesis, offset)

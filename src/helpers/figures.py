@@ -291,7 +291,9 @@ def plot_replication(
             axis.plot(rows["n_train"], rows["rate"], **style)
             handles.append(Line2D([], [], label=f"paper, {label}, as summarised", **style))
     axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel=rate.replace("_", " "), ylim=(1e-4, 1.3))
-    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    sizes = {*replication["n_train"], *(paper["n_train"] if paper is not None else ())}
+    axis.set_xticks(sorted(sizes), [f"{n:,}" for n in sorted(sizes)])
+    axis.margins(x=0.15)
     _percent(axis.yaxis)
     axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
