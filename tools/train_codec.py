@@ -187,7 +187,7 @@ def figures(codec: Codec, pca: PatchPCA, mels: np.ndarray, data) -> dict:
 
 def main():
     """Mixtures, training, scaling of the latents, figures, card."""
-    parser = arguments(__doc__, "codec", mixtures=6000, updates=1800, batch_size=16, learning_rate=1e-3)
+    parser = arguments(__doc__, "codec", mixtures=6000, updates=2000, batch_size=16, learning_rate=3e-4)
     parser.add_argument("--width", type=int, default=192, help="channels of the autoencoder")
     parser.add_argument(
         "--layers", type=int, default=1, help="residual blocks per resolution in the encoder, one more in the decoder"
