@@ -3,6 +3,7 @@
 import argparse
 import math
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,11 +78,12 @@ def heldout(work: Path, n: int) -> corpus.Corpus:
     return corpus.Corpus(data.clips.iloc[rows].reset_index(drop=True), data.audio[rows], data.mels[rows])
 
 
-def fit(model: torch.nn.Module, loss, options, n: int) -> list[float]:
-    """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n; returns the losses.
+def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
+    """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n.
 
     AdamW, cosine schedule after a warm-up, bf16 autocast on the CPU. Batches and noise follow from (seed, update)
-    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted.
+    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. Returns what
+    metrics.json says of the run.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True)
     warmup = max(1, options.updates // 20)
@@ -91,12 +93,13 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> list[float]:
         return (update + 1) / warmup if update < warmup else 0.5 * (1 + math.cos(math.pi * done))
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-    path, losses = options.work / "state.pt", []
+    path, losses, seconds = options.work / "state.pt", [], 0.0
     key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout")}
     if path.is_file() and (state := torch.load(path, weights_only=True))["key"] == key:
         for target, name in ((model, "model"), (optimizer, "optimizer"), (scheduler, "scheduler")):
             target.load_state_dict(state[name])
-        losses = state["losses"]
+        losses, seconds = state["losses"], state["seconds"]
+    start = time.perf_counter() - seconds
     model.train()
     with progress(total=options.updates, desc="training", unit="update") as bar:
         bar.update(len(losses))
@@ -116,10 +119,14 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> list[float]:
             if (update + 1) % SAVE_EVERY == 0 or update + 1 == options.updates:
                 state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
                 state = {k: v.state_dict() for k, v in state.items()} | {"losses": losses, "key": key}
+                seconds = state["seconds"] = time.perf_counter() - start
                 torch.save(state, path.with_suffix(".part"))
                 path.with_suffix(".part").rename(path)
     model.eval()
-    return losses
+    return {
+        "training_minutes": round(seconds / 60, 1),
+        "loss_mean_of_50_updates": [round(float(np.mean(losses[i : i + 50])), 4) for i in range(0, len(losses), 50)],
+    }
 
 
 def provenance(script: str, options) -> dict:

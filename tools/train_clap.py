@@ -60,8 +60,8 @@ The gap between the first two lines is knowledge of the training recordings: thi
 """
 
 
-def train(model: Clap, features: np.ndarray, sentences: np.ndarray, options) -> list[float]:
-    """Fits the tower and both projections in place; returns the loss of every update."""
+def train(model: Clap, features: np.ndarray, sentences: np.ndarray, options) -> dict:
+    """Fits the tower and both projections in place; returns what `fit` says of the run."""
     contrast = laion_module("loss").ClipLoss()
     augmenter = type(model.tower.spec_augmenter)
     # HTSAT's own masks are made for 1,024 frames; a clip has 256
@@ -112,9 +112,7 @@ def main():
         lambda audio: np.concatenate([model.features(audio[i : i + BATCH]) for i in range(0, len(audio), BATCH)]),
     )
     sentences = sentence_embeddings(captions)
-    start = time.perf_counter()
-    losses = train(model, features, sentences, options)
-    minutes = (time.perf_counter() - start) / 60
+    run = train(model, features, sentences, options)
 
     folder = model_folder(options.out)
     stored = write_model(folder, CONFIG, model.state_dict())
@@ -128,11 +126,10 @@ def main():
         "version": "first",
         **provenance("train_clap.py", options),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "training_minutes_of_last_start": round(minutes, 1),
         "heldout": retrieval(model, *test) | {"unique_captions": int(data.clips["caption"].nunique())},
         "training": retrieval(model, features[:N_FIGURES], sentences[:N_FIGURES]),
         "seconds_per_clip": seconds,
-        "loss_mean_of_50_updates": [round(float(np.mean(losses[i : i + 50])), 4) for i in range(0, len(losses), 50)],
+        **run,
     }
     model.load_state_dict(untrained)
     metrics["untrained"] = retrieval(model, *test)

@@ -25,9 +25,10 @@ N_VOCODED = 64  # held-out clips that also go through the vocoder
 CARD = """# Codec: log-mels to latents and back (first version)
 
 diffusers' `AutoencoderKL`, {parameters:.1f} million parameters, on 8 x 8 patches of log-mels (16 kHz, 64 bands, hop 256):
-one clip of 4.096 s, [256, 64], becomes [16, 32, 8]. Trained from scratch by `tools/train_codec.py`; frozen since. It takes
-the place that AudioLDM's VAE has in TANGO. It has no adversarial or perceptual loss, so decoded mels are smoother than
-recorded ones, and it has seen only this project's soundscapes: do not use it as a general audio codec.
+one clip of 4.096 s, [256, 64], becomes [16, 32, 8]. It starts as a linear codec, at the principal components of the patches
+(`tools/linear_start.py`), and is trained from there by `tools/train_codec.py`; frozen since. It takes the place that
+AudioLDM's VAE has in TANGO. It has no adversarial or perceptual loss, so decoded mels are smoother than recorded ones, and
+it has seen only this project's soundscapes: do not use it as a general audio codec.
 
 | round trip of the log-mel, without vocoder | held-out | training mixtures |
 |---|---|---|
@@ -85,8 +86,8 @@ def linear_codec(codec: Codec, pca: "PatchPCA") -> None:
     start_linear(codec.vae, analysis, -analysis @ pca.mean / codec.mel_std, synthesis, pca.mean / codec.mel_std)
 
 
-def train(codec: Codec, mels: np.ndarray, options) -> list[float]:
-    """Fits the autoencoder in place; returns the loss of every update."""
+def train(codec: Codec, mels: np.ndarray, options) -> dict:
+    """Fits the autoencoder in place; returns what `fit` says of the run."""
     vae = codec.vae.to(memory_format=torch.channels_last)
 
     def loss(rows):
@@ -200,9 +201,7 @@ def main():
     some = mels[:: max(1, len(mels) // N_STATISTICS)].astype(np.float32)
     pca = PatchPCA(some, np.array(config["mel_mean"], np.float32))
     linear_codec(codec, pca)
-    start = time.perf_counter()
-    losses = train(codec, mels, options)
-    minutes = (time.perf_counter() - start) / 60
+    run = train(codec, mels, options)
 
     folder = model_folder(options.out)
     stored = write_model(folder, config, codec.vae.state_dict())
@@ -215,9 +214,8 @@ def main():
         "version": "first",
         **provenance("train_codec.py", options),
         "parameters": n_parameters,
-        "training_minutes_of_last_start": round(minutes, 1),
         **found,
-        "loss_mean_of_50_updates": [round(float(np.mean(losses[i : i + 50])), 4) for i in range(0, len(losses), 50)],
+        **run,
     }
     write_card(folder, metrics, card(metrics, stored, options))
 
