@@ -97,7 +97,7 @@ class Clap(nn.Module):
             raise ValueError(
                 f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)"
             )
-        clips = torch.from_numpy(as_float(clips[:, : (self.frames - 1) * self.mel.hop_length]))
+        clips = torch.tensor(as_float(clips[:, : (self.frames - 1) * self.mel.hop_length]))
         power = magnitudes(clips, self.mel).square()
         bands = mel_filter(self.mel, self.sample_rate_hz) @ power
         return bands.clamp(min=FLOOR_POWER).log10().mul(10).transpose(1, 2)

@@ -88,7 +88,7 @@ def log_mel(audio, config: MelConfig, sample_rate_hz: int) -> np.ndarray:
     frames = clips.shape[-1] // config.hop_length
     mels = np.empty((len(clips), frames, config.n_mels), np.float32)
     for start in range(0, len(clips), CHUNK):
-        part = torch.from_numpy(as_float(clips[start : start + CHUNK]))
+        part = torch.tensor(as_float(clips[start : start + CHUNK]))
         bands = bank @ magnitudes(part, config)[..., :frames]
         mels[start : start + CHUNK] = bands.clamp_(min=FLOOR).log_().transpose(1, 2).numpy()
     return mels
