@@ -1,4 +1,4 @@
-"""The small CLAP: its input against HTSAT's own, unit-length embeddings, and what it refuses. Weights are fresh and tiny."""
+"""The small CLAP: its input against HTSAT's own, unit-length embeddings, what it refuses. Weights are fresh and tiny."""
 
 import sys
 import types

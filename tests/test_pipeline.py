@@ -10,6 +10,7 @@ from helpers import clips, corpus, stages
 from helpers.codec import load_codec, vocode
 from helpers.config import ROOT, load_profile
 from helpers.detectors import Detectors
+from helpers.gallery import another_clip
 from helpers.retrieval import normalised_scores, top_k
 from helpers.thresholds import calibrate_threshold, flag
 
@@ -135,3 +136,10 @@ def test_findings_hold_a_verdict_for_each_claim(profile):
     ]
     assert set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"}
     assert json.loads((folder / "summary.json").read_text())["profile"] == "tiny"
+
+
+def test_another_clip_is_never_the_clip_itself():
+    for n_train in (2, 3, 50):
+        for index in range(n_train):
+            name = another_clip(f"train_{index:05d}", n_train)
+            assert name != f"train_{index:05d}" and 0 <= int(name.split("_")[1]) < n_train

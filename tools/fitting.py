@@ -82,8 +82,8 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
     """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n.
 
     AdamW, cosine schedule after a warm-up, bf16 autocast on the CPU. Batches and noise follow from (seed, update)
-    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. Returns what
-    metrics.json says of the run.
+    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. Returns
+    what metrics.json says of the run.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True)
     warmup = max(1, options.updates // 20)

@@ -24,11 +24,11 @@ N_VOCODED = 64  # held-out clips that also go through the vocoder
 
 CARD = """# Codec: log-mels to latents and back (first version)
 
-diffusers' `AutoencoderKL`, {parameters:.1f} million parameters, on 8 x 8 patches of log-mels (16 kHz, 64 bands, hop 256):
-one clip of 4.096 s, [256, 64], becomes [16, 32, 8]. It starts as a linear codec, at the principal components of the patches
-(`tools/linear_start.py`), and is trained from there by `tools/train_codec.py`; frozen since. It takes the place that
-AudioLDM's VAE has in TANGO. It has no adversarial or perceptual loss, so decoded mels are smoother than recorded ones, and
-it has seen only this project's soundscapes: do not use it as a general audio codec.
+diffusers' `AutoencoderKL`, {parameters:.1f} million parameters, on 8 x 8 patches of log-mels (16 kHz, 64 bands,
+hop 256): one clip of 4.096 s, [256, 64], becomes [16, 32, 8]. It starts as a linear codec, at the principal components
+of the patches (`tools/linear_start.py`), and is trained from there by `tools/train_codec.py`; frozen since. It takes
+the place that AudioLDM's VAE has in TANGO. It has no adversarial or perceptual loss, so decoded mels are smoother than
+recorded ones, and it has seen only this project's soundscapes: do not use it as a general audio codec.
 
 | round trip of the log-mel, without vocoder | held-out | training mixtures |
 |---|---|---|
@@ -40,11 +40,13 @@ it has seen only this project's soundscapes: do not use it as a general audio co
 With the vocoder (Griffin-Lim, 32 iterations) the median centred cosine on {n_vocoded} held-out clips is {v_cos:.3f}; the
 vocoder alone reaches {g_cos:.3f}.
 
-- **Data**: {mixtures} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a clip of the
-  study. Held-out: {heldout} soundscapes of recordings from other sources.
+- **Data**: {mixtures} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a
+  clip of the study. Held-out: {heldout} soundscapes of recordings from other sources.
 - **Command**: `{command}`
-- **Loss**: mean absolute error + {mse} mean squared error + {kl} Kullback-Leibler divergence per latent, bf16, AdamW, cosine schedule.
-- **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them, and the losses.
+- **Loss**: mean absolute error + {mse} mean squared error + {kl} Kullback-Leibler divergence per latent; bf16, AdamW,
+  cosine schedule.
+- **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them,
+  and the losses.
 - **Licence**: {licence}.
 """
 

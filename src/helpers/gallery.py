@@ -15,3 +15,9 @@ def generated_audio(upstream: dict[str, Path]):
             for row, query_id in enumerate(pd.read_parquet(folder / "queries.parquet")["query_id"]):
                 where[query_id] = (audio, row)
     return lambda query_id: np.asarray(where[query_id][0][where[query_id][1]])
+
+
+def another_clip(clip_id: str, n_train: int) -> str:
+    """The id of a random one of the first `n_train` training clips other than `clip_id`; the same at every call."""
+    others = [name for name in (f"train_{i:05d}" for i in range(n_train)) if name != clip_id]
+    return others[int(np.random.default_rng(n_train).integers(len(others)))]

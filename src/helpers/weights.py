@@ -1,4 +1,4 @@
-"""Folders of frozen models (`models/*`): safetensors, config.json, metrics.json and a model card, checked on loading."""
+"""Folders of frozen models (`models/*`): safetensors, config.json, metrics.json and a card; checked on loading."""
 
 import hashlib
 import json
