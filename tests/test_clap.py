@@ -1,4 +1,4 @@
-"""The small CLAP: its input against HTSAT's own, unit-length embeddings, what it refuses. Weights are fresh and tiny."""
+"""The small CLAP: its input against HTSAT's own, unit-length embeddings, what it refuses. Most weights are fresh."""
 
 import sys
 import types
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers.clap import Clap, laion_module, load_clap
+from helpers.config import ROOT
 from helpers.weights import write_model
 
 SAMPLES = 65_536
@@ -140,3 +141,14 @@ def test_importing_htsat_leaves_no_torchvision_behind():
     laion_module("loss")
     assert "torchvision" not in sys.modules or hasattr(sys.modules["torchvision"], "__version__")
     assert "laion_clap" not in sys.modules  # its __init__ would fetch tokenizers
+
+
+def test_the_published_clap_hears_the_same_clip_at_another_level():
+    folder = ROOT / "models" / "clap"
+    assert (folder / "clap.safetensors").stat().st_size < 10e6
+    clap = load_clap("models/clap")
+    clips = noise(3)
+    rows, softer = clap.embed_audio(clips), clap.embed_audio(clips // 2)
+    own, other = (rows * softer).sum(1), (rows * np.roll(softer, 1, axis=0)).sum(1)
+    assert (own > other).all()
+    assert own.min() > 0.8

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import librosa
 import numpy as np
@@ -11,11 +10,11 @@ import torch
 from diffusers import AutoencoderKL
 
 from helpers.codec import PHASE_SEED, build_codec, griffin_lim, linear_magnitudes, load_codec, vocode
-from helpers.config import CodecConfig, MelConfig
-from helpers.mel import log_mel, mel_filter
+from helpers.config import ROOT, CodecConfig, MelConfig
+from helpers.mel import log_mel, mel_filter, normalise_waveform
 from helpers.weights import write_model
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+sys.path.insert(0, str(ROOT / "tools"))
 from linear_start import start_linear  # noqa: E402
 
 RATE = 16_000
@@ -241,3 +240,14 @@ def test_training_starts_at_the_linear_codec():
     np.testing.assert_allclose(y.numpy(), again, atol=0.03 * np.abs(again).max())
     with pytest.raises(ValueError, match=r"at least 16 channels, got \[8, 16\]"):
         start_linear(build_codec(tiny_config()).vae, analysis, bias, synthesis, offset)
+
+
+def test_the_published_codec_keeps_a_clip():
+    folder = ROOT / "models" / "codec"
+    assert (folder / "codec.safetensors").stat().st_size < 12e6
+    codec = load_codec("models/codec")
+    mels = log_mel(normalise_waveform(noise(4, 65_536).astype(float)), MEL, RATE)
+    latents = codec.encode(mels)
+    assert latents.shape == (4, 16, 32, 8)
+    assert 0.3 < latents.std() < 2
+    assert np.abs(codec.decode(latents) - mels).mean() < 0.25  # nepers; the mean band is off by 2

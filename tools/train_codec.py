@@ -37,8 +37,8 @@ recorded ones, and it has seen only this project's soundscapes: do not use it as
 | mean absolute error, nepers | {h_mae:.3f} | {t_mae:.3f} |
 | the same of the PCA codec | {p_mae:.3f} | {tp_mae:.3f} |
 
-With the vocoder (Griffin-Lim, 32 iterations) the median centred cosine on {n_vocoded} held-out clips is {v_cos:.3f}; the
-vocoder alone reaches {g_cos:.3f}.
+With the vocoder (Griffin-Lim, 32 iterations) the median centred cosine on {n_vocoded} held-out clips is {v_cos:.3f};
+the vocoder alone reaches {g_cos:.3f}.
 
 - **Data**: {mixtures} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a
   clip of the study. Held-out: {heldout} soundscapes of recordings from other sources.
