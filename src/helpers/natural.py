@@ -18,7 +18,6 @@ from helpers.duplicates import clusters_of, find_duplicates, pair_metrics, pairs
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import level_recording
-from helpers.thresholds import flagged_rate
 
 CHUNK = 512  # clips per step: bounds memory
 
@@ -96,8 +95,3 @@ def _recording_pairs(profile: Profile) -> pd.DataFrame:
         })  # fmt: skip
     columns = ["id_a", "id_b", "caption_a", "caption_b", "package_a", "package_b", "score", "correlation", "verified"]
     return pd.DataFrame(rows, columns=columns).sort_values("score", ascending=False, ignore_index=True)
-
-
-def verified_share(pairs: pd.DataFrame):
-    """Precision of the natural pairs against waveform correlation, as a Rate; None where no pair was found."""
-    return flagged_rate(pairs["verified"].to_numpy()) if len(pairs) else None
