@@ -1,8 +1,10 @@
 """Exact search against an independent slow answer, and the normalised score against its formula."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from helpers import scores
 from helpers.retrieval import CHUNK_ROWS, bias, centre, normalised_scores, top_k
 
 
@@ -122,3 +124,11 @@ def test_centre_removes_the_mean():
     for wrong in (np.zeros(4), np.zeros((3, 4)), np.zeros((11, 4, 3)), 0.5):
         with pytest.raises(ValueError, match="expected the trailing axes"):
             centre(features, wrong)
+
+
+def test_silent_clips_are_left_out_and_silence_alone_is_an_error():
+    table, audio = pd.DataFrame({"query_id": ["a", "b"], "silent": [False, True]}), np.ones((2, 4), np.int16)
+    kept, sound = scores._sounding(table, audio, "generation_n00016_d0")
+    assert kept["query_id"].tolist() == ["a"] and len(sound) == 1
+    with pytest.raises(ValueError, match="generation_n00016_d0: expected sound, got 1 silent"):
+        scores._sounding(table[1:], audio[1:], "generation_n00016_d0")

@@ -187,8 +187,8 @@ def test_theta_is_the_lowest_that_is_precise_enough():
 
 
 def test_own_clip_counts_the_own_cluster():
-    top1, own = np.array([0, 1, 2, 3]), np.array([0, 2, 1, 0])
-    assert own_clip_top1(top1, own).count == 1
-    assert own_clip_top1(top1, own, cluster_labels=np.array([0, 1, 1, 2])).count == 3
-    with pytest.raises(ValueError, match="expected shape"):
+    top1, own = ["a", "b", "c", "d"], ["a", "c", "b", "a"]
+    assert own_clip_top1(top1, own).tolist() == [True, False, False, False]
+    assert own_clip_top1(top1, own, {"b": 1, "c": 1, "d": 2}).tolist() == [True, True, True, False]
+    with pytest.raises(ValueError, match="expected 4"):
         own_clip_top1(top1, own[:2])

@@ -63,8 +63,18 @@ def _queries(upstream: dict[str, Path], n_train: int, draw: int) -> dict:
         key = f"{stage}_{run_key(n_train, draw)}"
         if key in upstream:
             table = pd.read_parquet(upstream[key] / "queries.parquet")
-            found[kind] = (table, np.load(upstream[key] / "audio.npy", mmap_mode="r"))
+            found[kind] = _sounding(table, np.load(upstream[key] / "audio.npy", mmap_mode="r"), key)
     return found
+
+
+def _sounding(table: pd.DataFrame, audio: np.ndarray, key: str):
+    """Without the silent clips: a cosine to silence means nothing. They are counted as quality, not as new sound."""
+    keep = ~table.get("silent", pd.Series(False, index=table.index)).to_numpy(bool)
+    if not keep.any():
+        raise ValueError(
+            f"{key}: expected sound, got {len(table)} silent clips; was the model trained for long enough?"
+        )
+    return (table, audio) if keep.all() else (table[keep].reset_index(drop=True), audio[keep])
 
 
 def _common_queries(folder: Path) -> dict:

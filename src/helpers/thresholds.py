@@ -275,17 +275,13 @@ def choose_theta(positives: np.ndarray, negatives: np.ndarray, precision: float 
     return float(good.min()) if good.size else None
 
 
-def own_clip_top1(
-    top1: np.ndarray, own: np.ndarray, cluster_labels: np.ndarray | None = None, confidence: float = 0.95
-) -> Rate:
-    """How often the nearest training clip is the one that gave the prompt: reference indices top1 [Q] and own [Q].
+def own_clip_top1(ref_ids: Sequence[str], own_ids: Sequence[str], cluster_of: dict | None = None) -> np.ndarray:
+    """Whether each query's nearest training clip is the one that gave the prompt: bool [Q] from clip ids [Q] and [Q].
 
-    With cluster_labels [R] of the references, any clip of the own duplicate cluster counts. This rate is not a rate of
-    copying: prompt-following and shared beds raise it, so it is read beside the same rate of the twins.
+    `cluster_of` maps clip ids to duplicate clusters: any clip of the own cluster counts. The rate of this is not a rate
+    of copying: prompt-following and shared beds raise it, so it is read beside the same rate of the twins.
     """
-    top1, own = np.asarray(top1), np.asarray(own)
-    if top1.shape != own.shape:
-        raise ValueError(f"own: expected shape {top1.shape} as top1, got {own.shape}")
-    if cluster_labels is not None:
-        top1, own = np.asarray(cluster_labels)[top1], np.asarray(cluster_labels)[own]
-    return flagged_rate(top1 == own, confidence)
+    if len(ref_ids) != len(own_ids):
+        raise ValueError(f"own_ids: expected {len(ref_ids)} as ref_ids, got {len(own_ids)}")
+    merged = cluster_of or {}
+    return np.array([merged.get(a, a) == merged.get(b, b) for a, b in zip(ref_ids, own_ids)], dtype=bool)

@@ -48,7 +48,10 @@ class ScoreTable:
 
 
 def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes replication.csv, decisions.parquet (one row a generated clip and detector) and sweep.csv."""
+    """Writes replication.csv, decisions.parquet (one row a generated clip and detector) and sweep.csv.
+
+    n_generated counts the clips that were scored, n_silent those that were silent and so had no score.
+    """
     table = ScoreTable(upstream["retrieval"])
     duplicates = pd.read_csv(upstream["duplicates"] / "duplicates.csv")
     cluster_of = dict(zip(duplicates["clip_id"], duplicates["cluster_id"]))
@@ -94,14 +97,11 @@ def _judge(table: ScoreTable, profile: Profile, n_train: int, draw: int, detecto
     decisions["near_exact"] = thresholds.near_exact(decisions["position"].to_numpy(), config.theta)
     cluster = decisions["ref_id"].map(lambda r: cluster_of.get(r, r))
     decisions["cluster"] = cluster.astype(str)
-    top1 = {kind: _own_top1(best[kind], cluster_of) for kind in ("generated", "twins")}
+    top1 = {
+        kind: thresholds.own_clip_top1(best[kind]["ref_id"], best[kind]["own_id"], cluster_of)
+        for kind in ("generated", "twins")
+    }
     return {"decisions": decisions, "nulls": nulls, "top1": top1}
-
-
-def _own_top1(best: pd.DataFrame, cluster_of: dict) -> np.ndarray:
-    """Whether each query's nearest training clip is its own, or one of its own duplicate cluster."""
-    name = [best[c].map(lambda clip: cluster_of.get(clip, clip)) for c in ("ref_id", "own_id")]
-    return (name[0] == name[1]).to_numpy()
 
 
 def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: int, detector: str, queries) -> dict:
@@ -118,6 +118,7 @@ def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: in
         "epochs": updates * profile.training.batch_size / n_train, "prompt_set": "train",
         "guidance": profile.generation.guidance, "steps": profile.generation.steps,
         "sample_seed": profile.generation.sample_seed, "n_generated": len(decisions),
+        "n_silent": len(queries) - len(decisions),
         "detector": detector, "null": null, "fpr": config.fpr, "tau": found["tau"], "beta": config.beta, "k": config.k,
         "fpr_verified": getattr(found["check"], "rate", None), "fpr_verified_low": getattr(found["check"], "low", None),
         "fpr_verified_high": getattr(found["check"], "high", None),
