@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from helpers import clips, corpus, stages
-from helpers.codec import load_codec, vocode
+from helpers.codec import load_codec
 from helpers.config import ROOT, load_profile
 from helpers.detectors import Detectors
 from helpers.gallery import another_clip
 from helpers.retrieval import normalised_scores, top_k
 from helpers.thresholds import calibrate_threshold, flag
+from helpers.vocoder import vocode
 
 REPLICATION = [
     "n_train",

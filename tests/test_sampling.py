@@ -1,3 +1,5 @@
+"""The solver on known answers, guidance by hand, and clips that do not depend on their batch."""
+
 from types import SimpleNamespace
 
 import numpy as np

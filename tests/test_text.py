@@ -1,3 +1,5 @@
+"""MiniLM's token states and sentences, and the tokenizer that must not be empty."""
+
 import numpy as np
 import pytest
 import torch

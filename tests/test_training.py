@@ -1,3 +1,5 @@
+"""Training that resumes after a kill to the same losses, and refuses what it cannot use."""
+
 import csv
 import signal
 import subprocess

@@ -10,9 +10,10 @@ import torch
 from fitting import LICENCE, arguments, fit, heldout, mixtures, parse, provenance
 from linear_start import start_linear
 
-from helpers.codec import PHASE_SEED, Codec, build_codec, griffin_lim, load_codec
+from helpers.codec import Codec, build_codec, load_codec
 from helpers.config import CorpusConfig, MelConfig
 from helpers.mel import log_mel
+from helpers.vocoder import PHASE_SEED, griffin_lim
 from helpers.weights import model_folder, write_card, write_model
 
 RATE = CorpusConfig().sample_rate_hz

@@ -13,12 +13,13 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers import corpus, sampling, training
-from helpers.codec import load_codec, vocode
+from helpers.codec import load_codec
 from helpers.config import ROOT, GenerationConfig, Profile, TrainingConfig, run_key
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import seeded
 from helpers.text import encode_captions
+from helpers.vocoder import vocode
 
 CHUNK = 128  # clips held in memory at a time
 
