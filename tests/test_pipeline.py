@@ -13,7 +13,7 @@ from helpers.detectors import Detectors
 from helpers.gallery import another_clip
 from helpers.retrieval import normalised_scores, top_k
 from helpers.thresholds import calibrate_threshold, flag
-from helpers.vocoder import vocode
+from helpers.vocoder import load_vocoder
 
 REPLICATION = [
     "n_train",
@@ -97,7 +97,7 @@ def test_a_planted_copy_is_flagged_and_an_unrelated_clip_is_not(profile, data, d
     tau = calibrate_threshold(best(np.load(folders["twins_n8_d0"] / "audio.npy")), 0.2)
     codec, rows = load_codec(ROOT / profile.codec.codec_path), data.rows("train")[:6]
     mels = codec.decode(codec.encode(np.asarray(data.mels[rows])))
-    copies = vocode(mels, profile.codec, profile.mel, 16_000)
+    copies = load_vocoder(profile.codec, profile.mel, 16_000)(mels)
     strangers = np.load(folders["roundtrip"] / "audio.npy")[: len(data.rows("heldout"))]
     assert flag(best(copies), tau).mean() >= 5 / 6
     assert flag(best(strangers), tau).mean() <= 0.25

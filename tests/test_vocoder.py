@@ -1,12 +1,15 @@
-"""Griffin-Lim against its aims: the mel it was made from, one result in any batch, levels kept."""
+"""Both vocoders against their aims: the mel they were given, one result in any batch, levels kept."""
 
 import librosa
 import numpy as np
 import pytest
+import torch
 
 from helpers.config import CodecConfig, MelConfig
-from helpers.mel import log_mel, mel_filter
-from helpers.vocoder import PHASE_SEED, griffin_lim, linear_magnitudes, vocode
+from helpers.mel import as_float, log_mel, mel_filter
+from helpers.vocoder import PHASE_SEED, griffin_lim, linear_magnitudes, load_vocoder, to_int16
+from helpers.vocos import Vocos, load_vocos, synthesise
+from helpers.weights import write_model
 
 RATE = 16_000
 MEL = MelConfig()
@@ -81,8 +84,61 @@ def test_wrong_mels_are_not_vocoded():
             griffin_lim(np.full((1, 16, 64), bad), MEL, RATE, 1, 0)
 
 
-def test_vocode_takes_the_configured_iterations():
+def test_the_configuration_names_the_vocoder():
     mels = log_mel(noise(1, 8192), MEL, RATE)
-    config = CodecConfig(griffin_lim_iterations=3)
-    np.testing.assert_array_equal(vocode(mels, config, MEL, RATE), griffin_lim(mels, MEL, RATE, 3, PHASE_SEED))
-    assert vocode(mels[:0], config, MEL, RATE).shape == (0, 8192)
+    vocode = load_vocoder(CodecConfig(vocoder="griffin_lim", griffin_lim_iterations=3), MEL, RATE)
+    np.testing.assert_array_equal(vocode(mels), griffin_lim(mels, MEL, RATE, 3, PHASE_SEED))
+    assert vocode(mels[:0]).shape == (0, 8192)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny network with fresh weights, stored as the published one is."""
+    config = {"kind": "vocoder", "channels": 16, "hidden": 32, "blocks": 2, "refinements": 2, "sample_rate_hz": RATE}
+    config |= {"mel": MEL.digest_fields(), "mel_mean": [-6.0] * 64, "mel_std": 2.0}
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vocoder")
+    write_model(path, config, Vocos(config).state_dict())
+    return path
+
+
+def test_a_network_vocodes_and_a_clip_does_not_depend_on_its_batch(folder):
+    mels = log_mel(noise(11, 8192), MEL, RATE)
+    vocode = load_vocoder(CodecConfig(vocoder="vocos", vocoder_path=str(folder)), MEL, RATE)
+    audio = vocode(mels)
+    assert (audio.shape, audio.dtype) == ((11, 8192), np.int16)
+    alone = np.concatenate([vocode(mels[i : i + 1]) for i in range(11)])
+    assert np.abs(audio.astype(int) - alone).max() <= 1
+    assert vocode(mels[:0]).shape == (0, 8192)
+
+
+def test_refinement_brings_the_mel_back(folder):
+    mels = log_mel(noise(2, 16_384), MEL, RATE)
+    model, errors = load_vocos(folder), []
+    for model.refinements in (0, 1, 3):
+        errors.append(np.abs(log_mel(to_int16(synthesise(model, mels)), MEL, RATE) - mels).mean())
+    assert errors[0] > 2 * errors[1] > 2 * errors[2]
+
+
+def test_the_network_keeps_levels_and_has_no_offset(folder):
+    mels = log_mel(noise(1, 16_384), MEL, RATE)
+    model = load_vocos(folder)
+    usual, loud = synthesise(model, mels)[0], synthesise(model, mels + 4)[0]
+    assert np.abs(loud).max() > 1 and np.abs(to_int16(loud)).max() == 32_767
+    original = as_float(noise(1, 16_384))[0]
+    assert 0.7 < usual.std() / original.std() < 1.4
+    assert abs(usual.mean()) < 1e-6
+
+
+def test_a_network_of_another_mel_rate_or_kind_is_refused(folder):
+    codec = CodecConfig(vocoder="vocos", vocoder_path=str(folder))
+    with pytest.raises(ValueError, match="expected a vocoder of .* at 22050 Hz, got one of .* at 16000 Hz"):
+        load_vocoder(codec, MEL, 22_050)
+    with pytest.raises(ValueError, match="hop_length=160"):
+        load_vocoder(codec, MelConfig(hop_length=160), RATE)
+    with pytest.raises(ValueError, match="expected a model of kind 'vocoder', got 'codec'"):
+        load_vocoder(CodecConfig(vocoder="vocos", vocoder_path="models/codec"), MEL, RATE)
+    vocode = load_vocoder(codec, MEL, RATE)
+    for bad in (np.full((1, 16, 64), np.nan), np.zeros((1, 16, 32)), np.full((1, 16, 64), 21.0)):
+        with pytest.raises(ValueError, match="mels: expected"):
+            vocode(bad)

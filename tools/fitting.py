@@ -32,6 +32,7 @@ def arguments(description: str, model: str, mixtures: int, updates: int, batch_s
     parser.add_argument("--updates", type=int, default=updates, help="optimiser steps")
     parser.add_argument("--batch-size", type=int, default=batch_size, help="clips per step")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="peak, after a warm-up of 5 %%")
+    parser.add_argument("--pilot", action="store_true", help="the pilot corpus' recordings: for choosing settings")
     parser.add_argument("--seed", type=int, default=7, help="of mixtures, weights and batches")
     return parser
 
@@ -39,51 +40,61 @@ def arguments(description: str, model: str, mixtures: int, updates: int, batch_s
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The options, with the working folder made. Relative folders count from the root of the repository."""
     options = parser.parse_args()
-    options.work = model_folder(options.work)
+    options.work, options.out = model_folder(options.work), model_folder(options.out)
+    if options.pilot:  # nothing that was learned from other recordings may be taken for the model
+        options.work, options.out = options.work / "pilot", options.work / "pilot" / "model"
     options.work.mkdir(parents=True, exist_ok=True)
     return options
 
 
-def mixtures(work: Path, n: int, seed: int, features) -> tuple[np.ndarray, list[str]]:
-    """`features(audio)` float32 of n fresh mixtures, cached on disk as float16, and their captions.
+def mixtures(options, features, dtype=np.float16, n: int | None = None, seed: int | None = None, **vary):
+    """`features(audio)` of fresh mixtures, mapped from a cache on disk, and their captions.
 
-    `features` maps int16 [k, S] to an array [k, ...]. float16 keeps a log-mel to 0.004 neper.
+    n and seed are the options' unless given; `vary` is handed to `corpus.training_mixtures`. `features` maps int16
+    [k, S] to an array [k, ...]. float16 keeps a log-mel to 0.004 neper.
     """
-    name = f"{n}_{seed}_{hash_file(corpus.SOUND_PACK)[:8]}"
+    work, n = options.work, options.mixtures if n is None else n
+    seed = options.seed if seed is None else seed
+    kind = "_".join(f"{value:g}" for value in vary.values()) or "plain"
+    name = f"{n}_{seed}_{kind}_{hash_file(corpus.SOUND_PACK)[:8]}"
     path, texts = work / f"mixtures_{name}.npy", work / f"captions_{name}.txt"
     if not texts.is_file():
         captions, array = [], None
         for start in progress(range(0, n, MIXTURES_AT_ONCE), desc="training mixtures"):
             size = min(MIXTURES_AT_ONCE, n - start)
-            audio, more = corpus.training_mixtures(CorpusConfig(), size, seed * 100_000 + start)
+            audio, more = corpus.training_mixtures(
+                CorpusConfig(pilot=options.pilot), size, seed * 100_000 + start, **vary
+            )
             part = np.asarray(features(audio))
             if array is None:
-                array = open_memmap(path, "w+", np.float16, (n, *part.shape[1:]))
+                array = open_memmap(path, "w+", dtype, (n, *part.shape[1:]))
             array[start : start + size] = part
             captions += more
         array.flush()
         texts.write_text("\n".join(captions))  # written last: says that the array is complete
-    return np.load(path), texts.read_text().split("\n")
+    return np.load(path, mmap_mode="r"), texts.read_text().split("\n")
 
 
-def heldout(work: Path, n: int) -> corpus.Corpus:
-    """The corpus stage's first n held-out clips (recordings that no training mixture holds)."""
-    folder = work / f"heldout_{n}_{hash_file(corpus.SOUND_PACK)[:8]}"
+def heldout(options) -> corpus.Corpus:
+    """The corpus stage's first held-out clips (recordings that no training mixture holds)."""
+    folder = options.work / f"heldout_{options.heldout}_{hash_file(corpus.SOUND_PACK)[:8]}"
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        corpus.compute(folder, {}, replace(CorpusConfig(), n_train=2, n_heldout=n, n_background=1), MelConfig())
+        config = replace(CorpusConfig(), pilot=options.pilot, n_train=2, n_heldout=options.heldout, n_background=1)
+        corpus.compute(folder, {}, config, MelConfig())
         (folder / "done").touch()
     data = corpus.load_corpus(folder)
     rows = data.rows("heldout")
     return corpus.Corpus(data.clips.iloc[rows].reset_index(drop=True), data.audio[rows], data.mels[rows])
 
 
-def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
+def fit(model: torch.nn.Module, loss, options, n: int, companions: dict | None = None) -> dict:
     """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n.
 
     AdamW, cosine schedule after a warm-up, bf16 autocast on the CPU. Batches and noise follow from (seed, update)
-    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. Returns
-    what metrics.json says of the run.
+    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted.
+    `companions` are what `loss` trains itself (a discriminator, its optimizer), kept in the checkpoint too. Returns what
+    metrics.json says of the run.
     """
     optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True)
     warmup = max(1, options.updates // 20)
@@ -94,10 +105,11 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     path, losses, seconds = options.work / "state.pt", [], 0.0
-    key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout")}
+    key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout", "pilot")}
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler} | (companions or {})
     if path.is_file() and (state := torch.load(path, weights_only=True))["key"] == key:
-        for target, name in ((model, "model"), (optimizer, "optimizer"), (scheduler, "scheduler")):
-            target.load_state_dict(state[name])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         losses, seconds = state["losses"], state["seconds"]
     start = time.perf_counter() - seconds
     model.train()
@@ -117,8 +129,7 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
             bar.update()
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
             if (update + 1) % SAVE_EVERY == 0 or update + 1 == options.updates:
-                state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-                state = {k: v.state_dict() for k, v in state.items()} | {"losses": losses, "key": key}
+                state = {name: part.state_dict() for name, part in parts.items()} | {"losses": losses, "key": key}
                 seconds = state["seconds"] = time.perf_counter() - start
                 torch.save(state, path.with_suffix(".part"))
                 path.with_suffix(".part").rename(path)
@@ -129,9 +140,9 @@ def fit(model: torch.nn.Module, loss, options, n: int) -> dict:
     }
 
 
-def provenance(script: str, options) -> dict:
-    """What metrics.json says of how a model came about."""
-    names = ("mixtures", "updates", "batch_size", "learning_rate", "seed", "heldout")
+def provenance(script: str, options, more: tuple[str, ...] = ()) -> dict:
+    """What metrics.json says of how a model came about; `more` names options that only this script has."""
+    names = ("mixtures", "updates", "batch_size", "learning_rate", "seed", "heldout", *more)
     flags = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names)
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
     return {

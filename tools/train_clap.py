@@ -31,6 +31,10 @@ CONFIG = {
     "embedding": 128,
 }
 GAIN_DB = 6.0  # random level of a training clip, either way: a copy that is a little softer is still the copy
+EQ_DB, EQ_POINTS = 4.0, 6  # deviation of a random equaliser at points spread over the bands
+SEMITONES, TILT_DB = 5.0, 3.0  # how far the recordings in a mixture vary
+TEXT_DROPOUT = 0.2  # of the numbers of a sentence vector
+WEIGHT_DECAY = 0.05
 N_FIGURES = 500
 
 CARD = """# CLAP: audio and captions in one space (first version)
@@ -77,8 +81,10 @@ def train(model: Clap, features: np.ndarray, sentences: np.ndarray, options) -> 
     def loss(rows):
         batch = torch.from_numpy(features[rows].astype(np.float32))
         batch = batch + (2 * torch.rand(len(rows), 1, 1) - 1) * GAIN_DB
+        curve = torch.randn(len(rows), 1, EQ_POINTS) * EQ_DB
+        batch = batch + torch.nn.functional.interpolate(curve, batch.shape[2], mode="linear", align_corners=True)
         audio = model.audio(batch).float()
-        text = model.text(torch.from_numpy(sentences[rows])).float()
+        text = model.text(torch.nn.functional.dropout(torch.from_numpy(sentences[rows]), TEXT_DROPOUT)).float()
         return contrast(audio, text, model.logit_scale.clamp(max=float(np.log(100))).exp())
 
     return fit(model, loss, options, len(features))
@@ -114,15 +120,15 @@ def main():
     def analyse(audio):
         return np.concatenate([model.features(audio[i : i + BATCH]) for i in range(0, len(audio), BATCH)])
 
-    features, captions = mixtures(options.work, options.mixtures, options.seed, analyse)
-    fresh, fresh_captions = mixtures(options.work, N_FIGURES, options.seed + 1, analyse)
+    features, captions = mixtures(options, analyse, semitones=SEMITONES, tilt_db=TILT_DB)
+    fresh, fresh_captions = mixtures(options, analyse, n=N_FIGURES, seed=options.seed + 1)
     sentences = sentence_embeddings(captions)
     run = train(model, features, sentences, options)
 
     folder = model_folder(options.out)
     stored = write_model(folder, CONFIG, model.state_dict())
     model = load_clap(folder)
-    data = heldout(options.work, options.heldout)
+    data = heldout(options)
     start = time.perf_counter()
     model.embed_audio(data.audio)
     seconds = (time.perf_counter() - start) / len(data.audio)

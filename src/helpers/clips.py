@@ -19,7 +19,7 @@ from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import seeded
 from helpers.text import encode_captions
-from helpers.vocoder import vocode
+from helpers.vocoder import load_vocoder
 
 CHUNK = 128  # clips held in memory at a time
 
@@ -54,6 +54,7 @@ def pass_through_codec(out: Path, mels, profile: Profile, desc: str) -> None:
 def decode_and_vocode(out: Path, n: int, decode, profile: Profile, desc: str) -> None:
     """Writes decoded.npy and audio.npy for `n` clips whose log-mels `decode(rows)` gives, a chunk at a time."""
     frames = profile.corpus.clip_samples // profile.mel.hop_length
+    vocode = load_vocoder(profile.codec, profile.mel, profile.corpus.sample_rate_hz)
     audio = open_memmap(out / "audio.npy", "w+", np.int16, (n, profile.corpus.clip_samples))
     decoded = open_memmap(out / "decoded.npy", "w+", np.float32, (n, frames, profile.mel.n_mels))
     step = min(CHUNK, profile.codec.batch_size)
@@ -61,7 +62,7 @@ def decode_and_vocode(out: Path, n: int, decode, profile: Profile, desc: str) ->
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
             decoded[rows] = decode(rows)
-            audio[rows] = vocode(decoded[rows], profile.codec, profile.mel, profile.corpus.sample_rate_hz)
+            audio[rows] = vocode(decoded[rows])
             bar.update(rows.stop - start)
     audio.flush()
     decoded.flush()

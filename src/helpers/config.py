@@ -131,7 +131,8 @@ class CodecConfig(Checked):
     """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
 
     codec_path: str = option("models/codec")
-    vocoder: str = option("griffin_lim", choices=("griffin_lim",))
+    vocoder: str = option("vocos", choices=("vocos", "griffin_lim"))
+    vocoder_path: str = option("models/vocoder")
     griffin_lim_iterations: int = option(32, unit="iterations", low=1, high=512)
     n_roundtrip: int = option(500, unit="training clips round-tripped for the ceiling", low=1)
     batch_size: int = option(32, unit="clips", low=1, digest=False)

@@ -21,7 +21,7 @@ from helpers import readers, soundpack
 from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
-from helpers.soundscapes import Generator, Recipe, level_recording, render, seeded, split_sources
+from helpers.soundscapes import Generator, Recipe, level_recording, render, seeded, split_sources, vary
 
 SPLITS = ("train", "heldout", "background")
 CHUNK = 256  # clips rendered, analysed and written at a time: memory stays flat as the corpus grows
@@ -177,15 +177,20 @@ def twin_recipes(
 
 
 def training_mixtures(
-    config: CorpusConfig, n: int, seed: int, pack_path: Path = SOUND_PACK
+    config: CorpusConfig, n: int, seed: int, pack_path: Path = SOUND_PACK, semitones: float = 0.0, tilt_db: float = 0.0
 ) -> tuple[np.ndarray, list[str]]:
     """Fresh mixtures of training recordings for the frozen parts to learn from; none of them is a clip of the corpus.
+
+    Each recording's pitch (with its speed) varies by up to `semitones` and its spectrum by up to `tilt_db` per octave,
+    either way, beyond what the corpus does: so a model that is to know sounds never hears one twice alike.
 
     Returns:
         int16 [n, S] and n captions.
     """
     maker = generator(config, pools(config, pack_path)["train"], f"mixtures {seed}")
     recipes = maker.recipes(n, unique=False)
+    if semitones or tilt_db:
+        recipes = [vary(r, seeded(config.seed, "vary", seed, i), semitones, tilt_db) for i, r in enumerate(recipes)]
     audio = np.concatenate(list(render_all(recipes, config, pack_path, desc="mixing for training")))
     return audio, [recipe.caption for recipe in recipes]
 

@@ -33,7 +33,7 @@ def build_solver(steps: int) -> DPMSolverMultistepScheduler:
 
 
 def initial_noise(seeds: list[int], latent_shape) -> torch.Tensor:
-    """Standard normal noise [N, *latent_shape], each clip from a generator of its own seed."""
+    """Standard normal noise [N, C, h, w], each clip from a generator of its own seed."""
     return torch.stack([torch.randn(*latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
@@ -68,7 +68,7 @@ def sample_latents(
     config: GenerationConfig,
     latent_shape=(16, 32, 8),
 ) -> np.ndarray:
-    """Generates one float32 latent per caption [N, *latent_shape].
+    """Generates one float32 latent per caption [N, C, h, w].
 
     Text states [N, L, D] and mask [N, L] are the prompts', `null_state` [L, D] and `null_mask` [L] those of "".
     `config.guidance` 1 means no guidance, 0 no prompt. Clip i depends on its prompt and `noise_seeds[i]` only, not on

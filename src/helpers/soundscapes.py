@@ -243,6 +243,16 @@ class Generator:
         return Layer(source["id"], "bed", source["caption"], 0.0, offset_s, gain, rate, tilt)
 
 
+def vary(recipe: Recipe, rng: np.random.Generator, semitones: float, tilt_db: float) -> Recipe:
+    """The recipe with every layer's rate changed by up to `semitones` and its tilt by up to `tilt_db`, either way."""
+
+    def varied(layer: Layer) -> Layer:
+        rate = layer.rate * float(np.exp2(rng.uniform(-semitones, semitones) / 12))
+        return dataclasses.replace(layer, rate=rate, tilt_db=layer.tilt_db + float(rng.uniform(-tilt_db, tilt_db)))
+
+    return Recipe(recipe.caption, tuple(varied(layer) for layer in recipe.layers))
+
+
 def level_recording(audio: np.ndarray) -> np.ndarray:
     """A recording at 0.1 RMS over its active part (20 ms frames within 30 dB of the loudest), float32 [S]."""
     frame = SAMPLE_RATE_HZ // 50

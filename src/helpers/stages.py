@@ -12,7 +12,7 @@ A stage here is a description (`store.Stage`); nothing is computed before `store
 from importlib import import_module
 from pathlib import Path
 
-from helpers.config import ROOT, SOUND_PACK, Profile, run_key
+from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, run_key
 from helpers.store import Result, Stage, load_or_run
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
@@ -42,6 +42,11 @@ def _model_files(folder: str) -> tuple[Path, ...]:
             p for p in (ROOT / folder).glob("*") if p.suffix in (".safetensors", ".json") and p.name != "metrics.json"
         )
     )
+
+
+def _sound_files(codec: CodecConfig) -> tuple[Path, ...]:
+    """What decides how clips come back as sound: the codec's files, and the vocoder's where it is a network."""
+    return _model_files(codec.codec_path) + (_model_files(codec.vocoder_path) if codec.vocoder == "vocos" else ())
 
 
 def corpus_stage(profile: Profile) -> Stage:
@@ -110,7 +115,7 @@ def roundtrip_stage(profile: Profile) -> Stage:
         "clips.compute_roundtrip",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.codec.codec_path),
+        files=_sound_files(profile.codec),
     )
 
 
@@ -123,7 +128,7 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_twins",
         (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile)},
-        files=(SOUND_PACK, *_model_files(profile.codec.codec_path)),
+        files=(SOUND_PACK, *_sound_files(profile.codec)),
         seed=profile.corpus.seed,
     )
 
@@ -155,7 +160,7 @@ def generation_stage(profile: Profile, n_train: int, draw: int) -> Stage:
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
-        files=_model_files(profile.codec.codec_path),
+        files=_sound_files(profile.codec),
         seed=config.sample_seed,
     )
 

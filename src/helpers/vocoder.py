@@ -1,9 +1,10 @@
-"""Vocoders: waveforms from log-mels. The first one is Griffin-Lim.
+"""Vocoders: waveforms from log-mels, by the network in `vocos` or by Griffin and Lim's (1984) search for phases.
 
 Notebook: 02_codec.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import librosa
@@ -12,9 +13,29 @@ from scipy.sparse import csr_array
 
 from helpers.config import CodecConfig, MelConfig
 from helpers.mel import mel_filter
+from helpers.vocos import load_vocos, synthesise
 
 PHASE_SEED = 0  # of the first phases, the same for every clip: a clip's sound is decided by its mel alone
 INVERSION_STEPS = 30  # multiplicative updates: the result's mel is then within 0.01 neper of its target
+
+
+def check_mels(mels, config: MelConfig) -> np.ndarray:
+    """Log-mels [N, T, M] as float32.
+
+    Raises ValueError for another number of axes or bands, NaN or infinity, or a mel beyond any audio (above 20 nepers).
+    """
+    mels = np.asarray(mels, np.float32)
+    if mels.ndim != 3 or mels.shape[2] != config.n_mels or not mels.shape[1]:
+        raise ValueError(f"mels: expected [N, T, {config.n_mels}], got shape {mels.shape}")
+    if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
+        raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
+    return mels
+
+
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """Float audio [..., S] as int16; a clip that would clip is scaled down to full scale, others keep their level."""
+    peak = np.abs(audio).max(axis=-1, keepdims=True, initial=0)
+    return np.round(audio * (32_767 / np.maximum(1.0, peak))).astype(np.int16)
 
 
 def linear_magnitudes(mels: np.ndarray, mel_config: MelConfig, sample_rate_hz: int) -> np.ndarray:
@@ -37,19 +58,14 @@ def linear_magnitudes(mels: np.ndarray, mel_config: MelConfig, sample_rate_hz: i
 
 
 def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: int, seed: int) -> np.ndarray:
-    """int16 audio [N, S], S = T * hop_length, from log-mels [N, T, M]: the project's first vocoder.
+    """int16 audio [N, S], S = T * hop_length, from log-mels [N, T, M]: the vocoder that needs no training.
 
     The fast Griffin-Lim of Perraudin, Balazs and Søndergaard (2013), momentum 0.99, by librosa. On two free cores a
     clip takes it 0.09 s for 32 iterations; a torch version of our own took half of that, not enough to leave the
     library. Clips are vocoded one by one in threads, each from the same seeded phases, so a clip does not depend on its
-    batch. A clip whose peak would clip is scaled down to full scale; the level is not changed otherwise.
-    Raises ValueError for another number of axes or bands, NaN or infinity, or a mel beyond any audio (above 20 nepers).
+    batch. Raises ValueError as `check_mels` does.
     """
-    mels = np.asarray(mels, np.float32)
-    if mels.ndim != 3 or mels.shape[2] != mel_config.n_mels or not mels.shape[1]:
-        raise ValueError(f"mels: expected [N, T, {mel_config.n_mels}], got shape {mels.shape}")
-    if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
-        raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
+    mels = check_mels(mels, mel_config)
     samples = mels.shape[1] * mel_config.hop_length
 
     def one(mel: np.ndarray) -> np.ndarray:
@@ -63,7 +79,7 @@ def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: in
             pad_mode="reflect",
             random_state=seed,
         )
-        return np.round(audio * (32_767 / max(1.0, np.abs(audio).max()))).astype(np.int16)
+        return to_int16(audio)
 
     if not len(mels):
         return np.empty((0, samples), np.int16)
@@ -71,6 +87,18 @@ def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: in
         return np.stack(list(threads.map(one, mels)))
 
 
-def vocode(mels, codec_config: CodecConfig, mel_config: MelConfig, sample_rate_hz: int) -> np.ndarray:
-    """int16 audio [N, S] from log-mels [N, T, M] by the vocoder that the configuration names."""
-    return griffin_lim(mels, mel_config, sample_rate_hz, codec_config.griffin_lim_iterations, PHASE_SEED)
+def load_vocoder(codec: CodecConfig, mel: MelConfig, sample_rate_hz: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The vocoder that the configuration names: a function from log-mels [N, T, M] to int16 audio [N, T * hop_length].
+
+    Raises FileNotFoundError or ValueError for a missing or altered model, or one of another mel or rate; the function
+    raises ValueError as `check_mels` does.
+    """
+    if codec.vocoder == "griffin_lim":
+        return lambda mels: griffin_lim(mels, mel, sample_rate_hz, codec.griffin_lim_iterations, PHASE_SEED)
+    model = load_vocos(codec.vocoder_path)
+    if (model.mel, model.sample_rate_hz) != (mel, sample_rate_hz):
+        raise ValueError(
+            f"{codec.vocoder_path}: expected a vocoder of {mel} at {sample_rate_hz} Hz, "
+            f"got one of {model.mel} at {model.sample_rate_hz} Hz"
+        )
+    return lambda mels: to_int16(synthesise(model, check_mels(mels, mel)))

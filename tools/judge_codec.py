@@ -1,0 +1,179 @@
+"""Measures the committed codec beside the linear one of the same size; writes models/codec/metrics.json and its card.
+
+Run by maintainers after `tools/train_codec.py`: `python tools/judge_codec.py`. Every figure is of the stored weights.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from fitting import LICENCE, heldout, mixtures
+from patch_pca import PatchPCA
+
+from helpers import corpus
+from helpers.codec import Codec, load_codec
+from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
+from helpers.mel import log_mel
+from helpers.progress import progress
+from helpers.retrieval import top_k
+from helpers.vocoder import load_vocoder
+from helpers.weights import write_card
+
+RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
+FOLDER = ROOT / "models" / "codec"
+N_TRAINING = 500  # training mixtures for the figures on training data
+N_STATISTICS = 1000  # training mixtures for the PCA
+CHUNK = 250
+
+CARD = """# Codec: log-mels to latents and back
+
+diffusers' `AutoencoderKL`, {parameters:.1f} million parameters, on 8 x 8 patches of log-mels (16 kHz, 64 bands,
+hop 256): one clip of 4.096 s, [256, 64], becomes [16, 32, 8]. It starts as a linear codec, at the principal components
+of the patches (`tools/linear_start.py`), and is trained from there by `tools/train_codec.py`; frozen since. It takes
+the place that AudioLDM's VAE has in TANGO. It has no adversarial or perceptual loss, so decoded mels are smoother than
+recorded ones, and it has seen only this project's soundscapes: do not use it as a general audio codec.
+
+| round trip of the log-mel, without vocoder | held-out | training mixtures |
+|---|---|---|
+| median centred cosine (mel minus the training mean of each band) | {h_cos:.3f} | {t_cos:.3f} |
+| the same of a PCA codec with latents of the same size | {p_cos:.3f} | {tp_cos:.3f} |
+| mean absolute error, nepers | {h_mae:.3f} | {t_mae:.3f} |
+| the same of the PCA codec | {p_mae:.3f} | {tp_mae:.3f} |
+
+With the vocoder the median centred cosine on {n_vocoded} held-out clips is {v_cos:.3f}; the vocoder alone reaches
+{g_cos:.3f}. Of {n_all:,d} clips of the corpus, round-tripped, {top1:.2%} are nearest to themselves among all (log-mel); after
+the vocoder too, {v_top1:.2%}.
+
+- **Data**: {mixtures:,d} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a
+  clip of the study. Held-out: {heldout} soundscapes of recordings from other sources.
+- **Commands**: `{command}`, then `python tools/judge_codec.py`
+- **Loss**: mean absolute error + 0.1 mean squared error + 0.0001 Kullback-Leibler divergence per latent; bf16, AdamW,
+  cosine schedule.
+- **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them,
+  and the losses.
+- **Licence**: {licence}.
+"""
+
+
+def closeness(mels: np.ndarray, others: np.ndarray, band_mean: np.ndarray) -> dict:
+    """Median over clips of the centred cosine, and the mean absolute error in nepers, of log-mels [N, T, M]."""
+    a, b = ((x - band_mean).reshape(len(x), -1) for x in (mels, others))
+    cosine = (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+    return {
+        "median_centred_cosine": float(np.median(cosine)),
+        "centred_cosine_5_percent": float(np.quantile(cosine, 0.05)),
+        "mean_absolute_error_nepers": float(np.abs(mels - others).mean()),
+    }
+
+
+def figures(codec: Codec, pca: PatchPCA, parts: dict[str, np.ndarray]) -> dict:
+    """Round trips of the log-mels alone, by codec and PCA, and the latents' statistics, for each named set."""
+    result = {}
+    for name, mels in parts.items():
+        latents = codec.encode(mels)
+        result[name] = {
+            "n_clips": len(mels),
+            "codec": closeness(mels, codec.decode(latents), pca.band_mean),
+            "pca": closeness(mels, pca.round_trip(mels), pca.band_mean),
+            "latent_mean": float(latents.mean()),
+            "latent_std": float(latents.std()),
+            "latent_std_per_channel": latents.std(axis=(0, 2, 3)).astype(float).round(4).tolist(),
+        }
+    return result
+
+
+def vocoder_figures(codec: Codec, mels: np.ndarray, band_mean: np.ndarray) -> dict:
+    """How near clips come to their mel after both frozen parts, and the seconds per clip that these take."""
+    start = time.perf_counter()
+    latents = codec.encode(mels)
+    middle = time.perf_counter()
+    decoded = codec.decode(latents)
+    seconds = {"encode": (middle - start) / len(mels), "decode": (time.perf_counter() - middle) / len(mels)}
+    found = {}
+    for name in ("vocos", "griffin_lim"):
+        vocode = load_vocoder(CodecConfig(vocoder=name), MEL, RATE)
+        start = time.perf_counter()
+        found[f"codec_and_{name}"] = closeness(mels, log_mel(vocode(decoded), MEL, RATE), band_mean)
+        seconds[name] = (time.perf_counter() - start) / len(mels)
+        found[name] = closeness(mels, log_mel(vocode(mels), MEL, RATE), band_mean)
+    return {"n_clips": len(mels), "heldout": found, "seconds_per_clip": seconds}
+
+
+def own_clip_top1(codec: Codec, work: Path) -> dict:
+    """How often a clip, round-tripped, is nearest to itself among the corpus' training and held-out clips (log-mel)."""
+    folder = work / "corpus_5000"
+    if not (folder / "done").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus.compute(folder, {}, CorpusConfig(n_background=1), MEL)
+        (folder / "done").touch()
+    data = corpus.load_corpus(folder)
+    rows = np.concatenate([data.rows("train"), data.rows("heldout")])
+    references = np.asarray(data.mels[rows]).reshape(len(rows), -1)
+    vocode = load_vocoder(CodecConfig(), MEL, RATE)
+    hits = {"codec": 0, "codec_and_vocoder": 0}
+    for start in progress(range(0, len(rows), CHUNK), desc="own-clip top-1"):
+        decoded = codec.decode(codec.encode(np.asarray(data.mels[rows[start : start + CHUNK]])))
+        sounds = {"codec": decoded, "codec_and_vocoder": log_mel(vocode(decoded), MEL, RATE)}
+        for name, mels in sounds.items():
+            nearest = top_k(mels.reshape(len(mels), -1), references, 1).indices[:, 0]
+            hits[name] += int((nearest == np.arange(start, start + len(mels))).sum())
+    return {"n_clips": len(rows)} | {name: count / len(rows) for name, count in hits.items()}
+
+
+def main():
+    """Measures, metrics.json and the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--heldout", type=int, default=500, help="held-out clips")
+    parser.add_argument("--mixtures", type=int, default=6000, help="mixtures that the codec was trained on")
+    parser.add_argument("--seed", type=int, default=7, help="of these mixtures")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "train_codec", help="cache")
+    options = parser.parse_args()
+    options.pilot = False
+    options.work.mkdir(parents=True, exist_ok=True)
+    config = json.loads((FOLDER / "config.json").read_text())
+    codec = load_codec(FOLDER)
+    mels, _ = mixtures(options, lambda audio: log_mel(audio, MEL, RATE))
+    some = mels[:: max(1, len(mels) // N_STATISTICS)].astype(np.float32)
+    pca = PatchPCA(some, np.array(config["mel_mean"], np.float32), codec.channels)
+    unseen = np.asarray(heldout(options).mels)
+    metrics = config["training"] | {"parameters": sum(p.numel() for p in codec.vae.parameters())}
+    metrics |= figures(codec, pca, {"heldout": unseen, "training": mels[:N_TRAINING].astype(np.float32)})
+    # spread over the held-out set, so that no kind of sound is left out
+    metrics["vocoder"] = vocoder_figures(codec, unseen[:: max(1, len(unseen) // 64)], pca.band_mean)
+    metrics["own_clip_top1"] = own_clip_top1(codec, options.work)
+    write_card(FOLDER, metrics, card(metrics, config, options))
+
+
+def card(metrics: dict, config: dict, options) -> str:
+    """The model card, its figures taken from `metrics`."""
+    values = {}
+    for prefix, split, name in (
+        ("h", "heldout", "codec"),
+        ("t", "training", "codec"),
+        ("p", "heldout", "pca"),
+        ("tp", "training", "pca"),
+    ):
+        values[f"{prefix}_cos"] = metrics[split][name]["median_centred_cosine"]
+        values[f"{prefix}_mae"] = metrics[split][name]["mean_absolute_error_nepers"]
+    vocoded, top1 = metrics["vocoder"]["heldout"], metrics["own_clip_top1"]
+    return CARD.format(
+        **values,
+        v_cos=vocoded["codec_and_vocos"]["median_centred_cosine"],
+        g_cos=vocoded["vocos"]["median_centred_cosine"],
+        n_all=top1["n_clips"],
+        top1=top1["codec"],
+        v_top1=top1["codec_and_vocoder"],
+        n_vocoded=metrics["vocoder"]["n_clips"],
+        parameters=metrics["parameters"] / 1e6,
+        megabytes=config["weights"]["bytes"] / 1e6,
+        mixtures=options.mixtures,
+        heldout=options.heldout,
+        command=metrics["command"],
+        licence=LICENCE,
+    )
+
+
+if __name__ == "__main__":
+    main()

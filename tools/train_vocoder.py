@@ -1,0 +1,125 @@
+"""Trains the vocoder on fresh mixtures of training recordings, first by spectral losses, then against discriminators.
+
+Run by maintainers, rarely: `python tools/train_vocoder.py`. It continues from runs/train_vocoder if interrupted. The
+figures and the card are made by `tools/judge_vocoder.py`.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from discriminators import Discriminators
+from fitting import arguments, fit, mixtures, parse, provenance
+from spectral import stft_distance
+
+from helpers.config import CorpusConfig, MelConfig
+from helpers.mel import FLOOR, log_mel
+from helpers.vocos import Vocos
+from helpers.weights import write_model
+
+RATE = CorpusConfig().sample_rate_hz
+SEGMENT_FRAMES = 64  # about a second a segment
+GAIN_DB = 6.0  # levels vary by this much either way: generated mels are not all at one level
+MEL_WEIGHT, ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 2.0, 0.1, 0.2  # beside the STFT distance, of weight 1
+DISCRIMINATOR_RATE = 3e-4
+N_STATISTICS = 1000  # mixtures for the mel's mean and deviation
+NETWORK = {"channels": 256, "hidden": 768, "blocks": 8}
+TRAINED_REFINEMENTS, REFINEMENTS = 1, 6  # in training one, for speed; in use what leaves a hundred times real time
+
+
+class Segments:
+    """Random segments of the mixtures with their log-mels, drawn from torch's generator."""
+
+    def __init__(self, audio: np.ndarray, mel: MelConfig, bank: torch.Tensor):
+        self.audio, self.mel, self.bank = audio, mel, bank
+        self.samples = SEGMENT_FRAMES * mel.hop_length
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """Waveforms float32 [len(rows), samples]."""
+        starts = torch.randint(self.audio.shape[1] - self.samples + 1, (len(rows),)).tolist()
+        parts = np.stack([self.audio[row, start : start + self.samples] for row, start in zip(rows, starts)])
+        gains = 10 ** ((2 * torch.rand(len(rows), 1) - 1) * GAIN_DB / 20)
+        return torch.from_numpy(parts.astype(np.float32) / 32_768) * gains
+
+    def mels(self, model: Vocos, waveforms: torch.Tensor) -> torch.Tensor:
+        """Log-mels [N, T, M], differentiable: `helpers.mel.log_mel` is not."""
+        bands = model.transform(waveforms).abs()[:, :-1] @ self.bank.T
+        return bands.clamp(min=FLOOR).log()
+
+
+def spectral_loss(model: Vocos, segments: Segments, waveforms: torch.Tensor):
+    """The made waveforms and the spectral part of the loss."""
+    with torch.autocast("cpu", enabled=False):
+        target = segments.mels(model, waveforms)
+    made = model(target)
+    with torch.autocast("cpu", enabled=False):
+        mel_error = (segments.mels(model, made) - target).abs().mean()
+        return made, stft_distance(made, waveforms).mean() + MEL_WEIGHT * mel_error
+
+
+def train_spectral(model: Vocos, segments: Segments, options) -> dict:
+    """The first phase, in place."""
+    return fit(model, lambda rows: spectral_loss(model, segments, segments(rows))[1], options, len(segments.audio))
+
+
+def train_adversarial(model: Vocos, segments: Segments, options) -> dict:
+    """The second phase, in place: the discriminators take a step of their own before each of the vocoder's."""
+    torch.manual_seed(options.seed)
+    critics = Discriminators(options.critic_channels)
+    optimizer = torch.optim.AdamW(critics.parameters(), DISCRIMINATOR_RATE, betas=(0.8, 0.99), fused=True)
+
+    def loss(rows):
+        waveforms = segments(rows)
+        made, spectral = spectral_loss(model, segments, waveforms)
+        critics.requires_grad_(True)
+        optimizer.zero_grad()
+        critics.own_loss(waveforms, made.detach()).backward()
+        optimizer.step()
+        critics.requires_grad_(False)
+        adversarial, matching = critics.vocoder_losses(waveforms, made)
+        return spectral + ADVERSARIAL_WEIGHT * adversarial + MATCHING_WEIGHT * matching
+
+    return fit(model, loss, options, len(segments.audio), {"critics": critics, "critics_optimizer": optimizer})
+
+
+def phase(options, name: str, **changes) -> argparse.Namespace:
+    """The options of one phase, with a working folder of its own."""
+    folder = options.work / name
+    folder.mkdir(exist_ok=True)
+    return argparse.Namespace(**(vars(options) | {"work": folder} | changes))
+
+
+def main():
+    """Mixtures and both phases; writes models/vocoder_spectral after the first, models/vocoder after the second."""
+    parser = arguments(__doc__, "vocoder", mixtures=6000, updates=3000, batch_size=16, learning_rate=1e-3)
+    parser.add_argument("--adversarial-updates", type=int, default=1500, help="optimiser steps of the second phase")
+    parser.add_argument("--adversarial-rate", type=float, default=3e-4, help="peak learning rate of the second phase")
+    parser.add_argument("--critic-channels", type=int, default=16, help="channels of each discriminator layer")
+    options = parse(parser)
+    torch.manual_seed(options.seed)
+    audio, _ = mixtures(options, lambda clips: clips, np.int16)
+    mels = log_mel(audio[:N_STATISTICS], MelConfig(), RATE)
+    mean = mels.mean(axis=(0, 1), dtype=np.float64)
+    config = {
+        "kind": "vocoder",
+        "architecture": "vocos",
+        **NETWORK,
+        "refinements": REFINEMENTS,
+        "mel": MelConfig().digest_fields(),
+    }
+    config |= {"sample_rate_hz": RATE, "mel_mean": [round(float(value), 5) for value in mean]}
+    config["mel_std"] = round(float(np.sqrt(np.mean((mels - mean) ** 2, dtype=np.float64))), 5)
+    model = Vocos(config | {"refinements": TRAINED_REFINEMENTS})
+    segments = Segments(audio, model.mel, model.bank)
+    run = provenance("train_vocoder.py", options, ("adversarial_updates", "adversarial_rate", "critic_channels"))
+    first = phase(options, "spectral")
+    run["spectral"] = train_spectral(model, segments, first)
+    spectral_out = options.out.with_name(f"{options.out.name}_spectral")
+    write_model(spectral_out, config | {"training": run}, model.state_dict())
+    changes = {"updates": options.adversarial_updates, "learning_rate": options.adversarial_rate}
+    run["adversarial"] = train_adversarial(model, segments, phase(options, "adversarial", **changes))
+    write_model(options.out, config | {"training": run}, model.state_dict())
+
+
+if __name__ == "__main__":
+    main()
