@@ -1,4 +1,4 @@
-"""A second opinion: the sound-effects encoder of the package `aisfx`, which others trained on other recordings. Optional.
+"""A second opinion: the sound-effects encoder of the package `aisfx`, which others trained. Optional.
 
 Source: Ma and Lerch (2022), "Representation Learning for the Automatic Indexing of Sound Effects Libraries": a CNN after
 the DCASE baselines (Kong et al., 2018), trained to tell the categories of commercial libraries. `make aisfx` installs it.
@@ -24,7 +24,7 @@ import numpy as np
 
 NAME = "aisfx"
 WEIGHTS_SHA256 = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"  # models/checkpoint.pth of 0.1.2
-INSTALL = "`make aisfx` installs it (pip install --no-deps aisfx==0.1.2)"
+INSTALL = "`make aisfx` installs it (or `pip install --no-deps aisfx==0.1.2`)"
 ABSENT = f"The sound-effects encoder `{NAME}` is not installed, so its second opinion is missing here: {INSTALL}."
 DIMENSION = 512
 HOP = 0.5  # of a block, the package's default: blocks of 2.3 s, one every 1.2 s
