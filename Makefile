@@ -19,12 +19,13 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help book html test chapter clean clean-all
+.PHONY: help book html test chapter aisfx clean clean-all
 
 help:
 	@echo 'make book [PROFILE=smoke]                                  run every chapter, build the HTML, print its path'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
+	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
 	@echo 'make clean                                                 delete the built book; results in runs/ stay'
 	@echo 'make clean-all                                             delete that, runs/ and .venv as well'
 	@echo 'PYTHON=/path/to/python3.11 chooses the Python, PIP_ARGS="..." goes to pip, CORES=n limits the cores'
@@ -93,6 +94,11 @@ chapter: $(READY)
 	@printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > $(PAGE)/book/_toc.yml
 	@.venv/bin/jupyter-book build $(PAGE)/book -qq >/dev/null # links to the other chapters lead nowhere here: no -W
 	@echo "$(CURDIR)/$(PAGE)/book/_build/html/$(NAME).html"
+
+# Without its dependencies: it asks for numpy and librosa of 2022. Its hash is in the file, so pip checks it.
+aisfx: $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -r requirements-optional.txt
+	@echo 'Installed. Chapter 05 shows it from the next run on, as in: make book'
 
 clean:
 	rm -rf book/_build book/chapters runs/chapters

@@ -30,7 +30,7 @@ REPLICATION = pd.DataFrame(
     }
 )
 DETECTION = pd.DataFrame(
-    [(d, t, s, 0.75) for d in ("mel", "clap") for t, s in (("gain", 6), ("shift", 0.5))],
+    [(d, t, s, 0.75) for d in ("mel", "mel_centred", "clap", "aisfx") for t, s in (("gain", 6), ("shift", 0.5))],
     columns=["detector", "transform", "strength", "auroc"],
 )
 SWEEP = pd.DataFrame(
@@ -119,7 +119,7 @@ def test_threshold_line_stands_at_tau():
 
 def test_detection_table_holds_the_scores():
     texts = [text.get_text() for text in figures.plot_detection(DETECTION).axes[0].texts]
-    assert texts == ["0.75"] * 4
+    assert texts == ["0.75"] * 8
 
 
 def test_missing_columns_and_wrong_shapes_are_named():

@@ -13,9 +13,9 @@ import numpy as np
 import pyloudnorm
 import torch
 from fitting import LICENCE, heldout
-from helpers.aisfx_encoder import load_aisfx
 from spectral import stft_distance
 
+from helpers.aisfx_encoder import load_encoder
 from helpers.codec import load_codec
 from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
 from helpers.mel import as_float, log_mel
@@ -137,7 +137,7 @@ def main():
     options = parser.parse_args()
     options.pilot = False
     options.work.mkdir(parents=True, exist_ok=True)
-    data, encoder = heldout(options), load_aisfx()
+    data, encoder = heldout(options), load_encoder(RATE)
     originals = np.asarray(data.audio)
     vocoders = {name: load_vocoder(config, MEL, RATE) for name, config in VOCODERS.items()}
     codec = load_codec("models/codec")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from . import chapters, config, store
+from . import aisfx_encoder, chapters, config, store
 
 DEFAULT_PROFILE = os.environ.get("PROFILE", "smoke")
 
@@ -23,7 +23,7 @@ def checking():
     """Turns what the checks raise before any work starts into a one-line message; errors of the work itself stay whole."""
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
 
 
@@ -63,6 +63,7 @@ def run_stage(arguments):
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
         for key, value in settings.items():
             profile = profile.replace(_section(profile, arguments.stage, key), **{key.split(".")[-1]: value})
+        aisfx_encoder.require(profile.retrieval.detectors)
         wanted = stages.build(arguments.stage, profile, **chosen)
         for stage in wanted:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work

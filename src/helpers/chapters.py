@@ -17,6 +17,7 @@ from pathlib import Path
 
 import yaml
 
+from . import aisfx_encoder
 from .config import ROOT, Checked, Profile, load_profile
 from .progress import say
 
@@ -76,7 +77,7 @@ def check_parameters(name: str, values: dict) -> Chapter:
     """The chapter's settings with `values` (`profile` and any of its section's fields) over the profile's own.
 
     Raises ValueError for an unknown chapter, parameter or profile and for a value out of range, TypeError for a value
-    of the wrong type.
+    of the wrong type, ModuleNotFoundError for a detector whose package is not installed.
     """
     known = _known_parameters(name)
     for key in values:
@@ -91,11 +92,17 @@ def check_parameters(name: str, values: dict) -> Chapter:
             f"profile: expected the name of a profile, got {profile_name!r} ({type(profile_name).__name__})"
         )
     profile, section = load_profile(profile_name), CHAPTERS[name]
+    own = getattr(profile, section) if section else None
+    profile = profile.replace(section, **values) if section else profile
+    aisfx_encoder.require(profile.retrieval.detectors)  # in every chapter: the first ones are long, and come before it
     if section is None:
         return Chapter(name, profile, None, {})
-    own = getattr(profile, section)
-    profile = profile.replace(section, **values)
     config = getattr(profile, section)
+    if name == "06_thresholds" and config.detector not in profile.retrieval.detectors:
+        detectors = ", ".join(profile.retrieval.detectors)
+        raise ValueError(
+            f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
+        )
     if name in PER_SIZE and config.n_train > profile.corpus.n_train:
         raise ValueError(
             f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile_name}, "
@@ -254,7 +261,10 @@ def page_settings(profile: Profile, page: str) -> dict:
     if settings:
         profile = profile.replace(section, **settings)
     sections = [*([section] if section else []), *FURTHER_SECTIONS.get(name, ())]
-    return {"profile": profile.name, **{key: dataclasses.asdict(getattr(profile, key)) for key in sections}}
+    found = {"profile": profile.name, **{key: dataclasses.asdict(getattr(profile, key)) for key in sections}}
+    if name == "05_retrieval":
+        found["second_opinion"] = aisfx_encoder.installed()  # the page shows it where it can be had
+    return found
 
 
 def remove_stale_pages(profile: Profile, folder: Path) -> list[str]:

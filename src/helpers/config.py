@@ -16,6 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "profiles"
 SOUND_PACK = ROOT / "data" / "sounds.parquet"
+DETECTORS = ("mel", "mel_centred", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
 
 def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
@@ -202,7 +203,7 @@ class TwinsConfig(Checked):
 class RetrievalConfig(Checked):
     """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
 
-    detectors: tuple[str, ...] = option(("mel", "mel_centred", "clap"), choices=("mel", "mel_centred", "clap"))
+    detectors: tuple[str, ...] = option(("mel", "mel_centred", "clap"), choices=DETECTORS)
     clap_path: str = option("models/clap")
     top_k: int = option(10, unit="neighbours kept", low=1, high=1000)
     k_max: int = option(50, unit="background neighbours kept", low=1, high=1000)
@@ -215,7 +216,7 @@ class RetrievalConfig(Checked):
 class ThresholdsConfig(Checked):
     """From scores to decisions (`thresholds`)."""
 
-    detector: str = option("mel", choices=("mel", "mel_centred", "clap"))
+    detector: str = option("mel", choices=DETECTORS)
     beta: float = option(0.5, unit="weight of the bias", low=0.0, high=2.0)
     k: int = option(10, unit="background neighbours", low=1, high=1000)
     fpr: float = option(0.05, unit="false-positive rate on the twins", low=1e-4, high=0.5)

@@ -1,7 +1,7 @@
 """The detectors under study: each turns clips into vectors that are compared by cosine similarity.
 
 `mel` is the plain log-mel spectrogram, as in the paper; `mel_centred` subtracts the training mean of each mel bin;
-`clap` is the CLAP audio embedding.
+`clap` is the CLAP audio embedding; `aisfx`, which is optional, that of an encoder which others trained.
 
 Notebook: 05_retrieval.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.aisfx_encoder import load_encoder
 from helpers.clap import load_clap
 from helpers.config import ROOT, MelConfig, RetrievalConfig
 from helpers.mel import log_mel
@@ -37,9 +38,10 @@ class Detectors:
         self.names, self.mel, self.rate = config.detectors, mel, sample_rate_hz
         self.mean = np.mean([m.mean(axis=0) for m in train_mels], axis=0, dtype=np.float64).astype(np.float32)
         self.clap = load_clap(ROOT / Path(config.clap_path)) if "clap" in config.detectors else None
+        self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
 
     def features(self, name: str, audio: np.ndarray) -> np.ndarray:
-        """float32 [N, D] of clips int16 [N, S]: D = T·M for the mel detectors, the embedding's size for CLAP.
+        """float32 [N, D] of clips int16 [N, S]: D = T·M for the mel detectors, the embedding's size for the others.
 
         Raises:
             ValueError: an unknown detector.
@@ -52,6 +54,8 @@ class Detectors:
     def _part(self, name: str, audio: np.ndarray) -> np.ndarray:
         if name == "clap":
             return self.clap.embed_audio(np.round(level(audio) * 32767).astype(np.int16))
+        if name == "aisfx":
+            return self.aisfx.embed_audio(level(audio))
         mels = log_mel(level(audio), self.mel, self.rate)
         if name == "mel_centred":
             mels = centre(mels, self.mean)

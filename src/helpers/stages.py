@@ -12,8 +12,9 @@ A stage here is a description (`store.Stage`); nothing is computed before `store
 from importlib import import_module
 from pathlib import Path
 
+from helpers import aisfx_encoder
 from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, run_key
-from helpers.store import Result, Stage, load_or_run
+from helpers.store import Result, Stage, load_or_run, read_manifest
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
 # golden test asks for new values.
@@ -173,7 +174,7 @@ def retrieval_stage(profile: Profile) -> Stage:
         upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
     return _stage(
         "retrieval",
-        profile.retrieval.digest_fields(),
+        profile.retrieval.digest_fields() | aisfx_encoder.weights(profile.retrieval.detectors),
         "scores.compute_retrieval",
         (profile,),
         upstream=upstream,
@@ -187,7 +188,7 @@ def detection_stage(profile: Profile) -> Stage:
     limits = {"confidence": profile.thresholds.confidence, "n_bootstrap": profile.thresholds.n_bootstrap}
     return _stage(
         "detection",
-        profile.retrieval.digest_fields() | limits,
+        profile.retrieval.digest_fields() | limits | aisfx_encoder.weights(profile.retrieval.detectors),
         "scores.compute_detection",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
@@ -257,6 +258,18 @@ def finished(name: str, profile: Profile, n_train: int | None = None, draw: int 
     """Loads a stage, or computes it and what it needs first. With `n_train` and `draw`: that training run's."""
     (stage,) = build(name, profile, n_train, draw)
     return load_or_run(stage)
+
+
+def second_opinion(profile: Profile) -> Path | None:
+    """The folder of the detection stage that holds the optional detector: the profile's own, or one of that detector alone.
+
+    What is installed decides whether there is such a stage, never the digest of one: None where the package is missing
+    and nothing was computed with it before.
+    """
+    if aisfx_encoder.NAME not in profile.retrieval.detectors:
+        profile = profile.replace("retrieval", detectors=(aisfx_encoder.NAME,))
+    there = aisfx_encoder.installed() or read_manifest(detection_stage(profile))
+    return finished("detection", profile).path if there else None
 
 
 def upstream_folders(
