@@ -4,6 +4,9 @@ Run by maintainers, rarely: `python tools/train_codec.py`. It continues from run
 figures and the card are made by `tools/judge_codec.py`.
 """
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import torch
 from fitting import arguments, fit, mixtures, parse, provenance
@@ -82,9 +85,10 @@ def latent_statistics(codec: Codec, mels: np.ndarray) -> dict:
     return {"latent_mean": mean.round(6).tolist(), "latent_std": [round(float(std), 6)] * codec.channels}
 
 
-def make(options) -> None:
-    """Mixtures, training and the scaling of the latents; writes the model folder `options.out`."""
-    mels, _ = mixtures(options, lambda audio: log_mel(audio, MelConfig(), RATE))
+def make(options, cache: Path | None = None) -> None:
+    """Mixtures (kept in `cache`, else `options.work`), training, latents' scaling; writes the folder `options.out`."""
+    kept = argparse.Namespace(**(vars(options) | {"work": cache or options.work}))
+    mels, _ = mixtures(kept, lambda audio: log_mel(audio, MelConfig(), RATE))
     some = mels[:: max(1, len(mels) // N_STATISTICS)].astype(np.float32)
     config = codec_config(some, options.width, options.layers, options.channels)
     torch.manual_seed(options.seed)
@@ -98,14 +102,16 @@ def make(options) -> None:
     write_model(options.out, config | statistics | {"training": run}, codec.vae.state_dict())
 
 
-def options_of_codec(description: str):
-    """The command line of this script."""
+def options_of_codec(description: str, **more: int):
+    """The command line of this script, with `more` whole numbers for another."""
     parser = arguments(description, "codec", mixtures=6000, updates=2000, batch_size=16, learning_rate=3e-4)
     parser.add_argument("--channels", type=int, default=16, help="latent numbers per patch of 8 x 8")
     parser.add_argument("--width", type=int, default=192, help="channels of the autoencoder")
     parser.add_argument(
         "--layers", type=int, default=1, help="residual blocks per resolution in the encoder, one more in the decoder"
     )
+    for name, value in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     return parse(parser)
 
 

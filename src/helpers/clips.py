@@ -83,13 +83,14 @@ def compute_roundtrip(out: Path, upstream: dict[str, Path], profile: Profile) ->
     mean = data.mels[train].mean(axis=(0, 1))
     table = data.clips.iloc[rows][["split", "index", "clip_id", "caption"]].reset_index(drop=True)
     for name, mels in (("codec", decoded), ("vocoder", vocoded)):
-        table[f"{name}_cosine"] = _cosines(originals - mean, mels - mean)
+        table[f"{name}_cosine"] = cosines(originals - mean, mels - mean)
         table[f"{name}_mae"] = np.abs(originals - mels).mean(axis=(1, 2))
     table["query_id"] = "roundtrip_" + table["clip_id"]
     table.assign(updates=0, sample_seed=0).to_parquet(out / "queries.parquet", index=False)
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of each pair of spectrograms [N, T, M] and [N, T, M]: [N]."""
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
@@ -141,14 +142,14 @@ def generate_latents(upstream: dict[str, Path], queries: pd.DataFrame, config: G
     )  # fmt: skip
 
 
-def regeneration_cosines(
+def regenerationcosines(
     upstream: dict[str, Path], generation: Path, profile: Profile, config: GenerationConfig, n: int
 ) -> np.ndarray:
     """Generates the first `n` clips again, one at a time, and compares their log-mels with the stored ones: cosines [n]."""
     queries = pd.read_parquet(generation / "queries.parquet").head(n)
     alone = [generate_latents(upstream, queries.iloc[[i]], config) for i in range(len(queries))]
     mels = load_codec(ROOT / profile.codec.codec_path).decode(np.concatenate(alone))
-    return _cosines(mels, np.load(generation / "decoded.npy", mmap_mode="r")[:n])
+    return cosines(mels, np.load(generation / "decoded.npy", mmap_mode="r")[:n])
 
 
 def plan_queries(
