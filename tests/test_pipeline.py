@@ -1,10 +1,12 @@
 """The whole pipeline, tiny: every result file is there, and a planted copy is told from an unrelated clip."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from helpers import clips, corpus, stages
 from helpers.codec import load_codec
@@ -111,7 +113,10 @@ def test_generation_does_not_depend_on_the_batch(profile):
 
 
 def test_nothing_is_computed_twice(profile):
-    assert not any(stages.load_or_run(s).computed for name in stages.NAMES for s in stages.build(name, profile))
+    every = [stage for name in stages.NAMES for stage in stages.build(name, profile)]
+    for stage in every:
+        stages.load_or_run(stage)
+    assert not any(stages.load_or_run(stage).computed for stage in every)
 
 
 def test_one_changed_parameter_touches_only_what_follows(profile):
@@ -137,6 +142,23 @@ def test_findings_hold_a_verdict_for_each_claim(profile):
     ]
     assert set(claims["verdict"]) <= {"holds", "fails", "not testable at this scale"}
     assert json.loads((folder / "summary.json").read_text())["profile"] == "tiny"
+
+
+def test_a_users_own_clips_go_all_the_way(profile, data, tmp_path):
+    """Without twins, as such clips cannot be mixed anew: the held-out null takes their place. What is bad is left out."""
+    rows = [("gone.wav", "a clip that is missing"), ("../outside.wav", "<b>a path that leaves the folder</b>")]
+    for number, (audio, caption) in enumerate(zip(data.audio, data.clips["caption"])):
+        soundfile.write(tmp_path / f"{number}.wav", audio, 16_000)
+        rows.append((f"{number}.wav", caption))
+    pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(tmp_path / "metadata.csv", index=False)
+    own = dataclasses.replace(profile, name="own", sizes=(4,), draws=(1,)).replace(
+        "corpus", kind="audiofolder", path=str(tmp_path)
+    )
+    assert corpus.reader_report(stages.finished("corpus", own).path)["n_left_out"] == 2
+    stages.finished("findings", own)
+    table = pd.read_csv(stages.finished("thresholds", own).path / "replication.csv")
+    assert set(table["null"]) == {"heldout"} and table["twins_top1_rate"].isna().all()
+    assert table["flagged_rate"].between(0, 1).all()
 
 
 def test_another_clip_is_never_the_clip_itself():

@@ -257,6 +257,11 @@ class Profile:
         """Every (n_train, draw) of the study."""
         return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
 
+    @property
+    def nulls(self) -> tuple[str, ...]:
+        """The nulls that this corpus can have, the one that sets tau first. Twins need recordings to mix anew."""
+        return ("twins", "heldout") if self.corpus.kind == "pocket" else ("heldout",)
+
     def __post_init__(self):
         if not self.sizes or len(self.sizes) != len(self.draws):
             raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")

@@ -33,7 +33,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tables that claims are judged by, restricted to the primary detector and the twins null where that applies."""
+    """The tables that claims are judged by, restricted to the primary detector and the first null where that applies."""
 
     replication: pd.DataFrame
     detection: pd.DataFrame
@@ -80,6 +80,9 @@ def _falls_with_size(found: Evidence) -> Measured:
 
 def _follows_own_clip(found: Evidence) -> Measured:
     row = found.size(0)
+    if pd.isna(row.twins_top1_rate):
+        why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
+        return Measured(row.own_clip_top1_rate, row.own_clip_top1_low, row.own_clip_top1_high, UNTESTED, why)
     verdict = (
         HOLDS
         if row.own_clip_top1_low > row.twins_top1_rate
@@ -148,9 +151,9 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
 
 
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
-    """Reads what the claims are judged by: primary detector, twins null."""
+    """Reads what the claims are judged by: primary detector, first null."""
     replication = pd.read_csv(upstream["thresholds"] / "replication.csv")
-    primary = (replication["detector"] == profile.thresholds.detector) & (replication["null"] == "twins")
+    primary = (replication["detector"] == profile.thresholds.detector) & (replication["null"] == profile.nulls[0])
     recordings = upstream["duplicates"] / "recordings.csv"
     return Evidence(
         replication[primary].reset_index(drop=True),

@@ -171,7 +171,8 @@ def retrieval_stage(profile: Profile) -> Stage:
     upstream = {"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)}
     for n, d in profile.runs:
         upstream[f"generation_{run_key(n, d)}"] = generation_stage(profile, n, d)
-        upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
+        if "twins" in profile.nulls:
+            upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
     return _stage(
         "retrieval",
         profile.retrieval.digest_fields() | aisfx_encoder.weights(profile.retrieval.detectors),

@@ -16,8 +16,6 @@ from helpers import thresholds
 from helpers.config import Profile, run_key
 from helpers.retrieval import normalised_scores
 
-NULLS = ("twins", "heldout")
-
 
 class ScoreTable:
     """The retrieval stage's scores, arranged for thresholds: for each run, detector and kind a table with one row a query."""
@@ -61,7 +59,7 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
         for detector in profile.retrieval.detectors:
             judged = _judge(table, profile, n_train, draw, detector, cluster_of)
             decisions.append(judged["decisions"])
-            rows = [_replication_row(judged, null, profile, n_train, draw, detector, queries) for null in NULLS]
+            rows = [_replication_row(judged, null, profile, n_train, draw, detector, queries) for null in profile.nulls]
             replication += rows
             sweeps.append(_sweep(table, profile, n_train, draw, detector))
     pd.DataFrame(replication).to_csv(out / "replication.csv", index=False)
@@ -76,32 +74,36 @@ def normalised(table: ScoreTable, best: pd.DataFrame, detector: str, beta: float
 
 def _judge(table: ScoreTable, profile: Profile, n_train: int, draw: int, detector: str, cluster_of: dict) -> dict:
     config = profile.thresholds
-    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", "twins", "heldout", "ceiling")}
+    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", *profile.nulls, "ceiling")}
     score = {kind: normalised(table, part, detector, config.beta, config.k) for kind, part in best.items()}
     generated = best["generated"]
     decisions = generated.assign(n_train=n_train, draw=draw, detector=detector, normalised=score["generated"])
     nulls = {}
-    for null in NULLS:
-        unit = best[null]["own_id"] if null == "twins" else best[null]["query_id"]
-        part = thresholds.split_calibration(unit, config.seed)
+    for null in profile.nulls:
+        part = thresholds.split_calibration(_units(best[null], null), config.seed)
         tau = thresholds.calibrate_threshold(score[null][part == "C2"], config.fpr)
         flags = None if tau is None else thresholds.flag(score["generated"], tau)
         check = thresholds.verified_fpr(score[null][part == "C3"], tau, config.confidence)
         nulls[null] = {"tau": tau, "flags": flags, "check": check}
         decisions[f"flagged_{null}"] = pd.array([None] * len(generated) if flags is None else flags, dtype="boolean")
     ceiling = best["ceiling"].set_index("own_id")["own_score"]
-    median_twin = float(best["twins"]["score"].median())
+    median_null = float(best[profile.nulls[0]]["score"].median())
     # a clip beyond those that were round-tripped takes the median ceiling
     own = generated["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-    decisions["position"] = thresholds.position(generated["score"].to_numpy(), own, median_twin)
+    decisions["position"] = thresholds.position(generated["score"].to_numpy(), own, median_null)
     decisions["near_exact"] = thresholds.near_exact(decisions["position"].to_numpy(), config.theta)
     cluster = decisions["ref_id"].map(lambda r: cluster_of.get(r, r))
     decisions["cluster"] = cluster.astype(str)
     top1 = {
         kind: thresholds.own_clip_top1(best[kind]["ref_id"], best[kind]["own_id"], cluster_of)
-        for kind in ("generated", "twins")
+        for kind in ("generated", *(null for null in profile.nulls if null == "twins"))
     }
     return {"decisions": decisions, "nulls": nulls, "top1": top1}
+
+
+def _units(best: pd.DataFrame, null: str) -> pd.Series:
+    """What is split as one: all twins of a clip, or each held-out clip."""
+    return best["own_id"] if null == "twins" else best["query_id"]
 
 
 def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: int, detector: str, queries) -> dict:
@@ -111,7 +113,7 @@ def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: in
     near = rate(decisions["near_exact"].to_numpy())
     flagged = None if found["flags"] is None else rate(found["flags"])
     top1 = rate(judged["top1"]["generated"])
-    twins = thresholds.flagged_rate(judged["top1"]["twins"], config.confidence)
+    twins = thresholds.flagged_rate(judged["top1"]["twins"], config.confidence) if "twins" in judged["top1"] else None
     updates = int(queries["updates"].iloc[0])
     return {
         "n_train": n_train, "draw": draw, "train_seed": profile.training.seed, "updates": updates,
@@ -127,19 +129,20 @@ def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: in
         "near_exact": near.count, "near_exact_rate": near.rate, "near_exact_low": near.low, "near_exact_high": near.high,
         "distinct_clusters": int(decisions.loc[decisions["near_exact"], "cluster"].nunique()),
         "own_clip_top1_rate": top1.rate, "own_clip_top1_low": top1.low, "own_clip_top1_high": top1.high,
-        "twins_top1_rate": twins.rate, "twins_top1_low": twins.low, "twins_top1_high": twins.high,
+        "twins_top1_rate": getattr(twins, "rate", None), "twins_top1_low": getattr(twins, "low", None),
+        "twins_top1_high": getattr(twins, "high", None),
     }  # fmt: skip
 
 
 def _sweep(table: ScoreTable, profile: Profile, n_train: int, draw: int, detector: str) -> pd.DataFrame:
-    config = profile.thresholds
-    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", "twins")}
+    config, first = profile.thresholds, profile.nulls[0]
+    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", first)}
     background = {kind: table.background(detector, part["query_id"]) for kind, part in best.items()}
-    part = thresholds.split_calibration(best["twins"]["own_id"], config.seed)
-    null = best["twins"]["score"].to_numpy()
+    part = thresholds.split_calibration(_units(best[first], first), config.seed)
+    null = best[first]["score"].to_numpy()
     result = thresholds.sweep(
         best["generated"]["score"].to_numpy(), background["generated"],
-        null[part == "C2"], background["twins"][part == "C2"], config.betas, config.ks, config.fpr,
-        null[part == "C3"], background["twins"][part == "C3"], config.confidence,
+        null[part == "C2"], background[first][part == "C2"], config.betas, config.ks, config.fpr,
+        null[part == "C3"], background[first][part == "C3"], config.confidence,
     )  # fmt: skip
     return result.assign(n_train=n_train, draw=draw, detector=detector)
