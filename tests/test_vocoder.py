@@ -142,3 +142,12 @@ def test_a_network_of_another_mel_rate_or_kind_is_refused(folder):
     for bad in (np.full((1, 16, 64), np.nan), np.zeros((1, 16, 32)), np.full((1, 16, 64), 21.0)):
         with pytest.raises(ValueError, match="mels: expected"):
             vocode(bad)
+
+
+def test_the_published_vocoders_come_nearer_to_their_mel_than_griffin_lim():
+    mels = log_mel(noise(2, 65_536), MEL, RATE)
+    reference = np.abs(log_mel(griffin_lim(mels, MEL, RATE, 32, PHASE_SEED), MEL, RATE) - mels).mean()
+    for path in ("models/vocoder", "models/vocoder_spectral"):
+        audio = load_vocoder(CodecConfig(vocoder_path=path), MEL, RATE)(mels)
+        assert (audio.shape, audio.dtype) == ((2, 65_536), np.int16)
+        assert np.abs(log_mel(audio, MEL, RATE) - mels).mean() < reference
