@@ -12,7 +12,8 @@ A stage here is a description (`store.Stage`); nothing is computed before `store
 from importlib import import_module
 from pathlib import Path
 
-from helpers.config import ROOT, SOUND_PACK, Profile, run_key
+from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, RetrievalConfig, TextConfig, run_key
+from helpers.published import find_clap, find_flan_t5, find_hifigan, find_main, find_vae, is_audioldm, is_laion
 from helpers.store import Result, Stage, load_or_run
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
@@ -42,6 +43,22 @@ def _model_files(folder: str) -> tuple[Path, ...]:
             p for p in (ROOT / folder).glob("*") if p.suffix in (".safetensors", ".json") and p.name != "metrics.json"
         )
     )
+
+
+def _codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
+    path = config.codec_path
+    files = tuple(find_vae(path)[1].values()) if is_audioldm(path) else _model_files(path)
+    if vocoder and config.vocoder == "hifigan":
+        files += tuple(find_hifigan(config.vocoder_path)[1].values())
+    return files
+
+
+def _text_files(config: TextConfig) -> tuple[Path, ...]:
+    return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
+
+
+def _clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
+    return (find_clap(config.clap_path),) if is_laion(config.clap_path) else _model_files(config.clap_path)
 
 
 def corpus_stage(profile: Profile) -> Stage:
@@ -98,7 +115,7 @@ def encoding_stage(profile: Profile) -> Stage:
         "clips.compute_encoding",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.codec.codec_path),
+        files=_codec_files(profile.codec, vocoder=False) + _text_files(profile.text),
     )
 
 
@@ -110,7 +127,7 @@ def roundtrip_stage(profile: Profile) -> Stage:
         "clips.compute_roundtrip",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.codec.codec_path),
+        files=_codec_files(profile.codec),
     )
 
 
@@ -123,7 +140,7 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_twins",
         (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile)},
-        files=(SOUND_PACK, *_model_files(profile.codec.codec_path)),
+        files=(SOUND_PACK, *_codec_files(profile.codec)),
         seed=profile.corpus.seed,
     )
 
@@ -137,6 +154,7 @@ def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_training",
         (config, profile.corpus.n_train),
         upstream={"encoding": encoding_stage(profile)},
+        files=(find_main(config.checkpoint_path),) if config.checkpoint_path else (),
         seed=config.seed,
         resumable=True,
     )
@@ -155,7 +173,7 @@ def generation_stage(profile: Profile, n_train: int, draw: int) -> Stage:
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
-        files=_model_files(profile.codec.codec_path),
+        files=_codec_files(profile.codec),
         seed=config.sample_seed,
     )
 
@@ -165,14 +183,15 @@ def retrieval_stage(profile: Profile) -> Stage:
     upstream = {"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)}
     for n, d in profile.runs:
         upstream[f"generation_{run_key(n, d)}"] = generation_stage(profile, n, d)
-        upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
+        if profile.corpus.kind == "pocket":  # a user's own clips cannot be mixed anew
+            upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
     return _stage(
         "retrieval",
         profile.retrieval.digest_fields(),
         "scores.compute_retrieval",
         (profile,),
         upstream=upstream,
-        files=_model_files(profile.retrieval.clap_path),
+        files=_clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
     )
 
@@ -186,7 +205,7 @@ def detection_stage(profile: Profile) -> Stage:
         "scores.compute_detection",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.retrieval.clap_path),
+        files=_clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
     )
 

@@ -1,4 +1,4 @@
-"""Vocoders: waveforms from log-mels. The first one is Griffin-Lim.
+"""Vocoders: waveforms from log-mels. The first one is Griffin-Lim; AudioLDM's HiFi-GAN is in `audioldm`.
 
 Notebook: 02_codec.
 """
@@ -10,6 +10,7 @@ import librosa
 import numpy as np
 from scipy.sparse import csr_array
 
+from helpers.audioldm import hifigan
 from helpers.config import CodecConfig, MelConfig
 from helpers.mel import mel_filter
 
@@ -73,4 +74,7 @@ def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: in
 
 def vocode(mels, codec_config: CodecConfig, mel_config: MelConfig, sample_rate_hz: int) -> np.ndarray:
     """int16 audio [N, S] from log-mels [N, T, M] by the vocoder that the configuration names."""
+    if codec_config.vocoder == "hifigan":
+        where, sha256 = codec_config.vocoder_path, codec_config.vocoder_sha256
+        return hifigan(mels, where, mel_config, sample_rate_hz, sha256)
     return griffin_lim(mels, mel_config, sample_rate_hz, codec_config.griffin_lim_iterations, PHASE_SEED)
