@@ -1,6 +1,7 @@
 """Reading published weights: tensors only, never code, and every tensor used."""
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def read_tensors(path: Path, sha256: str = "", allowed=()) -> dict[str, torch.Te
         with torch.serialization.safe_globals(list(allowed)):
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "WeightsUnpickler error" in line), str(error))
-        raise ValueError(f"{path}: expected tensors only, and ran nothing else; {_first_line(reason)}") from None
+        # torch's message is a page of advice; what it found is somewhere within
+        found = re.search(r"GLOBAL [\w.]+|Unsupported operand \d+", str(error))
+        reason = found[0] if found else _first_line(error)
+        raise ValueError(f"{path}: expected nothing but tensors, got {reason}; it was not run") from None
     except (RuntimeError, EOFError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: expected a whole checkpoint, got a damaged one ({_first_line(error)})") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):

@@ -16,7 +16,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import torch
-from accelerate import PartialState, init_empty_weights
+from accelerate import PartialState
 from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, RobertaTokenizer  # noqa: F401  (see `_build`)
 
 from helpers.checkpoints import NUMPY_NUMBERS, load_exactly, read_tensors
@@ -126,32 +126,36 @@ def load_laion(where: str, sample_rate_hz: int, sha256: str = "") -> LaionClap:
     model = _build(state, path)
     if OLD_BUFFER not in model.state_dict():
         state.pop(OLD_BUFFER, None)
-    model = load_exactly(model, state, path, assign=True).to(PartialState().device)
+    model = load_exactly(model, state, path).to(PartialState().device)
     return LaionClap(model, sample_rate_hz, str(path.parent / "roberta-base"))
 
 
 def _build(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
-    """laion_clap's CLAP with towers of the shapes that `state` has, without memory for its weights."""
+    """CLAP with towers of the shapes that `state` has. Raises ValueError for one with feature fusion, or no CLAP."""
     if any("fusion_model" in name or "mel_conv2d" in name for name in state):
         raise ValueError(f"{path}: expected a CLAP without feature fusion, got one with it")
     try:
         towers = _towers(state)
     except KeyError as error:
         raise ValueError(f"{path}: expected LAION's CLAP, but it lacks {error.args[0]}") from None
+    return build_clap(**towers)
+
+
+def build_clap(htsat: dict, roberta: dict, clap: dict) -> torch.nn.Module:
+    """laion_clap's CLAP with fresh weights; the arguments are the sizes of its audio tower, text tower and projections."""
     module = laion_module("model")  # this process's own copy, so that it may be given other constructors
-    package = Path(importlib.util.find_spec("laion_clap").origin).parent
+    folder = Path(importlib.util.find_spec("laion_clap").origin).parent / "clap_module" / "model_configs"
     # tiny's file: the input's settings are the same for all sizes, and the size itself is replaced here
-    settings = json.loads((package / "clap_module" / "model_configs" / "HTSAT-tiny.json").read_text())
-    htsat, roberta = towers["htsat"], RobertaConfig(**towers["roberta"])
+    settings = json.loads((folder / "HTSAT-tiny.json").read_text())
     module.create_htsat_model = lambda config, *_: laion_module("htsat").HTSAT_Swin_Transformer(
         spec_size=256, patch_size=4, patch_stride=(4, 4), num_classes=config.class_num, window_size=8, config=config, **htsat
     )  # fmt: skip
     # the original fetches roberta-base, whose weights the checkpoint replaces
-    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _: RobertaModel(roberta))
+    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _: RobertaModel(RobertaConfig(**roberta)))
     text = settings["text_cfg"] | {"model_type": "roberta"}
-    with warnings.catch_warnings(), init_empty_weights():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.meshgrid")  # HTSAT calls it in its old form
-        return module.CLAP(**towers["clap"], audio_cfg=settings["audio_cfg"], text_cfg=text)
+        return module.CLAP(**clap, audio_cfg=settings["audio_cfg"], text_cfg=text)
 
 
 def _towers(state: dict[str, torch.Tensor]) -> dict[str, dict]:

@@ -78,7 +78,8 @@ def encode_captions(captions: list[str], config: TextConfig) -> tuple[np.ndarray
 
     Returns float16 states [N, L, D], D = 384 or FLAN-T5-large's 1,024, and a bool mask [N, L], true on real tokens:
     [CLS] and [SEP] included, so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. Raises TypeError
-    naming the index of a caption that is not text (NaN, None), and for FLAN-T5 what `load_flan_t5` does.
+    naming the index of a caption that is not text (NaN, None), FloatingPointError for states beyond float16, and for
+    FLAN-T5 what `load_flan_t5` does.
     """
     captions = _check_captions(captions)
     encoder = load_flan_t5(config) if config.encoder == "flan_t5" else load_text_encoder()
@@ -86,6 +87,8 @@ def encode_captions(captions: list[str], config: TextConfig) -> tuple[np.ndarray
     mask = np.zeros((len(captions), config.max_tokens), bool)
     for number, (batch_states, batch_mask) in enumerate(_states(encoder, captions, config.max_tokens, "max_length")):
         rows = slice(number * BATCH, number * BATCH + len(batch_states))
+        if not batch_states.abs().max() <= np.finfo(np.float16).max:
+            raise FloatingPointError("states: expected finite values within float16, got NaN, infinity or larger ones")
         states[rows], mask[rows] = batch_states.numpy(), batch_mask.numpy()
     full = int(mask.all(axis=1).sum())
     if full:
