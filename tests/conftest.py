@@ -37,6 +37,14 @@ def fabricated(repository, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sizes(fabricated) -> dict:
+    """The reduced sizes that the fabricated checkpoints have."""
+    from fabricate_checkpoints import REDUCED
+
+    return REDUCED
+
+
+@pytest.fixture(scope="session")
 def built_book(repository, tmp_path_factory) -> Path:
     """The whole book from the profile `tiny`: every chapter executed by Papermill, the HTML built. The folder of its pages."""
     from helpers import chapters

@@ -13,7 +13,7 @@ from helpers import stages
 from helpers.config import load_profile
 from helpers.denoiser import load_unet
 
-RATE, SAMPLES, SIZES = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}
+RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}
 ANIMALS, VERBS = ("dog", "cat", "bird"), ("barks", "sings", "falls", "loudly")
 
 
@@ -22,7 +22,7 @@ def audio_folder(tmp_path_factory):
     """Ten clips of 2.56 s, each with noise bursts at a rate of its own."""
     folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
     t, rows = np.arange(SAMPLES) / RATE, []
-    for i in range(sum(SIZES.values())):
+    for i in range(sum(CLIPS.values())):
         bursts = rng.standard_normal(SAMPLES) * np.exp(-6 * (t % (0.2 + 0.07 * i))) + np.sin(
             2 * np.pi * 150 * (i + 1) * t
         )
@@ -33,10 +33,8 @@ def audio_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def profile(fabricated, audio_folder):
+def profile(fabricated, sizes, audio_folder):
     """`paper` with other widths and fewer clips and steps; all choices of parts are its own."""
-    from fabricate_checkpoints import REDUCED
-
     paper = dataclasses.replace(load_profile("paper"), sizes=(6,), draws=(1,))
     changes = {
         "corpus": {
@@ -44,7 +42,7 @@ def profile(fabricated, audio_folder):
             "path": str(audio_folder),
             "audio_path": "",
             "clip_samples": SAMPLES,
-            **SIZES,
+            **CLIPS,
         },
         "codec": {
             "codec_path": str(fabricated / "audioldm"),
@@ -52,7 +50,7 @@ def profile(fabricated, audio_folder):
             "n_roundtrip": 4,
         },
         "text": {"encoder_path": str(fabricated / "flan-t5"), "max_tokens": 16},
-        "training": {**REDUCED["unet"], "n_train": 6, "batch_size": 2, "updates": 2, "checkpoints": [1, 2]},
+        "training": {**sizes["unet"], "n_train": 6, "batch_size": 2, "updates": 2, "checkpoints": [1, 2]},
         "generation": {"n_train": 6, "steps": 2},
         "retrieval": {"clap_path": str(fabricated / "clap" / "630k-audioset-best.pt"), "top_k": 3, "k_max": 2},
     }

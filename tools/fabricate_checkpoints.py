@@ -195,11 +195,12 @@ def fabricate_flan_t5(folder: Path, sizes: dict, suffix: str = ".safetensors") -
     folder.mkdir(parents=True, exist_ok=True)
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["<pad>", "</s>", "<unk>", "▁", *letters, *(f"▁{word}" for word in WORDS if len(word) > 1)]
-    pieces += [f"<extra_id_{i}>" for i in range(99, -1, -1)]
+    extra = [f"<extra_id_{i}>" for i in range(99, -1, -1)]
+    rows = sizes["t5"].get("vocab_size", 128 * math.ceil(len(pieces + extra) / 128))
+    pieces += [f"▁filling{i}" for i in range(max(0, rows - 28 - len(pieces + extra)))] + extra
     tokenizer = T5Tokenizer(vocab=[(piece, -float(rank)) for rank, piece in enumerate(pieces)])
     tokenizer.save_pretrained(folder)
-    rows = 128 * math.ceil(len(tokenizer) / 128)
-    config = T5Config(**{"vocab_size": rows} | sizes["t5"], feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    config = T5Config(**sizes["t5"] | {"vocab_size": rows}, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
     torch.manual_seed(3)
     encoder = T5EncoderModel(config).eval()
     state = {name: tensor for name, tensor in encoder.state_dict().items() if name != "encoder.embed_tokens.weight"}
@@ -266,7 +267,8 @@ def fabricate_clap(path: Path, sizes: dict, tokenizer: bool = True) -> None:
     if tokenizer:
         folder = path.parent / "roberta-base"
         folder.mkdir(exist_ok=True)
-        entries = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "<mask>"]
+        entries = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet())]
+        entries += [f"filling{i}" for i in range(sizes["roberta"]["vocab_size"] - len(entries) - 1)] + ["<mask>"]
         (folder / "vocab.json").write_text(json.dumps({entry: i for i, entry in enumerate(entries)}))
         (folder / "merges.txt").write_text("#version: 0.2\n")
 

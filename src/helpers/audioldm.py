@@ -132,8 +132,9 @@ def hifigan(mels, where: str, mel_config: MelConfig, sample_rate_hz: int, sha256
     """int16 audio [N, S], S = T * hop_length, from log-mels [N, T, M].
 
     The first transposed convolution of AudioLDM's HiFi-GAN has an odd padding, so that 32 samples come out beyond T
-    hops; they are cut off, as AudioLDMPipeline does. (TANGO keeps them: its clips have 163,872 samples.) Raises ValueError for a vocoder of another sample rate, hop
-    or number of bands, for another number of axes, NaN or infinity, or a mel beyond any audio (above 20 nepers).
+    hops; they are cut off, as AudioLDMPipeline does. (TANGO keeps them: its clips have 163,872 samples.) Raises
+    ValueError for a vocoder of another sample rate, hop or number of bands, for another number of axes, NaN or infinity,
+    or a mel beyond any audio (above 20 nepers).
     """
     model, mels = load_hifigan(where, sha256), np.asarray(mels, np.float32)
     expected = {

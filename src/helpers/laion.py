@@ -17,7 +17,9 @@ import librosa
 import numpy as np
 import torch
 from accelerate import PartialState
-from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, RobertaTokenizer  # noqa: F401  (see `_build`)
+
+# laion_clap asks for three of these while `laion_module` has stand-ins in place, which transformers must not meet first
+from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, RobertaTokenizer  # noqa: F401
 
 from helpers.checkpoints import NUMPY_NUMBERS, load_exactly, read_tensors
 from helpers.clap import laion_module
@@ -118,7 +120,8 @@ class LaionClap:
 def load_laion(where: str, sample_rate_hz: int, sha256: str = "") -> LaionClap:
     """The CLAP in LAION's checkpoint, on this process's device; `where` is the .pt, or `hub:lukewys/laion_clap/<file>`.
 
-    RoBERTa's tokenizer, which only text needs, comes from the hub's cache or the folder `roberta-base` beside it. Raises FileNotFoundError or ValueError as `published` and `checkpoints` do.
+    RoBERTa's tokenizer, which only text needs, comes from the hub's cache or the folder `roberta-base` beside it. Raises
+    FileNotFoundError or ValueError as `published` and `checkpoints` do.
     """
     path = find_clap(where)
     state = read_tensors(path, sha256, NUMPY_NUMBERS)
@@ -135,7 +138,7 @@ def _build(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
     if any("fusion_model" in name or "mel_conv2d" in name for name in state):
         raise ValueError(f"{path}: expected a CLAP without feature fusion, got one with it")
     try:
-        towers = _towers(state)
+        towers = tower_sizes(state)
     except KeyError as error:
         raise ValueError(f"{path}: expected LAION's CLAP, but it lacks {error.args[0]}") from None
     return build_clap(**towers)
@@ -158,7 +161,7 @@ def build_clap(htsat: dict, roberta: dict, clap: dict) -> torch.nn.Module:
         return module.CLAP(**clap, audio_cfg=settings["audio_cfg"], text_cfg=text)
 
 
-def _towers(state: dict[str, torch.Tensor]) -> dict[str, dict]:
+def tower_sizes(state: dict[str, torch.Tensor]) -> dict[str, dict]:
     """The sizes of CLAP's parts, read off the shapes of its weights. Raises KeyError naming a weight that is missing."""
     blocks = [re.match(r"audio_branch\.layers\.(\d+)\.blocks\.(\d+)\.", name) for name in state]
     blocks = {(int(b[1]), int(b[2])) for b in blocks if b}
