@@ -155,6 +155,13 @@ def _repository(line: str) -> str:
     return next(name for name in known if f"hf download {name} " in line)
 
 
+def test_a_folder_without_any_codec_says_what_to_fetch(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_codec(tmp_path)
+    line = str(caught.value)
+    assert "\n" not in line and f'`hf download cvssp/audioldm --include "vae/*" --local-dir {tmp_path}` puts' in line
+
+
 def test_the_hubs_cache_is_read_and_what_it_lacks_is_named(fabricated, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FileNotFoundError) as caught:

@@ -153,6 +153,12 @@ def _save(state: dict, path: Path) -> None:
         torch.save(state, path)
 
 
+def _write_config(config, architecture: str, path: Path, **more) -> None:
+    """config.json as transformers wrote it when these were published: with keys that it has since renamed or dropped."""
+    former = {"architectures": [architecture], "torch_dtype": "float32", "transformers_version": "4.27.0", **more}
+    path.write_text(json.dumps(config.to_dict() | former, indent=2))
+
+
 def fabricate_audioldm(folder: Path, sizes: dict, suffix: str = ".safetensors", former: bool = False) -> None:
     """`cvssp/audioldm`: vae/ as diffusers' `save_pretrained` writes it, vocoder/ as transformers' does.
 
@@ -182,8 +188,7 @@ def fabricate_audioldm(folder: Path, sizes: dict, suffix: str = ".safetensors", 
     state = _random({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, seed=2)
     state |= {"mean": torch.zeros(64), "scale": torch.ones(64)}
     _save(state, folder / "vocoder" / {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}[suffix])
-    config.architectures = ["SpeechT5HifiGan"]
-    config.to_json_file(folder / "vocoder" / "config.json")
+    _write_config(config, "SpeechT5HifiGan", folder / "vocoder" / "config.json")
 
 
 def fabricate_flan_t5(folder: Path, sizes: dict, suffix: str = ".safetensors") -> T5EncoderModel:
@@ -206,7 +211,7 @@ def fabricate_flan_t5(folder: Path, sizes: dict, suffix: str = ".safetensors") -
     state = {name: tensor for name, tensor in encoder.state_dict().items() if name != "encoder.embed_tokens.weight"}
     state |= {"decoder.final_layer_norm.weight": torch.ones(config.d_model), "lm_head.weight": torch.zeros(2, 2)}
     _save(state, folder / {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}[suffix])
-    config.to_json_file(folder / "config.json")
+    _write_config(config, "T5ForConditionalGeneration", folder / "config.json", n_positions=512, output_past=True)
     return encoder
 
 

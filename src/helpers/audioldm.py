@@ -110,7 +110,7 @@ def load_hifigan(where: str, sha256: str = "") -> SpeechT5HifiGan:
         width = len(state.get("conv_pre.weight", ())) or 1024
         config = SpeechT5HifiGanConfig(upsample_initial_channel=width, **HIFIGAN)
     else:
-        config = SpeechT5HifiGanConfig(**json.loads(files["config"].read_text()))
+        config = SpeechT5HifiGanConfig.from_json_file(files["config"])
     with init_empty_weights():
         model = SpeechT5HifiGan(config)
     return load_exactly(model, state, files["weights"], assign=True).to(PartialState().device)

@@ -129,7 +129,11 @@ def load_codec(path: str | Path, sha256: str = "") -> Codec:
     if is_audioldm(path):
         return _audioldm_codec(load_vae(str(path), sha256))
     folder = model_folder(path)
-    config = read_config(folder, "codec")
+    try:
+        config = read_config(folder, "codec")
+    except FileNotFoundError as error:
+        fetch = f'hf download cvssp/audioldm --include "vae/*" --local-dir {folder}'
+        raise FileNotFoundError(f"{error}; if AudioLDM's is meant, `{fetch}` puts it there") from None
     codec = build_codec(config)
     codec.vae.load_state_dict(read_weights(folder, config))
     codec.vae.requires_grad_(False).eval().to(memory_format=torch.channels_last)

@@ -5,7 +5,6 @@ encoder. Chapter: `notebooks/03_training.ipynb`.
 """
 
 import functools
-import json
 from pathlib import Path
 
 import torch
@@ -30,7 +29,7 @@ def load_flan_t5(config: TextConfig):
     Raises FileNotFoundError or ValueError as `published` does, RuntimeError for an empty tokenizer or another model's.
     """
     files = find_flan_t5(config)
-    settings = T5Config(**json.loads(files["config"].read_text()))
+    settings = T5Config.from_json_file(files["config"])
     tokenizer = AutoTokenizer.from_pretrained(files["tokenizer"].parent, local_files_only=True)
     check_tokenizer(tokenizer, settings)
     source = files["weights"]
