@@ -26,6 +26,25 @@ def runs_root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fabricated(repository, tmp_path_factory) -> Path:
+    """Reduced checkpoints of random weights in the published layouts: audioldm/, flan-t5/, tango/, clap/."""
+    sys.path.insert(0, str(repository / "tools"))
+    from fabricate_checkpoints import REDUCED, fabricate_all
+
+    folder = tmp_path_factory.mktemp("fabricated")
+    fabricate_all(folder, REDUCED)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sizes(fabricated) -> dict:
+    """The reduced sizes that the fabricated checkpoints have."""
+    from fabricate_checkpoints import REDUCED
+
+    return REDUCED
+
+
+@pytest.fixture(scope="session")
 def built_book(repository, tmp_path_factory) -> Path:
     """The whole book from the profile `tiny`: every chapter executed by Papermill, the HTML built. The folder of its pages."""
     from helpers import chapters

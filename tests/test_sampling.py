@@ -61,7 +61,7 @@ def test_solver_keeps_the_deviation_of_gaussian_data(deviation):
 
     unet.device = torch.device("cpu")
     samples = generate(unet, steps=20)
-    noise = sampling.initial_noise([0, 1, 2, 3, 4], SHAPE).numpy()
+    noise = sampling.initial_noise(sampling.noise_generators([0, 1, 2, 3, 4]), SHAPE).numpy()
     np.testing.assert_allclose(samples, deviation * noise, rtol=0.03)
 
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from helpers.config import MelConfig
 from helpers.mel import as_clips, as_float, magnitudes, mel_filter
+from helpers.published import is_laion
 from helpers.text import TEXT_DIM, sentence_embeddings
 from helpers.weights import model_folder, read_config, read_weights
 
@@ -142,13 +143,21 @@ def projection(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
 
 
-def load_clap(path: str | Path) -> Clap:
-    """The CLAP in a folder (relative to the repository's root), for inference.
+def load_clap(path: str | Path, sample_rate_hz: int = 16_000, sha256: str = ""):
+    """The CLAP in a folder (relative to the repository's root), or LAION's where the path names a .pt, for inference.
 
-    Raises FileNotFoundError or ValueError, with what was expected and where, for a missing or altered file.
+    `sample_rate_hz` is that of the audio to come. Raises FileNotFoundError or ValueError, with what was expected and
+    where, for a missing or altered file or another rate than the model's. `sha256` is that of LAION's file; a CLAP made
+    here has its own in config.json.
     """
+    if is_laion(path):
+        from helpers.laion import load_laion  # it needs this module
+
+        return load_laion(str(path), sample_rate_hz, sha256)
     folder = model_folder(path)
     config = read_config(folder, "clap")
+    if config["sample_rate_hz"] != sample_rate_hz:
+        raise ValueError(f"{folder}: expected audio of {config['sample_rate_hz']} Hz, got {sample_rate_hz}")
     model = Clap(config)
     model.load_state_dict(read_weights(folder, config))
     return model.requires_grad_(False).eval()

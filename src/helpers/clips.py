@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
-from helpers import corpus, sampling, training
+from helpers import corpus, sampling, tango, training
 from helpers.codec import load_codec
-from helpers.config import ROOT, GenerationConfig, Profile, TrainingConfig, run_key
+from helpers.config import GenerationConfig, Profile, TrainingConfig, run_key
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import seeded
@@ -27,7 +27,7 @@ CHUNK = 128  # clips held in memory at a time
 def compute_encoding(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Writes the training clips' latents.npy [N, C, h, w] and their captions' states, with those of the null prompt."""
     data = corpus.load_corpus(upstream["corpus"])
-    rows, codec = data.rows("train"), load_codec(ROOT / profile.codec.codec_path)
+    rows, codec = data.rows("train"), load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     parts = [
         codec.encode(np.asarray(data.mels[rows[i : i + CHUNK]]))
         for i in progress(range(0, len(rows), CHUNK), desc="encoding")
@@ -47,7 +47,7 @@ def load_text(folder: Path) -> dict[str, np.ndarray]:
 
 def pass_through_codec(out: Path, mels, profile: Profile, desc: str) -> None:
     """Writes audio.npy int16 [N, S] and decoded.npy float32 [N, T, M]: log-mels [N, T, M] after codec, and vocoder."""
-    codec = load_codec(ROOT / profile.codec.codec_path)
+    codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     decode_and_vocode(out, len(mels), lambda rows: codec.decode(codec.encode(np.asarray(mels[rows]))), profile, desc)
 
 
@@ -107,10 +107,13 @@ def compute_twins(out: Path, upstream: dict[str, Path], profile: Profile, n_trai
 
 
 def compute_training(out: Path, upstream: dict[str, Path], config: TrainingConfig, n_pool: int) -> None:
-    """Trains the denoiser of one run on its draw of the encoded clips."""
+    """Trains the denoiser of one run on its draw of the encoded clips, or takes TANGO's where the profile names it."""
     rows = corpus.subset(config.n_train, config.draw, n_pool, config.seed)
-    latents = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r")[rows]
+    latents = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r")
     text = load_text(upstream["encoding"])
+    if config.checkpoint_path:
+        return tango.write_checkpoint(out, config, latents.shape[1:], text["null_state"].shape[-1])
+    latents = latents[rows]
     training.train(
         out, config, latents, text["states"][rows], text["mask"][rows], text["null_state"], text["null_mask"]
     )
@@ -126,7 +129,7 @@ def compute_generation(out: Path, upstream: dict[str, Path], profile: Profile, c
     queries = plan_queries(upstream["training"], data, profile, config)
     latents = generate_latents(upstream, queries, config)
     np.save(out / "latents.npy", latents)
-    codec = load_codec(ROOT / profile.codec.codec_path)
+    codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     decode_and_vocode(out, len(latents), lambda r: codec.decode(latents[r]), profile, f"decoding n = {config.n_train}")
     peak = np.abs(np.load(out / "audio.npy").astype(np.int32)).max(axis=1)
     queries.assign(silent=peak < 33, clipped=peak >= 32767).to_parquet(out / "queries.parquet", index=False)
@@ -142,13 +145,13 @@ def generate_latents(upstream: dict[str, Path], queries: pd.DataFrame, config: G
     )  # fmt: skip
 
 
-def regenerationcosines(
+def regeneration_cosines(
     upstream: dict[str, Path], generation: Path, profile: Profile, config: GenerationConfig, n: int
 ) -> np.ndarray:
     """Generates the first `n` clips again, one at a time, and compares their log-mels with the stored ones: cosines [n]."""
     queries = pd.read_parquet(generation / "queries.parquet").head(n)
     alone = [generate_latents(upstream, queries.iloc[[i]], config) for i in range(len(queries))]
-    mels = load_codec(ROOT / profile.codec.codec_path).decode(np.concatenate(alone))
+    mels = load_codec(profile.codec.codec_path, profile.codec.codec_sha256).decode(np.concatenate(alone))
     return cosines(mels, np.load(generation / "decoded.npy", mmap_mode="r")[:n])
 
 

@@ -3,7 +3,8 @@
 TANGO's latent diffusion model works in the latents of AudioLDM's VAE. Ours is diffusers' AutoencoderKL too, but fed
 patches of the log-mel as channels, because convolutions at full resolution are dear on a laptop. Latents are
 [16, T / 8, M / 8], a quarter of the mel's numbers.
-`tools/train_codec.py` trains it; `models/codec/README.md` is its card.
+`tools/train_codec.py` trains it; `models/codec/README.md` is its card. AudioLDM's own, [8, T / 4, M / 4], is loaded here
+too, where the profile names it.
 
 Notebook: 02_codec.
 """
@@ -16,9 +17,13 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from helpers.audioldm import load_vae
+from helpers.published import is_audioldm
 from helpers.weights import model_folder, read_config, read_weights
 
 BATCH = 32  # clips encoded or decoded at a time
+AUDIOLDM_BATCH = 4  # its convolutions work at the mel's full resolution
+AUDIOLDM_BANDS = 64
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Codec:
     """A frozen codec: `vae` between standardised patches and raw latents, and the numbers that scale both.
 
     `mel_mean` float32 [M] and `mel_std` standardise log-mels; `latent_mean` and `latent_std` float32 [C, 1, 1] give
-    latents zero mean and unit variance per channel over the training mixtures.
+    latents zero mean and unit variance per channel over the training mixtures. `batch` clips are passed at a time, on
+    the device that `vae` and these tensors are on.
     """
 
     vae: AutoencoderKL
@@ -35,6 +41,7 @@ class Codec:
     mel_std: float
     latent_mean: torch.Tensor
     latent_std: torch.Tensor
+    batch: int = BATCH
 
     @property
     def channels(self) -> int:
@@ -48,22 +55,24 @@ class Codec:
 
     @torch.inference_mode()
     def encode(self, mels) -> np.ndarray:
-        """Latents float32 [N, C, T / 8, M / 8] of log-mels [N, T, M]: the posterior's mode, so nothing is drawn.
+        """Latents float32 [N, C, T / stride, M / stride] of log-mels [N, T, M]: the posterior's mode.
 
-        Raises ValueError for another number of axes or bands, a T that is no multiple of 8, NaN or infinity.
+        TANGO draws from the posterior, anew each time that it meets a clip. The mode draws nothing: a clip has one
+        latent, computed once, and its round trip is the same whenever it is made. Raises ValueError for another number
+        of axes or bands, a T that is no multiple of the stride, NaN or infinity.
         """
         mels = np.asarray(mels, np.float32)
         bands = len(self.mel_mean)
         if mels.ndim != 3 or mels.shape[2] != bands or mels.shape[1] % self.stride or not mels.shape[1]:
             raise ValueError(f"mels: expected [N, a multiple of {self.stride}, {bands}], got shape {mels.shape}")
         shape = (self.channels, mels.shape[1] // self.stride, bands // self.stride)
-        return _in_batches(
+        return self._in_batches(
             mels, "mels", shape, lambda x: self.scale(self.vae.encode(self.patches(x)).latent_dist.mode())
         )
 
     @torch.inference_mode()
     def decode(self, latents) -> np.ndarray:
-        """Log-mels float32 [N, T, M] of latents [N, C, T / 8, M / 8]. Raises ValueError as `encode` does."""
+        """Log-mels float32 [N, T, M] of latents [N, C, T / stride, M / stride]. Raises ValueError as `encode` does."""
         latents = np.asarray(latents, np.float32)
         bands = len(self.mel_mean)
         expected = (self.channels, bands // self.stride)
@@ -72,7 +81,16 @@ class Codec:
                 f"latents: expected [N, {expected[0]}, T / {self.stride}, {expected[1]}], got shape {latents.shape}"
             )
         shape = (latents.shape[2] * self.stride, bands)
-        return _in_batches(latents, "latents", shape, lambda z: self.mels(self.vae.decode(self.unscale(z)).sample))
+        return self._in_batches(latents, "latents", shape, lambda z: self.mels(self.vae.decode(self.unscale(z)).sample))
+
+    def _in_batches(self, values: np.ndarray, name: str, shape: tuple[int, ...], function) -> np.ndarray:
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        result = np.empty((len(values), *shape), np.float32)
+        for start in range(0, len(values), self.batch):
+            part = torch.tensor(values[start : start + self.batch], device=self.vae.device)
+            result[start : start + self.batch] = function(part).cpu().numpy()
+        return result
 
     def patches(self, mels: torch.Tensor) -> torch.Tensor:
         """Standardised patches [N, patch², T / patch, M / patch] of log-mels [N, T, M]."""
@@ -91,15 +109,6 @@ class Codec:
         return latents * self.latent_std + self.latent_mean
 
 
-def _in_batches(values: np.ndarray, name: str, shape: tuple[int, ...], function) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    result = np.empty((len(values), *shape), np.float32)
-    for start in range(0, len(values), BATCH):
-        result[start : start + BATCH] = function(torch.tensor(values[start : start + BATCH])).numpy()
-    return result
-
-
 def build_codec(config: dict) -> Codec:
     """A codec with fresh weights from the content of config.json (`autoencoder`, `patch`, `mel_mean`, ...)."""
     vae = AutoencoderKL(**config["autoencoder"])
@@ -111,14 +120,35 @@ def build_codec(config: dict) -> Codec:
     )
 
 
-def load_codec(path: str | Path) -> Codec:
-    """The codec in a folder (relative to the repository's root), for inference.
+def load_codec(path: str | Path, sha256: str = "") -> Codec:
+    """The codec in a folder (relative to the repository's root), for inference: one made here, or AudioLDM's.
 
-    Raises FileNotFoundError or ValueError, with what was expected and where, for a missing or altered file.
+    Raises FileNotFoundError or ValueError, with what was expected and where, for a missing or altered file. `sha256`
+    is that of published weights; a codec made here has its own in config.json.
     """
+    if is_audioldm(path):
+        return _audioldm_codec(load_vae(str(path), sha256))
     folder = model_folder(path)
-    config = read_config(folder, "codec")
+    try:
+        config = read_config(folder, "codec")
+    except FileNotFoundError as error:
+        fetch = f'hf download cvssp/audioldm --include "vae/*" --local-dir {folder}'
+        raise FileNotFoundError(f"{error}; if AudioLDM's is meant, `{fetch}` puts it there") from None
     codec = build_codec(config)
     codec.vae.load_state_dict(read_weights(folder, config))
     codec.vae.requires_grad_(False).eval().to(memory_format=torch.channels_last)
     return codec
+
+
+def _audioldm_codec(vae: AutoencoderKL) -> Codec:
+    """AudioLDM's autoencoder as a Codec: whole log-mels that are not standardised, latents times its scaling factor."""
+    zero = torch.zeros(vae.config.latent_channels, 1, 1, device=vae.device)
+    return Codec(
+        vae,
+        patch=1,
+        mel_mean=torch.zeros(AUDIOLDM_BANDS, device=vae.device),
+        mel_std=1.0,
+        latent_mean=zero,
+        latent_std=zero + 1 / vae.config.scaling_factor,
+        batch=AUDIOLDM_BATCH,
+    )

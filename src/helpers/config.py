@@ -25,6 +25,12 @@ def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
     return field(default=default, metadata=meta)
 
 
+def sha256_option():
+    """The first hex digits of the sha256 that published weights must have; empty: not checked. No digest needs it:
+    stages hash the files themselves."""
+    return option("", unit="first hex digits", digest=False)
+
+
 def _matches(value, kind) -> bool:
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_matches(v, typing.get_args(kind)[0]) for v in value)
@@ -131,9 +137,11 @@ class MelConfig(Checked):
 class CodecConfig(Checked):
     """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
 
-    codec_path: str = option("models/codec")
-    vocoder: str = option("vocos", choices=("vocos", "griffin_lim"))
-    vocoder_path: str = option("models/vocoder")
+    codec_path: str = option("models/codec")  # a folder, or `hub:cvssp/audioldm` (see `published`)
+    codec_sha256: str = sha256_option()
+    vocoder: str = option("vocos", choices=("vocos", "griffin_lim", "hifigan"))
+    vocoder_path: str = option("models/vocoder", digest=False)  # of a network; the digest has the contents
+    vocoder_sha256: str = sha256_option()
     griffin_lim_iterations: int = option(32, unit="iterations", low=1, high=512)
     n_roundtrip: int = option(500, unit="training clips round-tripped for the ceiling", low=1)
     batch_size: int = option(32, unit="clips", low=1, digest=False)
@@ -143,7 +151,10 @@ class CodecConfig(Checked):
 class TextConfig(Checked):
     """The frozen text encoder (`encoding`)."""
 
-    encoder: str = option("minilm", choices=("minilm",))
+    encoder: str = option("minilm", choices=("minilm", "flan_t5"))
+    encoder_path: str = option("hub:google/flan-t5-large", digest=False)  # of flan_t5; the digest has the contents
+    encoder_weights_path: str = option("", digest=False)  # TANGO's folder: the encoder's weights are in its checkpoint
+    encoder_sha256: str = sha256_option()
     max_tokens: int = option(48, unit="tokens", low=4, high=256)
 
 
@@ -168,6 +179,9 @@ class TrainingConfig(Checked):
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
     precision: str = option("bf16", choices=("bf16", "no"))
+    architecture: str = option("scaled", choices=("scaled", "tango"))
+    checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
+    checkpoint_sha256: str = sha256_option()
 
     def __post_init__(self):
         super().__post_init__()
@@ -177,7 +191,7 @@ class TrainingConfig(Checked):
 
 @dataclass(frozen=True)
 class GenerationConfig(Checked):
-    """Generation with the training prompts (`generation`): DPM-Solver++ with classifier-free guidance."""
+    """Generation with the training prompts (`generation`): a sampler with classifier-free guidance."""
 
     n_train: int = option(100, unit="clips", low=2)
     draw: int = option(0, low=0)
@@ -187,6 +201,8 @@ class GenerationConfig(Checked):
     sample_seed: int = option(2024, low=0)
     steps: int = option(20, unit="solver steps", low=2, high=1000)
     guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO's 3 inflates these latents by half (tried)
+    sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
+    steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
@@ -204,7 +220,8 @@ class RetrievalConfig(Checked):
     """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
 
     detectors: tuple[str, ...] = option(("mel", "mel_centred", "clap"), choices=DETECTORS)
-    clap_path: str = option("models/clap")
+    clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
+    clap_sha256: str = sha256_option()
     top_k: int = option(10, unit="neighbours kept", low=1, high=1000)
     k_max: int = option(50, unit="background neighbours kept", low=1, high=1000)
     n_detection: int = option(200, unit="positives, and negatives, per alteration", low=10)
@@ -267,6 +284,8 @@ class Profile:
             raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
         if max(self.sizes) > self.corpus.n_train:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
+        if self.training.checkpoint_path and len(self.runs) > 1:
+            raise ValueError(f"sizes: expected one run, as training.checkpoint_path is one model, got {self.runs}")
         if self.corpus.clip_samples % self.mel.hop_length:
             raise ValueError(
                 f"clip_samples: expected a multiple of hop_length = {self.mel.hop_length}, got {self.corpus.clip_samples}"

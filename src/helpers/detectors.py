@@ -6,13 +6,11 @@
 Notebook: 05_retrieval.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from helpers.aisfx_encoder import load_encoder
 from helpers.clap import load_clap
-from helpers.config import ROOT, MelConfig, RetrievalConfig
+from helpers.config import MelConfig, RetrievalConfig
 from helpers.mel import log_mel
 from helpers.retrieval import centre
 
@@ -37,7 +35,8 @@ class Detectors:
     def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, train_mels: np.ndarray):
         self.names, self.mel, self.rate = config.detectors, mel, sample_rate_hz
         self.mean = np.mean([m.mean(axis=0) for m in train_mels], axis=0, dtype=np.float64).astype(np.float32)
-        self.clap = load_clap(ROOT / Path(config.clap_path)) if "clap" in config.detectors else None
+        path, sha256 = config.clap_path, config.clap_sha256
+        self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None
         self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
 
     def features(self, name: str, audio: np.ndarray) -> np.ndarray:

@@ -94,6 +94,19 @@ def log_mel(audio, config: MelConfig, sample_rate_hz: int) -> np.ndarray:
     return mels
 
 
+def check_mels(mels, config: MelConfig) -> np.ndarray:
+    """Log-mels [N, T, M] as float32.
+
+    Raises ValueError for another number of axes or bands, NaN or infinity, or a mel beyond any audio (above 20 nepers).
+    """
+    mels = np.asarray(mels, np.float32)
+    if mels.ndim != 3 or mels.shape[2] != config.n_mels or not mels.shape[1]:
+        raise ValueError(f"mels: expected [N, T, {config.n_mels}], got shape {mels.shape}")
+    if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
+        raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
+    return mels
+
+
 def normalise_waveform(audio) -> np.ndarray:
     """Audio [..., S] with each clip's mean removed and its peak at 0.5, as TANGO prepares its clips; float32.
 

@@ -1,12 +1,13 @@
 """Draws latents from a trained denoiser: DPM-Solver++ (Lu et al., 2022) with classifier-free guidance.
 
-TANGO samples with 200 steps of DDPM's ancestral sampler; the second-order solver of diffusers needs about 20.
+TANGO samples with 200 steps of DDPM's ancestral sampler, which can be chosen too; the second-order solver of diffusers
+needs about 20.
 Chapter: `notebooks/04_generation.ipynb`.
 """
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 
 from helpers.config import GenerationConfig
 from helpers.denoiser import build_noise_scheduler
@@ -32,9 +33,23 @@ def build_solver(steps: int) -> DPMSolverMultistepScheduler:
     return solver
 
 
-def initial_noise(seeds: list[int], latent_shape) -> torch.Tensor:
-    """Standard normal noise [N, C, h, w], each clip from a generator of its own seed."""
-    return torch.stack([torch.randn(*latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+def build_sampler(config: GenerationConfig) -> DPMSolverMultistepScheduler | DDPMScheduler:
+    """The configured sampler, set to its steps: `build_solver`'s, or DDPM's with TANGO's spacing of the steps."""
+    if config.sampler == "dpm_solver":
+        return build_solver(config.steps)
+    ddpm = build_noise_scheduler(config.steps_offset)
+    ddpm.set_timesteps(config.steps)
+    return ddpm
+
+
+def noise_generators(seeds: list[int]) -> list[torch.Generator]:
+    """A generator of its own for each clip, so that a clip does not depend on its batch."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def initial_noise(generators: list[torch.Generator], latent_shape) -> torch.Tensor:
+    """Standard normal noise [N, C, h, w], each clip from its own generator."""
+    return torch.stack([torch.randn(*latent_shape, generator=generator) for generator in generators])
 
 
 def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> torch.Tensor:
@@ -88,10 +103,12 @@ def sample_latents(
                     (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
                 )
             )
-            solver, latents = build_solver(config.steps), initial_noise(noise_seeds[rows], latent_shape).to(device)
+            generators = noise_generators(noise_seeds[rows])
+            solver, latents = build_sampler(config), initial_noise(generators, latent_shape).to(device)
             for timestep in solver.timesteps:
                 predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
-                latents = solver.step(predicted, timestep, latents).prev_sample
+                # DDPM draws noise in every step, and goes on with the clip's own generator
+                latents = solver.step(predicted, timestep, latents, generator=generators).prev_sample
             results[rows] = latents.cpu().numpy()
             bar.update(count)
     finite = np.isfinite(results).all(axis=(1, 2, 3))

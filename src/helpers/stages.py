@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from helpers import aisfx_encoder
-from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, run_key
+from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, RetrievalConfig, TextConfig, run_key
+from helpers.published import find_clap, find_flan_t5, find_hifigan, find_main, find_vae, is_audioldm, is_laion
 from helpers.store import Result, Stage, load_or_run, read_manifest
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
@@ -45,9 +46,23 @@ def _model_files(folder: str) -> tuple[Path, ...]:
     )
 
 
-def _sound_files(codec: CodecConfig) -> tuple[Path, ...]:
-    """What decides how clips come back as sound: the codec's files, and the vocoder's where it is a network."""
-    return _model_files(codec.codec_path) + (_model_files(codec.vocoder_path) if codec.vocoder == "vocos" else ())
+def _codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
+    """What decides latents and, with `vocoder`, how clips come back as sound."""
+    path = config.codec_path
+    files = tuple(find_vae(path)[1].values()) if is_audioldm(path) else _model_files(path)
+    if vocoder and config.vocoder == "hifigan":
+        files += tuple(find_hifigan(config.vocoder_path)[1].values())
+    elif vocoder and config.vocoder == "vocos":
+        files += _model_files(config.vocoder_path)
+    return files
+
+
+def _text_files(config: TextConfig) -> tuple[Path, ...]:
+    return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
+
+
+def _clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
+    return (find_clap(config.clap_path),) if is_laion(config.clap_path) else _model_files(config.clap_path)
 
 
 def corpus_stage(profile: Profile) -> Stage:
@@ -104,7 +119,7 @@ def encoding_stage(profile: Profile) -> Stage:
         "clips.compute_encoding",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.codec.codec_path),
+        files=_codec_files(profile.codec, vocoder=False) + _text_files(profile.text),
     )
 
 
@@ -116,7 +131,7 @@ def roundtrip_stage(profile: Profile) -> Stage:
         "clips.compute_roundtrip",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_sound_files(profile.codec),
+        files=_codec_files(profile.codec),
     )
 
 
@@ -129,7 +144,7 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_twins",
         (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile)},
-        files=(SOUND_PACK, *_sound_files(profile.codec)),
+        files=(SOUND_PACK, *_codec_files(profile.codec)),
         seed=profile.corpus.seed,
     )
 
@@ -143,6 +158,7 @@ def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_training",
         (config, profile.corpus.n_train),
         upstream={"encoding": encoding_stage(profile)},
+        files=(find_main(config.checkpoint_path),) if config.checkpoint_path else (),
         seed=config.seed,
         resumable=True,
     )
@@ -161,7 +177,7 @@ def generation_stage(profile: Profile, n_train: int, draw: int) -> Stage:
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
-        files=_sound_files(profile.codec),
+        files=_codec_files(profile.codec),
         seed=config.sample_seed,
     )
 
@@ -179,7 +195,7 @@ def retrieval_stage(profile: Profile) -> Stage:
         "scores.compute_retrieval",
         (profile,),
         upstream=upstream,
-        files=_model_files(profile.retrieval.clap_path),
+        files=_clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
     )
 
@@ -193,7 +209,7 @@ def detection_stage(profile: Profile) -> Stage:
         "scores.compute_detection",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_model_files(profile.retrieval.clap_path),
+        files=_clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
     )
 

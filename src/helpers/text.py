@@ -1,6 +1,6 @@
 """The frozen text encoder: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019), read from its package.
 
-Takes the place of TANGO's FLAN-T5: the denoiser attends to the states of the single tokens.
+Takes the place of TANGO's FLAN-T5, which can be chosen too: the denoiser attends to the states of the single tokens.
 Chapter: `notebooks/03_training.ipynb`.
 """
 
@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from helpers.config import TextConfig
+from helpers.flan_t5 import load_flan_t5
 
 TEXT_DIM = 384
 VOCABULARY = 30_522
@@ -62,26 +63,32 @@ def _check_captions(captions) -> list[str]:
 
 
 @torch.inference_mode()
-def _states(captions: list[str], length: int, padding: str):
-    """Yields float32 states [B, L, 384] and a bool mask [B, L], batch by batch."""
-    tokenizer, model = load_text_encoder()
+def _states(encoder, captions: list[str], length: int, padding: str):
+    """Yields float32 states [B, L, D] and a bool mask [B, L], batch by batch, by `encoder` = (tokenizer, model)."""
+    tokenizer, model = encoder
     for start in range(0, len(captions), BATCH):
         batch = captions[start : start + BATCH]
         tokens = tokenizer(batch, padding=padding, truncation=True, max_length=length, return_tensors="pt")
-        yield model(**tokens).last_hidden_state, tokens["attention_mask"].bool()
+        states = model(**tokens.to(model.device)).last_hidden_state
+        yield states.cpu(), tokens["attention_mask"].bool().cpu()
 
 
 def encode_captions(captions: list[str], config: TextConfig) -> tuple[np.ndarray, np.ndarray]:
     """Token states of each caption, padded or cut to `config.max_tokens` = L.
 
-    Returns float16 states [N, L, 384] and a bool mask [N, L], true on real tokens ([CLS] and [SEP] included), so that
-    the null prompt "" has two. Raises TypeError naming the index of a caption that is not text (NaN, None).
+    Returns float16 states [N, L, D], D = 384 or FLAN-T5-large's 1,024, and a bool mask [N, L], true on real tokens:
+    [CLS] and [SEP] included, so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. Raises TypeError
+    naming the index of a caption that is not text (NaN, None), FloatingPointError for states beyond float16, and for
+    FLAN-T5 what `load_flan_t5` does.
     """
     captions = _check_captions(captions)
-    states = np.zeros((len(captions), config.max_tokens, TEXT_DIM), np.float16)
+    encoder = load_flan_t5(config) if config.encoder == "flan_t5" else load_text_encoder()
+    states = np.zeros((len(captions), config.max_tokens, encoder[1].config.hidden_size), np.float16)
     mask = np.zeros((len(captions), config.max_tokens), bool)
-    for number, (batch_states, batch_mask) in enumerate(_states(captions, config.max_tokens, "max_length")):
+    for number, (batch_states, batch_mask) in enumerate(_states(encoder, captions, config.max_tokens, "max_length")):
         rows = slice(number * BATCH, number * BATCH + len(batch_states))
+        if not batch_states.abs().max() <= np.finfo(np.float16).max:
+            raise FloatingPointError("states: expected finite values within float16, got NaN, infinity or larger ones")
         states[rows], mask[rows] = batch_states.numpy(), batch_mask.numpy()
     full = int(mask.all(axis=1).sum())
     if full:
@@ -96,7 +103,7 @@ def sentence_embeddings(captions: list[str]) -> np.ndarray:
     """
     captions = _check_captions(captions)
     rows = [np.zeros((0, TEXT_DIM), np.float32)]
-    for states, mask in _states(captions, SENTENCE_TOKENS, "longest"):
+    for states, mask in _states(load_text_encoder(), captions, SENTENCE_TOKENS, "longest"):
         mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         rows.append(torch.nn.functional.normalize(mean, dim=1).numpy())
     return np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""Vocoders: waveforms from log-mels, by the network in `vocos` or by Griffin and Lim's (1984) search for phases.
+"""Vocoders: waveforms from log-mels. The network in `vocos`, AudioLDM's HiFi-GAN, or Griffin and Lim's (1984) search.
 
 Notebook: 02_codec.
 """
@@ -11,25 +11,13 @@ import librosa
 import numpy as np
 from scipy.sparse import csr_array
 
+from helpers.audioldm import hifigan
 from helpers.config import CodecConfig, MelConfig
-from helpers.mel import mel_filter
+from helpers.mel import check_mels, mel_filter
 from helpers.vocos import load_vocos, synthesise
 
 PHASE_SEED = 0  # of the first phases, the same for every clip: a clip's sound is decided by its mel alone
 INVERSION_STEPS = 30  # multiplicative updates: the result's mel is then within 0.01 neper of its target
-
-
-def check_mels(mels, config: MelConfig) -> np.ndarray:
-    """Log-mels [N, T, M] as float32.
-
-    Raises ValueError for another number of axes or bands, NaN or infinity, or a mel beyond any audio (above 20 nepers).
-    """
-    mels = np.asarray(mels, np.float32)
-    if mels.ndim != 3 or mels.shape[2] != config.n_mels or not mels.shape[1]:
-        raise ValueError(f"mels: expected [N, T, {config.n_mels}], got shape {mels.shape}")
-    if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
-        raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
-    return mels
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
@@ -95,6 +83,8 @@ def load_vocoder(codec: CodecConfig, mel: MelConfig, sample_rate_hz: int) -> Cal
     """
     if codec.vocoder == "griffin_lim":
         return lambda mels: griffin_lim(mels, mel, sample_rate_hz, codec.griffin_lim_iterations, PHASE_SEED)
+    if codec.vocoder == "hifigan":
+        return lambda mels: hifigan(mels, codec.vocoder_path, mel, sample_rate_hz, codec.vocoder_sha256)
     model = load_vocos(codec.vocoder_path)
     if (model.mel, model.sample_rate_hz) != (mel, sample_rate_hz):
         raise ValueError(

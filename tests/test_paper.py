@@ -1,0 +1,154 @@
+"""The profile `paper` from end to end: reduced, on a user's audio folder, with fabricated checkpoints for the published."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from helpers import stages
+from helpers.config import load_profile
+from helpers.denoiser import load_unet
+
+RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}
+ANIMALS, VERBS = ("dog", "cat", "bird"), ("barks", "sings", "falls", "loudly")
+
+
+@pytest.fixture(scope="module")
+def audio_folder(tmp_path_factory):
+    """Ten clips of 2.56 s, each with noise bursts at a rate of its own."""
+    folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
+    t, rows = np.arange(SAMPLES) / RATE, []
+    for i in range(sum(CLIPS.values())):
+        bursts = rng.standard_normal(SAMPLES) * np.exp(-6 * (t % (0.2 + 0.07 * i))) + np.sin(
+            2 * np.pi * 150 * (i + 1) * t
+        )
+        soundfile.write(folder / f"{i}.wav", 0.2 * bursts / np.abs(bursts).max(), RATE)
+        rows.append((f"{i}.wav", f"a {ANIMALS[i % 3]} {VERBS[i % 4]} on a roof"))
+    pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(folder / "metadata.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def profile(fabricated, sizes, audio_folder):
+    """`paper` with other widths and fewer clips and steps; all choices of parts are its own."""
+    paper = dataclasses.replace(load_profile("paper"), sizes=(6,), draws=(1,))
+    changes = {
+        "corpus": {
+            "kind": "audiofolder",
+            "path": str(audio_folder),
+            "audio_path": "",
+            "clip_samples": SAMPLES,
+            **CLIPS,
+        },
+        "codec": {
+            "codec_path": str(fabricated / "audioldm"),
+            "vocoder_path": str(fabricated / "audioldm"),
+            "n_roundtrip": 4,
+        },
+        "text": {"encoder_path": str(fabricated / "flan-t5"), "max_tokens": 16},
+        "training": {**sizes["unet"], "n_train": 6, "batch_size": 2, "updates": 2, "checkpoints": [1, 2]},
+        "generation": {"n_train": 6, "steps": 2},
+        "retrieval": {"clap_path": str(fabricated / "clap" / "630k-audioset-best.pt"), "top_k": 3, "k_max": 2},
+    }
+    for section, fields in changes.items():
+        paper = dataclasses.replace(paper, **{section: dataclasses.replace(getattr(paper, section), **fields)})
+    return paper
+
+
+@pytest.fixture(scope="module")
+def loaded(profile, fabricated):
+    """The same with TANGO's checkpoint in place of training."""
+    return profile.replace("training", checkpoint_path=str(fabricated / "tango"))
+
+
+def test_the_profile_states_tangos_settings():
+    paper = load_profile("paper")
+    assert (paper.corpus.clip_samples / paper.corpus.sample_rate_hz, paper.mel.hop_length) == (10.24, 160)
+    assert (paper.codec.vocoder, paper.text.encoder) == ("hifigan", "flan_t5")
+    assert (paper.generation.sampler, paper.generation.steps, paper.generation.guidance) == ("ddpm", 200, 3.0)
+    assert (paper.training.learning_rate, paper.training.weight_decay, paper.training.schedule) == (
+        3e-5,
+        1e-2,
+        "linear",
+    )
+    epochs = [n * u / s for n, u, s in zip([32] * 3, paper.training.checkpoints, paper.sizes)]
+    assert epochs == [40, 40, 40]  # at one checkpoint for each size
+
+
+def test_clips_pass_through_the_published_parts(profile):
+    encoding = stages.finished("encoding", profile).path
+    latents = np.load(encoding / "latents.npy")
+    assert latents.shape == (6, 8, 64, 16) and np.isfinite(latents).all()
+    text = np.load(encoding / "text.npz")
+    assert text["states"].shape == (6, 16, 32) and text["null_mask"].sum() == 1
+    roundtrip = stages.finished("roundtrip", profile).path
+    queries, audio = pd.read_parquet(roundtrip / "queries.parquet"), np.load(roundtrip / "audio.npy")
+    assert audio.shape == (6, SAMPLES) and queries["split"].value_counts().to_dict() == {"train": 4, "heldout": 2}
+    assert np.isfinite(queries[["codec_cosine", "vocoder_mae"]]).all(axis=None)
+
+
+def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabricated):
+    training = stages.finished("training", loaded, 6, 0).path
+    unet = load_unet(training)
+    state = torch.load(fabricated / "tango" / "pytorch_model_main.bin", weights_only=True)
+    for name, tensor in unet.state_dict().items():
+        torch.testing.assert_close(tensor.cpu(), state[f"unet.{name}"], rtol=0, atol=0)
+    generation = stages.finished("generation", loaded, 6, 0).path
+    audio, queries = np.load(generation / "audio.npy"), pd.read_parquet(generation / "queries.parquet")
+    assert audio.shape == (6, SAMPLES) and not queries["silent"].any()
+    scores = pd.read_parquet(stages.finished("retrieval", loaded).path / "scores.parquet")
+    assert set(scores["detector"]) == {"mel", "mel_centred", "clap"}
+    assert set(scores["kind"]) == {"generated", "heldout", "ceiling"}  # a user's own clips have no twins
+    found = scores[(scores["kind"] == "generated") & (scores["detector"] == "clap")]
+    assert len(found) == 6 * 3 and found["score"].between(-1, 1).all()
+
+
+def test_the_same_configuration_is_trained_from_nothing(profile):
+    training = stages.finished("training", profile, 6, 0).path
+    losses = pd.read_csv(training / "loss.csv")
+    assert losses["learning_rate"].tolist() == [3e-5, 1.5e-5] and np.isfinite(losses["loss"]).all()
+    unet = load_unet(training)
+    assert unet.config.upcast_attention and tuple(unet.config.block_out_channels) == profile.training.block_out_channels
+    averaged, raw = (load_unet(training, 2, kind).state_dict() for kind in ("ema", "raw"))
+    for name in raw:  # ema_decay 0: nothing is averaged
+        torch.testing.assert_close(averaged[name], raw[name], rtol=0, atol=1e-6)
+    audio = np.load(stages.finished("generation", profile, 6, 0).path / "audio.npy")
+    assert audio.shape == (6, SAMPLES) and np.abs(audio).max() > 33
+
+
+def test_published_files_decide_the_digests_of_the_stages_that_read_them(profile, loaded, fabricated, tmp_path):
+    shutil.copytree(fabricated / "audioldm", tmp_path / "audioldm")
+    moved = profile.replace("codec", vocoder_path=str(tmp_path / "audioldm"))
+
+    def digests(p, names=("encoding", "roundtrip", "generation", "training")):
+        return {name: stages.build(name, p)[0].digest for name in names}
+
+    assert digests(moved) == digests(profile)  # the same files elsewhere
+    config = tmp_path / "audioldm" / "vocoder" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    changed = {name for name, digest in digests(moved).items() if digest != digests(profile)[name]}
+    assert changed == {"roundtrip", "generation"}
+    assert {n for n, d in digests(loaded).items() if d != digests(profile)[n]} == {"training", "generation"}
+
+
+def test_one_published_model_is_one_run(loaded):
+    with pytest.raises(ValueError, match=r"sizes: expected one run, .* got \(\(4, 0\), \(6, 0\)\)"):
+        dataclasses.replace(loaded, sizes=(4, 6), draws=(1, 1))
+
+
+def test_a_missing_part_is_told_before_any_work(profile, tmp_path):
+    lacking = profile.replace("codec", vocoder_path=str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match="codec.vocoder_path: .* `hf download cvssp/audioldm vocoder/config.json"
+    ):
+        stages.build("roundtrip", lacking)
+    lacking = profile.replace("retrieval", clap_path=str(tmp_path / "x.pt"))
+    with pytest.raises(FileNotFoundError, match="retrieval.clap_path: .* `hf download lukewys/laion_clap x.pt"):
+        stages.build("retrieval", lacking)
+    lacking = profile.replace("training", checkpoint_path=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="`hf download declare-lab/tango pytorch_model_main.bin"):
+        stages.build("training", lacking)
