@@ -42,7 +42,7 @@ MEASURES = {
 CARD = """# Vocoder: log-mels to waveforms ({phase})
 
 A small Vocos (`helpers.vocos`), {parameters:.1f} million parameters: ConvNeXt blocks at the frame rate, a head of
-magnitudes and phases, an inverse STFT, and {refinements} refinement towards the mel it was given. 16 kHz, 64 mels, hop 256.
+magnitudes and phases, an inverse STFT, and {refinements} refinements towards the mel it was given. 16 kHz, 64 mels, hop 256.
 It takes the place that HiFi-GAN has in TANGO. It knows this project's soundscapes only: it is no general vocoder.
 {story}
 

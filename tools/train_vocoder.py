@@ -1,6 +1,7 @@
-"""Trains the vocoder on fresh mixtures of training recordings, first by spectral losses, then against discriminators.
+"""Trains the vocoder on fresh mixtures of training recordings: by spectral losses, then against discriminators.
 
-Run by maintainers, rarely: `python tools/train_vocoder.py`. It continues from runs/train_vocoder if interrupted. The
+In the first phase it is given the mixtures' own log-mels. From the second on, half of them come through the codec, since
+that is what it will meet: without that, its sound is duller than the codec's mel asks for. Run by maintainers, rarely: `python tools/train_vocoder.py`. It continues from runs/train_vocoder if interrupted. The
 figures and the card are made by `tools/judge_vocoder.py`.
 """
 
@@ -12,6 +13,7 @@ from discriminators import Discriminators
 from fitting import arguments, fit, mixtures, parse, provenance
 from spectral import stft_distance
 
+from helpers.codec import Codec, load_codec
 from helpers.config import CorpusConfig, MelConfig
 from helpers.mel import FLOOR, log_mel
 from helpers.vocos import Vocos
@@ -20,7 +22,7 @@ from helpers.weights import write_model
 RATE = CorpusConfig().sample_rate_hz
 SEGMENT_FRAMES = 64  # about a second a segment
 GAIN_DB = 6.0  # levels vary by this much either way: generated mels are not all at one level
-MEL_WEIGHT, ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 2.0, 0.1, 0.2  # beside the STFT distance, of weight 1
+MEL_WEIGHT, ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 2.0, 0.05, 0.1  # beside the STFT distance, of weight 1
 DISCRIMINATOR_RATE = 3e-4
 N_STATISTICS = 1000  # mixtures for the mel's mean and deviation
 NETWORK = {"channels": 256, "hidden": 768, "blocks": 8}
@@ -28,10 +30,11 @@ TRAINED_REFINEMENTS, REFINEMENTS = 1, 6  # in training one, for speed; in use wh
 
 
 class Segments:
-    """Random segments of the mixtures with their log-mels, drawn from torch's generator."""
+    """Random segments of the mixtures, drawn from torch's generator, with their log-mels; a `codec` takes half of these."""
 
     def __init__(self, audio: np.ndarray, mel: MelConfig, bank: torch.Tensor):
         self.audio, self.mel, self.bank = audio, mel, bank
+        self.codec: Codec | None = None
         self.samples = SEGMENT_FRAMES * mel.hop_length
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
@@ -46,12 +49,20 @@ class Segments:
         bands = model.transform(waveforms).abs()[:, :-1] @ self.bank.T
         return bands.clamp(min=FLOOR).log()
 
+    def given(self, mels: torch.Tensor) -> torch.Tensor:
+        """What the vocoder is given for these mels."""
+        if self.codec is None:
+            return mels
+        half = len(mels) // 2
+        return torch.cat([torch.from_numpy(self.codec.decode(self.codec.encode(mels[:half].numpy()))), mels[half:]])
+
 
 def spectral_loss(model: Vocos, segments: Segments, waveforms: torch.Tensor):
     """The made waveforms and the spectral part of the loss."""
     with torch.autocast("cpu", enabled=False):
         target = segments.mels(model, waveforms)
-    made = model(target)
+        given = segments.given(target)
+    made = model(given)
     with torch.autocast("cpu", enabled=False):
         mel_error = (segments.mels(model, made) - target).abs().mean()
         return made, stft_distance(made, waveforms).mean() + MEL_WEIGHT * mel_error
@@ -90,10 +101,11 @@ def phase(options, name: str, **changes) -> argparse.Namespace:
 
 
 def main():
-    """Mixtures and both phases; writes models/vocoder_spectral after the first, models/vocoder after the second."""
+    """Mixtures and three phases; writes models/vocoder_spectral after the second, models/vocoder after the third."""
     parser = arguments(__doc__, "vocoder", mixtures=6000, updates=3000, batch_size=16, learning_rate=1e-3)
-    parser.add_argument("--adversarial-updates", type=int, default=1500, help="optimiser steps of the second phase")
-    parser.add_argument("--adversarial-rate", type=float, default=3e-4, help="peak learning rate of the second phase")
+    parser.add_argument("--adapting-updates", type=int, default=1200, help="optimiser steps of the second phase")
+    parser.add_argument("--adversarial-updates", type=int, default=1000, help="optimiser steps of the third phase")
+    parser.add_argument("--later-rate", type=float, default=4e-4, help="peak learning rate from the second phase on")
     parser.add_argument("--critic-channels", type=int, default=16, help="channels of each discriminator layer")
     options = parse(parser)
     torch.manual_seed(options.seed)
@@ -111,12 +123,16 @@ def main():
     config["mel_std"] = round(float(np.sqrt(np.mean((mels - mean) ** 2, dtype=np.float64))), 5)
     model = Vocos(config | {"refinements": TRAINED_REFINEMENTS})
     segments = Segments(audio, model.mel, model.bank)
-    run = provenance("train_vocoder.py", options, ("adversarial_updates", "adversarial_rate", "critic_channels"))
-    first = phase(options, "spectral")
-    run["spectral"] = train_spectral(model, segments, first)
+    run = provenance(
+        "train_vocoder.py", options, ("adapting_updates", "adversarial_updates", "later_rate", "critic_channels")
+    )
+    run["spectral"] = train_spectral(model, segments, phase(options, "spectral"))
+    segments.codec = load_codec("models/codec")
+    changes = {"updates": options.adapting_updates, "learning_rate": options.later_rate}
+    run["adapting"] = train_spectral(model, segments, phase(options, "adapting", **changes))
     spectral_out = options.out.with_name(f"{options.out.name}_spectral")
     write_model(spectral_out, config | {"training": run}, model.state_dict())
-    changes = {"updates": options.adversarial_updates, "learning_rate": options.adversarial_rate}
+    changes = {"updates": options.adversarial_updates, "learning_rate": options.later_rate}
     run["adversarial"] = train_adversarial(model, segments, phase(options, "adversarial", **changes))
     write_model(options.out, config | {"training": run}, model.state_dict())
 
