@@ -4,7 +4,8 @@
 #   snakemake --executor slurm --jobs 8 --config profile=paper          on a cluster, with --default-resources
 #                                                                       slurm_account=... slurm_partition=...
 #
-# A page is run again when its notebook, the code, an earlier page or its own sections of the profile have changed.
+# A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
+# profile have changed.
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from helpers.config import load_profile
 
 profile = load_profile(config.get("profile", "smoke"))
 pages = chapters.list_pages(profile)
+MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".safetensors", ".json"))
+DATA = [*MODELS, "data/sounds.parquet"]
 CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
 STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 OTHER_DRAWS = [(n, d) for n, d in profile.runs if d > 0]  # draw 0 has a page; the others enter the figures only
@@ -54,6 +57,7 @@ rule chapter:
     input:
         notebook=lambda w: f"notebooks/{chapter_of(w)}.ipynb",
         code=CODE,
+        data=DATA,
         earlier=earlier_pages,
     output:
         "book/chapters/{page}.ipynb",
@@ -74,6 +78,7 @@ rule chapter:
 rule draw:
     input:
         code=CODE,
+        data=DATA,
         earlier=lambda w: (
             "book/chapters/02_codec.ipynb" if w.stage == "training" else STAMP.format(stage="training", n=w.n, d=w.d)
         ),

@@ -6,7 +6,6 @@ import pytest
 
 from helpers.duplicates import (
     BLOCK_ROWS,
-    cluster_labels,
     clusters_of,
     find_duplicates,
     pair_metrics,
@@ -56,13 +55,11 @@ def test_clusters_chain_and_keep_each_clips_best_score():
     assert found.clip_id.tolist() == ["a", "f", "b", "c", "e"]
     assert found.cluster_id.tolist() == [0, 0, 1, 1, 1]
     assert found.score.tolist() == [0.97, 0.97, 0.95, 0.99, 0.99]
-    assert cluster_labels(found, list("abcdef")).tolist() == [0, 1, 1, 2, 1, 0]
 
 
-def test_no_duplicates_give_empty_tables_and_own_labels():
+def test_no_duplicates_give_empty_tables():
     found = find_duplicates(np.eye(4), 0.9, list("abcd"))
     assert found.empty and list(found.columns) == ["clip_id", "cluster_id", "score"]
-    assert cluster_labels(found, list("abcd")).tolist() == [0, 1, 2, 3]
     assert pairs_above(np.empty((0, 4)), 0.9).empty
 
 

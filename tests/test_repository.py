@@ -142,7 +142,17 @@ def test_licences_and_citation_are_there(repository):
 @pytest.fixture
 def checkout(repository, tmp_path):
     """A folder that looks like the repository, without results, for commands that write beside the sources."""
-    for name in ("notebooks", "src", "profiles", "Snakefile", "Makefile", "requirements.lock", "pyproject.toml"):
+    for name in (
+        "notebooks",
+        "src",
+        "profiles",
+        "data",
+        "models",
+        "Snakefile",
+        "Makefile",
+        "requirements.lock",
+        "pyproject.toml",
+    ):
         (tmp_path / name).symlink_to(repository / name)
     return tmp_path
 

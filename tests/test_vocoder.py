@@ -147,7 +147,7 @@ def test_a_network_of_another_mel_rate_or_kind_is_refused(folder):
 def test_the_published_vocoders_come_nearer_to_their_mel_than_griffin_lim():
     mels = log_mel(noise(2, 65_536), MEL, RATE)
     reference = np.abs(log_mel(griffin_lim(mels, MEL, RATE, 32, PHASE_SEED), MEL, RATE) - mels).mean()
-    for path in ("models/vocoder", "models/vocoder_spectral"):
+    for path in ("models/vocoder", "models/vocoder_adversarial"):
         audio = load_vocoder(CodecConfig(vocoder_path=path), MEL, RATE)(mels)
         assert (audio.shape, audio.dtype) == ((2, 65_536), np.int16)
         assert np.abs(log_mel(audio, MEL, RATE) - mels).mean() < reference

@@ -23,19 +23,33 @@ from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.quality import kernel_distance
 from helpers.retrieval import top_k
+from helpers.store import hash_file
 from helpers.text import encode_captions
+from helpers.thresholds import cluster_bootstrap
 from helpers.vocoder import load_vocoder
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 CHANNELS = (8, 16, 32)
+SETTINGS = (
+    ("mixtures", 6000, "fresh mixtures of training recordings"),
+    ("updates", 2000, "optimiser steps of each codec"),
+    ("batch_size", 16, "clips per step"),
+    ("learning_rate", 3e-4, "peak"),
+    ("seed", 7, "of mixtures, weights and batches"),
+    ("width", 192, "channels of the autoencoder"),
+    ("layers", 1, "residual blocks per resolution"),
+    ("heldout", 500, "held-out soundscapes"),
+    ("generator_updates", 800, "updates of each denoiser"),
+    ("generator_seeds", 2, "denoisers per codec"),
+)
 N_TRAIN, N_HELDOUT = 100, 100
 
 
 def candidate(options: argparse.Namespace, channels: int, updates: int) -> Path:
     """The folder of one codec, trained if it is not there; zero updates are the linear codec."""
-    work = options.work / f"{'trained' if updates else 'linear'}_{channels}"
+    work = options.work / f"codec_{channels}_{updates}_{options.mixtures}_{options.seed}"
     folder = work / "model"
-    if not (folder / "config.json").is_file() or "training" not in json.loads((folder / "config.json").read_text()):
+    if not (folder / "training.json").is_file():  # written last
         work.mkdir(parents=True, exist_ok=True)
         changes = {"channels": channels, "updates": updates, "work": work, "out": folder}
         train_codec.make(argparse.Namespace(**(vars(options) | changes)), cache=options.work)
@@ -44,7 +58,8 @@ def candidate(options: argparse.Namespace, channels: int, updates: int) -> Path:
 
 def pilot_corpus(work: Path) -> corpus.Corpus:
     """A pilot corpus: training clips for the generators, held-out clips to compare their sound with."""
-    folder, config = work / "pilot_corpus", CorpusConfig(pilot=True, n_train=N_TRAIN, n_heldout=N_HELDOUT)
+    folder = work / f"pilot_corpus_{hash_file(corpus.SOUND_PACK)[:8]}"
+    config = CorpusConfig(pilot=True, n_train=N_TRAIN, n_heldout=N_HELDOUT)
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         corpus.compute(folder, {}, replace(config, n_background=1), MEL)
@@ -52,7 +67,7 @@ def pilot_corpus(work: Path) -> corpus.Corpus:
     return corpus.load_corpus(folder)
 
 
-def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: int) -> dict:
+def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: int, seed: int) -> dict:
     """Trains a denoiser on the codec's latents of the pilot's training clips, generates with their captions, compares."""
     rows = data.rows("train")
     mels = np.asarray(data.mels[rows])
@@ -60,8 +75,9 @@ def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: in
     null_states, null_mask = encode_captions([""], TextConfig())
     latents = codec.encode(mels)
     recipe = TrainingConfig(
-        n_train=N_TRAIN, updates=updates, checkpoints=(updates,), schedule="cosine", learning_rate=2e-3, ema_decay=0.99
-    )
+        n_train=N_TRAIN, seed=seed, updates=updates, checkpoints=(updates,), schedule="cosine", learning_rate=2e-3,
+        ema_decay=0.99,
+    )  # fmt: skip
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "loss.csv").is_file():
         training.train(work, recipe, latents, states, mask, null_states[0], null_mask[0])
@@ -69,44 +85,54 @@ def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: in
         training.load_unet(work), states, mask, null_states[0], null_mask[0], list(range(N_TRAIN)),
         GenerationConfig(n_train=N_TRAIN), latents.shape[1:],
     )  # fmt: skip
-    decoded = codec.decode(made)
     vocode, clap = load_vocoder(CodecConfig(), MEL, RATE), load_clap("models/clap")
-    sound = vocode(decoded)
-    again, flat = log_mel(sound, MEL, RATE), mels.reshape(len(mels), -1)
-    mean = mels.mean(axis=(0, 1))
+    sound = vocode(codec.decode(made))
+    again, mean = log_mel(sound, MEL, RATE), mels.mean(axis=(0, 1))
     own = clips.cosines(again - mean, mels - mean)
-    embedded = {"made": clap.embed_audio(sound)}
-    for name, part in (("train", rows), ("heldout", data.rows("heldout"))):
-        embedded[name] = clap.embed_audio(np.asarray(data.audio[part]))
+    nearest = top_k(again.reshape(len(again), -1), mels.reshape(len(mels), -1), 1).indices[:, 0]
+    low, high = cluster_bootstrap(own, range(len(own)), np.median)
+    # held-out clips take the same way, so that the codec's own colour is in both distances
+    strangers = vocode(codec.decode(codec.encode(np.asarray(data.mels[data.rows("heldout")]))))
+    real = clap.embed_audio(np.asarray(data.audio[rows]))
     return {
-        "updates": updates,
-        "own_clip_top1": float((top_k(again.reshape(flat.shape), flat, 1).indices[:, 0] == np.arange(N_TRAIN)).mean()),
+        "seed": seed,
+        "own_clip_top1": float((nearest == np.arange(N_TRAIN)).mean()),
         "median_own_centred_cosine": float(np.median(own)),
-        "kernel_distance_to_training": kernel_distance(embedded["made"], embedded["train"]),
-        "kernel_distance_heldout_to_training": kernel_distance(embedded["heldout"], embedded["train"]),
+        "median_own_centred_cosine_interval": [low, high],
+        "kernel_distance_to_training": kernel_distance(clap.embed_audio(sound), real),
+        "kernel_distance_heldout_to_training": kernel_distance(clap.embed_audio(strangers), real),
         "latent_std": float(latents.std()),
         "made_latent_std": float(made.std()),
     }
 
 
 def main():
-    """All candidates and generators; curve.json is written anew after each."""
-    options = train_codec.options_of_codec(__doc__, generator_updates=800)
-    options.work = ROOT / "runs" / "codec_curve"
+    """All codecs, then all generators; curve.json is written when the last is done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    for name, value, text in SETTINGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=text)
+    options = parser.parse_args()
+    flags = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name, _, _ in SETTINGS)
+    options.pilot, options.work = False, ROOT / "runs" / "codec_curve"
     options.work.mkdir(parents=True, exist_ok=True)
     unseen, data = np.asarray(heldout(options).mels), pilot_corpus(options.work)
     found = []
     cases = [(channels, updates) for channels in CHANNELS for updates in (0, options.updates)]
     for channels, updates in progress(cases, desc="codecs", unit="codec"):
+        codec = load_codec(candidate(options, channels, updates))
+        row = {"codec": "trained" if updates else "linear", "channels": channels, "latent_numbers": channels * 256}
+        found.append(row | closeness(unseen, codec.decode(codec.encode(unseen)), codec.mel_mean.numpy()))
+    for row, (channels, updates) in progress(list(zip(found, cases)), desc="generators", unit="codec"):
         folder = candidate(options, channels, updates)
-        codec = load_codec(folder)
-        mean = codec.mel_mean.numpy()
-        row = {"codec": "trained" if updates else "linear", "channels": channels}
-        row |= {"latent_numbers": channels * 256, **closeness(unseen, codec.decode(codec.encode(unseen)), mean)}
-        generator = options.work / f"generator_{row['codec']}_{channels}"
-        found.append(row | {"generator": generator_figures(codec, data, generator, options.generator_updates)})
-        text = {"command": f"python tools/codec_curve.py --updates {options.updates}", "codecs": found}
-        (ROOT / "models" / "codec" / "curve.json").write_text(json.dumps(text, indent=1) + "\n")
+        name = f"{folder.parent.name}_generator_{options.generator_updates}"
+        row["generators"] = [
+            generator_figures(
+                load_codec(folder), data, options.work / f"{name}_{seed}", options.generator_updates, seed
+            )
+            for seed in range(options.generator_seeds)
+        ]
+    text = {"command": f"python tools/codec_curve.py {flags}", "n_heldout": len(unseen), "codecs": found}
+    (ROOT / "models" / "codec" / "curve.json").write_text(json.dumps(text, indent=1) + "\n")
 
 
 if __name__ == "__main__":

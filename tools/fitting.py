@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,14 @@ import torch
 from numpy.lib.format import open_memmap
 
 from helpers import corpus
-from helpers.config import ROOT, CorpusConfig, MelConfig
+from helpers.config import CorpusConfig, MelConfig
+from helpers.machine import describe_machine
 from helpers.progress import progress
 from helpers.store import hash_file
 from helpers.weights import model_folder
 
 MIXTURES_AT_ONCE = 1500  # rendered, analysed and dropped: the audio of thousands would fill the memory
+PILOT = "_pilot"  # in names of what was made from the pilot's recordings
 SAVE_EVERY = 200  # updates between checkpoints
 LICENCE = "CC BY-SA 4.0, as the recordings it was trained on (`data/ATTRIBUTION.md`)"
 
@@ -28,7 +29,6 @@ def arguments(description: str, model: str, mixtures: int, updates: int, batch_s
     parser.add_argument("--out", type=Path, default=Path("models") / model, help="folder of the finished model")
     parser.add_argument("--work", type=Path, default=Path("runs") / f"train_{model}", help="cache and checkpoint")
     parser.add_argument("--mixtures", type=int, default=mixtures, help="fresh mixtures of training recordings")
-    parser.add_argument("--heldout", type=int, default=500, help="held-out soundscapes for the figures")
     parser.add_argument("--updates", type=int, default=updates, help="optimiser steps")
     parser.add_argument("--batch-size", type=int, default=batch_size, help="clips per step")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="peak, after a warm-up of 5 %%")
@@ -51,12 +51,12 @@ def mixtures(options, features, dtype=np.float16, n: int | None = None, seed: in
     """`features(audio)` of fresh mixtures, mapped from a cache on disk, and their captions.
 
     n and seed are the options' unless given; `vary` is handed to `corpus.training_mixtures`. `features` maps int16
-    [k, S] to an array [k, ...]. float16 keeps a log-mel to 0.004 neper.
+    [k, S] to an array [k, ...]; a working folder serves one kind of features. float16 keeps a log-mel to 0.004 neper.
     """
     work, n = options.work, options.mixtures if n is None else n
     seed = options.seed if seed is None else seed
-    kind = "_".join(f"{value:g}" for value in vary.values()) or "plain"
-    name = f"{n}_{seed}_{kind}_{hash_file(corpus.SOUND_PACK)[:8]}"
+    kind = "_".join(f"{key}{value:g}" for key, value in vary.items()) or "plain"
+    name = f"{n}_{seed}_{kind}{PILOT if options.pilot else ''}_{hash_file(corpus.SOUND_PACK)[:8]}"
     path, texts = work / f"mixtures_{name}.npy", work / f"captions_{name}.txt"
     if not texts.is_file():
         captions, array = [], None
@@ -77,7 +77,8 @@ def mixtures(options, features, dtype=np.float16, n: int | None = None, seed: in
 
 def heldout(options) -> corpus.Corpus:
     """The corpus stage's first held-out clips (recordings that no training mixture holds)."""
-    folder = options.work / f"heldout_{options.heldout}_{hash_file(corpus.SOUND_PACK)[:8]}"
+    pilot = PILOT if options.pilot else ""
+    folder = options.work / f"heldout_{options.heldout}{pilot}_{hash_file(corpus.SOUND_PACK)[:8]}"
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config = replace(CorpusConfig(), pilot=options.pilot, n_train=2, n_heldout=options.heldout, n_background=1)
@@ -88,15 +89,22 @@ def heldout(options) -> corpus.Corpus:
     return corpus.Corpus(data.clips.iloc[rows].reset_index(drop=True), data.audio[rows], data.mels[rows])
 
 
-def fit(model: torch.nn.Module, loss, options, n: int, companions: dict | None = None) -> dict:
+def fit(model: torch.nn.Module, loss, options, n: int, recipe: dict, companions: dict | None = None) -> dict:
     """Trains `model` in place on `loss(rows)`, rows being the indices of a batch out of n.
 
     AdamW, cosine schedule after a warm-up, bf16 autocast on the CPU. Batches and noise follow from (seed, update)
-    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted.
+    alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. `recipe` is
+    all that `loss` depends on beside the options: a checkpoint of another recipe is not continued.
     `companions` are what `loss` trains itself (a discriminator, its optimizer), kept in the checkpoint too. Returns what
     metrics.json says of the run.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        options.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=recipe.get("weight_decay", 0.01),
+        fused=True,
+    )
     warmup = max(1, options.updates // 20)
 
     def schedule(update):
@@ -105,7 +113,7 @@ def fit(model: torch.nn.Module, loss, options, n: int, companions: dict | None =
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     path, losses, seconds = options.work / "state.pt", [], 0.0
-    key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout", "pilot")}
+    key = {k: v for k, v in vars(options).items() if k not in ("out", "work", "heldout")} | {"recipe": recipe}
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler} | (companions or {})
     if path.is_file() and (state := torch.load(path, weights_only=True))["key"] == key:
         for name, part in parts.items():
@@ -141,13 +149,14 @@ def fit(model: torch.nn.Module, loss, options, n: int, companions: dict | None =
 
 
 def provenance(script: str, options, more: tuple[str, ...] = ()) -> dict:
-    """What metrics.json says of how a model came about; `more` names options that only this script has."""
-    names = ("mixtures", "updates", "batch_size", "learning_rate", "seed", "heldout", *more)
+    """What training.json says of how a model came about; `more` names options that only this script has."""
+    names = ("mixtures", "updates", "batch_size", "learning_rate", "seed", *more)
     flags = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in names)
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
     return {
-        "command": f"python tools/{script} {flags}",
-        "commit": git.stdout.strip() or None,
+        "command": f"python tools/{script} {flags}" + (" --pilot" if options.pilot else ""),
+        "mixtures": options.mixtures,
+        "seed": options.seed,
+        "commit": describe_machine()["commit"],
         "sound_pack_sha256": hash_file(corpus.SOUND_PACK),
         "torch": torch.__version__,
     }

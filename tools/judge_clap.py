@@ -100,15 +100,13 @@ def zero_shot(model: Clap, audio: np.ndarray, classes: list) -> dict:
 def main():
     """Measures, metrics.json and the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="the model")
     parser.add_argument("--heldout", type=int, default=500, help="held-out soundscapes")
-    parser.add_argument("--seed", type=int, default=7, help="of the training mixtures")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "train_clap", help="cache")
-    parser.add_argument("--pilot", action="store_true", help="the pilot corpus' recordings")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    config = json.loads((options.folder / "config.json").read_text())
-    model, data = load_clap(options.folder), heldout(options)
+    config, run = (json.loads((FOLDER / f"{name}.json").read_text()) for name in ("config", "training"))
+    options.pilot, options.seed = False, run["seed"]
+    model, data = load_clap(FOLDER), heldout(options)
     captions, classes = data.clips["caption"].tolist(), data.clips["classes"].tolist()
     start = time.perf_counter()
     model.embed_audio(data.audio)
@@ -120,22 +118,22 @@ def main():
 
     test = analyse(model, data.audio), sentence_embeddings(captions)
     torch.manual_seed(options.seed)
-    metrics = config["training"] | {
+    metrics = run | {
         "parameters": sum(p.numel() for p in model.parameters()),
         "heldout": retrieval(model, *test) | {"unique_captions": len(set(captions))},
         "zero_shot": zero_shot(model, data.audio, classes),
         "new_mixtures": retrieval(model, *made(seed=options.seed + 1)),
-        "training": retrieval(model, *made(semitones=SEMITONES, tilt_db=TILT_DB)),
+        "training_mixtures": retrieval(model, *made(semitones=SEMITONES, tilt_db=TILT_DB)),
         "untrained": retrieval(Clap(config).eval(), *test),
         "chance": {f"recall_at_{k}": k / len(data.audio) for k in (1, 5, 10)},
         "seconds_per_clip": seconds,
     }
-    write_card(options.folder, metrics, card(metrics, config, options))
+    write_card(FOLDER, metrics, card(metrics, config, options))
 
 
 def card(metrics: dict, config: dict, options) -> str:
     """The model card, its figures taken from `metrics`."""
-    rows = {"h": "heldout", "f": "new_mixtures", "t": "training", "u": "untrained", "c": "chance"}
+    rows = {"h": "heldout", "f": "new_mixtures", "t": "training_mixtures", "u": "untrained", "c": "chance"}
     values = {f"{key}{k}": metrics[name][f"recall_at_{k}"] for key, name in rows.items() for k in (1, 5, 10)}
     for k in (1, 5, 10):
         low, high = metrics["heldout"][f"recall_at_{k}_interval"]

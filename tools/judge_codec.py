@@ -18,6 +18,7 @@ from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.retrieval import top_k
+from helpers.store import hash_file
 from helpers.vocoder import load_vocoder
 from helpers.weights import write_card
 
@@ -103,7 +104,7 @@ def vocoder_figures(codec: Codec, mels: np.ndarray, band_mean: np.ndarray) -> di
 
 def own_clip_top1(codec: Codec, work: Path) -> dict:
     """How often a clip, round-tripped, is nearest to itself among the corpus' training and held-out clips (log-mel)."""
-    folder = work / "corpus_5000"
+    folder = work / f"corpus_{hash_file(corpus.SOUND_PACK)[:8]}"
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         corpus.compute(folder, {}, CorpusConfig(n_background=1), MEL)
@@ -126,20 +127,18 @@ def main():
     """Measures, metrics.json and the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--heldout", type=int, default=500, help="held-out clips")
-    parser.add_argument("--mixtures", type=int, default=6000, help="mixtures that the codec was trained on")
-    parser.add_argument("--seed", type=int, default=7, help="of these mixtures")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "train_codec", help="cache")
     options = parser.parse_args()
-    options.pilot = False
     options.work.mkdir(parents=True, exist_ok=True)
-    config = json.loads((FOLDER / "config.json").read_text())
+    config, run = (json.loads((FOLDER / f"{name}.json").read_text()) for name in ("config", "training"))
+    options.pilot, options.mixtures, options.seed = False, run["mixtures"], run["seed"]
     codec = load_codec(FOLDER)
     mels, _ = mixtures(options, lambda audio: log_mel(audio, MEL, RATE))
     some = mels[:: max(1, len(mels) // N_STATISTICS)].astype(np.float32)
     pca = PatchPCA(some, np.array(config["mel_mean"], np.float32), codec.channels)
     unseen = np.asarray(heldout(options).mels)
-    metrics = config["training"] | {"parameters": sum(p.numel() for p in codec.vae.parameters())}
-    metrics |= figures(codec, pca, {"heldout": unseen, "training": mels[:N_TRAINING].astype(np.float32)})
+    metrics = run | {"parameters": sum(p.numel() for p in codec.vae.parameters())}
+    metrics |= figures(codec, pca, {"heldout": unseen, "training_mixtures": mels[:N_TRAINING].astype(np.float32)})
     # spread over the held-out set, so that no kind of sound is left out
     metrics["vocoder"] = vocoder_figures(codec, unseen[:: max(1, len(unseen) // 64)], pca.band_mean)
     metrics["own_clip_top1"] = own_clip_top1(codec, options.work)
@@ -151,9 +150,9 @@ def card(metrics: dict, config: dict, options) -> str:
     values = {}
     for prefix, split, name in (
         ("h", "heldout", "codec"),
-        ("t", "training", "codec"),
+        ("t", "training_mixtures", "codec"),
         ("p", "heldout", "pca"),
-        ("tp", "training", "pca"),
+        ("tp", "training_mixtures", "pca"),
     ):
         values[f"{prefix}_cos"] = metrics[split][name]["median_centred_cosine"]
         values[f"{prefix}_mae"] = metrics[split][name]["mean_absolute_error_nepers"]

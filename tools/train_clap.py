@@ -54,7 +54,9 @@ def train(model: Clap, features: np.ndarray, sentences: np.ndarray, options) -> 
         text = model.text(torch.nn.functional.dropout(torch.from_numpy(sentences[rows]), TEXT_DROPOUT)).float()
         return contrast(audio, text, model.logit_scale.clamp(max=float(np.log(100))).exp())
 
-    return fit(model, loss, options, len(features))
+    recipe = {"gain_db": GAIN_DB, "eq_db": EQ_DB, "eq_points": EQ_POINTS, "semitones": SEMITONES, "tilt_db": TILT_DB}
+    recipe |= {"text_dropout": TEXT_DROPOUT, "weight_decay": WEIGHT_DECAY, "config": CONFIG}
+    return fit(model, loss, options, len(features), recipe)
 
 
 def analyse(model: Clap, audio: np.ndarray) -> np.ndarray:
@@ -70,7 +72,7 @@ def main():
     model = Clap(CONFIG)
     features, captions = mixtures(options, lambda a: analyse(model, a), semitones=SEMITONES, tilt_db=TILT_DB)
     run = provenance("train_clap.py", options) | train(model, features, sentence_embeddings(captions), options)
-    write_model(options.out, CONFIG | {"training": run}, model.state_dict())
+    write_model(options.out, CONFIG, model.state_dict(), run)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def train(codec: Codec, mels: np.ndarray, options) -> dict:
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         return error.abs().mean() + MSE_WEIGHT * error.square().mean() + KL_WEIGHT * divergence
 
-    return fit(vae, loss, options, len(mels))
+    return fit(vae, loss, options, len(mels), {"mse": MSE_WEIGHT, "kl": KL_WEIGHT})
 
 
 def latent_statistics(codec: Codec, mels: np.ndarray) -> dict:
@@ -99,21 +99,19 @@ def make(options, cache: Path | None = None) -> None:
         run |= train(codec, mels, options)
     write_model(options.out, config, codec.vae.state_dict())
     statistics = latent_statistics(load_codec(options.out), some)  # of the weights as they are stored
-    write_model(options.out, config | statistics | {"training": run}, codec.vae.state_dict())
+    write_model(options.out, config | statistics, codec.vae.state_dict(), run)
 
 
-def options_of_codec(description: str, **more: int):
-    """The command line of this script, with `more` whole numbers for another."""
-    parser = arguments(description, "codec", mixtures=6000, updates=2000, batch_size=16, learning_rate=3e-4)
+def main():
+    """The command line."""
+    parser = arguments(__doc__, "codec", mixtures=6000, updates=2000, batch_size=16, learning_rate=3e-4)
     parser.add_argument("--channels", type=int, default=16, help="latent numbers per patch of 8 x 8")
     parser.add_argument("--width", type=int, default=192, help="channels of the autoencoder")
     parser.add_argument(
         "--layers", type=int, default=1, help="residual blocks per resolution in the encoder, one more in the decoder"
     )
-    for name, value in more.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    return parse(parser)
+    make(parse(parser))
 
 
 if __name__ == "__main__":
-    make(options_of_codec(__doc__))
+    main()

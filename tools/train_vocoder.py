@@ -1,8 +1,8 @@
-"""Trains the vocoder on fresh mixtures of training recordings: by spectral losses, then against discriminators.
+"""Trains the vocoder on fresh mixtures of training recordings, in three phases, each resumable.
 
-In the first phase it is given the mixtures' own log-mels. From the second on, half of them come through the codec, since
-that is what it will meet: without that, its sound is duller than the codec's mel asks for. Run by maintainers, rarely: `python tools/train_vocoder.py`. It continues from runs/train_vocoder if interrupted. The
-figures and the card are made by `tools/judge_vocoder.py`.
+By spectral losses on the mixtures' own log-mels; then on log-mels half of which come through the codec, which is what the
+vocoder will meet; then also against discriminators. Run by maintainers, rarely: `python tools/train_vocoder.py`. The
+figures and the cards are made by `tools/judge_vocoder.py`.
 """
 
 import argparse
@@ -14,8 +14,9 @@ from fitting import arguments, fit, mixtures, parse, provenance
 from spectral import stft_distance
 
 from helpers.codec import Codec, load_codec
-from helpers.config import CorpusConfig, MelConfig
+from helpers.config import ROOT, CorpusConfig, MelConfig
 from helpers.mel import FLOOR, log_mel
+from helpers.store import hash_file
 from helpers.vocos import Vocos
 from helpers.weights import write_model
 
@@ -24,6 +25,7 @@ SEGMENT_FRAMES = 64  # about a second a segment
 GAIN_DB = 6.0  # levels vary by this much either way: generated mels are not all at one level
 MEL_WEIGHT, ADVERSARIAL_WEIGHT, MATCHING_WEIGHT = 2.0, 0.05, 0.1  # beside the STFT distance, of weight 1
 DISCRIMINATOR_RATE = 3e-4
+CODEC = "models/codec"
 N_STATISTICS = 1000  # mixtures for the mel's mean and deviation
 NETWORK = {"channels": 256, "hidden": 768, "blocks": 8}
 TRAINED_REFINEMENTS, REFINEMENTS = 1, 6  # in training one, for speed; in use what leaves a hundred times real time
@@ -68,13 +70,21 @@ def spectral_loss(model: Vocos, segments: Segments, waveforms: torch.Tensor):
         return made, stft_distance(made, waveforms).mean() + MEL_WEIGHT * mel_error
 
 
-def train_spectral(model: Vocos, segments: Segments, options) -> dict:
-    """The first phase, in place."""
-    return fit(model, lambda rows: spectral_loss(model, segments, segments(rows))[1], options, len(segments.audio))
+def recipe(options, segments: Segments) -> dict:
+    """All that a phase depends on beside its own options: those of the run, the constants, the codec."""
+    run = {name: value for name, value in vars(options).items() if name not in ("work", "out")}
+    weights = (MEL_WEIGHT, ADVERSARIAL_WEIGHT, MATCHING_WEIGHT, DISCRIMINATOR_RATE, GAIN_DB, SEGMENT_FRAMES)
+    codec = None if segments.codec is None else hash_file(ROOT / CODEC / "codec.safetensors")
+    return {"run": run, "constants": weights, "network": NETWORK, "codec": codec}
 
 
-def train_adversarial(model: Vocos, segments: Segments, options) -> dict:
-    """The second phase, in place: the discriminators take a step of their own before each of the vocoder's."""
+def train_spectral(model: Vocos, segments: Segments, options, run: dict) -> dict:
+    """The first two phases, in place."""
+    return fit(model, lambda rows: spectral_loss(model, segments, segments(rows))[1], options, len(segments.audio), run)
+
+
+def train_adversarial(model: Vocos, segments: Segments, options, run: dict) -> dict:
+    """The third phase, in place: the discriminators take a step of their own before each of the vocoder's."""
     torch.manual_seed(options.seed)
     critics = Discriminators(options.critic_channels)
     optimizer = torch.optim.AdamW(critics.parameters(), DISCRIMINATOR_RATE, betas=(0.8, 0.99), fused=True)
@@ -90,7 +100,8 @@ def train_adversarial(model: Vocos, segments: Segments, options) -> dict:
         adversarial, matching = critics.vocoder_losses(waveforms, made)
         return spectral + ADVERSARIAL_WEIGHT * adversarial + MATCHING_WEIGHT * matching
 
-    return fit(model, loss, options, len(segments.audio), {"critics": critics, "critics_optimizer": optimizer})
+    companions = {"critics": critics, "critics_optimizer": optimizer}
+    return fit(model, loss, options, len(segments.audio), run, companions)
 
 
 def phase(options, name: str, **changes) -> argparse.Namespace:
@@ -101,7 +112,7 @@ def phase(options, name: str, **changes) -> argparse.Namespace:
 
 
 def main():
-    """Mixtures and three phases; writes models/vocoder_spectral after the second, models/vocoder after the third."""
+    """Mixtures and three phases; writes models/vocoder after the second, models/vocoder_adversarial after the third."""
     parser = arguments(__doc__, "vocoder", mixtures=6000, updates=3000, batch_size=16, learning_rate=1e-3)
     parser.add_argument("--adapting-updates", type=int, default=1200, help="optimiser steps of the second phase")
     parser.add_argument("--adversarial-updates", type=int, default=1000, help="optimiser steps of the third phase")
@@ -126,15 +137,16 @@ def main():
     run = provenance(
         "train_vocoder.py", options, ("adapting_updates", "adversarial_updates", "later_rate", "critic_channels")
     )
-    run["spectral"] = train_spectral(model, segments, phase(options, "spectral"))
-    segments.codec = load_codec("models/codec")
+    run["spectral"] = train_spectral(model, segments, phase(options, "spectral"), recipe(options, segments))
+    segments.codec = load_codec(CODEC)
     changes = {"updates": options.adapting_updates, "learning_rate": options.later_rate}
-    run["adapting"] = train_spectral(model, segments, phase(options, "adapting", **changes))
-    spectral_out = options.out.with_name(f"{options.out.name}_spectral")
-    write_model(spectral_out, config | {"training": run}, model.state_dict())
+    adapting = phase(options, "adapting", **changes)
+    run["adapting"] = train_spectral(model, segments, adapting, recipe(options, segments))
+    write_model(options.out, config, model.state_dict(), run)
     changes = {"updates": options.adversarial_updates, "learning_rate": options.later_rate}
-    run["adversarial"] = train_adversarial(model, segments, phase(options, "adversarial", **changes))
-    write_model(options.out, config | {"training": run}, model.state_dict())
+    adversarial = phase(options, "adversarial", **changes)
+    run["adversarial"] = train_adversarial(model, segments, adversarial, recipe(options, segments))
+    write_model(options.out.with_name(f"{options.out.name}_adversarial"), config, model.state_dict(), run)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A small CLAP: laion_clap's HTSAT audio tower against frozen MiniLM sentences, trained on this project's mixtures.
 
 Source: Wu et al. (2023), "Large-scale contrastive language-audio pretraining", with Chen et al.'s (2022) HTSAT reduced
-to 2 million parameters at 16 kHz. `tools/train_clap.py` trains it; `models/clap/README.md` is its card.
+to 1.5 million parameters at 16 kHz. `tools/train_clap.py` trains it; `models/clap/README.md` is its card.
 
 Notebook: 05_retrieval.
 """

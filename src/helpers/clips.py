@@ -71,8 +71,8 @@ def decode_and_vocode(out: Path, n: int, decode, profile: Profile, desc: str) ->
 def compute_roundtrip(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Sends held-out clips and the first training clips through codec and vocoder.
 
-    Writes queries.parquet (query_id, split, index, own_cosine and mae of the codec alone and with the vocoder),
-    audio.npy and decoded.npy. Cosines are centred: minus the training mean of each mel bin; mae is in nepers.
+    Writes audio.npy, decoded.npy and queries.parquet: query_id, clip_id, split, index, caption, updates, sample_seed, and
+    codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts). Cosines are centred: minus the training mean of each mel bin; mae is in nepers.
     """
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")

@@ -31,7 +31,7 @@ class Codec:
     """A frozen codec: `vae` between standardised patches and raw latents, and the numbers that scale both.
 
     `mel_mean` float32 [M] and `mel_std` standardise log-mels; `latent_mean` and `latent_std` float32 [C, 1, 1] give
-    latents zero mean and unit variance per channel over the training mixtures. `batch` clips are passed at a time, on
+    latents zero mean per channel, and unit variance over all channels together, on training mixtures. `batch` clips are passed at a time, on
     the device that `vae` and these tensors are on.
     """
 

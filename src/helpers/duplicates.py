@@ -59,15 +59,6 @@ def find_duplicates(features: np.ndarray, threshold: float, ids: Sequence[str]) 
     return clusters_of(pairs_above(features, threshold), ids)
 
 
-def cluster_labels(clusters: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
-    """Cluster label int64 [N] of every clip of `ids`: that of `find_duplicates`, and a new one for each singleton."""
-    known = pd.Series(clusters.cluster_id.to_numpy(), index=clusters.clip_id.to_numpy())
-    labels = known.reindex(list(ids)).to_numpy(dtype=np.float64, copy=True)
-    single = np.isnan(labels)
-    labels[single] = (known.max() + 1 if len(known) else 0) + np.arange(single.sum())
-    return labels.astype(np.int64)
-
-
 @dataclass(frozen=True)
 class PairMetrics:
     """Precision and recall of found pairs; None where there was nothing to divide by."""

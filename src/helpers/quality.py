@@ -1,8 +1,6 @@
 """How good generated sound is as a set: the kernel distance between embeddings of generated and real clips.
 
-A model that makes noise replicates nothing and proves nothing, so quality is measured before replication is.
-
-Notebook: 04_generation.
+A model that makes noise replicates nothing and proves nothing. `tools/codec_curve.py` compares codecs by it.
 """
 
 import numpy as np

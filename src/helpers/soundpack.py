@@ -6,7 +6,6 @@ The pack is one Parquet file, ``data/sounds.parquet``: a row per recording with 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -107,9 +106,3 @@ def _decode(id_: str, audio: bytes, seconds: float) -> np.ndarray:
     if not rms > SILENT_RMS:  # catches NaN too
         raise ValueError(f"{id_}: expected a sound with an RMS above {SILENT_RMS}, got {rms:.2g}")
     return samples[:, 0]
-
-
-def soundpack_sha256(path: str | Path) -> str:
-    """Return the sha256 of the pack's file as 64 hexadecimal digits: the identity of all that is made from it."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,8 @@
 A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`.
 """
 
+import hashlib
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from helpers.store import Result, Stage, load_or_run, read_manifest
 # golden test asks for new values.
 VERSIONS = {
     "corpus": 1, "planted": 1, "duplicates": 1, "encoding": 1, "roundtrip": 1, "twins": 1, "training": 1,
-    "generation": 1, "retrieval": 1, "detection": 1, "thresholds": 1, "findings": 1,
+    "generation": 1, "retrieval": 1, "detection": 1, "thresholds": 2, "findings": 1,
 }  # fmt: skip
 
 
@@ -39,11 +41,9 @@ def _stage(name: str, config: dict, function: str, arguments: tuple, **rest) -> 
 
 
 def _model_files(folder: str) -> tuple[Path, ...]:
-    return tuple(
-        sorted(
-            p for p in (ROOT / folder).glob("*") if p.suffix in (".safetensors", ".json") and p.name != "metrics.json"
-        )
-    )
+    """What decides the results of a model made here; its figures and card may be remade without changing them."""
+    files = sorted((ROOT / folder).glob("*.safetensors"))
+    return (*files, ROOT / folder / "config.json")
 
 
 def _codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
@@ -68,9 +68,10 @@ def _clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
 def corpus_stage(profile: Profile) -> Stage:
     """Training, held-out and background clips."""
     config, mel = profile.corpus, profile.mel
+    audio = {} if config.kind == "pocket" else {"audio": _listing(config.audio_path or config.path)}
     return _stage(
         "corpus",
-        {"corpus": config.digest_fields(), "mel": mel.digest_fields()},
+        {"corpus": config.digest_fields(), "mel": mel.digest_fields()} | audio,
         "corpus.compute",
         (config, mel),
         files=(SOUND_PACK,) if config.kind == "pocket" else _user_files(config),
@@ -81,6 +82,14 @@ def corpus_stage(profile: Profile) -> Stage:
 def _user_files(config) -> tuple[Path, ...]:
     path = Path(config.path)
     return (path / "metadata.csv" if path.is_dir() else path,)
+
+
+@cache
+def _listing(path: str) -> str:
+    """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
+    files = sorted(p for p in Path(path).rglob("*") if p.is_file())
+    stats = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def planted_stage(profile: Profile) -> Stage:
@@ -202,14 +211,18 @@ def retrieval_stage(profile: Profile) -> Stage:
 
 def detection_stage(profile: Profile) -> Stage:
     """How well each detector finds altered copies."""
+    config = profile.retrieval.digest_fields() | aisfx_encoder.weights(profile.retrieval.detectors)
+    with_clap = "clap" in profile.retrieval.detectors
+    if not with_clap:
+        del config["clap_path"]
     limits = {"confidence": profile.thresholds.confidence, "n_bootstrap": profile.thresholds.n_bootstrap}
     return _stage(
         "detection",
-        profile.retrieval.digest_fields() | limits | aisfx_encoder.weights(profile.retrieval.detectors),
+        config | limits,
         "scores.compute_detection",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_clap_files(profile.retrieval),
+        files=_clap_files(profile.retrieval) if with_clap else (),
         seed=profile.retrieval.seed,
     )
 

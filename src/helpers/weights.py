@@ -1,4 +1,4 @@
-"""Folders of frozen models (`models/*`): safetensors, config.json, metrics.json and a card; checked on loading."""
+"""Folders of frozen models (`models/*`): safetensors and config.json, checked on loading; training.json, metrics.json, card."""
 
 import hashlib
 import json
@@ -41,10 +41,11 @@ def read_weights(folder: Path, config: dict) -> dict[str, torch.Tensor]:
     return {name: tensor.float() for name, tensor in safetensors.torch.load(data).items()}
 
 
-def write_model(folder: Path, config: dict, state: dict[str, torch.Tensor]) -> dict:
+def write_model(folder: Path, config: dict, state: dict[str, torch.Tensor], training: dict | None = None) -> dict:
     """Writes the weights as float16 and config.json with their sha256; returns that configuration.
 
-    Raises ValueError where a weight does not survive float16 as a finite number.
+    `training` tells of the run that made them; it goes to training.json, since results follow from weights and
+    configuration alone. Raises ValueError where a weight does not survive float16 as a finite number.
     """
     half = {name: tensor.detach().half().contiguous() for name, tensor in state.items()}
     broken = [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]
@@ -56,6 +57,8 @@ def write_model(folder: Path, config: dict, state: dict[str, torch.Tensor]) -> d
     path.write_bytes(data)
     config = config | {"weights": {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    if training is not None:
+        (folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
     return config
 
 
