@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fitting import LICENCE, heldout, mixtures
-from train_clap import GAIN_DB, SEMITONES, TILT_DB, analyse
+from train_clap import GAIN_DB, analyse
 
 from helpers.clap import BATCH, Clap, load_clap
 from helpers.config import ROOT
@@ -50,9 +50,8 @@ made too: this CLAP is favoured on them.
   (`helpers.corpus.training_mixtures`); none is a clip of the study. Held-out: {heldout} soundscapes of recordings from
   other sources.
 - **Commands**: `{command}`, then `python tools/judge_clap.py`
-- **Training**: AdamW, cosine schedule, bf16, levels varied by {gain} dB either way, random
-  equalisers, time and band masks (SpecAugment), dropout of a share of the sentence vector; recordings varied by up to
-  {semitones:g} semitones and {tilt:g} dB an octave before they are mixed.
+- **Training**: AdamW, cosine schedule, bf16, levels varied by {gain} dB either way, time and band masks
+  (SpecAugment). The command's further settings vary the recordings, the spectra and the captions; at zero they are off.
 - **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them,
   and the losses.
 - **Licence**: {licence}.
@@ -123,7 +122,7 @@ def main():
         "heldout": retrieval(model, *test) | {"unique_captions": len(set(captions))},
         "zero_shot": zero_shot(model, data.audio, classes),
         "new_mixtures": retrieval(model, *made(seed=options.seed + 1)),
-        "training_mixtures": retrieval(model, *made(semitones=SEMITONES, tilt_db=TILT_DB)),
+        "training_mixtures": retrieval(model, *made(semitones=run["semitones"], tilt_db=run["tilt_db"])),
         "untrained": retrieval(Clap(config).eval(), *test),
         "chance": {f"recall_at_{k}": k / len(data.audio) for k in (1, 5, 10)},
         "seconds_per_clip": seconds,
@@ -146,8 +145,6 @@ def card(metrics: dict, config: dict, options) -> str:
         example=shot["example"],
         zero_shot=f"{shot['accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})",
         commonest=shot["always_the_commonest_class"],
-        semitones=SEMITONES,
-        tilt=TILT_DB,
         n=metrics["heldout"]["n_clips"],
         parameters=metrics["parameters"] / 1e6,
         size=config["embedding"],
