@@ -36,6 +36,7 @@ STYLE = """<style>
 --soft:var(--pst-color-text-muted,var(--jp-ui-font-color2,#666));--accent:var(--pst-color-primary,#1d8a80);
 color:var(--ink);font:.92rem/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:.5rem 0 1rem}
 .players-row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(13.5rem,100%),1fr));gap:1rem 1.2rem}
+.players-four{grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr))}
 .players .player{margin:0;padding:0;min-width:0;overflow:visible;text-align:left}
 .players .player-label{margin:0 0 .35rem;font-weight:600;font-size:.92rem;line-height:1.3}
 .players .player-view{position:relative;height:6.5rem;background:#000;overflow:hidden}
@@ -128,7 +129,7 @@ def player_row(
     )
     return HTML(
         f'{STYLE}<div class="players" lang="en" role="group" aria-label="{len(items)} audio players">'
-        f'<div class="players-row">{figures}</div><p class="players-note">{note}</p></div>'
+        f'<div class="players-row{" players-four" if len(items) == 4 else ""}">{figures}</div><p class="players-note">{note}</p></div>'
     )
 
 
