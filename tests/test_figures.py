@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
 
 from helpers import figures
 from helpers.tables import table_html
@@ -83,9 +84,12 @@ def test_a_figure_without_alternative_text_is_refused():
 def test_similarity_has_a_panel_for_each_size_in_order_and_shares_that_sum_to_one():
     figure = figures.plot_similarity(SIMILARITY)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["16 training clips", "64 training clips"]
-    heights = [patch.get_xy()[:, 1] for patch in figure.axes[0].patches if patch.get_fill()]
-    assert len(heights) == len(KINDS)
-    assert all(0 < height.max() <= 1 for height in heights)
+    filled = [patch for patch in figure.axes[0].patches if patch.get_fill()]
+    heights = [patch.get_xy()[:, 1] for patch in filled if isinstance(patch, Polygon)]
+    assert len(heights) == len(KINDS) - 1 and all(0 < height.max() <= 1 for height in heights)
+    (ceiling,) = (patch for patch in filled if isinstance(patch, Rectangle))
+    scores = SIMILARITY.query("kind == 'ceiling' and n_train == 16")["score"]
+    assert ceiling.get_x() == pytest.approx(scores.quantile(0.05))
 
 
 def test_similarity_refuses_an_unknown_kind():

@@ -131,23 +131,28 @@ def plot_similarity(
 ) -> Figure:
     """Best-match similarity per training size, the paper's main figure.
 
-    Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median."""
+    Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median. The ceiling is a
+    band, from its 5th to its 95th percentile: as a histogram its one narrow peak would dwarf the others."""
     _columns(scores, "score", "kind", "n_train")
     unknown = set(scores["kind"]) - set(KINDS)
     if unknown:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {min(unknown)!r}")
     sizes = sorted(scores["n_train"].unique())
     figure, axes = _new(len(sizes), 1, 0.7 + 1.5 * len(sizes), sharex=True)
-    edges = np.histogram_bin_edges(scores["score"], bins=bins)
+    edges = np.histogram_bin_edges(scores.loc[scores["kind"] != "ceiling", "score"], bins=bins)
     for axis, n_train in zip(axes[:, 0], sizes):
         rows = scores[scores["n_train"] == n_train]
         for kind, colour in KINDS.items():
             values = rows.loc[rows["kind"] == kind, "score"].to_numpy()
             if not len(values):
                 continue
-            weights = np.full(len(values), 1 / len(values))
-            axis.hist(values, edges, weights=weights, histtype="stepfilled", color=colour, alpha=0.28)
-            axis.hist(values, edges, weights=weights, histtype="step", color=colour, linewidth=1.4, label=kind)
+            if kind == "ceiling":
+                axis.axvspan(*np.quantile(values, (0.05, 0.95)), color=colour, alpha=0.28)
+                axis.axvline(np.median(values), color=colour, linewidth=1.4)
+            else:
+                weights = np.full(len(values), 1 / len(values))
+                axis.hist(values, edges, weights=weights, histtype="stepfilled", color=colour, alpha=0.28)
+                axis.hist(values, edges, weights=weights, histtype="step", color=colour, linewidth=1.4, label=kind)
             axis.plot(np.median(values), 0, marker="^", color=colour, markersize=7, clip_on=False, zorder=5)
         axis.set(title=f"{n_train:,} training clips", ylabel="share of clips")
         _percent(axis.yaxis)
