@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from fitting import LICENCE, heldout, mixtures
 from patch_pca import PatchPCA
+from train_codec import KL_WEIGHT, MSE_WEIGHT
 
 from helpers import corpus
 from helpers.codec import Codec, load_codec
@@ -50,7 +51,7 @@ the vocoder too, {v_top1:.2%}.
 - **Data**: {mixtures:,d} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a
   clip of the study. Held-out: {heldout} soundscapes of recordings from other sources.
 - **Commands**: `{command}`, then `python tools/judge_codec.py`
-- **Loss**: mean absolute error + 0.1 mean squared error + 0.0001 Kullback-Leibler divergence per latent; bf16, AdamW,
+- **Loss**: mean absolute error + {mse} mean squared error + {kl} Kullback-Leibler divergence per latent; bf16, AdamW,
   cosine schedule.
 - **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them,
   and the losses.
@@ -170,6 +171,8 @@ def card(metrics: dict, config: dict, options) -> str:
         mixtures=options.mixtures,
         heldout=options.heldout,
         command=metrics["command"],
+        mse=MSE_WEIGHT,
+        kl=KL_WEIGHT,
         licence=LICENCE,
     )
 

@@ -72,7 +72,8 @@ def compute_roundtrip(out: Path, upstream: dict[str, Path], profile: Profile) ->
     """Sends held-out clips and the first training clips through codec and vocoder.
 
     Writes audio.npy, decoded.npy and queries.parquet: query_id, clip_id, split, index, caption, updates, sample_seed, and
-    codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts). Cosines are centred: minus the training mean of each mel bin; mae is in nepers.
+    codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts). Cosines are centred: minus the
+    training mean of each mel bin; mae is in nepers.
     """
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")

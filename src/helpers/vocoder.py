@@ -49,7 +49,7 @@ def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: in
     """int16 audio [N, S], S = T * hop_length, from log-mels [N, T, M]: the vocoder that needs no training.
 
     The fast Griffin-Lim of Perraudin, Balazs and Søndergaard (2013), momentum 0.99, by librosa. On two free cores a
-    clip takes it 0.09 s for 32 iterations; a torch version of our own took half of that, not enough to leave the
+    clip takes it about 0.1 s for 32 iterations; a torch version of our own took half of that, not enough to leave the
     library. Clips are vocoded one by one in threads, each from the same seeded phases, so a clip does not depend on its
     batch. Raises ValueError as `check_mels` does.
     """
