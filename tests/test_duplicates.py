@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from helpers.duplicates import (
-    BLOCK_ROWS,
     clusters_of,
     find_duplicates,
     pair_metrics,
@@ -17,13 +16,13 @@ from helpers.duplicates import (
 @pytest.fixture
 def planted():
     """Random features with copies: {2, 9, 600} exact at other lengths, {5, 40} nearly exact."""
-    features = np.random.default_rng(0).normal(size=(BLOCK_ROWS + 120, 30)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(632, 30)).astype(np.float32)
     features[9], features[600] = 3 * features[2], 0.1 * features[2]
     features[40] = features[5] + 0.02 * features[6]
     return features, [f"train_{i:05d}" for i in range(len(features))]
 
 
-def test_planted_clusters_are_found_across_blocks(planted):
+def test_planted_clusters_are_found(planted):
     found = find_duplicates(planted[0], 0.99, planted[1])
     assert found.clip_id.tolist() == ["train_00002", "train_00009", "train_00600", "train_00005", "train_00040"]
     assert found.cluster_id.tolist() == [0, 0, 0, 1, 1]

@@ -13,7 +13,8 @@ from helpers.codec import load_codec
 from helpers.config import ROOT, load_profile
 from helpers.detectors import Detectors
 from helpers.gallery import another_clip
-from helpers.retrieval import normalised_scores, top_k
+from helpers.retrieval import normalised_scores
+from helpers.search import top_k
 from helpers.thresholds import calibrate_threshold, flag
 from helpers.vocoder import load_vocoder
 

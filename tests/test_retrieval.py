@@ -1,82 +1,12 @@
-"""Exact search against an independent slow answer, and the normalised score against its formula."""
+"""The normalised score against its formula, centring, and what becomes of silent clips."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import scores
-from helpers.retrieval import CHUNK_ROWS, bias, centre, normalised_scores, top_k
-
-
-def slow_top_k(queries, references, k):
-    """Double-precision cosines and a full sort; equal scores by index (rounded: double copies differ by 1e-16)."""
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries.astype(float), references.astype(float))]
-    cosines = unit[0] @ unit[1].T
-    order = np.array([sorted(range(len(row)), key=lambda r, row=row: (-round(row[r], 9), r))[:k] for row in cosines])
-    return np.take_along_axis(cosines, order, axis=1), order
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("k", [1, 5, 40])
-def test_top_k_equals_a_full_sort(seed, k):
-    rng = np.random.default_rng(seed)
-    queries, references = rng.normal(size=(23, 17)) * 10, rng.normal(size=(40, 17)) + 0.5
-    references[rng.integers(40, size=12)] = references[3]  # copies: ties, also at the k-th place
-    references[7] = 250 * references[3]  # the same direction at another length
-    queries[0] = references[3]
-    scores, indices = top_k(queries, references, k)
-    slow_scores, slow_indices = slow_top_k(queries, references, k)
-    assert scores.dtype == np.float32 and indices.dtype == np.int64
-    np.testing.assert_array_equal(indices, slow_indices)
-    np.testing.assert_allclose(scores, slow_scores, atol=2e-6)
-    assert (np.diff(scores, axis=1) <= 0).all()
-
-
-@pytest.mark.parametrize("copies", [30, 90])
-def test_ties_at_the_last_place_take_the_lower_index(copies):
-    """More copies than the search looks at first: it must widen before it may choose among them."""
-    rng = np.random.default_rng(copies)
-    references = rng.normal(size=(200, 8)).astype(np.float32)
-    tied = np.sort(rng.choice(200, copies, replace=False))
-    # Copies but for one part in 10,000: cosines differ by 1e-8, which float32 turns into an arbitrary order.
-    references[tied] = references[tied[0]] * (1 + 1e-4 * rng.normal(size=(copies, 8)))
-    _, indices = top_k(references[tied[:1]], references, 4)
-    np.testing.assert_array_equal(indices[0], tied[:4])
-
-
-def test_a_difference_above_the_tie_tolerance_is_kept():
-    angle = np.array([2e-3, 1e-4])  # cosines 1 - 2e-6 and 1 - 5e-9
-    references = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    assert top_k(np.array([[1.0, 0.0]]), references, 2).indices.tolist() == [[1, 0]]
-
-
-def test_more_rows_than_a_chunk():
-    rng = np.random.default_rng(1)
-    references = rng.normal(size=(2 * CHUNK_ROWS + 3, 12)).astype(np.float16)
-    scores, indices = top_k(references, references, 1)
-    np.testing.assert_array_equal(indices[:, 0], np.arange(len(references)))
-    np.testing.assert_allclose(scores, 1, atol=1e-6)
-
-
-def test_bad_input_is_refused_and_named():
-    good = np.eye(4)
-    for value, words in ((0, "all zeros"), (np.nan, "not finite"), (np.inf, "not finite")):
-        bad = np.eye(4)
-        bad[2] = value
-        with pytest.raises(ValueError, match=f"references: row 2 is {words}"):
-            top_k(good, bad, 1)
-        with pytest.raises(ValueError, match=f"queries: row 2 is {words}"):
-            top_k(bad, good, 1)
-    late = np.ones((CHUNK_ROWS + 5, 2))
-    late[CHUNK_ROWS + 1] = 0
-    with pytest.raises(ValueError, match=f"row {CHUNK_ROWS + 1} is all zeros"):
-        top_k(late, np.eye(2), 1)
-    with pytest.raises(ValueError, match="expected 1 to the number of references = 4, got 5"):
-        top_k(good, good, 5)
-    with pytest.raises(ValueError, match="expected 4 dimensions as in references, got 3"):
-        top_k(good[:, :3], good, 1)
-    with pytest.raises(ValueError, match="references: expected shape"):
-        top_k(good, good[0], 1)
+from helpers.retrieval import bias, centre, normalised_scores
+from helpers.search import top_k
 
 
 def test_bias_and_normalised_scores_by_hand():
@@ -112,7 +42,8 @@ def test_background_must_be_descending_and_wide_enough():
 def test_top_k_of_a_background_feeds_the_bias():
     rng = np.random.default_rng(8)
     queries, background = rng.normal(size=(5, 6)), rng.normal(size=(20, 6))
-    slow, _ = slow_top_k(queries, background, 7)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, background)]
+    slow = -np.sort(-(unit[0] @ unit[1].T), axis=1)
     np.testing.assert_allclose(bias(top_k(queries, background, 7).scores, 3), slow[:, :3].mean(axis=1), atol=1e-6)
 
 

@@ -22,7 +22,7 @@ from helpers.config import ROOT, CodecConfig, CorpusConfig, GenerationConfig, Me
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.quality import kernel_distance
-from helpers.retrieval import top_k
+from helpers.search import top_k
 from helpers.store import hash_file
 from helpers.text import encode_captions
 from helpers.thresholds import cluster_bootstrap

@@ -18,7 +18,7 @@ from helpers.codec import Codec, load_codec
 from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
-from helpers.retrieval import top_k
+from helpers.search import top_k
 from helpers.store import hash_file
 from helpers.vocoder import load_vocoder
 from helpers.weights import write_card

@@ -8,29 +8,19 @@ import pandas as pd
 from scipy import signal, sparse
 from scipy.sparse.csgraph import connected_components
 
-from helpers.retrieval import TIE, unit_chunks
+from helpers import search
 from helpers.thresholds import Rate, flagged_rate
-
-BLOCK_ROWS = 512  # a block of scores against 45,000 clips is 92 MB
 
 
 def pairs_above(features: np.ndarray, threshold: float) -> pd.DataFrame:
     """Every pair of rows whose cosine is at least `threshold`: features [N, D] give columns i, j (i < j), score.
 
-    Exact, in blocks of rows. A cosine within 1e-6 below the threshold counts, so that at 1.0 exact copies are found.
+    Exact (`search.pairs_above`). A cosine within 1e-6 below the threshold counts, so that at 1.0 exact copies are found.
     Raises ValueError for a zero or non-finite row.
     """
     if features.ndim != 2:
         raise ValueError(f"features: expected shape [clips, dimensions], got {features.shape}")
-    rows = np.empty(features.shape, dtype=np.float32)
-    for start, chunk in unit_chunks(features, "features"):
-        rows[start : start + len(chunk)] = chunk
-    found = []
-    for start in range(0, len(rows), BLOCK_ROWS):
-        scores = rows[start : start + BLOCK_ROWS] @ rows[start:].T
-        i, j = np.nonzero(np.triu(scores >= threshold - TIE, k=1))
-        found.append(pd.DataFrame({"i": start + i, "j": start + j, "score": scores[i, j]}))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"i": [], "j": [], "score": []})
+    return pd.DataFrame(dict(zip(("i", "j", "score"), search.pairs_above(features, threshold))))
 
 
 def clusters_of(pairs: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from helpers.corpus import Corpus, load_corpus, subset
 from helpers.detection import detection_row, roc_points
 from helpers.detectors import Detectors
 from helpers.progress import progress
-from helpers.retrieval import top_k
+from helpers.search import top_k
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
 
