@@ -125,9 +125,7 @@ def test_other_weights_are_not_read(tmp_path):
 @needs_package
 def test_detectors_and_the_stage_take_it():
     profile = load_profile("tiny")
-    detectors = Detectors(
-        RetrievalConfig(detectors=("mel", "aisfx")), MelConfig(), RATE, np.zeros((1, 4, 64), np.float32)
-    )
+    detectors = Detectors(RetrievalConfig(detectors=("mel", "aisfx")), MelConfig(), RATE, np.zeros(64, np.float32))
     assert detectors.features("aisfx", sounds(3)).shape == (3, 512)
     folder = stages.second_opinion(profile)
     table = pd.read_csv(folder / "detection.csv")
@@ -163,7 +161,7 @@ def test_without_the_package_asking_for_it_says_how_to_install_it(without):
     with pytest.raises(ModuleNotFoundError, match=message):
         chapters.check_parameters("05_retrieval", {"profile": "smoke", "detectors": list(ALL)})
     with pytest.raises(ModuleNotFoundError, match=message):
-        Detectors(RetrievalConfig(detectors=ALL), MelConfig(), RATE, np.zeros((1, 4, 64), np.float32))
+        Detectors(RetrievalConfig(detectors=ALL), MelConfig(), RATE, np.zeros(64, np.float32))
 
 
 @pytest.mark.parametrize("chapter", ["01_corpus", "07_findings"])

@@ -72,7 +72,7 @@ def test_scores_agree_with_a_slow_computation(profile, data):
     folders = stages.upstream_folders("retrieval", profile)
     scores = pd.read_parquet(stages.finished("retrieval", profile).path / "scores.parquet")
     found = scores[(scores["detector"] == "mel") & (scores["kind"] == "generated") & (scores["n_train"] == 8)]
-    detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mels[data.rows("train")])
+    detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mel_mean())
     queries = detectors.features("mel", np.load(folders["generation_n8_d0"] / "audio.npy")).astype(np.float64)
     references = detectors.features("mel", data.audio[data.rows("train")]).astype(np.float64)
     cosine = (queries @ references.T) / np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(references, axis=1))
@@ -88,7 +88,7 @@ def test_scores_agree_with_a_slow_computation(profile, data):
 def test_a_planted_copy_is_flagged_and_an_unrelated_clip_is_not(profile, data, detector):
     """Copies and strangers both come out of codec and vocoder; tau is set on the twins."""
     folders = stages.upstream_folders("retrieval", profile)
-    detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mels[data.rows("train")])
+    detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mel_mean())
     references = detectors.features(detector, data.audio[data.rows("train")])
     background = detectors.features(detector, data.audio[data.rows("background")])
 

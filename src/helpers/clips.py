@@ -81,7 +81,7 @@ def compute_roundtrip(out: Path, upstream: dict[str, Path], profile: Profile) ->
     pass_through_codec(out, data.mels[rows], profile, "codec and vocoder")
     originals, decoded = data.mels[rows], np.load(out / "decoded.npy")
     vocoded = log_mel(np.load(out / "audio.npy"), profile.mel, profile.corpus.sample_rate_hz)
-    mean = data.mels[train].mean(axis=(0, 1))
+    mean = data.mel_mean()
     table = data.clips.iloc[rows][["split", "index", "clip_id", "caption"]].reset_index(drop=True)
     for name, mels in (("codec", decoded), ("vocoder", vocoded)):
         table[f"{name}_cosine"] = cosines(originals - mean, mels - mean)

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers import readers, soundpack
+from helpers.arrays import Selection, chunks
 from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
@@ -38,6 +39,12 @@ class Corpus:
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split, in order."""
         return np.flatnonzero(self.clips["split"].to_numpy() == split)
+
+    def mel_mean(self) -> np.ndarray:
+        """Mean log-mel of the training clips in each band, float32 [M]: what "centred" subtracts."""
+        train = Selection(self.mels, self.rows("train"))
+        total = sum(mels.mean(axis=1, dtype=np.float64).sum(axis=0) for _, mels in chunks(train, CHUNK))
+        return (total / len(train)).astype(np.float32)
 
     def clip(self, clip_id: str) -> tuple[np.ndarray, str]:
         """Audio int16 [S] and caption of one clip by its id."""

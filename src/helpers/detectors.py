@@ -6,9 +6,13 @@
 Notebook: 05_retrieval.
 """
 
+from pathlib import Path
+
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from helpers.aisfx_encoder import load_encoder
+from helpers.arrays import chunks
 from helpers.clap import load_clap
 from helpers.config import MelConfig, RetrievalConfig
 from helpers.mel import log_mel
@@ -29,26 +33,40 @@ class Detectors:
 
     Args:
         config, mel, sample_rate_hz: the retrieval and mel settings.
-        train_mels: float32 [N, T, M] log-mels of the training split, for the centring mean.
+        mel_mean: float32 [M], what the centred log-mel subtracts (`Corpus.mel_mean`).
     """
 
-    def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, train_mels: np.ndarray):
+    def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, mel_mean: np.ndarray):
         self.names, self.mel, self.rate = config.detectors, mel, sample_rate_hz
-        self.mean = np.mean([m.mean(axis=0) for m in train_mels], axis=0, dtype=np.float64).astype(np.float32)
+        self.mean = mel_mean
         path, sha256 = config.clap_path, config.clap_sha256
         self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None
         self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
 
-    def features(self, name: str, audio: np.ndarray) -> np.ndarray:
+    def features(self, name: str, audio, file: Path | None = None) -> np.ndarray:
         """float32 [N, D] of clips int16 [N, S]: D = T·M for the mel detectors, the embedding's size for the others.
 
+        `audio` may be a mapped file or an `arrays.Selection` of one. Many clips' log-mels do not fit into memory: with
+        `file` the features are written there (.npy) and come back as a mapped file.
+
         Raises:
-            ValueError: an unknown detector.
+            ValueError: an unknown detector, or no clips.
         """
         if name not in self.names:
             raise ValueError(f"detector: expected one of {', '.join(self.names)}, got {name!r}")
-        parts = [self._part(name, audio[i : i + CHUNK]) for i in range(0, len(audio), CHUNK)]
-        return np.concatenate(parts)
+        if not len(audio):
+            raise ValueError(f"audio: expected clips for detector {name}, got none")
+        features = None
+        for part, clips in chunks(audio, CHUNK):
+            found = self._part(name, clips)
+            if features is None:
+                shape = (len(audio), found.shape[1])
+                features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
+            features[part] = found
+        if file:
+            features.flush()
+            features = np.load(file, mmap_mode="r")
+        return features
 
     def _part(self, name: str, audio: np.ndarray) -> np.ndarray:
         if name == "clap":

@@ -6,36 +6,37 @@ them; that gives a precision. A recall would need every true pair, which nobody 
 Notebook: 01_corpus.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
 from helpers import corpus, soundpack
+from helpers.arrays import Selection
 from helpers.config import SOUND_PACK, Profile
-from helpers.detectors import level
+from helpers.detectors import Detectors
 from helpers.duplicates import clusters_of, find_duplicates, pair_metrics, pairs_above, waveform_correlation
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import level_recording
-
-CHUNK = 512  # clips per step: bounds memory
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Writes duplicates.csv, planted.csv (recall by alteration, precision) and recordings.csv (natural pairs, verified)."""
     config = profile.duplicates
     data, dup = corpus.load_corpus(upstream["corpus"]), corpus.load_corpus(upstream["planted"])
-    train = data.rows("train")
-    mean = data.mels[train].mean(axis=(0, 1))
-    natural = find_duplicates(
-        _features(data.mels[train], mean), config.clip_threshold, data.clips["clip_id"].iloc[train]
+    train, detector = data.rows("train"), "mel_centred"
+    detectors = Detectors(
+        replace(profile.retrieval, detectors=(detector,)), profile.mel, profile.corpus.sample_rate_hz, data.mel_mean()
     )
-    levelled = [
-        log_mel(level(dup.audio[i : i + CHUNK]), profile.mel, profile.corpus.sample_rate_hz)
-        for i in range(0, len(dup.audio), CHUNK)
-    ]
-    planted_pairs = pairs_above(_features(np.concatenate(levelled), mean), config.clip_threshold)
+    with TemporaryDirectory(dir=out) as scratch:
+        clips = detectors.features(detector, Selection(data.audio, train), Path(scratch) / "clips.npy")
+        natural = find_duplicates(clips, config.clip_threshold, data.clips["clip_id"].iloc[train])
+        planted_pairs = pairs_above(
+            detectors.features(detector, dup.audio, Path(scratch) / "planted.npy"), config.clip_threshold
+        )
     planted = clusters_of(planted_pairs, dup.clips["clip_id"])
     _planted_metrics(planted_pairs, dup.clips).to_csv(out / "planted.csv", index=False)
     both = pd.concat([natural.assign(kind="natural"), planted.assign(kind="planted")], ignore_index=True)

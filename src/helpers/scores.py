@@ -6,11 +6,14 @@ All but the altered copies went through codec and vocoder, as generated clips do
 Notebook: 05_retrieval.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
+from helpers.arrays import Selection, chunks
 from helpers.config import Profile, run_key
 from helpers.corpus import Corpus, load_corpus, subset
 from helpers.detection import detection_row, roc_points
@@ -20,40 +23,61 @@ from helpers.search import top_k
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
 
+CHUNK = 512  # clips per step: bounds memory
+
 
 def compute_retrieval(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes scores.parquet (every query's top k), background.parquet and features' sizes.
+    """Writes scores.parquet (every query's top k) and background.parquet (its nearest background clips).
 
     scores.parquet: detector, n_train, draw, updates, sample_seed, kind (generated, twins, heldout, ceiling), query_id,
     own_id (the training clip whose caption it was made from; empty for held-out), rank (1 = nearest), ref_id, score,
     own_score (similarity to the own clip; NaN for held-out).
     """
-    corpus = load_corpus(upstream["corpus"])
+    corpus, config = load_corpus(upstream["corpus"]), profile.retrieval
     detectors = _detectors(profile, corpus)
     runs = [(n, d, _queries(upstream, n, d)) for n, d in profile.runs]
     common = _common_queries(upstream["roundtrip"])
     scores, backgrounds = [], []
-    for name in progress(profile.retrieval.detectors, desc="retrieval", unit="detector"):
-        references = detectors.features(name, corpus.audio[corpus.rows("train")])
-        background = detectors.features(name, corpus.audio[corpus.rows("background")])
-        shared = {kind: (table, detectors.features(name, audio)) for kind, (table, audio) in common.items()}
-        for table, features in shared.values():
-            backgrounds.append(_background_rows(name, table, features, background, profile.retrieval.k_max))
-        for n_train, draw, queries in runs:
-            rows = subset(n_train, draw, len(references), profile.training.seed)
-            groups = {kind: (table, detectors.features(name, audio)) for kind, (table, audio) in queries.items()}
-            for table, features in groups.values():
-                backgrounds.append(_background_rows(name, table, features, background, profile.retrieval.k_max))
-            for kind, (table, features) in {**groups, **_restrict(shared, rows)}.items():
-                found = _score_rows(table, features, references, rows, profile.retrieval.top_k)
-                scores.append(found.assign(detector=name, n_train=n_train, draw=draw, kind=kind))
+    for name in progress(config.detectors, desc="retrieval", unit="detector"):
+        with TemporaryDirectory(dir=out) as scratch:
+            features = _Features(detectors, name, Path(scratch))
+            references, background = (features(_split(corpus, split)) for split in ("train", "background"))
+            shared = {kind: (table, features(audio)) for kind, (table, audio) in common.items()}
+            for table, found in shared.values():
+                backgrounds.append(_background_rows(name, table, found, background, config.k_max))
+            for n_train, draw, queries in runs:
+                rows = subset(n_train, draw, len(references), profile.training.seed)
+                groups = {kind: (table, features(audio)) for kind, (table, audio) in queries.items()}
+                for table, found in groups.values():
+                    backgrounds.append(_background_rows(name, table, found, background, config.k_max))
+                for kind, (table, found) in {**groups, **_restrict(shared, rows)}.items():
+                    part = _score_rows(table, found, references, rows, config.top_k)
+                    scores.append(part.assign(detector=name, n_train=n_train, draw=draw, kind=kind))
     pd.concat(scores, ignore_index=True).to_parquet(out / "scores.parquet", index=False)
     unique = pd.concat(backgrounds, ignore_index=True).drop_duplicates(["detector", "query_id", "rank"])
     unique.to_parquet(out / "background.parquet", index=False)
 
 
+@dataclass
+class _Features:
+    """One detector's features, each array in a file of its own in `folder`."""
+
+    detectors: Detectors
+    name: str
+    folder: Path
+    number: int = 0
+
+    def __call__(self, audio) -> np.ndarray:
+        self.number += 1
+        return self.detectors.features(self.name, audio, self.folder / f"{self.number}.npy")
+
+
 def _detectors(profile: Profile, corpus: Corpus) -> Detectors:
-    return Detectors(profile.retrieval, profile.mel, profile.corpus.sample_rate_hz, corpus.mels[corpus.rows("train")])
+    return Detectors(profile.retrieval, profile.mel, profile.corpus.sample_rate_hz, corpus.mel_mean())
+
+
+def _split(corpus: Corpus, split: str) -> Selection:
+    return Selection(corpus.audio, corpus.rows(split))
 
 
 def _queries(upstream: dict[str, Path], n_train: int, draw: int) -> dict:
@@ -74,14 +98,17 @@ def _sounding(table: pd.DataFrame, audio: np.ndarray, key: str):
         raise ValueError(
             f"{key}: expected sound, got {len(table)} silent clips; was the model trained for long enough?"
         )
-    return (table, audio) if keep.all() else (table[keep].reset_index(drop=True), audio[keep])
+    return table[keep].reset_index(drop=True), Selection(audio, np.flatnonzero(keep))
 
 
 def _common_queries(folder: Path) -> dict:
     table, audio = pd.read_parquet(folder / "queries.parquet"), np.load(folder / "audio.npy", mmap_mode="r")
     kinds = {"heldout": "heldout", "train": "ceiling"}
     return {
-        kinds[split]: (part.assign(index=part["index"] if split == "train" else -1), audio[part.index.to_numpy()])
+        kinds[split]: (
+            part.assign(index=part["index"] if split == "train" else -1),
+            Selection(audio, part.index.to_numpy()),
+        )
         for split, part in table.groupby("split")
     }
 
@@ -92,17 +119,18 @@ def _restrict(shared: dict, rows: np.ndarray) -> dict:
     if "ceiling" in shared:
         table, features = shared["ceiling"]
         keep = np.isin(table["index"], rows)
-        found["ceiling"] = (table[keep], features[keep])
+        found["ceiling"] = (table[keep], Selection(features, np.flatnonzero(keep)))
     return {kind: pair for kind, pair in found.items() if len(pair[0])}
 
 
 def _score_rows(table: pd.DataFrame, features, references, rows: np.ndarray, k: int) -> pd.DataFrame:
-    found = top_k(features, references[rows], min(k, len(rows)))
+    found = top_k(features, Selection(references, rows), min(k, len(rows)))
     depth = found.scores.shape[1]
     own = np.full(len(table), np.nan, np.float32)
     has_own = table["index"].to_numpy() >= 0
     if has_own.any():
-        own[has_own] = _row_cosines(features[has_own], references[table["index"].to_numpy()[has_own]])
+        own_clips = Selection(references, table["index"].to_numpy()[has_own])
+        own[has_own] = _row_cosines(Selection(features, np.flatnonzero(has_own)), own_clips)
     repeated = (
         table[["query_id", "index", "updates", "sample_seed"]].loc[table.index.repeat(depth)].reset_index(drop=True)
     )
@@ -116,9 +144,12 @@ def _score_rows(table: pd.DataFrame, features, references, rows: np.ndarray, k: 
     ).drop(columns="index")
 
 
-def _row_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.einsum("nd,nd->n", a, b, dtype=np.float64) / norms
+def _row_cosines(a: Selection, b: Selection) -> np.ndarray:
+    cosines = np.empty(len(a))
+    for (part, left), (_, right) in zip(chunks(a, CHUNK), chunks(b, CHUNK)):
+        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        cosines[part] = np.einsum("nd,nd->n", left, right, dtype=np.float64) / norms
+    return cosines
 
 
 def _background_rows(detector: str, table: pd.DataFrame, features, background, k_max: int) -> pd.DataFrame:
@@ -146,21 +177,27 @@ def compute_detection(out: Path, upstream: dict[str, Path], profile: Profile) ->
     rng = seeded(config.seed, "detection")
     positives = np.sort(rng.choice(train, min(config.n_detection, len(train)), replace=False))
     negatives = np.sort(rng.choice(heldout, min(config.n_detection, len(heldout)), replace=False))
-    references = {name: detectors.features(name, corpus.audio[train]) for name in config.detectors}
     groups = [corpus.clips["clip_id"].to_numpy()[rows] for rows in (positives, negatives)]
     cases = [(name, s) for name, t in TRANSFORMS.items() for s in _strengths(t.strengths, config.n_strengths)]
     table, curves = [], []
-    for transform, strength in progress(cases, desc="altered copies", unit="case"):
-        altered = [_alter(corpus, rows, transform, strength, profile) for rows in (positives, negatives)]
-        for name in config.detectors:
-            pos, neg = (top_k(detectors.features(name, a), references[name], 1).scores[:, 0] for a in altered)
-            table.append(
-                detection_row(
-                    name, transform, strength, "heldout", pos, neg, *groups,
-                    confidence=profile.thresholds.confidence, n_bootstrap=profile.thresholds.n_bootstrap, seed=config.seed,
-                )
-            )  # fmt: skip
-            curves.append(roc_points(pos, neg).assign(detector=name, transform=transform, strength=strength))
+    with TemporaryDirectory(dir=out) as scratch:
+        references = {
+            name: detectors.features(name, _split(corpus, "train"), Path(scratch) / f"{name}.npy")
+            for name in config.detectors
+        }
+        for transform, strength in progress(cases, desc="altered copies", unit="case"):
+            altered = [_alter(corpus, row, transform, strength, profile) for row in (*positives, *negatives)]
+            for name in config.detectors:
+                best = top_k(detectors.features(name, np.stack(altered)), references[name], 1).scores[:, 0]
+                pos, neg = np.split(best, [len(positives)])
+                table.append(
+                    detection_row(
+                        name, transform, strength, "heldout", pos, neg, *groups,
+                        confidence=profile.thresholds.confidence, n_bootstrap=profile.thresholds.n_bootstrap,
+                        seed=config.seed,
+                    )
+                )  # fmt: skip
+                curves.append(roc_points(pos, neg).assign(detector=name, transform=transform, strength=strength))
     pd.DataFrame(table).to_csv(out / "detection.csv", index=False)
     pd.concat(curves, ignore_index=True).to_csv(out / "roc.csv", index=False)
 
@@ -173,11 +210,10 @@ def _strengths(all_strengths: tuple, n: int) -> list[float]:
     return [all_strengths[int(round(float(p)))] for p in positions]
 
 
-def _alter(corpus: Corpus, rows: np.ndarray, transform: str, strength: float, profile: Profile) -> np.ndarray:
-    background, rate = corpus.rows("background"), profile.corpus.sample_rate_hz
-    clips = []
-    for row in rows:
-        rng = seeded(profile.retrieval.seed, transform, str(strength), int(row))
-        other = np.asarray(corpus.audio[background[int(rng.integers(len(background)))]])
-        clips.append(apply_transform(transform, np.asarray(corpus.audio[row]), strength, rng, other, rate))
-    return np.stack(clips)
+def _alter(corpus: Corpus, row: int, transform: str, strength: float, profile: Profile) -> np.ndarray:
+    """One clip of the corpus after a transform; "mix" takes a background clip for the other."""
+    background = corpus.rows("background")
+    rng = seeded(profile.retrieval.seed, transform, str(strength), int(row))
+    other = np.asarray(corpus.audio[background[int(rng.integers(len(background)))]])
+    audio = np.asarray(corpus.audio[row])
+    return apply_transform(transform, audio, strength, rng, other, profile.corpus.sample_rate_hz)

@@ -6,7 +6,6 @@ the products of the rest, and nothing is lost. Narrow rows (embeddings) take flo
 Notebook: 05_retrieval.
 """
 
-import mmap
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import faiss
 import numpy as np
 import torch
 
+from helpers.arrays import chunks
 from helpers.codes import WIDEST, Block, codes_are_exact, mean_row, measure, parts, upper_bounds
 
 # Cosines this close are one score: a float32 product of 16,384 numbers is not more exact, and two copies of one clip
@@ -37,8 +37,8 @@ class Neighbours(NamedTuple):
 def top_k(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
     """The k references of greatest cosine for each query: exact search.
 
-    queries [Q, D] and references [R, D] are numbers of any float type, taken as float32; arrays on disk (memory maps)
-    are read in blocks. Scores are cosines in [-1, 1]. References whose scores lie within 1e-6 of the group's greatest
+    queries [Q, D] and references [R, D] are numbers of any float type, taken as float32; arrays on disk (memory maps,
+    or an `arrays.Selection` of one) are read in blocks. Scores are cosines in [-1, 1]. References whose scores lie within 1e-6 of the group's greatest
     are tied and come in the order of their index, also where the k-th place falls among them; scores stay descending,
     so a tied score may differ from its own by 1e-6. Raises ValueError for shapes that do not fit, k outside 1..R, or a
     row that is zero or not finite (named).
@@ -94,17 +94,10 @@ def _pairs_of_blocks(queries: np.ndarray, references: np.ndarray, name: str) -> 
             yield block, measure(some, first, mean, name)
 
 
-def _rows(features: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray]]:
+def _rows(features, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Features some rows at a time: (first row, writable contiguous float32 [rows, D])."""
-    for start in range(0, len(features), max(1, size)):
-        yield start, np.require(features[start : start + max(1, size)], np.float32, ["C", "W"])
-        forget(features)
-
-
-def forget(array: np.ndarray) -> None:
-    """Gives a mapped file's pages back (they stay in the system's cache), so that reading all of it takes no memory."""
-    if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+    for part, rows in chunks(features, max(1, size)):
+        yield part.start, np.require(rows, np.float32, ["C", "W"])
 
 
 def _best_so_far(some: Block, block: Block, kept: Neighbours, k: int) -> Neighbours:

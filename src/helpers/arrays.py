@@ -1,0 +1,42 @@
+"""Arrays on disk, read some rows at a time, so that memory does not grow with the number of clips."""
+
+import mmap
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class Selection:
+    """Rows of an array by their numbers, read when they are sliced: `Selection(array, rows)[a:b]` is array[rows[a:b]].
+
+    A slice of a mapped file is copied into memory; the whole never is.
+    """
+
+    def __init__(self, array, rows):
+        self.array, self.rows = array, np.asarray(rows)
+        self.shape, self.ndim, self.dtype = (len(self.rows), *array.shape[1:]), array.ndim, array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        rows = self.rows[part]
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self.array[int(rows[0]) : int(rows[-1]) + 1]
+        return self.array[rows]
+
+
+def chunks(array, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """An array or selection some rows at a time, each with the slice that it fills; mapped pages are given back."""
+    for start in range(0, len(array), size):
+        part = slice(start, min(start + size, len(array)))
+        yield part, array[part]
+        forget(array)
+
+
+def forget(array) -> None:
+    """Gives a mapped file's pages back (they stay in the system's cache), so that reading all of it takes no memory."""
+    while isinstance(array, Selection):
+        array = array.array
+    if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
