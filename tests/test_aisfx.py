@@ -16,7 +16,7 @@ from helpers.findings import Evidence, _mel_beats_embedding
 
 RATE, SAMPLES = 16_000, 65_536
 needs_package = pytest.mark.skipif(not aisfx_encoder.installed(), reason=f"aisfx is not there; {aisfx_encoder.INSTALL}")
-ALL = ("mel", "mel_centred", "clap", "aisfx")
+ALL = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_the_command_line_says_it_in_one_line(without, monkeypatch, capsys):
 
 
 def test_a_fourth_detector_leaves_the_claims_as_they_are():
-    values = {"mel": 0.9, "mel_centred": 0.8, "clap": 0.7, "aisfx": 0.6}
+    values = {"mel": 0.9, "mel_centred": 0.8, "mel_aligned": 0.85, "clap": 0.7, "aisfx": 0.6}
     table = pd.DataFrame(
         [(d, t, 1.0, v) for d, v in values.items() for t in ("gain", "ogg", "crop")],
         columns=["detector", "transform", "strength", "auroc"],

@@ -17,10 +17,10 @@ MISTAKES = [
     ("beta=much", r"beta: expected float, got 'much' \(str\)"),
     ("k=2.5", r"k: expected int, got 2.5 \(float\)"),
     ("beta=7", r"beta: expected 0.0 to 2.0 weight of the bias, got 7"),
-    ("detector=ear", r"detector: expected one of mel, mel_centred, clap, aisfx, got 'ear'"),
+    ("detector=ear", r"detector: expected one of mel, mel_centred, mel_aligned, clap, aisfx, got 'ear'"),
     (
         "detector=aisfx",
-        r"detector: expected one that profile smoke retrieves by \(mel, mel_centred, clap\), got 'aisfx'",
+        r"detector: expected one that profile smoke retrieves by \(mel, mel_centred, mel_aligned, clap\), got 'aisfx'",
     ),
 ]
 

@@ -101,7 +101,7 @@ def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabri
     audio, queries = np.load(generation / "audio.npy"), pd.read_parquet(generation / "queries.parquet")
     assert audio.shape == (6, SAMPLES) and not queries["silent"].any()
     scores = pd.read_parquet(stages.finished("retrieval", loaded).path / "scores.parquet")
-    assert set(scores["detector"]) == {"mel", "mel_centred", "clap"}
+    assert set(scores["detector"]) == {"mel", "mel_centred", "mel_aligned", "clap"}
     assert set(scores["kind"]) == {"generated", "heldout", "ceiling"}  # a user's own clips have no twins
     found = scores[(scores["kind"] == "generated") & (scores["detector"] == "clap")]
     assert len(found) == 6 * 3 and found["score"].between(-1, 1).all()

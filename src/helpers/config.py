@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "profiles"
 SOUND_PACK = ROOT / "data" / "sounds.parquet"
-DETECTORS = ("mel", "mel_centred", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
+DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
 
 def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
@@ -219,11 +219,13 @@ class TwinsConfig(Checked):
 class RetrievalConfig(Checked):
     """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
 
-    detectors: tuple[str, ...] = option(("mel", "mel_centred", "clap"), choices=DETECTORS)
+    detectors: tuple[str, ...] = option(("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS)
     clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
     clap_sha256: str = sha256_option()
     top_k: int = option(10, unit="neighbours kept", low=1, high=1000)
     k_max: int = option(50, unit="background neighbours kept", low=1, high=1000)
+    max_shift_s: float = option(0.5, unit="s either way, of mel_aligned", low=0.0, high=1.5)
+    n_candidates: int = option(32, unit="clips compared frame by frame by mel_aligned", low=1, high=1000)
     n_detection: int = option(200, unit="positives, and negatives, per alteration", low=10)
     n_strengths: int = option(3, unit="strengths per alteration", low=1, high=10)
     seed: int = option(2024, low=0)

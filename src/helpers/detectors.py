@@ -1,7 +1,7 @@
 """The detectors under study: each turns clips into vectors that are compared by cosine similarity.
 
 `mel` is the plain log-mel spectrogram, as in the paper; `mel_centred` subtracts the training mean of each mel bin;
-`clap` is the CLAP audio embedding; `aisfx`, which is optional, that of an encoder which others trained.
+`mel_aligned` compares the same at the best shift in time; `clap` is the CLAP audio embedding; `aisfx`, which is optional, that of an encoder which others trained.
 
 Notebook: 05_retrieval.
 """
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from helpers.aisfx_encoder import load_encoder
+from helpers.aligned import aligned_cosines, top_aligned
 from helpers.arrays import chunks
 from helpers.clap import load_clap
 from helpers.config import MelConfig, RetrievalConfig
 from helpers.mel import log_mel
 from helpers.retrieval import centre
+from helpers.search import Neighbours, top_k
 
 CHUNK = 512  # clips per step: bounds memory
 
@@ -37,14 +39,15 @@ class Detectors:
     """
 
     def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, mel_mean: np.ndarray):
-        self.names, self.mel, self.rate = config.detectors, mel, sample_rate_hz
+        self.config, self.names, self.mel, self.rate = config, config.detectors, mel, sample_rate_hz
+        self.max_shift = round(config.max_shift_s * sample_rate_hz / mel.hop_length)  # frames
         self.mean = mel_mean
         path, sha256 = config.clap_path, config.clap_sha256
         self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None
         self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
 
     def features(self, name: str, audio, file: Path | None = None) -> np.ndarray:
-        """float32 [N, D] of clips int16 [N, S]: D = T·M for the mel detectors, the embedding's size for the others.
+        """Features of clips int16 [N, S]: float32 [N, D], D = T·M or the embedding's size; [N, T, M] for `mel_aligned`.
 
         `audio` may be a mapped file or an `arrays.Selection` of one. Many clips' log-mels do not fit into memory: with
         `file` the features are written there (.npy) and come back as a mapped file.
@@ -60,7 +63,7 @@ class Detectors:
         for part, clips in chunks(audio, CHUNK):
             found = self._part(name, clips)
             if features is None:
-                shape = (len(audio), found.shape[1])
+                shape = (len(audio), *found.shape[1:])
                 features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
             features[part] = found
         if file:
@@ -74,6 +77,24 @@ class Detectors:
         if name == "aisfx":
             return self.aisfx.embed_audio(level(audio))
         mels = log_mel(level(audio), self.mel, self.rate)
-        if name == "mel_centred":
+        if name != "mel":
             mels = centre(mels, self.mean)
-        return mels.reshape(len(mels), -1)
+        return mels if name == "mel_aligned" else mels.reshape(len(mels), -1)
+
+    def nearest(self, name: str, queries, references, k: int) -> Neighbours:
+        """The k references nearest to each query: `features` of both, or an `arrays.Selection` of them."""
+        if name != "mel_aligned":
+            return top_k(queries, references, k)
+        found = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))
+        return Neighbours(found.scores, found.indices)
+
+    def similarity(self, name: str, a, b) -> np.ndarray:
+        """Similarity float64 [N] of each pair of rows of two `features` with N rows."""
+        found = np.empty(len(a))
+        for (part, left), (_, right) in zip(chunks(a, CHUNK), chunks(b, CHUNK)):
+            if name == "mel_aligned":
+                found[part] = aligned_cosines(left, right, self.max_shift)
+            else:
+                norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+                found[part] = np.einsum("nd,nd->n", left, right, dtype=np.float64) / norms
+        return found

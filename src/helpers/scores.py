@@ -13,17 +13,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from helpers.arrays import Selection, chunks
+from helpers.arrays import Selection
 from helpers.config import Profile, run_key
 from helpers.corpus import Corpus, load_corpus, subset
 from helpers.detection import detection_row, roc_points
 from helpers.detectors import Detectors
 from helpers.progress import progress
-from helpers.search import top_k
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
-
-CHUNK = 512  # clips per step: bounds memory
 
 
 def compute_retrieval(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -44,14 +41,14 @@ def compute_retrieval(out: Path, upstream: dict[str, Path], profile: Profile) ->
             references, background = (features(_split(corpus, split)) for split in ("train", "background"))
             shared = {kind: (table, features(audio)) for kind, (table, audio) in common.items()}
             for table, found in shared.values():
-                backgrounds.append(_background_rows(name, table, found, background, config.k_max))
+                backgrounds.append(_background_rows(detectors, name, table, found, background, config.k_max))
             for n_train, draw, queries in runs:
                 rows = subset(n_train, draw, len(references), profile.training.seed)
                 groups = {kind: (table, features(audio)) for kind, (table, audio) in queries.items()}
                 for table, found in groups.values():
-                    backgrounds.append(_background_rows(name, table, found, background, config.k_max))
+                    backgrounds.append(_background_rows(detectors, name, table, found, background, config.k_max))
                 for kind, (table, found) in {**groups, **_restrict(shared, rows)}.items():
-                    part = _score_rows(table, found, references, rows, config.top_k)
+                    part = _score_rows(detectors, name, table, found, references, rows, config.top_k)
                     scores.append(part.assign(detector=name, n_train=n_train, draw=draw, kind=kind))
     pd.concat(scores, ignore_index=True).to_parquet(out / "scores.parquet", index=False)
     unique = pd.concat(backgrounds, ignore_index=True).drop_duplicates(["detector", "query_id", "rank"])
@@ -123,14 +120,16 @@ def _restrict(shared: dict, rows: np.ndarray) -> dict:
     return {kind: pair for kind, pair in found.items() if len(pair[0])}
 
 
-def _score_rows(table: pd.DataFrame, features, references, rows: np.ndarray, k: int) -> pd.DataFrame:
-    found = top_k(features, Selection(references, rows), min(k, len(rows)))
+def _score_rows(
+    detectors: Detectors, name: str, table: pd.DataFrame, features, references, rows: np.ndarray, k: int
+) -> pd.DataFrame:
+    found = detectors.nearest(name, features, Selection(references, rows), min(k, len(rows)))
     depth = found.scores.shape[1]
     own = np.full(len(table), np.nan, np.float32)
     has_own = table["index"].to_numpy() >= 0
     if has_own.any():
         own_clips = Selection(references, table["index"].to_numpy()[has_own])
-        own[has_own] = _row_cosines(Selection(features, np.flatnonzero(has_own)), own_clips)
+        own[has_own] = detectors.similarity(name, Selection(features, np.flatnonzero(has_own)), own_clips)
     repeated = (
         table[["query_id", "index", "updates", "sample_seed"]].loc[table.index.repeat(depth)].reset_index(drop=True)
     )
@@ -144,20 +143,14 @@ def _score_rows(table: pd.DataFrame, features, references, rows: np.ndarray, k: 
     ).drop(columns="index")
 
 
-def _row_cosines(a: Selection, b: Selection) -> np.ndarray:
-    cosines = np.empty(len(a))
-    for (part, left), (_, right) in zip(chunks(a, CHUNK), chunks(b, CHUNK)):
-        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        cosines[part] = np.einsum("nd,nd->n", left, right, dtype=np.float64) / norms
-    return cosines
-
-
-def _background_rows(detector: str, table: pd.DataFrame, features, background, k_max: int) -> pd.DataFrame:
-    found = top_k(features, background, min(k_max, len(background)))
+def _background_rows(
+    detectors: Detectors, name: str, table: pd.DataFrame, features, background, k_max: int
+) -> pd.DataFrame:
+    found = detectors.nearest(name, features, background, min(k_max, len(background)))
     depth = found.scores.shape[1]
     return pd.DataFrame(
         {
-            "detector": detector,
+            "detector": name,
             "query_id": np.repeat(table["query_id"].to_numpy(), depth),
             "rank": np.tile(np.arange(1, depth + 1), len(table)),
             "score": found.scores.ravel(),
@@ -188,7 +181,9 @@ def compute_detection(out: Path, upstream: dict[str, Path], profile: Profile) ->
         for transform, strength in progress(cases, desc="altered copies", unit="case"):
             altered = [_alter(corpus, row, transform, strength, profile) for row in (*positives, *negatives)]
             for name in config.detectors:
-                best = top_k(detectors.features(name, np.stack(altered)), references[name], 1).scores[:, 0]
+                best = detectors.nearest(name, detectors.features(name, np.stack(altered)), references[name], 1).scores[
+                    :, 0
+                ]
                 pos, neg = np.split(best, [len(positives)])
                 table.append(
                     detection_row(
