@@ -43,12 +43,13 @@ def librosa_log_mel(audio: np.ndarray, config: MelConfig) -> np.ndarray:
 @pytest.mark.parametrize(("hop", "samples"), [(256, 65_536), (160, 163_840)])
 def test_log_mel_agrees_with_librosa(hop, samples):
     config = MelConfig(hop_length=hop)
-    clips = np.stack([clip(samples, seed) for seed in range(3)])
+    low = np.round(16_384 * np.sin(np.arange(samples) * 0.05)).astype(np.int16)  # all other bands nearly silent
+    clips = np.stack([clip(samples, seed) for seed in range(2)] + [low])
     ours = log_mel(clips, config, RATE)
     assert ours.shape == (3, samples // hop, 64)
     assert ours.dtype == np.float32
     for mel, audio in zip(ours, clips):
-        np.testing.assert_allclose(mel, librosa_log_mel(audio, config), atol=1e-4)
+        np.testing.assert_allclose(mel, librosa_log_mel(audio, config), atol=1e-5)
 
 
 def test_silence_is_at_the_floor():
@@ -56,9 +57,9 @@ def test_silence_is_at_the_floor():
 
 
 def test_a_clip_does_not_depend_on_its_batch():
-    clips = np.stack([clip(4096, seed) for seed in range(40)])  # more than one chunk
+    clips = np.stack([clip(4096, seed) for seed in range(40)])  # more than one thread's share
     together = log_mel(clips, MelConfig(), RATE)
-    for index in (0, 31, 32, 39):
+    for index in (0, 7, 8, 39):
         np.testing.assert_allclose(together[index], log_mel(clips[index], MelConfig(), RATE)[0], atol=1e-5)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from helpers.config import MelConfig
-from helpers.mel import as_clips, as_float, magnitudes, mel_filter
+from helpers.mel import as_clips, mel_bands
 from helpers.published import is_laion
 from helpers.text import TEXT_DIM, sentence_embeddings
 from helpers.weights import model_folder, read_config, read_weights
@@ -98,10 +98,9 @@ class Clap(nn.Module):
             raise ValueError(
                 f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)"
             )
-        clips = torch.tensor(as_float(clips[:, : (self.frames - 1) * self.mel.hop_length]))
-        power = magnitudes(clips, self.mel).square()
-        bands = mel_filter(self.mel, self.sample_rate_hz) @ power
-        return bands.clamp(min=FLOOR_POWER).log10().mul(10).transpose(1, 2)
+        clips = clips[:, : (self.frames - 1) * self.mel.hop_length]
+        bands = torch.from_numpy(mel_bands(clips, self.mel, self.sample_rate_hz, self.frames, power=2))
+        return bands.clamp_(min=FLOOR_POWER).log10_().mul_(10)
 
     def audio(self, features: torch.Tensor) -> torch.Tensor:
         """Embeddings [N, E] of `features`: HTSAT's forward pass from its batch normalisation on."""

@@ -1,20 +1,26 @@
 """The log-mel front end of AudioLDM and TANGO, in torch: what the codec compresses and what clips are compared by.
 
 Values are natural logarithms (nepers) of Slaney mel bands of the STFT's magnitude, floored at 1e-5. They agree with
-`librosa.stft` and `librosa.feature.melspectrogram(power=1)` to 1e-4; torch is used because it transforms a batch of
-clips several times faster.
+`librosa.feature.melspectrogram(power=1)` to 1e-4. librosa takes one clip at a time and writes every spectrum to memory; here a
+clip stays in a core's cache from end to end, which is several times as fast.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import librosa
+import numba
 import numpy as np
+import scipy.fft
 import torch
 
 from helpers.config import MelConfig
 
 FLOOR = 1e-5  # TANGO's clamp, on the mel magnitude of a waveform in [-1, 1]
-CHUNK = 32  # clips transformed at a time: bounds memory, does not change a value
+FRAMES = 128  # transformed at a time: their spectra fit a core's cache
+PER_THREAD = 8  # clips handed to a thread at a time
+LANES = 16  # frames weighted together: as many float32 as the widest vector register holds
 
 
 @lru_cache(maxsize=8)
@@ -66,32 +72,76 @@ def as_float(audio: np.ndarray) -> np.ndarray:
     return audio.astype(np.float32, copy=False)
 
 
-def magnitudes(clips: torch.Tensor, config: MelConfig) -> torch.Tensor:
-    """STFT magnitudes [N, n_fft // 2 + 1, S // hop + 1] of float32 clips [N, S]: Hann window, centred, reflected."""
-    window = torch.hann_window(config.n_fft, dtype=clips.dtype)
-    spectrum = torch.stft(
-        clips, config.n_fft, config.hop_length, window=window, center=True, pad_mode="reflect", return_complex=True
-    )
-    return spectrum.abs()
+def mel_bands(audio, config: MelConfig, sample_rate_hz: int, n_frames: int, power: int = 1) -> np.ndarray:
+    """Mel bands of the first `n_frames` STFT magnitudes (power 1) or powers (power 2), float32 [N, n_frames, M].
+
+    `audio` [N, S] or [S] is int16, or float in [-1, 1]. Hann window, centred frames, ends reflected: there
+    are S // hop_length + 1. Raises ValueError for what `as_clips` or `mel_filter` refuse.
+    """
+    clips = as_clips(audio, config)
+    bank = mel_filter(config, sample_rate_hz).numpy()
+    first, last = (bank > 0).argmax(axis=1), bank.shape[1] - (bank[:, ::-1] > 0).argmax(axis=1)
+    # float64, as librosa: float32 transforms err by up to 1e-3 nepers in bands that are nearly silent
+    window = torch.hann_window(config.n_fft, dtype=torch.float64).numpy()
+    bands = np.empty((len(clips), n_frames, config.n_mels), np.float32)
+
+    def fill(first_clip: int) -> None:
+        frames = np.empty((min(FRAMES, n_frames), config.n_fft), np.float64)
+        for index in range(first_clip, min(first_clip + PER_THREAD, len(clips))):
+            padded = np.pad(as_float(clips[index]), config.n_fft // 2, mode="reflect")
+            for start in range(0, n_frames, FRAMES):
+                into = bands[index, start : start + FRAMES]
+                part = frames[: len(into)]
+                _cut(padded[start * config.hop_length :], window, config.hop_length, part)
+                _weigh(scipy.fft.rfft(part), bank, first, last, power, into)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # both loops and the transform release Python's lock
+        list(threads.map(fill, range(0, len(clips), PER_THREAD)))
+    return bands
 
 
-@torch.inference_mode()
+@numba.njit(nogil=True, fastmath=True, cache=True)
+def _cut(padded, window, hop, frames):
+    """frames [T, n_fft] = windowed frames of a padded clip [S]."""
+    for t in range(frames.shape[0]):
+        for i in range(window.shape[0]):
+            frames[t, i] = padded[t * hop + i] * window[i]
+
+
+@numba.njit(nogil=True, fastmath=True, cache=True)
+def _weigh(spectra, bank, first, last, power, bands):
+    """bands [T, M] = bank [M, F] times sizes of spectra [T, F]; a band's weights lie from its first to before its last bin."""
+    frames, bins = spectra.shape
+    row, sizes, totals = np.empty(bins, np.float32), np.empty((bins, LANES), np.float32), np.empty(LANES, np.float32)
+    for start in range(0, frames, LANES):
+        lanes = min(LANES, frames - start)
+        for lane in range(lanes):
+            for f in range(bins):
+                value = spectra[start + lane, f]
+                real, imaginary = np.float32(value.real), np.float32(value.imag)
+                row[f] = real * real + imaginary * imaginary
+                if power == 1:
+                    row[f] = np.sqrt(row[f])
+            for f in range(bins):
+                sizes[f, lane] = row[f]
+        for m in range(bank.shape[0]):
+            totals[:] = 0
+            for f in range(first[m], last[m]):
+                for lane in range(LANES):
+                    totals[lane] += bank[m, f] * sizes[f, lane]
+            for lane in range(lanes):
+                bands[start + lane, m] = totals[lane]
+
+
 def log_mel(audio, config: MelConfig, sample_rate_hz: int) -> np.ndarray:
     """Log-mel spectrograms, float32 [N, T, M] in nepers, of audio [N, S] or [S] (then N = 1).
 
-    The audio is int16, or float in [-1, 1]. T = S // hop_length frames: a centred STFT gives one more, and TANGO drops
-    the last. Source: `TacotronSTFT` in AudioLDM and TANGO (natural logarithm of magnitude mel bands clamped at 1e-5).
-    Raises ValueError for what `as_clips` or `mel_filter` refuse.
+    T = S // hop_length frames: a centred STFT gives one more, and TANGO drops the last. Source: `TacotronSTFT` in
+    AudioLDM and TANGO (natural logarithm of magnitude mel bands clamped at 1e-5). Raises ValueError for what `mel_bands`
+    refuses.
     """
-    clips = as_clips(audio, config)
-    bank = mel_filter(config, sample_rate_hz)
-    frames = clips.shape[-1] // config.hop_length
-    mels = np.empty((len(clips), frames, config.n_mels), np.float32)
-    for start in range(0, len(clips), CHUNK):
-        part = torch.tensor(as_float(clips[start : start + CHUNK]))
-        bands = bank @ magnitudes(part, config)[..., :frames]
-        mels[start : start + CHUNK] = bands.clamp_(min=FLOOR).log_().transpose(1, 2).numpy()
-    return mels
+    mels = mel_bands(audio, config, sample_rate_hz, np.shape(audio)[-1] // config.hop_length)
+    return np.log(np.maximum(mels, FLOOR, out=mels), out=mels)
 
 
 def check_mels(mels, config: MelConfig) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""Times functions beside their peers in one run; the medians go to results.csv."""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.config import ROOT
+from helpers.machine import describe_machine
+
+RESULTS = Path(__file__).parent / "results.csv"
+WORK = ROOT / "runs" / "benchmarks"
+COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]
+
+
+def compare(
+    benchmark: str, ours: Callable, peers: dict[str, Callable], n_runs: int, detail: str = "", packages: Iterable = ()
+) -> list[dict]:
+    """A row per peer. Every run times ours and then each peer, so that a slow spell of the machine falls on all of them.
+
+    A function that prepares anything does so in a first call, which is not counted. Seconds are medians.
+    """
+    functions = {"ours": ours} | peers
+    seconds = {name: [] for name in functions}
+    for run in range(n_runs + 1):
+        for name, function in functions.items():
+            gc.collect()
+            start = time.perf_counter()
+            function()
+            if run:
+                seconds[name].append(time.perf_counter() - start)
+    median = {name: float(np.median(values)) for name, values in seconds.items()}
+    return [row(benchmark, median["ours"], peer, median[peer], n_runs, detail, packages) for peer in peers]
+
+
+def row(benchmark, ours_s, peer="", peer_s=float("nan"), n_runs=1, detail="", packages=()) -> dict:
+    """One line of results.csv; without a peer, a measurement of its own."""
+    versions = "; ".join(f"{name} {version(name)}" for name in ("numpy", "torch", *packages))
+    machine = describe_machine()["machine"]
+    ratio = peer_s / ours_s if ours_s else float("nan")
+    return dict(zip(COLUMNS, (benchmark, ours_s, peer, peer_s, ratio, n_runs, detail, versions, machine["cpu"])))
+
+
+def write(rows: list[dict], out: Path = RESULTS) -> None:
+    """Puts rows into a table of results in place of those of the same benchmarks, and prints them."""
+    new = pd.DataFrame(rows, columns=COLUMNS)
+    old = pd.read_csv(out) if out.is_file() else new.head(0)
+    table = pd.concat([old[~old["benchmark"].isin(new["benchmark"])], new], ignore_index=True)
+    for column in ("ours_s", "peer_s", "ratio"):
+        table[column] = table[column].map(lambda value: value if pd.isna(value) else float(f"{value:.4g}"))
+    table.sort_values(["benchmark", "peer"], kind="stable").to_csv(out, index=False)
+    print(new[["benchmark", "ours_s", "peer", "peer_s", "ratio", "detail"]].to_string(index=False))
+
+
+def options(description: str, n_runs: int = 5, **more) -> argparse.Namespace:
+    """The command line of a benchmark: --runs, --out and, for each of `more`, an option of its name and default."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--runs", type=int, default=n_runs, help="timed runs, after one that is not counted")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="table of results")
+    for name, value in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help="size of the case")
+    return parser.parse_args()
