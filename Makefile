@@ -13,18 +13,20 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
+BENCHMARKS := log_mel corpus search aligned training generation mira memory
 
 export PROFILE
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help book html test chapter aisfx clean clean-all
+.PHONY: help book html test chapter bench bench-large aisfx clean clean-all
 
 help:
 	@echo 'make book [PROFILE=smoke]                                  run every chapter, build the HTML, print its path'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
+	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
 	@echo 'make clean                                                 delete the built book; results in runs/ stay'
 	@echo 'make clean-all                                             delete that, runs/ and .venv as well'
@@ -94,6 +96,14 @@ chapter: $(READY)
 	@printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > $(PAGE)/book/_toc.yml
 	@.venv/bin/jupyter-book build $(PAGE)/book -qq >/dev/null # links to the other chapters lead nowhere here: no -W
 	@echo "$(CURDIR)/$(PAGE)/book/_build/html/$(NAME).html"
+
+bench: $(READY)
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done
+
+# Takes an hour or so, 18 GB of disk, and 6 GB of memory.
+bench-large: $(READY)
+	@$(PY) benchmarks/search_large.py
+	@$(PY) benchmarks/memory.py --n 45000
 
 # Without its dependencies: it asks for numpy and librosa of 2022. Its hash is in the file, so pip checks it.
 aisfx: $(READY)

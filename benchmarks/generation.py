@@ -57,7 +57,7 @@ def main():
         )
 
     slow = partial(ddim, unet, text, guidance=config.guidance, shape=shape)
-    batch = config.batch_size
+    batch = 16
     peers = {
         "DDIM 200 steps, one clip at a time, textbook": partial(slow, rows[:1], seeds[:1]),
         f"DDIM 200 steps, batches of {batch}, tuned": partial(slow, rows[:batch], seeds[:batch]),

@@ -1,4 +1,4 @@
-"""Times functions beside their peers in one run; the medians go to results.csv."""
+"""Times functions beside their peers in one run; the medians go to results.csv, and to results.md for readers."""
 
 import argparse
 import gc
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.config import ROOT
 from helpers.machine import describe_machine
+from helpers.store import runs_root
 
 RESULTS = Path(__file__).parent / "results.csv"
-WORK = ROOT / "runs" / "benchmarks"
+WORK = runs_root() / "benchmarks"
 COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]
 
 
@@ -53,8 +53,26 @@ def write(rows: list[dict], out: Path = RESULTS) -> None:
     table = pd.concat([old[~old["benchmark"].isin(new["benchmark"])], new], ignore_index=True)
     for column in ("ours_s", "peer_s", "ratio"):
         table[column] = table[column].map(lambda value: value if pd.isna(value) else float(f"{value:.4g}"))
-    table.sort_values(["benchmark", "peer"], kind="stable").to_csv(out, index=False)
+    table = table.sort_values("benchmark", kind="stable")
+    table.to_csv(out, index=False)
+    out.with_suffix(".md").write_text(readable(table))
     print(new[["benchmark", "ours_s", "peer", "peer_s", "ratio", "detail"]].to_string(index=False))
+
+
+def readable(table: pd.DataFrame) -> str:
+    """The table in Markdown, without the columns that say the same in every row."""
+    texts = {
+        "Benchmark": table["benchmark"],
+        "Ours, s": table["ours_s"].map("{:.3g}".format),
+        "Beside": table["peer"],
+        "Its time, s": table["peer_s"].map("{:.3g}".format),
+        "Times as fast": table["ratio"].map("{:.2f}".format),
+        "Runs": table["n_runs"],
+        "Remarks": table["detail"],
+    }
+    shown = pd.DataFrame(texts).fillna("").replace("nan", "")
+    made = sorted(set(table["cpu"])), sorted({name for names in table["versions"] for name in names.split("; ")})
+    return f"{shown.to_markdown(index=False)}\n\nCPU: {'; '.join(made[0])}. Versions: {', '.join(made[1])}.\n"
 
 
 def options(description: str, n_runs: int = 5, **more) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from sounds import clips, log_mels
 from timing import compare, options, row, write
@@ -19,7 +20,7 @@ from helpers.codec import load_codec
 from helpers.config import load_profile
 from helpers.denoiser import build_noise_scheduler, build_unet, min_snr_weights
 from helpers.text import encode_captions
-from helpers.training import Data, Trainer, draw_batch
+from helpers.training import SCHEDULES, Data, Trainer, draw_batch
 
 MEASURES = ("cached latents and text", "bf16", "plain attention", "channels last", "fused AdamW", "compiled")
 
@@ -27,19 +28,29 @@ MEASURES = ("cached latents and text", "bf16", "plain attention", "channels last
 class Loop:
     """A textbook loop with some of `MEASURES`; `step()` is one update and returns its loss."""
 
-    def __init__(self, config, mels: np.ndarray, captions: list[str], data: Data, codec, profile, measures=()):
+    def __init__(self, ours: Trainer, mels: np.ndarray, captions: list[str], codec, profile, measures=()):
+        config, data = ours.config, ours.data
         self.config, self.mels, self.captions, self.data = config, mels, captions, data
         self.codec, self.text, self.measures = codec, profile.text, measures
         self.shape = tuple(data.latents.shape[1:])
-        torch.manual_seed(0)
         self.unet = build_unet(config, self.shape, data.states.shape[-1])
+        self.unet.load_state_dict(ours.unet.state_dict())
         if "plain attention" in measures:
             self.unet.set_attn_processor(AttnProcessor())
         if "channels last" in measures:
             self.unet.to(memory_format=torch.channels_last)
         self.forward = torch.compile(self.unet) if "compiled" in measures else self.unet
         self.optimizer = torch.optim.AdamW(
-            self.unet.parameters(), config.learning_rate, fused="fused AdamW" in measures or None
+            self.unet.parameters(),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused="fused AdamW" in measures or None,
+        )
+        self.schedule = get_scheduler(
+            SCHEDULES[config.schedule],
+            self.optimizer,
+            num_warmup_steps=config.warmup_updates,
+            num_training_steps=config.updates,
         )
         self.ema = EMAModel(self.unet.parameters(), decay=config.ema_decay, foreach="fused AdamW" in measures)
         self.scheduler, self.update = build_noise_scheduler(), 0
@@ -66,6 +77,7 @@ class Loop:
         loss = (error * min_snr_weights(self.scheduler, batch.timesteps, self.config.min_snr_gamma)).mean()
         loss.backward()
         self.optimizer.step()
+        self.schedule.step()
         self.optimizer.zero_grad()
         self.ema.step(self.unet.parameters())
         self.update += 1
@@ -83,12 +95,12 @@ def main():
     null_states, null_mask = encode_captions([""], profile.text)
     arrays = (codec.encode(np.asarray(mels)), states, mask, null_states[0], null_mask[0])
     data = Data(*map(torch.from_numpy, arrays))
-    loops = {
-        measures[-1] if measures else "textbook": Loop(config, mels, captions, data, codec, profile, measures)
-        for measures in (MEASURES[:count] for count in range(len(MEASURES) + bool(chosen.compile)))
-    }
     with tempfile.TemporaryDirectory() as folder:
         ours = Trainer(Path(folder), config, data)
+        loops = {
+            measures[-1] if measures else "textbook": Loop(ours, mels, captions, codec, profile, measures)
+            for measures in (MEASURES[:count] for count in range(len(MEASURES) + bool(chosen.compile)))
+        }
         names = {name: f"textbook diffusers loop{'' if name == 'textbook' else ', + ' + name}" for name in loops}
         rows = compare(
             f"training step, batch of {config.batch_size}", ours.step,

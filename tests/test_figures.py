@@ -39,11 +39,16 @@ SWEEP = pd.DataFrame(
 )
 LOSS = pd.DataFrame({"update": range(50), "loss": np.geomspace(1, 0.1, 50), "run": "n = 16"})
 ROC = pd.DataFrame({"detector": "mel", "fpr": [0, 0.1, 1], "tpr": [0.2, 0.8, 1]})
+CURVE = pd.DataFrame(
+    [(c, n, 10 / n, [0.5, 0.6], [0.1, 0.2]) for c in ("linear", "trained") for n in (2048, 4096)],
+    columns=["codec", "latent_numbers", "error", "own_cosine", "distance"],
+)
 ROUNDTRIP = pd.DataFrame({"score": [0.9, 0.8, 0.5, 0.4], "kind": ["round trip"] * 2 + ["another clip"] * 2})
 
 PLOTS = {
     "captions": lambda: figures.plot_captions_and_classes(CLIPS),
     "spectrograms": lambda: figures.plot_spectrograms(RNG.normal(-5, 1, (2, 32, 8)), ["a", "b"]),
+    "codec curve": lambda: figures.plot_codec_curve(CURVE),
     "roundtrip": lambda: figures.plot_roundtrip(ROUNDTRIP),
     "loss": lambda: figures.plot_loss(LOSS),
     "similarity": lambda: figures.plot_similarity(SIMILARITY),

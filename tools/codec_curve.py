@@ -1,6 +1,6 @@
 """Latent size against error, and which codec makes the better generator; writes models/codec/curve.json.
 
-Run by maintainers, rarely: `python tools/codec_curve.py`. Candidates are the linear codec and the trained one at several
+Run by maintainers, rarely, after `make aisfx`: `python tools/codec_curve.py`. Candidates are the linear codec and the trained one at several
 latent sizes, each trained alike (`tools/train_codec.py`). A generator is a denoiser trained for the same updates on each
 candidate's latents of a *pilot* corpus, whose recordings the study's held-out clips do not share. Resumable.
 """
@@ -16,6 +16,7 @@ from fitting import heldout
 from judge_codec import closeness
 
 from helpers import clips, corpus, sampling, training
+from helpers.aisfx_encoder import load_encoder
 from helpers.clap import load_clap
 from helpers.codec import Codec, load_codec
 from helpers.config import ROOT, CodecConfig, CorpusConfig, GenerationConfig, MelConfig, TextConfig, TrainingConfig
@@ -85,22 +86,27 @@ def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: in
         training.load_unet(work), states, mask, null_states[0], null_mask[0], list(range(N_TRAIN)),
         GenerationConfig(n_train=N_TRAIN), latents.shape[1:],
     )  # fmt: skip
-    vocode, clap = load_vocoder(CodecConfig(), MEL, RATE), load_clap("models/clap")
+    vocode = load_vocoder(CodecConfig(), MEL, RATE)
+    encoders = {"clap": load_clap("models/clap"), "aisfx": load_encoder(RATE)}
     sound = vocode(codec.decode(made))
-    again, mean = log_mel(sound, MEL, RATE), mels.mean(axis=(0, 1))
-    own = clips.cosines(again - mean, mels - mean)
-    nearest = top_k(again.reshape(len(again), -1), mels.reshape(len(mels), -1), 1).indices[:, 0]
+    heard, mean = log_mel(sound, MEL, RATE), mels.mean(axis=(0, 1))
+    own = clips.cosines(heard - mean, mels - mean)
+    nearest = top_k(heard.reshape(len(heard), -1), mels.reshape(len(mels), -1), 1).indices[:, 0]
     low, high = cluster_bootstrap(own, range(len(own)), np.median)
     # held-out clips take the same way, so that the codec's own colour is in both distances
     strangers = vocode(codec.decode(codec.encode(np.asarray(data.mels[data.rows("heldout")]))))
-    real = clap.embed_audio(np.asarray(data.audio[rows]))
+    again = vocode(codec.decode(latents))
+    distances = {}
+    for name, encoder in encoders.items():
+        real = encoder.embed_audio(np.asarray(data.audio[rows]))
+        for kind, clip in (("generated", sound), ("roundtrip", again), ("heldout", strangers)):
+            distances[f"{name}_kernel_distance_{kind}_to_training"] = kernel_distance(encoder.embed_audio(clip), real)
     return {
         "seed": seed,
         "own_clip_top1": float((nearest == np.arange(N_TRAIN)).mean()),
         "median_own_centred_cosine": float(np.median(own)),
         "median_own_centred_cosine_interval": [low, high],
-        "kernel_distance_to_training": kernel_distance(clap.embed_audio(sound), real),
-        "kernel_distance_heldout_to_training": kernel_distance(clap.embed_audio(strangers), real),
+        **distances,
         "latent_std": float(latents.std()),
         "made_latent_std": float(made.std()),
     }

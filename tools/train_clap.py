@@ -32,10 +32,10 @@ CONFIG = {
 GAIN_DB = 6.0  # random level of a training clip, either way: a copy that is a little softer is still the copy
 EQ_POINTS = 6  # of a random equaliser, spread over the bands
 VARIATIONS = (
-    ("semitones", "how far the pitch of a mixture's recordings varies"),
-    ("tilt_db", "how far their spectra tilt, dB an octave"),
-    ("eq_db", "deviation of a random equaliser over each clip, dB"),
-    ("text_dropout", "share of a sentence vector's numbers left out"),
+    ("semitones", 3.0, "how far the pitch of a mixture's recordings varies"),
+    ("tilt_db", 3.0, "how far their spectra tilt, dB an octave"),
+    ("eq_db", 3.0, "deviation of a random equaliser over each clip, dB"),
+    ("text_dropout", 0.1, "share of a sentence vector's numbers left out"),
 )
 
 
@@ -51,9 +51,8 @@ def train(model: Clap, features: np.ndarray, sentences: np.ndarray, options) -> 
     def loss(rows):
         batch = torch.from_numpy(features[rows].astype(np.float32))
         batch = batch + (2 * torch.rand(len(rows), 1, 1) - 1) * GAIN_DB
-        if options.eq_db:
-            curve = torch.randn(len(rows), 1, EQ_POINTS) * options.eq_db
-            batch = batch + torch.nn.functional.interpolate(curve, batch.shape[2], mode="linear", align_corners=True)
+        curve = torch.randn(len(rows), 1, EQ_POINTS) * options.eq_db
+        batch = batch + torch.nn.functional.interpolate(curve, batch.shape[2], mode="linear", align_corners=True)
         audio = model.audio(batch).float()
         text = model.text(torch.nn.functional.dropout(torch.from_numpy(sentences[rows]), options.text_dropout)).float()
         return contrast(audio, text, model.logit_scale.clamp(max=float(np.log(100))).exp())
@@ -69,16 +68,16 @@ def analyse(model: Clap, audio: np.ndarray) -> np.ndarray:
 
 def main():
     """Mixtures and training; writes the model folder."""
-    parser = arguments(__doc__, "clap", mixtures=15_000, updates=1100, batch_size=128, learning_rate=1e-3)
-    for name, text in VARIATIONS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=0.0, help=text)
+    parser = arguments(__doc__, "clap", mixtures=30_000, updates=2000, batch_size=128, learning_rate=1e-3)
+    for name, value, text in VARIATIONS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value, help=text)
     options = parse(parser)
     torch.manual_seed(options.seed)
     model = Clap(CONFIG)
     features, captions = mixtures(
         options, lambda a: analyse(model, a), semitones=options.semitones, tilt_db=options.tilt_db
     )
-    variations = tuple(name for name, _ in VARIATIONS)
+    variations = tuple(name for name, *_ in VARIATIONS)
     run = provenance("train_clap.py", options, variations) | {name: getattr(options, name) for name in variations}
     run |= train(model, features, sentence_embeddings(captions), options)
     write_model(options.out, CONFIG, model.state_dict(), run)

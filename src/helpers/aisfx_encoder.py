@@ -112,6 +112,8 @@ class SoundEffectsEncoder:
         return self.package.blocking(scaled, block_size=length, hop_size=hop, drop_partial_block=True)
 
     def _checked(self, audio) -> np.ndarray:
+        from helpers.mel import refuse_silence  # it imports torch, which need not be there to ask what is installed
+
         audio = np.asarray(audio)
         if audio.ndim != 2:
             raise ValueError(f"audio: expected [N, S], got shape {audio.shape}")
@@ -125,11 +127,7 @@ class SoundEffectsEncoder:
             raise ValueError(
                 f"audio: expected at least one block of {least} samples at {self.sample_rate_hz} Hz, got {audio.shape[1]}"
             )
-        silent = np.flatnonzero(audio.max(axis=1) == audio.min(axis=1))
-        if len(silent):
-            raise ValueError(
-                f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)"
-            )
+        refuse_silence(audio)
         return audio
 
 

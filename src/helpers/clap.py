@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from helpers.config import MelConfig
-from helpers.mel import as_clips, mel_bands
+from helpers.mel import as_clips, mel_bands, refuse_silence
 from helpers.published import is_laion
 from helpers.text import TEXT_DIM, sentence_embeddings
 from helpers.weights import model_folder, read_config, read_weights
@@ -93,11 +93,7 @@ class Clap(nn.Module):
         clips = as_clips(audio, self.mel)
         if clips.shape[1] != self.samples:
             raise ValueError(f"audio: expected {self.samples} samples a clip, got {clips.shape[1]}")
-        silent = np.flatnonzero(clips.max(axis=1) == clips.min(axis=1))
-        if len(silent):
-            raise ValueError(
-                f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)"
-            )
+        refuse_silence(clips)
         clips = clips[:, : (self.frames - 1) * self.mel.hop_length]
         bands = torch.from_numpy(mel_bands(clips, self.mel, self.sample_rate_hz, self.frames, power=2))
         return bands.clamp_(min=FLOOR_POWER).log10_().mul_(10)

@@ -17,6 +17,7 @@ from helpers.theme import COLOURS, INK, WIDTH_IN, figure_html, set_theme, show, 
 __all__ = [
     "figure_html",
     "plot_captions_and_classes",
+    "plot_codec_curve",
     "plot_detection",
     "plot_loss",
     "plot_replication",
@@ -68,6 +69,34 @@ def plot_captions_and_classes(clips: pd.DataFrame, most_common: int = 15) -> Fig
     right.invert_yaxis()
     right.grid(axis="y", visible=False)
     right.set(xlabel="clips in which the class is heard")
+    return figure
+
+
+@themed
+def plot_codec_curve(curve: pd.DataFrame) -> Figure:
+    """Error of codecs by latent size, and how near a generator on their latents comes to its training clips.
+
+    Columns: codec (trained, linear), latent_numbers, error (nepers), and own_cosine and distance: lists, a value a generator.
+    """
+    _columns(curve, "codec", "latent_numbers", "error", "own_cosine", "distance")
+    figure, axes = _new(1, 3, 3.2)
+    labels = {
+        "error": "error, nepers",
+        "own_cosine": "generated to own clip, median cosine",
+        "distance": "generated to training, kernel distance",
+    }
+    palette = {"trained": COLOURS["orange"], "linear": COLOURS["blue"]}
+    for ax, (column, label) in zip(axes[0], labels.items()):
+        every = curve.explode(column).astype({column: float})
+        shared = {"data": every, "x": "latent_numbers", "y": column, "hue": "codec", "palette": palette, "ax": ax}
+        sns.lineplot(**shared, style="codec", errorbar=None, legend=column == "error")
+        sns.scatterplot(**shared, legend=False)
+        ax.set(
+            xlabel="latent numbers a clip", ylabel=label, xscale="log", xticks=sorted(curve["latent_numbers"].unique())
+        )
+        ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes[0][0].set_ylim(0, None)
     return figure
 
 

@@ -23,7 +23,7 @@ from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, Robe
 
 from helpers.checkpoints import NUMPY_NUMBERS, load_exactly, read_tensors
 from helpers.clap import laion_module
-from helpers.mel import as_float
+from helpers.mel import as_float, refuse_silence
 from helpers.published import HUB, ROBERTA_TOKENIZER, find, find_clap, locate
 
 BATCH = 8  # clips embedded at a time
@@ -62,11 +62,7 @@ class LaionClap:
             raise ValueError(f"audio: expected {low} to {high} samples a clip, got {audio.shape[1]}")
         if audio.dtype != np.int16 and not np.isfinite(audio).all():
             raise ValueError("audio: expected finite samples, got NaN or infinity")
-        silent = np.flatnonzero(audio.max(axis=1) == audio.min(axis=1))
-        if len(silent):
-            raise ValueError(
-                f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)"
-            )
+        refuse_silence(audio)
         clips = librosa.resample(as_float(audio), orig_sr=self.sample_rate_hz, target_sr=self.own_rate_hz, axis=-1)
         length = self.model.audio_cfg.clip_samples
         clips = np.tile(clips, (1, max(1, length // clips.shape[1])))[:, :length]

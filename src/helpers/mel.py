@@ -65,6 +65,13 @@ def as_clips(audio, config: MelConfig) -> np.ndarray:
     return np.atleast_2d(audio)
 
 
+def refuse_silence(clips: np.ndarray) -> None:
+    """Raises ValueError naming the first of clips [N, S] that is silent (one constant value): it has no embedding."""
+    silent = np.flatnonzero(clips.max(axis=1) == clips.min(axis=1))
+    if len(silent):
+        raise ValueError(f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)")
+
+
 def as_float(audio: np.ndarray) -> np.ndarray:
     """float32 in [-1, 1] of int16 audio (divided by 32,768) or of floating-point audio (as it is), same shape."""
     if audio.dtype == np.int16:
