@@ -100,7 +100,7 @@ chapter: $(READY)
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done
 
-# Takes an hour or so, 18 GB of disk, and 6 GB of memory.
+# Not part of `bench`: its files take about 18 GB of disk. Not yet run whole.
 bench-large: $(READY)
 	@$(PY) benchmarks/search_large.py
 	@$(PY) benchmarks/memory.py --n 45000

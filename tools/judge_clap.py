@@ -60,7 +60,7 @@ made too: this CLAP is favoured on them.
 - **Commands**: `{command}`, then `python tools/judge_clap.py`
 - **Training**: AdamW, cosine schedule, bf16, levels varied by {gain} dB either way, time and band masks
   (SpecAugment), the recordings' pitch and tilt, a random equaliser over each clip, dropout on the sentence vectors (the
-  command's settings). Without the last four and at half the length R@10 was 20 %.
+  command's settings).
 - **Weights**: float16, {megabytes:.1f} MB; the figures are of these stored weights. `metrics.json` holds all of them,
   and the losses.
 - **Licence**: {licence}.

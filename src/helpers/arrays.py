@@ -9,7 +9,7 @@ import numpy as np
 class Selection:
     """Rows of an array by their numbers, read when they are sliced: `Selection(array, rows)[a:b]` is array[rows[a:b]].
 
-    A slice of a mapped file is copied into memory; the whole never is.
+    Rows that follow one another come as a view, others as a copy; the whole is never read at once.
     """
 
     def __init__(self, array, rows):
