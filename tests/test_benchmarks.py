@@ -34,6 +34,13 @@ def test_the_published_table_holds_what_was_measured():
     published = pd.read_csv(FOLDER / "results.csv")
     assert published.columns.tolist() == COLUMNS
     named = " ".join(published["benchmark"])
-    for words in ("exact search", "log-mel", "corpus"):  # the others are still to be measured
+    for words in (
+        "exact search",
+        "shift-aligned",
+        "log-mel",
+        "corpus",
+        "CLAP",
+        "memory",
+    ):  # training and generation: not yet measured
         assert words in named, words
     assert str(ROOT) not in (FOLDER / "results.csv").read_text()
