@@ -13,6 +13,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
+RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=1 --config profile=$(PROFILE) \
+  --nolock --rerun-incomplete --quiet
 BENCHMARKS := log_mel corpus search aligned training generation mira memory
 
 export PROFILE
@@ -20,10 +22,11 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help book html test chapter bench bench-large aisfx clean clean-all
+.PHONY: help book html reproduce test chapter bench bench-large aisfx clean clean-all
 
 help:
 	@echo 'make book [PROFILE=smoke]                                  run every chapter, build the HTML, print its path'
+	@echo 'make reproduce                                             the pocket study from nothing (hours), then compared with results/'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
@@ -65,8 +68,7 @@ $(READY): requirements.lock pyproject.toml
 book: $(READY)
 	@start=$$(date +%s) && \
 	$(PY) -m helpers tidy --profile $(PROFILE) && \
-	$(PY) -m snakemake --cores $(CORES) --resources heavy=1 --config profile=$(PROFILE) \
-	  --nolock --rerun-incomplete --quiet all && \
+	$(RUN_CHAPTERS) all && \
 	echo "Chapters ready in $$(( $$(date +%s) - start )) s"
 	@$(MAKE) --no-print-directory html
 
@@ -83,6 +85,14 @@ html:
 	  touch $(BUILT); echo "HTML built in $$(( $$(date +%s) - start )) s"; \
 	fi
 	@echo "$(CURDIR)/book/_build/html/index.html"
+
+# Every chapter again, from stages computed here: restored ones do not count, those that an interrupted run of this had
+# finished do. HELPERS_COMPUTE overrules what the chapters ask of the stage store (src/helpers/store.py).
+reproduce: PROFILE := pocket
+reproduce: $(READY)
+	@$(PY) -m helpers tidy --profile $(PROFILE)
+	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall all
+	@$(PY) -m helpers compare --profile $(PROFILE)
 
 test: $(READY)
 	@$(PY) -m pytest -q --durations=10 $(PYTEST_ARGS)

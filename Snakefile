@@ -15,7 +15,8 @@ from helpers.config import load_profile
 profile = load_profile(config.get("profile", "smoke"))
 pages = chapters.list_pages(profile)
 MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".safetensors", ".json"))
-DATA = [*MODELS, "data/sounds.parquet"]
+PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("manifest.json"))
+DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
 STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 OTHER_DRAWS = [(n, d) for n, d in profile.runs if d > 0]  # draw 0 has a page; the others enter the figures only
@@ -94,5 +95,5 @@ rule draw:
         mem_mb=8000,
         runtime=720,
     shell:
-        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name}"
+        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name} --published"
         " --set n_train={wildcards.n} draw={wildcards.d} > /dev/null"

@@ -99,6 +99,36 @@ def test_twin_keeps_the_caption_and_changes_the_sound(pool, recordings):
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.5
 
 
+def test_same_bed_keeps_the_bed_alone(pool):
+    generator = maker(pool)
+    recipes = generator.recipes(60)
+    counts = set()
+    for index, recipe in enumerate(recipes):
+        if recipe.layers[-1].role != "bed":
+            with pytest.raises(ValueError, match=f"expected a recipe with a bed, got {recipe.caption!r}"):
+                generator.same_bed(recipe, index, seed=0)
+            continue
+        other = generator.same_bed(recipe, index, seed=0)
+        assert other.layers[-1] == recipe.layers[-1]
+        old, events = ([layer for layer in r.layers if layer.role == "foreground"] for r in (recipe, other))
+        assert events and not {layer.caption for layer in old} & {layer.caption for layer in events}
+        assert [layer.start_s for layer in events] == sorted(layer.start_s for layer in events)
+        places = [other.caption.index(layer.caption) for layer in other.layers]
+        assert places == sorted(places) and other.caption.endswith(f" while {recipe.layers[-1].caption}")
+        assert other == maker(pool).same_bed(recipe, index, seed=0) != generator.same_bed(recipe, index, seed=1)
+        counts.add(len(events))
+    assert counts == {1, 2, 3}
+    assert generator.recipes(60) == recipes == maker(pool).recipes(60)  # nothing is dealt from the corpus's decks
+
+
+def test_same_bed_without_other_events_is_refused(pool):
+    one = pool[(pool.role == "bed") | (pool.caption == "thing 3 sounds")]
+    generator = maker(one)
+    recipe = next(r for r in generator.recipes(20, unique=False) if r.layers[-1].role == "bed")
+    with pytest.raises(ValueError, match=r"expected other events than \['thing 3 sounds'\] in the pool"):
+        generator.same_bed(recipe, 0, seed=0)
+
+
 def test_render_places_levels_and_normalises(recordings, pool):
     sound = pool[pool.role == "foreground"].iloc[0]
     layer = Layer(sound.id, "foreground", sound.caption, 2.0, 0.0, 0.0, 1.0)

@@ -236,4 +236,135 @@ def test_second_run_waits_and_loads(tmp_path):
     second = subprocess.Popen(command, **pipes)
     (out_1, _), (out_2, err_2) = first.communicate(timeout=20), second.communicate(timeout=20)
     assert (out_1.split()[0], out_2.split()[0]) == ("True", "False")
-    assert "another run is computing it; waiting" in err_2
+    assert "another run is at it; waiting" in err_2
+
+
+def restoring(*names):
+    """A policy that restores the stages called `names` with one file, and refuses to compute."""
+
+    def restore(stage, root):
+        def fill(folder):
+            (folder / "kept.txt").write_text("restored")
+
+        if stage.name in names:
+            manifest = {"digest": stage.digest, "files": {"kept.txt": {"size": 8, "sha256": ""}}, "restored": True}
+            store.place(stage, manifest, fill, root)
+        return stage.name in names
+
+    return store.Policy(restore, lambda stage: f"{stage.title} is not there")
+
+
+def chain(calls):
+    """Three stages one after the other; the last is light."""
+
+    def compute(name):
+        def write(folder, upstream):
+            calls.append(name)
+            (folder / "kept.txt").write_text("computed")
+            (folder / "large.txt").write_text("not published")
+
+        return write
+
+    first = Stage("first", {}, compute("first"), label="a")
+    second = Stage("second", {}, compute("second"), upstream={"first": first})
+    return first, second, Stage("third", {}, compute("third"), upstream={"second": second}, light=True)
+
+
+def test_light_stage_is_computed_from_restored_ones_and_others_are_refused(tmp_path):
+    calls = []
+    first, second, third = chain(calls)
+    with store.use_policy(restoring("second")):
+        assert load_or_run(third, tmp_path).computed and calls == ["third"]
+        restored = load_or_run(second, tmp_path)
+        assert not restored.computed and restored.manifest["restored"]
+        with pytest.raises(store.NotPublished, match="^first a is not there$"):
+            load_or_run(first, tmp_path)
+    assert load_or_run(first, tmp_path).computed, "the policy ends with its block"
+
+
+def test_use_policy_without_a_block_stays(tmp_path):
+    back = store.use_policy(restoring())
+    try:
+        with pytest.raises(store.NotPublished):
+            load_or_run(chain([])[0], tmp_path)
+    finally:
+        back.close()
+    assert load_or_run(chain([])[0], tmp_path).computed
+
+
+def test_other_stages_have_restored_ones_computed_in_full(tmp_path):
+    calls = []
+    first, second, third = chain(calls)
+    with store.use_policy(restoring("first", "second")):
+        load_or_run(first, tmp_path)
+        load_or_run(second, tmp_path)
+    assert not load_or_run(second, tmp_path).computed, "restored is enough to load"
+    load_or_run(third, tmp_path)
+    assert calls == ["third"], "and for a light stage"
+    assert load_or_run(Stage("fourth", {}, writing(), upstream={"second": second}), tmp_path).computed
+    assert calls == ["third", "first", "second"]
+    for stage in (first, second):
+        assert (stage.folder(tmp_path) / "large.txt").exists() and not load_or_run(stage, tmp_path).manifest.get(
+            "restored"
+        )
+    with store.use_policy(restoring("second")):
+        assert (load_or_run(second, tmp_path).path / "kept.txt").read_text() == "computed", "never restored over"
+
+
+def test_failure_in_full_leaves_the_restored_folder(tmp_path):
+    first, _, _ = chain([])
+    with store.use_policy(restoring("first")):
+        load_or_run(first, tmp_path)
+
+    def fail(folder, upstream):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        load_or_run(Stage("first", {}, fail, label="a"), tmp_path, whole=True)
+    assert load_or_run(first, tmp_path).manifest["restored"]
+
+
+def test_restoring_leaves_an_interrupted_run_to_be_resumed(tmp_path):
+    def stop(folder, upstream):
+        if not (folder / "state.txt").exists():
+            (folder / "state.txt").write_text("half")
+            raise InterruptedError
+
+    stage = Stage("first", {}, stop, resumable=True)
+    with pytest.raises(InterruptedError):
+        load_or_run(stage, tmp_path)
+    with store.use_policy(restoring("first")):
+        assert load_or_run(stage, tmp_path).manifest["restored"]
+    result = load_or_run(stage, tmp_path, whole=True)
+    assert result.computed and (result.path / "state.txt").read_text() == "half"
+
+
+def test_environment_overrules_the_policy(tmp_path, monkeypatch):
+    calls = []
+    first, second, third = chain(calls)
+    with store.use_policy(restoring("first", "second")):
+        load_or_run(second, tmp_path)
+        monkeypatch.setenv("HELPERS_COMPUTE", "all")
+        load_or_run(third, tmp_path)
+        assert calls == ["first", "second", "third"]
+        monkeypatch.setenv("HELPERS_COMPUTE", "some")
+        with pytest.raises(ValueError, match="HELPERS_COMPUTE: expected all or nothing, got 'some'"):
+            load_or_run(third, tmp_path)
+
+
+def test_what_is_published_is_no_part_of_the_digest():
+    plain = Stage("toy", {}, writing())
+    assert Stage("toy", {}, writing(), published=("*.csv",), label="n1_d0", light=True).digest == plain.digest
+
+
+def test_input_files_of_one_name_are_both_recorded(tmp_path):
+    for name in ("codec", "vocoder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+    (tmp_path / "pack.bin").write_text("x")
+    files = (tmp_path / "codec" / "config.json", tmp_path / "vocoder" / "config.json", tmp_path / "pack.bin")
+    manifest = load_or_run(Stage("toy", {}, writing(), files=files), tmp_path / "runs").manifest
+    assert manifest["inputs"] == {
+        name: store.hash_file(path)
+        for name, path in zip(("codec/config.json", "vocoder/config.json", "pack.bin"), files)
+    }

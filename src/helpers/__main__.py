@@ -1,4 +1,4 @@
-"""The command line: `python -m helpers run|chapter|list|profile|tidy`. `--help` says what each takes."""
+"""The command line: `python -m helpers COMMAND`. `--help` lists the commands, and says what each takes."""
 
 import argparse
 import contextlib
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from . import aisfx_encoder, chapters, config, store
+from . import aisfx_encoder, chapters, config, publication, store
 
 DEFAULT_PROFILE = os.environ.get("PROFILE", "smoke")
+LARGEST_PUBLICATION_MB = 40  # it is kept in git
 
 
 class UserError(Exception):
@@ -39,6 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run = commands.add_parser("run", parents=[profile, settings], help="load or compute a stage and print its folder")
     run.add_argument("stage")
+    run.add_argument(
+        "--published", action="store_true", help="from the published study; compute what takes seconds only"
+    )
     run.set_defaults(action=run_stage)
     chapter = commands.add_parser("chapter", parents=[profile, settings], help="execute a chapter's notebook")
     chapter.add_argument("name", metavar="NAME", help=", ".join(chapters.CHAPTERS))
@@ -46,6 +50,14 @@ def build_parser() -> argparse.ArgumentParser:
     chapter.set_defaults(action=run_chapter)
     listing = commands.add_parser("list", parents=[profile], help="list the stages of a profile and their state")
     listing.set_defaults(action=list_stages)
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument("--folder", type=Path, help="of the published study (default: results/<profile>)")
+    for name, action, text in (
+        ("publish", publish_stages, "copy what readers need of the finished stages to the published study"),
+        ("restore", restore_stages, "check the published study and put its stages in place"),
+        ("compare", compare_tables, "compare the rates computed here with the published intervals"),
+    ):
+        commands.add_parser(name, parents=[profile, folder], help=text).set_defaults(action=action)
     show = commands.add_parser("profile", help="print a profile with every setting filled in")
     show.add_argument("name", nargs="?", default=DEFAULT_PROFILE, help="default: %(default)s")
     show.set_defaults(action=print_profile)
@@ -67,8 +79,9 @@ def run_stage(arguments):
         wanted = stages.build(arguments.stage, profile, **chosen)
         for stage in wanted:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
-    for stage in wanted:
-        print(store.load_or_run(stage).path)
+    with publication.use_publication(publication.find(profile.name) if arguments.published else None):
+        for stage in wanted:
+            print(store.load_or_run(stage).path)
 
 
 def _section(profile: config.Profile, stage: str, setting: str) -> str:
@@ -101,16 +114,65 @@ def run_chapter(arguments):
 
 
 def list_stages(arguments):
-    """`list`: one line per stage: name, the digest that names its folder, and whether it is finished."""
+    """`list`: one line per stage: name, label, the digest that names its folder, and whether it is finished."""
+    with checking():
+        for stage in _all_stages(arguments.profile):
+            manifest = store.read_manifest(stage)
+            state = f"finished, {manifest['wall_s']:.1f} s" if manifest else "not computed"
+            if manifest and manifest.get("restored"):
+                state = "restored from the published study"
+            print(f"{stage.title:<28} {stage.digest[:16]}  {state}")
+
+
+def _all_stages(profile: str) -> list[store.Stage]:
     from . import stages
 
+    loaded = config.load_profile(profile)
+    return [stage for name in stages.NAMES for stage in stages.build(name, loaded)]
+
+
+def publish_stages(arguments):
+    """`publish`: the finished stages' files for readers; prints their number and size, and which stages are missing."""
+    folder = arguments.folder or publication.RESULTS / arguments.profile
     with checking():
-        profile = config.load_profile(arguments.profile)
-        for name in stages.NAMES:
-            for stage in stages.build(name, profile):
-                manifest = store.read_manifest(stage)
-                state = f"finished, {manifest['wall_s']:.1f} s" if manifest else "not computed"
-                print(f"{name:<12} {stage.digest[:16]}  {state}")
+        every = _all_stages(arguments.profile)
+        paths = publication.publish(every, folder)
+    entries = publication.read_entries(folder).values()
+    total_mb = sum(file["size"] for entry in entries for file in entry["files"].values()) / 1e6
+    print(f"{len(paths)} files published; {folder} holds {total_mb:.1f} MB")
+    for stage in every:
+        if stage.published and (line := publication.difference(stage, folder)):
+            print(f"missing: {line}")
+    if total_mb > LARGEST_PUBLICATION_MB:
+        print(f"warning: expected at most {LARGEST_PUBLICATION_MB} MB, got {total_mb:.1f} MB", file=sys.stderr)
+
+
+def restore_stages(arguments):
+    """`restore`: every stage with published files; stops at the first that differs, in one line that says why."""
+    folder, counts = arguments.folder or publication.RESULTS / arguments.profile, {"restored": 0, "there already": 0}
+    with checking():
+        every = [stage for stage in _all_stages(arguments.profile) if stage.published]
+        for stage in every:
+            if line := publication.difference(stage, folder):
+                raise UserError(line)
+            counts["there already" if store.read_manifest(stage) else "restored"] += 1
+            publication.restore(stage, folder)
+    print(f"{len(every)} stages: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+def compare_tables(arguments):
+    """`compare`: how many rates lie within the published intervals, and each that does not."""
+    folder = arguments.folder or publication.RESULTS / arguments.profile
+    with checking():
+        found = publication.compare(_all_stages(arguments.profile), folder)
+    print(found.counts.to_string(index=False))
+    for row in found.outside.to_dict("records"):
+        print(
+            "outside: {table} {rate} {ours:.4g}, published {published:.4g} ({low:.4g} to {high:.4g}): {row}".format(
+                **row
+            )
+        )
+    print(*found.notes, sep="\n", end="\n" if found.notes else "")
 
 
 def print_profile(arguments):
@@ -137,7 +199,7 @@ def main() -> int:
     arguments = build_parser().parse_args()
     try:
         arguments.action(arguments)
-    except UserError as error:
+    except (UserError, store.NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except chapters.ChapterError as error:

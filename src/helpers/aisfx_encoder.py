@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .machine import computes_in_bf16
+
 NAME = "aisfx"
 WEIGHTS_SHA256 = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"  # models/checkpoint.pth of 0.1.2
 INSTALL = "`make aisfx` installs it (or `pip install --no-deps aisfx==0.1.2`)"
@@ -61,7 +63,7 @@ class SoundEffectsEncoder:
             raise ValueError(f"sample_rate_hz: expected 8000 to 48000 Hz, got {sample_rate_hz}")
         self.network, self.sample_rate_hz = network, sample_rate_hz
         self.package = importlib.import_module(f"{NAME}.inference")  # holds the settings, and the functions on blocks
-        self.dtype = torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16") else torch.float32
+        self.dtype = torch.bfloat16 if computes_in_bf16("cpu") else torch.float32
 
     def embed_audio(self, audio) -> np.ndarray:
         """Embeddings float32 [N, 512] of unit length of audio [N, S] (int16 or float): the mean over a clip's blocks.

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from . import aisfx_encoder
-from .config import ROOT, Checked, Profile, load_profile
+from . import aisfx_encoder, publication
+from .checked import Checked
+from .config import ROOT, Profile, load_profile
 from .progress import say
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -33,7 +34,11 @@ CHAPTERS = {
     "07_findings": None,
 }
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
-FURTHER_SECTIONS = {"01_corpus": ("mel", "planted", "duplicates"), "02_codec": ("text",), "04_generation": ("twins",)}
+FURTHER_SECTIONS = {
+    "01_corpus": ("mel", "planted", "duplicates"),
+    "02_codec": ("text",),
+    "04_generation": ("arms", "twins", "controls"),
+}
 PER_SIZE = ("03_training", "04_generation")  # one page per training size
 _BEGUN = "__chapter_begun__"
 
@@ -58,7 +63,8 @@ class Chapter:
 def begin(name: str, namespace: dict) -> Chapter:
     """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
 
-    Every data value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
+    From here on stages of a published study are restored, and only what takes seconds is computed beside them. Every data
+    value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
     underscore are passed over. Raises ValueError or TypeError that names the parameter.
     """
     values = {
@@ -69,6 +75,7 @@ def begin(name: str, namespace: dict) -> Chapter:
     if namespace.get(_BEGUN):  # cells run again by hand in one session: later cells have left their own values
         values = {key: value for key, value in values.items() if key in _known_parameters(name)}
     chapter = check_parameters(name, values)
+    publication.use_publication(publication.find(chapter.profile.name))
     namespace[_BEGUN] = True
     return chapter
 
@@ -94,7 +101,10 @@ def check_parameters(name: str, values: dict) -> Chapter:
     profile, section = load_profile(profile_name), CHAPTERS[name]
     own = getattr(profile, section) if section else None
     profile = profile.replace(section, **values) if section else profile
-    aisfx_encoder.require(profile.retrieval.detectors)  # in every chapter: the first ones are long, and come before it
+    if not publication.find(profile_name):  # else it is restored
+        aisfx_encoder.require(
+            profile.retrieval.detectors
+        )  # in every chapter: the first ones are long, and come before it
     if section is None:
         return Chapter(name, profile, None, {})
     config = getattr(profile, section)

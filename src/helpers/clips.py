@@ -1,9 +1,9 @@
-"""Stages that send clips through the frozen parts and the denoiser: encoding, roundtrip, twins, training, generation.
+"""Stages that send clips through the frozen parts and train on them: encoding, roundtrip, twins, training.
 
 Every query of the study is a clip that came out of codec and vocoder, so that a generated clip differs from its nulls
 and its ceiling by the denoiser alone.
 
-Notebooks: 02_codec, 03_training, 04_generation.
+Notebooks: 02_codec, 03_training.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
-from helpers import corpus, sampling, tango, training
+from helpers import corpus, tango, training
+from helpers.arrays import Selection, chunks
 from helpers.codec import load_codec
-from helpers.config import GenerationConfig, Profile, TrainingConfig, run_key
+from helpers.config import Profile, TrainingConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
-from helpers.soundscapes import seeded
 from helpers.text import encode_captions
 from helpers.vocoder import load_vocoder
 
@@ -72,22 +72,27 @@ def compute_roundtrip(out: Path, upstream: dict[str, Path], profile: Profile) ->
     """Sends held-out clips and the first training clips through codec and vocoder.
 
     Writes audio.npy, decoded.npy and queries.parquet: query_id, clip_id, split, index, caption, updates, sample_seed, and
-    codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts). Cosines are centred: minus the
-    training mean of each mel bin; mae is in nepers.
+    codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts), departure and change (of the
+    original: deviation from the mean spectrum, and mean difference of neighbouring frames). Cosines are centred: minus the
+    training mean of each mel bin; all others are in nepers.
     """
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")
     rows = np.concatenate([data.rows("heldout"), train[: profile.codec.n_roundtrip]])
-    pass_through_codec(out, data.mels[rows], profile, "codec and vocoder")
-    originals, decoded = data.mels[rows], np.load(out / "decoded.npy")
-    vocoded = log_mel(np.load(out / "audio.npy"), profile.mel, profile.corpus.sample_rate_hz)
-    mean = data.mel_mean()
+    originals = Selection(data.mels, rows)
+    pass_through_codec(out, originals, profile, "codec and vocoder")
+    decoded, audio = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("decoded", "audio"))
+    mean, measures = data.mel_mean(), []
+    for part, mels in chunks(originals, CHUNK):
+        vocoded = log_mel(audio[part], profile.mel, profile.corpus.sample_rate_hz)
+        found = {"departure": (mels - mean).std(axis=(1, 2)), "change": np.abs(np.diff(mels, axis=1)).mean(axis=(1, 2))}
+        for name, after in (("codec", decoded[part]), ("vocoder", vocoded)):
+            found[f"{name}_cosine"] = cosines(mels - mean, after - mean)
+            found[f"{name}_mae"] = np.abs(mels - after).mean(axis=(1, 2))
+        measures.append(pd.DataFrame(found))
     table = data.clips.iloc[rows][["split", "index", "clip_id", "caption"]].reset_index(drop=True)
-    for name, mels in (("codec", decoded), ("vocoder", vocoded)):
-        table[f"{name}_cosine"] = cosines(originals - mean, mels - mean)
-        table[f"{name}_mae"] = np.abs(originals - mels).mean(axis=(1, 2))
-    table["query_id"] = "roundtrip_" + table["clip_id"]
-    table.assign(updates=0, sample_seed=0).to_parquet(out / "queries.parquet", index=False)
+    table = table.join(pd.concat(measures, ignore_index=True)).assign(updates=0, sample_seed=0)
+    table.assign(query_id="roundtrip_" + table["clip_id"]).to_parquet(out / "queries.parquet", index=False)
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -104,6 +109,8 @@ def compute_twins(out: Path, upstream: dict[str, Path], profile: Profile, n_trai
     audio = corpus.render_all(recipes, profile.corpus, desc="mixing twins")
     mels = np.concatenate([log_mel(part, profile.mel, profile.corpus.sample_rate_hz) for part in audio])
     pass_through_codec(out, mels, profile, f"twins of n = {n_train}")
+    if profile.corpus.kind == "planted":
+        table["query_id"] = "dup_" + table["query_id"]  # another set's clips under the same numbers
     table.assign(updates=0, sample_seed=0).to_parquet(out / "queries.parquet", index=False)
 
 
@@ -117,61 +124,4 @@ def compute_training(out: Path, upstream: dict[str, Path], config: TrainingConfi
     latents = latents[rows]
     training.train(
         out, config, latents, text["states"][rows], text["mask"][rows], text["null_state"], text["null_mask"]
-    )
-
-
-def compute_generation(out: Path, upstream: dict[str, Path], profile: Profile, config: GenerationConfig) -> None:
-    """Generates clips with training prompts, each from a recorded noise seed of its own.
-
-    Writes queries.parquet (query_id, clip_id, index, caption, updates, sample_seed, noise_seed, silent, clipped),
-    latents.npy, decoded.npy and audio.npy.
-    """
-    data = corpus.load_corpus(upstream["corpus"])
-    queries = plan_queries(upstream["training"], data, profile, config)
-    latents = generate_latents(upstream, queries, config)
-    np.save(out / "latents.npy", latents)
-    codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
-    decode_and_vocode(out, len(latents), lambda r: codec.decode(latents[r]), profile, f"decoding n = {config.n_train}")
-    peak = np.abs(np.load(out / "audio.npy").astype(np.int32)).max(axis=1)
-    queries.assign(silent=peak < 33, clipped=peak >= 32767).to_parquet(out / "queries.parquet", index=False)
-
-
-def generate_latents(upstream: dict[str, Path], queries: pd.DataFrame, config: GenerationConfig) -> np.ndarray:
-    """Latents float32 [Q, C, h, w] of the clips that `queries` (index, noise_seed) asks for."""
-    text, rows = load_text(upstream["encoding"]), queries["index"].to_numpy()
-    shape = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r").shape[1:]
-    return sampling.sample_latents(
-        training.load_unet(upstream["training"], config.updates), text["states"][rows], text["mask"][rows],
-        text["null_state"], text["null_mask"], queries["noise_seed"].tolist(), config, shape,
-    )  # fmt: skip
-
-
-def regeneration_cosines(
-    upstream: dict[str, Path], generation: Path, profile: Profile, config: GenerationConfig, n: int
-) -> np.ndarray:
-    """Generates the first `n` clips again, one at a time, and compares their log-mels with the stored ones: cosines [n]."""
-    queries = pd.read_parquet(generation / "queries.parquet").head(n)
-    alone = [generate_latents(upstream, queries.iloc[[i]], config) for i in range(len(queries))]
-    mels = load_codec(profile.codec.codec_path, profile.codec.codec_sha256).decode(np.concatenate(alone))
-    return cosines(mels, np.load(generation / "decoded.npy", mmap_mode="r")[:n])
-
-
-def plan_queries(
-    training_folder: Path, data: corpus.Corpus, profile: Profile, config: GenerationConfig
-) -> pd.DataFrame:
-    """One row a clip to generate; the noise seed depends on prompt and repetition alone, never on order or batch."""
-    last = max(int(p.stem.split("_")[1]) for p in (training_folder / "checkpoints").glob("ema_*"))
-    updates = config.updates or last
-    indices = corpus.subset(config.n_train, config.draw, profile.corpus.n_train, profile.training.seed)
-    train = data.clips[data.clips["split"] == "train"].reset_index(drop=True)
-    rows = []
-    for index in map(int, indices[: config.n_prompts]):
-        for repeat in range(config.seeds_per_prompt):
-            noise_seed = int(seeded(config.sample_seed, "noise", index, repeat).integers(2**31))
-            query_id = f"gen_{run_key(config.n_train, config.draw)}_u{updates}_{index:05d}_s{repeat}"
-            rows.append(
-                (query_id, train["clip_id"][index], index, train["caption"][index], updates, repeat, noise_seed)
-            )
-    return pd.DataFrame(
-        rows, columns=["query_id", "clip_id", "index", "caption", "updates", "sample_seed", "noise_seed"]
     )

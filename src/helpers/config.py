@@ -1,28 +1,20 @@
 """The settings of every stage: one frozen dataclass each, checked on construction, read from `profiles/*.yml`.
 
-A field carries its unit and its permitted range in its metadata (`option`), so that the range check, the notebooks'
-parameter check and the error message all have one source. Fields marked `digest=False` change how fast a result is
-reached but not the result, and so do not enter a stage's digest.
+Fields marked `digest=False` change how fast a result is reached but not the result, and so do not enter a stage's digest.
 """
 
 import dataclasses
-import math
-import typing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
+
+from helpers.checked import Checked, option
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "profiles"
 SOUND_PACK = ROOT / "data" / "sounds.parquet"
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
-
-
-def option(default, *, unit="", low=None, high=None, choices=None, digest=True):
-    """A dataclass field with a default, a unit for humans and a permitted range or set of choices."""
-    meta = {"unit": unit, "low": low, "high": high, "choices": choices, "digest": digest}
-    return field(default=default, metadata=meta)
 
 
 def sha256_option():
@@ -31,65 +23,11 @@ def sha256_option():
     return option("", unit="first hex digits", digest=False)
 
 
-def _matches(value, kind) -> bool:
-    if typing.get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_matches(v, typing.get_args(kind)[0]) for v in value)
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
-
-
-def _type_name(kind) -> str:
-    if typing.get_origin(kind) is tuple:
-        return f"a list of {typing.get_args(kind)[0].__name__}"
-    return kind.__name__
-
-
-class Checked:
-    """Base of every configuration: refuses a wrong type or a value out of range, naming the field."""
-
-    def __post_init__(self):
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, list):
-                value = tuple(value)
-                object.__setattr__(self, f.name, value)
-            if not _matches(value, f.type):
-                raise TypeError(f"{f.name}: expected {_type_name(f.type)}, got {value!r} ({type(value).__name__})")
-            self._check_range(f, value)
-
-    @staticmethod
-    def _check_range(f, value):
-        low, high, choices = (f.metadata.get(key) for key in ("low", "high", "choices"))
-        unit = f" {f.metadata['unit']}" if f.metadata.get("unit") else ""
-        for item in value if isinstance(value, tuple) else (value,):
-            if choices is not None and item not in choices:
-                raise ValueError(f"{f.name}: expected one of {', '.join(map(str, choices))}, got {item!r}")
-            if low is not None and item < low or high is not None and item > high:
-                raise ValueError(f"{f.name}: expected {_range_text(low, high)}{unit}, got {item!r}")
-
-    def digest_fields(self) -> dict:
-        """The fields that decide the result, as JSON-ready values."""
-        return {
-            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
-            for f in fields(self)
-            if f.metadata.get("digest", True)
-        }
-
-
-def _range_text(low, high) -> str:
-    if low is None:
-        return f"at most {high}"
-    return f"at least {low}" if high is None else f"{low} to {high}"
-
-
 @dataclass(frozen=True)
 class CorpusConfig(Checked):
     """What clips there are (`corpus`). The pocket corpus mixes recordings of the sound pack; the readers take a user's."""
 
-    kind: str = option("pocket", choices=("pocket", "audiofolder", "audiocaps"))
+    kind: str = option("pocket", choices=("pocket", "planted", "audiofolder", "audiocaps"))
     path: str = option("")  # a user's own data: folder with metadata.csv, or AudioCaps' CSV
     audio_path: str = option("")  # AudioCaps: the folder of audio files
     seed: int = option(2024, low=0)
@@ -101,6 +39,11 @@ class CorpusConfig(Checked):
     sample_rate_hz: int = option(16_000, unit="Hz", low=8_000, high=48_000)
     clip_samples: int = option(65_536, unit="samples", low=4_096)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether the clips were mixed here, so that they can be mixed anew."""
+        return self.kind in ("pocket", "planted")
+
 
 @dataclass(frozen=True)
 class PlantedConfig(Checked):
@@ -110,6 +53,9 @@ class PlantedConfig(Checked):
     groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
     copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64)
     seed: int = option(2024, low=0)
+    trained: bool = option(False, digest=False)  # whether a model is trained on this set
+    n_prompts: int = option(540, unit="clusters of which that model is asked for one clip", low=2, digest=False)
+    n_seeds: int = option(4, unit="seeds for each of those", low=1, digest=False)
 
 
 @dataclass(frozen=True)
@@ -175,10 +121,10 @@ class TrainingConfig(Checked):
     ema_decay: float = option(0.995, low=0.0, high=0.99999)
     caption_dropout: float = option(0.1, low=0.0, high=1.0)
     min_snr_gamma: float = option(5.0, low=0.1, high=100.0)
-    block_out_channels: tuple[int, ...] = option((32, 64, 128), unit="channels", low=8)
+    block_out_channels: tuple[int, ...] = option((32, 64, 160), unit="channels", low=8)
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
-    precision: str = option("bf16", choices=("bf16", "no"))
+    precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
     architecture: str = option("scaled", choices=("scaled", "tango"))
     checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
     checkpoint_sha256: str = sha256_option()
@@ -201,9 +147,35 @@ class GenerationConfig(Checked):
     sample_seed: int = option(2024, low=0)
     steps: int = option(20, unit="solver steps", low=2, high=1000)
     guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO's 3 inflates these latents by half (tried)
+    weights: str = option("ema", choices=("ema", "raw"))  # averaged, or as after the last update
+    prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
     batch_size: int = option(32, unit="clips", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class ArmsConfig(Checked):
+    """What each model generates beside its main clips (`generation`): other checkpoints, weights, prompts, guidance, seeds."""
+
+    n_checkpoint: int = option(250, unit="training prompts at each earlier checkpoint; 0 = none", low=0)
+    n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
+    n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
+    n_guidance: int = option(250, unit="training prompts at each other guidance; 0 = none", low=0)
+    guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0)
+    guidance_size: int = option(500, unit="training clips of the run that compares guidance", low=2)
+    n_seed_prompts: int = option(50, unit="training prompts with several seeds; 0 = none", low=0)
+    n_seeds: int = option(8, unit="seeds for each of those", low=2, high=1000)
+
+
+@dataclass(frozen=True)
+class ControlsConfig(Checked):
+    """Clips of known kind beside the generated ones (`controls`): copies, strangers over a known bed, perfect replays."""
+
+    n_altered: int = option(200, unit="altered training clips", low=0)
+    n_same_bed: int = option(200, unit="clips with a training clip's bed under other events", low=0)
+    n_empirical: int = option(50, unit="clips of the exact empirical denoiser", low=0)
+    seed: int = option(2024, low=0)
 
 
 @dataclass(frozen=True)
@@ -212,7 +184,7 @@ class TwinsConfig(Checked):
 
     n_train: int = option(100, unit="clips", low=2)
     draw: int = option(0, low=0)
-    n_twins: int = option(500, unit="twins", low=20)
+    n_twins: int = option(1000, unit="twins", low=20)
 
 
 @dataclass(frozen=True)
@@ -222,8 +194,8 @@ class RetrievalConfig(Checked):
     detectors: tuple[str, ...] = option(("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS)
     clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
     clap_sha256: str = sha256_option()
-    top_k: int = option(10, unit="neighbours kept", low=1, high=1000)
-    k_max: int = option(50, unit="background neighbours kept", low=1, high=1000)
+    top_k: int = option(5, unit="neighbours kept", low=1, high=1000)
+    k_max: int = option(10, unit="background neighbours kept", low=1, high=1000)
     max_shift_s: float = option(0.5, unit="s either way, of mel_aligned", low=0.0, high=1.5)
     n_candidates: int = option(32, unit="clips compared frame by frame by mel_aligned", low=1, high=1000)
     n_detection: int = option(200, unit="positives, and negatives, per alteration", low=10)
@@ -239,17 +211,15 @@ class ThresholdsConfig(Checked):
     beta: float = option(0.5, unit="weight of the bias", low=0.0, high=2.0)
     k: int = option(10, unit="background neighbours", low=1, high=1000)
     fpr: float = option(0.05, unit="false-positive rate on the twins", low=1e-4, high=0.5)
+    further_fprs: tuple[float, ...] = option(
+        (0.01, 0.001), unit="false-positive rates shown beside it", low=1e-4, high=0.5
+    )
     theta: float = option(0.5, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
     betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0)
-    ks: tuple[int, ...] = option((1, 3, 10, 30), low=1, high=1000)
+    ks: tuple[int, ...] = option((1, 3, 5, 10), low=1, high=1000)
     n_bootstrap: int = option(1000, unit="resamples", low=100)
     confidence: float = option(0.95, low=0.5, high=0.999)
     seed: int = option(2024, low=0)
-
-
-def run_key(n_train: int, draw: int) -> str:
-    """The name of one training run in stage keys and query ids."""
-    return f"n{n_train}_d{draw}"
 
 
 @dataclass(frozen=True)
@@ -267,7 +237,9 @@ class Profile:
     text: TextConfig
     training: TrainingConfig
     generation: GenerationConfig
+    arms: ArmsConfig
     twins: TwinsConfig
+    controls: ControlsConfig
     retrieval: RetrievalConfig
     thresholds: ThresholdsConfig
 
@@ -276,16 +248,36 @@ class Profile:
         """Every (n_train, draw) of the study."""
         return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
 
+    def key(self, n_train: int, draw: int) -> str:
+        """The name of one training run in stage keys, folders and query ids, e.g. n100_d0; dup4500_d0 with duplicates."""
+        return f"{'dup' if self.corpus.kind == 'planted' else 'n'}{n_train}_d{draw}"
+
+    def with_duplicates(self) -> "Profile":
+        """The profile of the model that is trained on the set with planted duplicates: one run, a few clips a cluster."""
+        planted = dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,)).replace("corpus", kind="planted")
+        generation = {
+            "prompts": "clusters",
+            "n_prompts": self.planted.n_prompts,
+            "seeds_per_prompt": self.planted.n_seeds,
+        }
+        none = {"n_checkpoint": 0, "n_raw": 0, "n_heldout": 0, "n_guidance": 0, "n_seed_prompts": 0}
+        return planted.replace("generation", **generation).replace("arms", **none).replace("controls", n_empirical=0)
+
     @property
     def nulls(self) -> tuple[str, ...]:
         """The nulls that this corpus can have, the one that sets tau first. Twins need recordings to mix anew."""
-        return ("twins", "heldout") if self.corpus.kind == "pocket" else ("heldout",)
+        return ("twins", "heldout") if self.corpus.mixed else ("heldout",)
 
     def __post_init__(self):
         if not self.sizes or len(self.sizes) != len(self.draws):
             raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
         if max(self.sizes) > self.corpus.n_train:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
+        if self.planted.trained and self.planted.n_train != self.corpus.n_train:
+            raise ValueError(
+                f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
+                f"got {self.planted.n_train}"
+            )
         if self.training.checkpoint_path and len(self.runs) > 1:
             raise ValueError(f"sizes: expected one run, as training.checkpoint_path is one model, got {self.runs}")
         if self.corpus.clip_samples % self.mel.hop_length:

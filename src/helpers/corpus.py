@@ -30,11 +30,14 @@ CHUNK = 256  # clips rendered, analysed and written at a time: memory stays flat
 
 @dataclass(frozen=True)
 class Corpus:
-    """A finished corpus stage. `clips` has a row per clip; `audio` int16 [N, S] and `mels` float32 [N, T, M] stay on disk."""
+    """A finished corpus stage. `clips` has a row per clip; `audio` int16 [N, S] and `mels` float32 [N, T, M] stay on disk.
+
+    Of a corpus restored from a published study there are the clips alone: `mels` is None, and `audio[row]` mixes again.
+    """
 
     clips: pd.DataFrame
-    audio: np.ndarray
-    mels: np.ndarray
+    audio: "np.ndarray | Mixed"
+    mels: np.ndarray | None
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split, in order."""
@@ -52,14 +55,32 @@ class Corpus:
         return np.asarray(self.audio[row]), self.clips["caption"][row]
 
 
+class Mixed:
+    """Audio of mixtures that are not on disk: `audio[row]` is int16 [S], mixed from its recipe, the same as ever."""
+
+    def __init__(self, clips: pd.DataFrame, config: CorpusConfig):
+        self.clips, self.config = clips, config
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        recipe = Recipe.from_json(self.clips["recipe"].iloc[int(row)])
+        return next(iter(render_all([recipe], self.config)))[0]
+
+
 def load_corpus(folder: Path) -> Corpus:
     """Opens a corpus stage's folder without reading the audio."""
     folder = Path(folder)
+    if not (folder / "audio.npy").is_file():
+        clips = pd.read_parquet(folder / "clips.parquet")
+        return Corpus(clips, Mixed(clips, _stored_config(folder)), None)
     return Corpus(
         pd.read_parquet(folder / "clips.parquet"),
         np.load(folder / "audio.npy", mmap_mode="r"),
         np.load(folder / "mels.npy", mmap_mode="r"),
     )
+
+
+def _stored_config(folder: Path) -> CorpusConfig:
+    return CorpusConfig(**json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
 
 
 def subset(n_train: int, draw: int, n_pool: int, seed: int) -> np.ndarray:
@@ -164,7 +185,7 @@ def twin_recipes(
     Returns:
         A table (query_id, clip_id, index, twin_seed, caption, source_groups) and the recipes in the same order.
     """
-    if config.kind != "pocket":
+    if not config.mixed:
         raise ValueError(
             f"twins: expected the pocket corpus, whose recordings can be mixed anew, got kind {config.kind!r}"
         )

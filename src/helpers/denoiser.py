@@ -118,6 +118,11 @@ def prepare_attention(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     return unet
 
 
+def last_checkpoint(folder: Path) -> int:
+    """Updates of the last checkpoint of a training folder."""
+    return max(int(path.stem.split("_")[1]) for path in (folder / "checkpoints").glob("ema_*"))
+
+
 def load_unet(folder: Path, updates: int = 0, weights: str = "ema") -> UNet2DConditionModel:
     """The denoiser of a training folder after `updates` updates (0: the last), on this process's device, float32.
 

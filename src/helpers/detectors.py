@@ -20,6 +20,7 @@ from helpers.mel import log_mel
 from helpers.retrieval import centre
 from helpers.search import Neighbours, top_k
 
+EMBEDDINGS = ("clap", "aisfx")  # small features that take long
 CHUNK = 512  # clips per step: bounds memory
 
 

@@ -1,7 +1,7 @@
 """The findings stage: the claims ledger, each of the paper's claims beside what this run measured.
 
 The paper's values come from its abstract or from a secondary summary of it; what neither states stays "unknown". Each
-verdict follows from an interval by a rule written here, never by hand.
+verdict follows from an interval by a rule whose bounds are in `profiles/protocol.yml`, never by hand.
 
 Notebook: 07_findings.
 """
@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
-from helpers.config import Profile
+from helpers.arms import MAIN
+from helpers.config import PROFILES, Profile
 from helpers.thresholds import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
+COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
 
 @dataclass(frozen=True)
@@ -33,79 +36,127 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tables that claims are judged by, restricted to the primary detector and the first null where that applies."""
+    """The tables that claims are judged by; `replication` holds the main clips, primary detector, first null and rate."""
 
     replication: pd.DataFrame
     detection: pd.DataFrame
     recordings: pd.DataFrame | None
+    trend: pd.DataFrame | None
+    rules: dict
 
-    def size(self, which: int) -> pd.Series:
-        """The first draw of the smallest (0), a middle or the largest (-1) training size."""
-        sizes = sorted(self.replication["n_train"].unique())
-        rows = self.replication[self.replication["n_train"] == sizes[which]]
-        return rows.sort_values("draw").iloc[0]
+    @property
+    def sizes(self) -> list[int]:
+        return sorted(self.replication["n_train"].unique())
+
+    def rate(self, which: int, name: str, low: str, high: str) -> tuple[float, float, float]:
+        """A rate at the smallest (0), a middle or the largest (-1) size: mean over draws, lowest and highest limit of any."""
+        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
+
+    def near_exact(self, which: int) -> tuple[float, float, float]:
+        """Near-exact share at a size."""
+        return self.rate(which, "near_exact_rate", "near_exact_low", "near_exact_high")
+
+    def runs(self, which: int) -> str:
+        """ "n = 100, 3 draws", for the reasons."""
+        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        return f"n = {self.sizes[which]:,}, {len(rows)} draw{'s' if len(rows) > 1 else ''}"
+
+
+def _above(measured: tuple, bound: float) -> str:
+    return HOLDS if measured[1] > bound else FAILS if measured[2] < bound else UNTESTED
+
+
+def _below(measured: tuple, bound: float) -> str:
+    return HOLDS if measured[2] < bound else FAILS if measured[1] > bound else UNTESTED
 
 
 def _near_exact_smallest(found: Evidence) -> Measured:
-    row = found.size(0)
-    verdict = HOLDS if row.near_exact_low > 0.5 else FAILS if row.near_exact_high < 0.5 else UNTESTED
-    why = f"n = {row.n_train}: a majority of generated clips near-exact by rule, judged by whether the interval lies above one half"
-    return Measured(row.near_exact_rate, row.near_exact_low, row.near_exact_high, verdict, why)
+    measured, bound = found.near_exact(0), found.rules["smallest_near_exact_above"]
+    return Measured(
+        *measured,
+        _above(measured, bound),
+        f"{found.runs(0)}: whether the interval lies above {bound:.0%}, near-exact by rule",
+    )
 
 
 def _near_exact_middle(found: Evidence) -> Measured:
-    sizes = sorted(found.replication["n_train"].unique())
-    if len(sizes) < 3:
+    if len(found.sizes) < 3:
         return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-    row = found.size(1)
-    verdict = HOLDS if row.near_exact_high < 0.1 else FAILS if row.near_exact_low > 0.1 else UNTESTED
-    why = f"n = {row.n_train}: fewer than one in ten near-exact by rule, judged by whether the interval lies below that"
-    return Measured(row.near_exact_rate, row.near_exact_low, row.near_exact_high, verdict, why)
+    measured, bound = found.near_exact(1), found.rules["middle_near_exact_below"]
+    return Measured(
+        *measured,
+        _below(measured, bound),
+        f"{found.runs(1)}: whether the interval lies below {bound:.0%}, near-exact by rule",
+    )
 
 
 def _near_exact_largest(found: Evidence) -> Measured:
-    row = found.size(-1)
-    why = f"n = {row.n_train:,} here for the paper's 45,000; {row.n_generated:,} clips were generated, and a rate of 0.03 % needs tens of thousands"
-    return Measured(row.near_exact_rate, row.near_exact_low, row.near_exact_high, UNTESTED, why)
+    why = f"{found.runs(-1)}, for the paper's 45,000; a rate of 0.03 % needs tens of thousands of clips"
+    return Measured(*found.near_exact(-1), UNTESTED, why)
+
+
+def _flagged(which: int) -> Callable[[Evidence], Measured]:
+    def judge(found: Evidence) -> Measured:
+        if which == 1 and len(found.sizes) < 3:
+            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+        if found.replication["flagged_rate"].isna().all():
+            return Measured(None, None, None, UNTESTED, "the false-positive rate was unattainable")
+        why = f"{found.runs(which)}; the paper's threshold is unknown, ours flags {found.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
+        return Measured(*found.rate(which, "flagged_rate", "ci_low", "ci_high"), UNTESTED, why)
+
+    return judge
+
+
+def _precision(which: int) -> Callable[[Evidence], Measured]:
+    def judge(found: Evidence) -> Measured:
+        if which == 1 and len(found.sizes) < 3 or found.replication["precision"].isna().all():
+            return Measured(None, None, None, UNTESTED, "no such size, or nothing was flagged")
+        why = (
+            f"{found.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
+        )
+        return Measured(*found.rate(which, "precision", "precision_low", "precision_high"), UNTESTED, why)
+
+    return judge
 
 
 def _falls_with_size(found: Evidence) -> Measured:
-    small, large = found.size(0), found.size(-1)
-    drop = small.near_exact_rate - large.near_exact_rate
-    low, high = small.near_exact_low - large.near_exact_high, small.near_exact_high - large.near_exact_low
-    verdict = HOLDS if low > 0 else FAILS if high < 0 else UNTESTED
-    why = f"near-exact share at n = {small.n_train} less that at n = {large.n_train}; the bounds combine both intervals"
-    return Measured(drop, low, high, verdict, why)
+    small, large = found.near_exact(0), found.near_exact(-1)
+    measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
+    why = f"near-exact share at n = {found.sizes[0]:,} less that at n = {found.sizes[-1]:,}, at equal updates; the bounds combine both intervals"
+    return Measured(*measured, _above(measured, 0.0), why)
 
 
 def _follows_own_clip(found: Evidence) -> Measured:
-    row = found.size(0)
-    if pd.isna(row.twins_top1_rate):
+    measured = found.rate(0, "own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high")
+    twins = found.replication.loc[found.replication["n_train"] == found.sizes[0], "twins_top1_rate"].max()
+    if pd.isna(twins):
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
-        return Measured(row.own_clip_top1_rate, row.own_clip_top1_low, row.own_clip_top1_high, UNTESTED, why)
-    verdict = (
-        HOLDS
-        if row.own_clip_top1_low > row.twins_top1_rate
-        else FAILS
-        if row.own_clip_top1_high < row.twins_top1_rate
-        else UNTESTED
+        return Measured(*measured, UNTESTED, why)
+    return Measured(
+        *measured,
+        _above(measured, twins),
+        f"{found.runs(0)}: own-clip top-1 against {twins:.1%} for twins, which no copying can explain",
     )
-    why = f"own-clip top-1 at n = {row.n_train} against {row.twins_top1_rate:.1%} for the twins, which no copying can explain"
-    return Measured(row.own_clip_top1_rate, row.own_clip_top1_low, row.own_clip_top1_high, verdict, why)
 
 
-def _mel_beats_embedding(found: Evidence) -> Measured:
-    table = found.detection
-    if not {"mel", "clap"} <= set(table["detector"]):
-        return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
-    wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
-    difference = wide["mel"] - wide["clap"]
-    low, high = cluster_bootstrap(difference.to_numpy(), range(len(difference)), np.mean)
-    why = (
-        f"mean AUROC of mel less CLAP over {len(difference)} alterations, bootstrap over these; the CLAP here is small and "
-        "trained on this corpus, so nothing follows for LAION's"
-    )
-    return Measured(float(difference.mean()), low, high, UNTESTED, why)
+def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
+    remark = {
+        "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
+        "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
+    }[embedding]
+
+    def judge(found: Evidence) -> Measured:
+        table = found.detection
+        if not {"mel", embedding} <= set(table["detector"]):
+            return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
+        wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
+        difference = wide["mel"] - wide[embedding]
+        low, high = cluster_bootstrap(difference.to_numpy(), range(len(difference)), np.mean)
+        why = f"mean AUROC of mel less {embedding} over {len(difference)} alterations, bootstrap over these; {remark}"
+        return Measured(float(difference.mean()), low, high, UNTESTED, why)
+
+    return judge
 
 
 def _duplicates_exist(found: Evidence) -> Measured:
@@ -116,59 +167,79 @@ def _duplicates_exist(found: Evidence) -> Measured:
     return Measured(count, None, None, UNTESTED, why)
 
 
+def _duplicates_matter(found: Evidence) -> Measured:
+    if found.trend is None:
+        return Measured(None, None, None, UNTESTED, "this profile trains no model on planted duplicates")
+    row = found.trend.set_index("kind").loc["exact"]
+    if pd.isna(row["low"]):
+        return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
+    why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies"
+    measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
+    return Measured(*measured, _above(measured, 0.0), why)
+
+
 def _unknown(_: Evidence) -> Measured:
     return Measured(None, None, None, UNTESTED, "the paper's value is unknown to this project")
 
 
+SUMMARY = "secondary summary"
 # claim, the paper's value, its source, how it is judged
 CLAIMS: tuple[tuple[str, str, str, Callable[[Evidence], Measured]], ...] = (
-    ("Trained on few clips, most generations are near-exact copies", "about 90 % (n = 1,000)", "secondary summary", _near_exact_smallest),
-    ("At the middle size few are", "178 of 5,000 flagged, about 30 near-exact (0.6 %)", "secondary summary", _near_exact_middle),
-    (
-        "On the whole data set almost none are",
-        "about 2,000 of 45,000 flagged, about 10 near-exact (0.03 % as summarised; 10 of 45,000 is 0.022 %)",
-        "secondary summary",
-        _near_exact_largest,
-    ),
+    ("Trained on few clips, most generations are near-exact copies", "about 90 % (n = 1,000)", SUMMARY, _near_exact_smallest),
+    ("At the middle size few are", "about 30 of 5,000 (0.6 %)", SUMMARY, _near_exact_middle),
+    ("On the whole data set almost none are", "about 10 of 45,000 (0.03 % as summarised; the quotient is 0.022 %)", SUMMARY, _near_exact_largest),
     ("Replication falls as the training set grows", "yes", "abstract", _falls_with_size),
+    ("Share flagged at the middle size", "178 of 5,000 (3.6 %)", SUMMARY, _flagged(1)),
+    ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged(-1)),
+    ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision(1)),
+    ("Share of the flagged that is near-exact, whole data set", "about 10 of 2,000 (0.5 %)", SUMMARY, _precision(-1)),
     ("The nearest clip is the one whose prompt was used", "unknown", "unknown", _follows_own_clip),
-    ("Mel similarity finds matches more robustly than embeddings", "yes", "abstract", _mel_beats_embedding),
+    ("Mel similarity finds matches more robustly than a CLAP embedding", "yes", "abstract", _mel_against("clap")),
+    ("Mel similarity finds matches more robustly than another learned embedding", "yes", "abstract", _mel_against("aisfx")),
     ("The data set holds many duplicates", "a large amount; number unknown", "abstract", _duplicates_exist),
+    ("Clips that are in the set more often are replicated more often", "unknown", "unknown", _duplicates_matter),
     ("beta, K, tau and the background set used", "unknown", "unknown", _unknown),
+    ("Whether epochs or updates were equal across training sizes", "unknown", "unknown", _unknown),
+    ("The CLAP checkpoint, and how listeners judged", "unknown", "unknown", _unknown),
 )  # fmt: skip
 
 
+def read_protocol() -> dict:
+    """The frozen plan of analysis, `profiles/protocol.yml`."""
+    return yaml.safe_load((PROFILES / "protocol.yml").read_text())
+
+
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes claims.csv (claim, paper_value, source, our_value, ci_low, ci_high, verdict, why) and summary.json."""
+    """Writes claims.csv (COLUMNS) and summary.json."""
     evidence = load_evidence(upstream, profile)
     rows = []
     for claim, paper_value, source, judge in CLAIMS:
         found = judge(evidence)
         rows.append((claim, paper_value, source, found.value, found.low, found.high, found.verdict, found.why))
-    columns = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
-    pd.DataFrame(rows, columns=columns).to_csv(out / "claims.csv", index=False)
-    (out / "summary.json").write_text(json.dumps(_summary(evidence, profile, upstream), indent=1))
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "claims.csv", index=False)
+    (out / "summary.json").write_text(json.dumps(_summary(profile, upstream), indent=1))
 
 
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
-    """Reads what the claims are judged by: primary detector, first null."""
-    replication = pd.read_csv(upstream["thresholds"] / "replication.csv")
-    primary = (replication["detector"] == profile.thresholds.detector) & (replication["null"] == profile.nulls[0])
-    recordings = upstream["duplicates"] / "recordings.csv"
+    """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
+    table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
+    primary = (table["detector"] == used.detector) & (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
+    primary &= (table["arm"] == MAIN) & (table["training_set"] == "main")
+    recordings, trend = upstream["duplicates"] / "recordings.csv", upstream.get("dose")
     return Evidence(
-        replication[primary].reset_index(drop=True),
+        table[primary].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
         pd.read_csv(recordings) if recordings.is_file() else None,
+        pd.read_csv(trend / "dose_trend.csv") if trend else None,
+        read_protocol()["verdicts"] | {"fpr": used.fpr},
     )
 
 
-def _summary(evidence: Evidence, profile: Profile, upstream: dict[str, Path]) -> dict:
+def _summary(profile: Profile, upstream: dict[str, Path]) -> dict:
+    """What the results were made with: the settings, and of every stage before this one digest, seconds and memory."""
     stages = {}
     for name, folder in upstream.items():
         manifest = json.loads((folder / "manifest.json").read_text())
-        stages[name] = {
-            "digest": manifest["digest"],
-            "wall_s": manifest["wall_s"],
-            "peak_memory_mib": manifest["peak_memory_mib"],
-        }
-    return {"profile": profile.name, "sizes": list(profile.sizes), "stages": stages, "n_draws": len(profile.runs)}
+        kept = ("digest", "commit", "machine", "versions", "wall_s", "peak_memory_mib")
+        stages[name] = {key: manifest[key] for key in kept}
+    return {"profile": profile.name, "sizes": list(profile.sizes), "draws": list(profile.draws), "stages": stages}

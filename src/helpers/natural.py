@@ -27,7 +27,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Writes duplicates.csv, planted.csv (recall by alteration, precision) and recordings.csv (natural pairs, verified)."""
     config = profile.duplicates
     data, dup = corpus.load_corpus(upstream["corpus"]), corpus.load_corpus(upstream["planted"])
-    train, detector = data.rows("train"), "mel_centred"
+    train, copies, detector = data.rows("train"), dup.rows("train"), "mel_centred"
     detectors = Detectors(
         replace(profile.retrieval, detectors=(detector,)), profile.mel, profile.corpus.sample_rate_hz, data.mel_mean()
     )
@@ -35,14 +35,16 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
         clips = detectors.features(detector, Selection(data.audio, train), Path(scratch) / "clips.npy")
         natural = find_duplicates(clips, config.clip_threshold, data.clips["clip_id"].iloc[train])
         planted_pairs = pairs_above(
-            detectors.features(detector, dup.audio, Path(scratch) / "planted.npy"), config.clip_threshold
+            detectors.features(detector, Selection(dup.audio, copies), Path(scratch) / "planted.npy"),
+            config.clip_threshold,
         )
-    planted = clusters_of(planted_pairs, dup.clips["clip_id"])
-    _planted_metrics(planted_pairs, dup.clips).to_csv(out / "planted.csv", index=False)
+    truth = dup.clips.iloc[copies].reset_index(drop=True)
+    planted = clusters_of(planted_pairs, truth["clip_id"])
+    _planted_metrics(planted_pairs, truth).to_csv(out / "planted.csv", index=False)
     both = pd.concat([natural.assign(kind="natural"), planted.assign(kind="planted")], ignore_index=True)
     both["cluster_id"] = both["kind"] + "_" + both["cluster_id"].astype(str)
     both[["clip_id", "cluster_id", "kind", "score"]].to_csv(out / "duplicates.csv", index=False)
-    if profile.corpus.kind == "pocket":
+    if profile.corpus.mixed:
         _recording_pairs(profile).to_csv(out / "recordings.csv", index=False)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import corpus
+from helpers.arrays import Selection, chunks
 from helpers.config import SOUND_PACK, CorpusConfig, MelConfig, PlantedConfig
 from helpers.soundscapes import seeded
 from helpers.transforms import TRANSFORMS, apply_transform
@@ -54,7 +55,10 @@ def compute(
     mel: MelConfig,
     pack_path: Path = SOUND_PACK,
 ) -> None:
-    """Writes clips.parquet (with the truth table's columns), audio.npy and mels.npy, as a corpus stage does."""
+    """Writes clips.parquet (with the truth table's columns), audio.npy and mels.npy, as a corpus stage does.
+
+    Held-out and background clips are those of the main corpus, so that a model can be trained and judged on this one too.
+    """
     truth = plan(config)
     maker = corpus.generator(corpus_config, corpus.pools(corpus_config, pack_path)["train"], f"planted {config.seed}")
     recipes = maker.recipes(int(truth["base"].max()) + 1)
@@ -70,8 +74,12 @@ def compute(
         rows.append({**record, "caption": caption, "cluster_id": row.cluster_id, "copies": row.copies, "kind": row.kind,
                      "caption_kind": row.caption_kind, "alteration": alteration, "strength": strength})  # fmt: skip
         audio.append(clip)
-    chunks = (np.stack(audio[i : i + corpus.CHUNK]) for i in range(0, len(audio), corpus.CHUNK))
-    corpus.write_clips(out, pd.DataFrame(rows), chunks, corpus_config, mel)
+    main = corpus.load_corpus(upstream["corpus"])
+    others = np.flatnonzero(main.clips["split"] != "train")
+    table = pd.concat([pd.DataFrame(rows), main.clips.iloc[others]], ignore_index=True)
+    parts = [np.stack(audio[i : i + corpus.CHUNK]) for i in range(0, len(audio), corpus.CHUNK)]
+    parts += [part for _, part in chunks(Selection(main.audio, others), corpus.CHUNK)]
+    corpus.write_clips(out, table, parts, corpus_config, mel)
 
 
 def _copy(row, bases: np.ndarray, config: PlantedConfig, sample_rate_hz: int) -> tuple[np.ndarray, str, float]:

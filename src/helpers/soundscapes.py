@@ -7,6 +7,7 @@ rather than drawn at random, so that none appears much more often than another.
 Notebook: 01_corpus.
 """
 
+import copy
 import dataclasses
 import json
 import zlib
@@ -167,6 +168,25 @@ class Generator:
             else:
                 layers.append(self._foreground(source, rng, slot, n_slots, layer.repeats, layer.soft))
         return Recipe(recipe.caption, tuple(layers))
+
+    def same_bed(self, recipe: Recipe, index: int, seed: int) -> Recipe:
+        """The recipe's bed exactly as it is, under other events: the foregrounds of a recipe drawn anew.
+
+        None of their captions is one of the recipe's own, so none of its foreground recordings is heard. Raises
+        ValueError where the recipe has no bed, or where the pool has no other events.
+        """
+        beds = tuple(layer for layer in recipe.layers if layer.role == "bed")
+        if not beds:
+            raise ValueError(f"same bed: expected a recipe with a bed, got {recipe.caption!r}")
+        taken = {layer.caption for layer in recipe.layers if layer.role == "foreground"}
+        for attempt in range(200):
+            other = copy.copy(self)  # deals from decks of its own, as evenly as this one
+            other.key, other._decks = (*self.key, "same bed", seed, attempt), {}
+            events = tuple(layer for layer in other._draw(index, 0).layers if layer.role == "foreground")
+            if taken.isdisjoint(layer.caption for layer in events):
+                ends = [layer.start_s + layer.repeats * self._length(layer) for layer in events + beds]
+                return Recipe(join_captions(events + beds, ends), events + beds)
+        raise ValueError(f"same bed: expected other events than {sorted(taken)} in the pool, got none in 200 draws")
 
     def _deal(self, kind: str, position: int):
         """Card `position` of an endless sequence of shuffled decks of foregrounds or bed windows."""

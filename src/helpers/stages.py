@@ -1,10 +1,12 @@
 """The pipeline: which stages there are, what each is made from, and what computes it. Data flows one way.
 
-    corpus → encoding → training(n, draw) → generation(n, draw) ┐
-       ├───→ roundtrip ─────────────────────────────────────────┼→ retrieval → thresholds → findings
-       ├───→ twins(n, draw) ────────────────────────────────────┘
+    corpus → encoding → training → generation(arm) ┐
+       ├───→ roundtrip → references ───────────────┼→ retrieval → quality, clips
+       ├───→ twins, controls ──────────────────────┘      └→ scores → thresholds → dose, findings
        ├───→ detection
-       └───→ planted, duplicates
+       └───→ planted → duplicates
+
+From training to retrieval, quality and clips there is one stage a training run (n, draw); the rest is one for all runs.
 
 A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`.
 """
@@ -15,15 +17,17 @@ from importlib import import_module
 from pathlib import Path
 
 from helpers import aisfx_encoder
-from helpers.config import ROOT, SOUND_PACK, CodecConfig, Profile, RetrievalConfig, TextConfig, run_key
+from helpers.arms import MAIN, list_arms
+from helpers.config import PROFILES, ROOT, SOUND_PACK, CodecConfig, Profile, RetrievalConfig, TextConfig
 from helpers.published import find_clap, find_flan_t5, find_hifigan, find_main, find_vae, is_audioldm, is_laion
 from helpers.store import Result, Stage, load_or_run, read_manifest
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
 # golden test asks for new values.
 VERSIONS = {
-    "corpus": 1, "planted": 1, "duplicates": 1, "encoding": 1, "roundtrip": 1, "twins": 1, "training": 1,
-    "generation": 1, "retrieval": 1, "detection": 1, "thresholds": 2, "findings": 1,
+    "corpus": 1, "planted": 2, "duplicates": 1, "encoding": 1, "roundtrip": 2, "twins": 2, "controls": 1, "training": 1,
+    "generation": 2, "references": 1, "retrieval": 2, "quality": 1, "clips": 1, "detection": 2, "scores": 1,
+    "thresholds": 3, "dose": 1, "findings": 2,
 }  # fmt: skip
 
 
@@ -68,6 +72,8 @@ def _clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
 def corpus_stage(profile: Profile) -> Stage:
     """Training, held-out and background clips."""
     config, mel = profile.corpus, profile.mel
+    if config.kind == "planted":
+        return planted_stage(profile)
     audio = {} if config.kind == "pocket" else {"audio": _listing(config.audio_path or config.path)}
     return _stage(
         "corpus",
@@ -76,6 +82,7 @@ def corpus_stage(profile: Profile) -> Stage:
         (config, mel),
         files=(SOUND_PACK,) if config.kind == "pocket" else _user_files(config),
         seed=config.seed,
+        published=("clips.parquet",),  # a clip is mixed again where one is played
     )
 
 
@@ -93,7 +100,9 @@ def _listing(path: str) -> str:
 
 
 def planted_stage(profile: Profile) -> Stage:
-    """The training set with planted duplicates."""
+    """The training set with planted duplicates, beside the main corpus' held-out and background clips."""
+    if profile.corpus.kind == "planted":
+        profile = profile.replace("corpus", kind="pocket")
     return _stage(
         "planted",
         {
@@ -103,8 +112,11 @@ def planted_stage(profile: Profile) -> Stage:
         },
         "planted.compute",
         (profile.planted, profile.corpus, profile.mel),
+        upstream={"corpus": corpus_stage(profile)},
         files=(SOUND_PACK,),
         seed=profile.planted.seed,
+        label="main",  # its table has the name of the corpus'
+        published=("clips.parquet",),
     )
 
 
@@ -117,7 +129,13 @@ def duplicates_stage(profile: Profile) -> Stage:
         (profile,),
         upstream={"corpus": corpus_stage(profile), "planted": planted_stage(profile)},
         files=(SOUND_PACK,),
+        published=("*.csv",),
     )
+
+
+def _set_label(profile: Profile) -> str:
+    """Which of two stages of one name: that of the main training set, or of the one with planted duplicates."""
+    return "duplicates" if profile.corpus.kind == "planted" else "main"
 
 
 def encoding_stage(profile: Profile) -> Stage:
@@ -129,6 +147,7 @@ def encoding_stage(profile: Profile) -> Stage:
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_codec_files(profile.codec, vocoder=False) + _text_files(profile.text),
+        label=_set_label(profile),
     )
 
 
@@ -141,6 +160,8 @@ def roundtrip_stage(profile: Profile) -> Stage:
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_codec_files(profile.codec),
+        label=_set_label(profile),
+        published=("queries.parquet",),
     )
 
 
@@ -155,12 +176,36 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         upstream={"corpus": corpus_stage(profile)},
         files=(SOUND_PACK, *_codec_files(profile.codec)),
         seed=profile.corpus.seed,
+        label=profile.key(n_train, draw),
+    )
+
+
+def controls_stage(profile: Profile, n_train: int, draw: int) -> Stage:
+    """Clips of known kind for one training set: altered copies, strangers over a known bed, perfect replays."""
+    sampler = {name: getattr(profile.generation, name) for name in ("sampler", "steps", "steps_offset")}
+    config = {"controls": profile.controls.digest_fields(), "sampler": sampler}
+    config |= {"n_train": n_train, "draw": draw, "subset_seed": profile.training.seed}
+    return _stage(
+        "controls",
+        config | {"codec": profile.codec.digest_fields()},
+        "controls.compute",
+        (profile, n_train, draw),
+        upstream={"corpus": corpus_stage(profile), "encoding": encoding_stage(profile)},
+        files=(SOUND_PACK, *_codec_files(profile.codec)) if profile.corpus.mixed else _codec_files(profile.codec),
+        seed=profile.controls.seed,
+        label=profile.key(n_train, draw),
     )
 
 
 def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """One denoiser, trained on one draw of n_train clips."""
     config = profile.replace("training", n_train=n_train, draw=draw).training
+    weights = f"checkpoints/ema_{config.updates:06d}.safetensors"
+    live = (
+        (weights, "unet.json")
+        if n_train == min(profile.sizes) and draw == 0 and profile.corpus.kind == "pocket"
+        else ()
+    )
     return _stage(
         "training",
         config.digest_fields(),
@@ -170,42 +215,93 @@ def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         files=(find_main(config.checkpoint_path),) if config.checkpoint_path else (),
         seed=config.seed,
         resumable=True,
+        label=profile.key(n_train, draw),
+        published=("loss.csv", *live),  # of the smallest set also the denoiser: readers check it
     )
 
 
-def generation_stage(profile: Profile, n_train: int, draw: int) -> Stage:
-    """Clips generated with the training prompts of one run."""
-    config = profile.replace("generation", n_train=n_train, draw=draw).generation
+def generation_stage(profile: Profile, n_train: int, draw: int, arm: str = MAIN) -> Stage:
+    """The clips of one arm of a run."""
+    config = list_arms(profile, n_train, draw)[arm]
     return _stage(
         "generation",
-        {"generation": config.digest_fields(), "codec": profile.codec.digest_fields()},
-        "clips.compute_generation",
-        (profile, config),
+        {"generation": config.digest_fields(), "codec": profile.codec.digest_fields(), "arm": arm},
+        "generation.compute",
+        (profile, config, arm),
         upstream={
             "training": training_stage(profile, n_train, draw),
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
-        files=_codec_files(profile.codec),
+        files=_codec_files(profile.codec) + (_text_files(profile.text) if config.prompts == "heldout" else ()),
         seed=config.sample_seed,
+        label=f"{profile.key(n_train, draw)}_{arm}",
+        published=("queries.parquet", "first_latents.npy") if arm == MAIN else (),
     )
 
 
-def retrieval_stage(profile: Profile) -> Stage:
-    """Nearest training and background clips of every query."""
-    upstream = {"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)}
-    for n, d in profile.runs:
-        upstream[f"generation_{run_key(n, d)}"] = generation_stage(profile, n, d)
-        if "twins" in profile.nulls:
-            upstream[f"twins_{run_key(n, d)}"] = twins_stage(profile, n, d)
+def references_stage(profile: Profile) -> Stage:
+    """Embeddings of the clips that every run is compared with, and what a perfect replay of each reaches."""
+    return _stage(
+        "references",
+        profile.retrieval.digest_fields() | aisfx_encoder.weights(profile.retrieval.detectors),
+        "references.compute",
+        (profile,),
+        upstream={"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)},
+        files=_clap_files(profile.retrieval),
+        label=_set_label(profile),
+    )
+
+
+def retrieval_stage(profile: Profile, n_train: int, draw: int) -> Stage:
+    """Nearest training and background clips of everything that belongs to one run."""
+    upstream = {name: _stage_of(profile) for name, _stage_of in _COMMON.items()}
+    for arm in list_arms(profile, n_train, draw):
+        upstream[f"generation_{arm}"] = generation_stage(profile, n_train, draw, arm)
+    if "twins" in profile.nulls:
+        upstream["twins"] = twins_stage(profile, n_train, draw)
+    upstream["controls"] = controls_stage(profile, n_train, draw)
     return _stage(
         "retrieval",
-        profile.retrieval.digest_fields() | aisfx_encoder.weights(profile.retrieval.detectors),
-        "scores.compute_retrieval",
-        (profile,),
+        profile.retrieval.digest_fields()
+        | {"n_train": n_train, "draw": draw, "subset_seed": profile.training.seed}
+        | aisfx_encoder.weights(profile.retrieval.detectors),
+        "neighbours.compute",
+        (profile, n_train, draw),
         upstream=upstream,
         files=_clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
+        label=profile.key(n_train, draw),
+    )
+
+
+_COMMON = {"corpus": corpus_stage, "roundtrip": roundtrip_stage, "references": references_stage}
+
+
+def quality_stage(profile: Profile, n_train: int, draw: int) -> Stage:
+    """How good the clips of every arm of a run are as a set."""
+    limits = {name: getattr(profile.thresholds, name) for name in ("confidence", "n_bootstrap", "seed")}
+    return _stage(
+        "quality",
+        limits | {"n_train": n_train, "draw": draw},
+        "quality.compute_quality",
+        (profile, n_train, draw),
+        upstream={"retrieval": retrieval_stage(profile, n_train, draw)},
+        label=profile.key(n_train, draw),
+    )
+
+
+def clips_stage(profile: Profile, n_train: int, draw: int) -> Stage:
+    """The clips that the book plays, chosen by rank, never by hand."""
+    retrieval = retrieval_stage(profile, n_train, draw)
+    return _stage(
+        "clips",
+        {"n_train": n_train, "draw": draw},
+        "gallery.compute",
+        (profile, n_train, draw),
+        upstream={"retrieval": retrieval, **retrieval.upstream},
+        label=profile.key(n_train, draw),
+        published=("*.ogg", "gallery.csv"),
     )
 
 
@@ -219,75 +315,143 @@ def detection_stage(profile: Profile) -> Stage:
     return _stage(
         "detection",
         config | limits,
-        "scores.compute_detection",
+        "altered.compute",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
         files=_clap_files(profile.retrieval) if with_clap else (),
         seed=profile.retrieval.seed,
+        published=("detection.csv", "roc.csv"),
+    )
+
+
+def scores_stage(profile: Profile) -> Stage:
+    """The scores and the quality of all runs together: what is published, and what everything after starts from."""
+    upstream = {}
+    for variant in _variants(profile):
+        upstream[f"ceiling_{variant.corpus.kind}"] = references_stage(variant)
+        for n, d in variant.runs:
+            upstream[f"retrieval_{variant.key(n, d)}"] = retrieval_stage(variant, n, d)
+            upstream[f"quality_{variant.key(n, d)}"] = quality_stage(variant, n, d)
+    files = ("scores.parquet", "null.parquet", "background.parquet", "variants.parquet", "queries.parquet")
+    return _stage(
+        "scores",
+        {},
+        "collection.compute",
+        (profile,),
+        upstream=upstream,
+        published=(*files, "ceiling.parquet", "quality.csv"),
     )
 
 
 def thresholds_stage(profile: Profile) -> Stage:
     """Flagged and near-exact shares."""
-    upstream = {f"generation_{run_key(n, d)}": generation_stage(profile, n, d) for n, d in profile.runs}
+    upstream = {
+        "scores": scores_stage(profile),
+        "duplicates": duplicates_stage(profile),
+        "corpus": corpus_stage(profile),
+    }
+    if profile.planted.trained:
+        upstream["planted"] = planted_stage(profile)
     return _stage(
         "thresholds",
         profile.thresholds.digest_fields(),
         "verdicts.compute_thresholds",
         (profile,),
-        upstream={"retrieval": retrieval_stage(profile), "duplicates": duplicates_stage(profile), **upstream},
+        upstream=upstream,
         seed=profile.thresholds.seed,
+        light=True,
+        published=("replication.csv", "decisions.parquet", "sensitivity.csv", "choices.csv", "strata.csv"),
+    )
+
+
+def dose_stage(profile: Profile) -> Stage:
+    """Replication against the number of copies in the training set; needs a model trained on planted duplicates."""
+    limits = {name: getattr(profile.thresholds, name) for name in ("confidence", "n_bootstrap", "seed", "detector")}
+    return _stage(
+        "dose",
+        limits,
+        "dose.compute_dose",
+        (profile,),
+        upstream={"thresholds": thresholds_stage(profile), "planted": planted_stage(profile)},
+        light=True,
+        published=("dose.csv", "dose_trend.csv"),
     )
 
 
 def findings_stage(profile: Profile) -> Stage:
     """The claims ledger and the summary."""
+    upstream = {
+        "scores": scores_stage(profile),
+        "thresholds": thresholds_stage(profile),
+        "detection": detection_stage(profile),
+        "duplicates": duplicates_stage(profile),
+    }
+    if profile.planted.trained:
+        upstream["dose"] = dose_stage(profile)
     return _stage(
-        "findings",
-        {"profile": profile.name},
-        "findings.compute",
-        (profile,),
-        upstream={
-            "thresholds": thresholds_stage(profile),
-            "detection": detection_stage(profile),
-            "duplicates": duplicates_stage(profile),
-        },
-    )
+        "findings", {"profile": profile.name}, "findings.compute", (profile,), upstream=upstream, light=True,
+        files=(PROFILES / "protocol.yml",), published=("claims.csv", "summary.json"),
+    )  # fmt: skip
+
+
+def _variants(profile: Profile) -> list[Profile]:
+    """The profile itself and, where a model is trained on planted duplicates, the profile of that model."""
+    return [profile, profile.with_duplicates()] if profile.planted.trained else [profile]
 
 
 SINGLE = {
     "corpus": corpus_stage, "planted": planted_stage, "duplicates": duplicates_stage, "encoding": encoding_stage,
-    "roundtrip": roundtrip_stage, "retrieval": retrieval_stage, "detection": detection_stage,
-    "thresholds": thresholds_stage, "findings": findings_stage,
+    "roundtrip": roundtrip_stage, "references": references_stage, "detection": detection_stage, "scores": scores_stage,
+    "thresholds": thresholds_stage, "dose": dose_stage, "findings": findings_stage,
 }  # fmt: skip
-PER_RUN = {"training": training_stage, "generation": generation_stage, "twins": twins_stage}
+PER_RUN = {
+    "training": training_stage, "generation": generation_stage, "twins": twins_stage, "controls": controls_stage,
+    "retrieval": retrieval_stage, "quality": quality_stage, "clips": clips_stage,
+}  # fmt: skip
 NAMES = tuple(SINGLE) + tuple(PER_RUN)
 
 
 def build(name: str, profile: Profile, n_train: int | None = None, draw: int | None = None) -> list[Stage]:
     """The stages called `name`: one, or one per training run; `n_train` and `draw` pick among those.
 
+    With a model trained on planted duplicates, its stages come last; a generation has one stage an arm.
+
     Raises:
         ValueError: an unknown name, or no such run in the profile.
     """
+    if name == "dose" and not profile.planted.trained:
+        return []
+    if name in ("encoding", "roundtrip", "references"):  # what a model on planted duplicates needs of its own
+        return [SINGLE[name](variant) for variant in _variants(profile)]
     if name in SINGLE:
         return [SINGLE[name](profile)]
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:
-        return [PER_RUN[name](profile, n_train, draw)]  # also one that the profile does not list
-    runs = [(n, d) for n, d in profile.runs if n_train in (None, n) and draw in (None, d)]
-    if not runs:
+        return _of_run(name, profile, n_train, draw)  # also one that the profile does not list
+    found = []
+    for variant in _variants(profile):
+        for n, d in variant.runs:
+            if n_train in (None, n) and draw in (None, d):
+                found += _of_run(name, variant, n, d)
+    if not found:
         raise ValueError(
             f"{name}: expected one of the profile's runs {profile.runs}, got n_train={n_train}, draw={draw}"
         )
-    return [PER_RUN[name](profile, n, d) for n, d in runs]
+    return found
+
+
+def _of_run(name: str, profile: Profile, n_train: int, draw: int) -> list[Stage]:
+    if name == "clips" and draw > 0:
+        return []  # the book plays the first draw
+    if name == "generation":
+        return [generation_stage(profile, n_train, draw, arm) for arm in list_arms(profile, n_train, draw)]
+    return [PER_RUN[name](profile, n_train, draw)]
 
 
 def finished(name: str, profile: Profile, n_train: int | None = None, draw: int | None = None) -> Result:
     """Loads a stage, or computes it and what it needs first. With `n_train` and `draw`: that training run's."""
-    (stage,) = build(name, profile, n_train, draw)
-    return load_or_run(stage)
+    return load_or_run(build(name, profile, n_train, draw)[0])
 
 
 def second_opinion(profile: Profile) -> Path | None:
@@ -306,5 +470,5 @@ def upstream_folders(
     name: str, profile: Profile, n_train: int | None = None, draw: int | None = None
 ) -> dict[str, Path]:
     """The finished folders that a stage is made from, by the names its computation knows them by."""
-    (stage,) = build(name, profile, n_train, draw)
+    stage = build(name, profile, n_train, draw)[0]
     return {key: load_or_run(before).path for key, before in stage.upstream.items()}

@@ -3,6 +3,11 @@
 A stage's digest covers all that decides its output: name, version, full configuration, seed, the digests of the stages
 before it and the contents of the files it reads. `manifest.json` is written last, the folder gets its final name after
 that: a folder without a manifest, or with files that differ from it in size, is unfinished and is computed again.
+
+A published study (`helpers.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
+restored from it holds only what chapters read, so it serves to load and as the source of a `light` stage; any other
+stage has it computed in full first. `HELPERS_COMPUTE=all` in the environment (`make reproduce`) overrules the policy:
+nothing is restored, nothing restored is used.
 """
 
 import contextlib
@@ -32,6 +37,10 @@ class Stage:
     `compute(folder, upstream)` writes its files into `folder`; `upstream` maps each key of `Stage.upstream` to that
     stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
+
+    The last three are no part of the digest: `published` are the files that a published study holds (patterns relative
+    to the folder), `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and
+    reads only published files of the stages before it.
     """
 
     name: str
@@ -42,6 +51,14 @@ class Stage:
     version: int = 1
     seed: int | None = None
     resumable: bool = False
+    published: tuple[str, ...] = ()
+    label: str = ""
+    light: bool = False
+
+    @property
+    def title(self) -> str:
+        """Name and label, for people."""
+        return f"{self.name} {self.label}".strip()
 
     @functools.cached_property
     def digest(self) -> str:
@@ -49,7 +66,7 @@ class Stage:
         identity = {
             "name": self.name,
             "version": self.version,
-            "config": _canonical(self.config),
+            "config": canonical(self.config),
             "seed": self.seed,
             "upstream": {key: stage.digest for key, stage in self.upstream.items()},
             "files": [[Path(path).name, hash_file(path)] for path in self.files],
@@ -72,32 +89,111 @@ class Result:
     computed: bool
 
 
+class NotPublished(RuntimeError):
+    """A stage that the published study cannot give and that may not be computed unasked; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What `load_or_run` does about a missing stage; as it stands, it computes.
+
+    `restore(stage, root)` puts the stage's folder in place and says whether it could. `refusal(stage)` is the message
+    of NotPublished for a stage that is not light; without it every stage may be computed.
+    """
+
+    restore: Callable[[Stage, Path], bool] | None = None
+    refusal: Callable[[Stage], str] | None = None
+
+
+_active = {"policy": Policy()}
+
+
+def use_policy(policy: Policy) -> contextlib.ExitStack:
+    """`load_or_run` follows `policy` from now on; as a `with` statement: until the block ends."""
+    back = contextlib.ExitStack()
+    back.callback(_active.update, policy=_active["policy"])
+    _active["policy"] = policy
+    return back
+
+
+def _computes_all() -> bool:
+    if (value := os.environ.get("HELPERS_COMPUTE", "")) not in ("", "all"):
+        raise ValueError(f"HELPERS_COMPUTE: expected all or nothing, got {value!r}")
+    return value == "all"
+
+
 def runs_root() -> Path:
     """Where stages are kept: `HELPERS_RUNS` (relative to the repository where it is relative), else `runs/`."""
     return ROOT / os.environ.get("HELPERS_RUNS", "runs")
 
 
-def load_or_run(stage: Stage, root: Path | None = None) -> Result:
-    """The finished result of `stage`; computes it, and whatever it needs from the stages before it, where missing.
+def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> Result:
+    """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing.
 
-    Two runs of one stage do not collide: the second waits, then loads. Interrupted or killed at any moment, the next
-    call completes the work. Errors of `compute` pass through, and leave no finished folder behind.
+    `whole`: a restored folder, which may lack files, is not enough. Two runs of one stage do not collide: the second
+    waits, then loads. Interrupted or killed at any moment, the next call completes the work. Errors of `compute` pass
+    through, and leave no finished folder behind. Raises NotPublished where the policy forbids to compute.
     """
     root = Path(root) if root else runs_root()
-    folder = stage.folder(root)
-    if manifest := read_manifest(stage, root):
+    policy, whole = (Policy(), True) if _computes_all() else (_active["policy"], whole)
+    folder, manifest = stage.folder(root), read_manifest(stage, root)
+    if policy.restore and not whole and not _serves(manifest, whole=True) and policy.restore(stage, root):
+        manifest = _check_manifest(stage, folder)
+    if _serves(manifest, whole):
         return Result(folder, stage.digest, manifest, computed=False)
-    upstream = {key: load_or_run(before, root).path for key, before in stage.upstream.items()}
+    if policy.refusal and not stage.light:
+        raise NotPublished(policy.refusal(stage))
+    upstream = {key: load_or_run(before, root, whole=not stage.light).path for key, before in stage.upstream.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
-        if manifest := _check_manifest(stage, folder):  # finished by the run that this one waited for
+    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+        manifest = _check_manifest(stage, folder)
+        if _serves(manifest, whole):  # finished by the run that this one waited for
             return Result(folder, stage.digest, manifest, computed=False)
-        _discard(folder)
+        if not manifest:
+            _discard(folder)
         part = folder.with_suffix(".part")
         if not _check_manifest(stage, part):  # else: a run was killed just before the folder got its name
             _compute(stage, part, upstream)
+        _discard(folder)  # a restored one, which served until now
         os.rename(part, folder)
         return Result(folder, stage.digest, _check_manifest(stage, folder), computed=True)
+
+
+def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path):
+    """Makes a finished folder that was not computed here: `fill(folder)` writes the files that `manifest` names.
+
+    A folder that was computed, or that has these files, stays. What an interrupted run of the stage left stays too.
+    Errors of `fill` pass through, and leave the folder as it was.
+    """
+    folder = stage.folder(root)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if _holds(stage, folder, manifest):  # asked before the lock, which a run that computes the stage has for hours
+        return
+    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+        if _holds(stage, folder, manifest):
+            return
+        draft = folder.with_suffix(".restoring")
+        _discard(draft)
+        draft.mkdir()
+        try:
+            fill(draft)
+            for name in manifest["files"]:
+                _sync(draft / name)
+            write_manifest(draft, manifest)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        _discard(folder)
+        os.rename(draft, folder)
+
+
+def _serves(manifest: dict | None, whole: bool) -> bool:
+    return manifest is not None and not (whole and manifest.get("restored"))
+
+
+def _holds(stage: Stage, folder: Path, manifest: dict) -> bool:
+    there = _check_manifest(stage, folder)
+    return _serves(there, whole=True) or (there is not None and there["files"] == manifest["files"])
 
 
 def read_manifest(stage: Stage, root: Path | None = None) -> dict | None:
@@ -118,18 +214,25 @@ def hash_file(path: Path) -> str:
     return _hash_contents(path, stat.st_mtime_ns, stat.st_size)
 
 
+def hash_inputs(stage: Stage) -> dict[str, str]:
+    """The sha256 of each of the stage's input files by name; with the folder's name where two have one name."""
+    paths = [Path(path) for path in stage.files]
+    names = [path.name for path in paths]
+    return {p.name if names.count(p.name) == 1 else f"{p.parent.name}/{p.name}": hash_file(p) for p in paths}
+
+
 @functools.cache
 def _hash_contents(path: Path, mtime_ns: int, size: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _canonical(value):
+def canonical(value):
     """`value` with 1.0 as 1: a profile that writes `beta: 1` means the same as one that writes `beta: 1.0`."""
     if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items()}
+        return {key: canonical(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
+        return [canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -145,13 +248,14 @@ def _check_manifest(stage: Stage, folder: Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, what: str):
+def locked(path: Path, what: str):
+    """Holds the lock file `path` during the block; says that it waits where another process has it."""
     # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        say(f"{what}: another run is computing it; waiting")
+        say(f"{what}: another run is at it; waiting")
         lock.acquire()
     try:
         yield
@@ -195,16 +299,21 @@ def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
         "config": stage.config,
         "seed": stage.seed,
         "upstream": {key: before.digest for key, before in stage.upstream.items()},
-        "inputs": {Path(path).name: hash_file(path) for path in stage.files},
+        "inputs": hash_inputs(stage),
         "wall_s": round(wall_s, 3),
         "peak_memory_mib": round(peak_mib, 1),
         **describe_machine(),
         "files": {p.relative_to(part).as_posix(): {"size": p.stat().st_size, "sha256": _sync(p)} for p in paths},
     }
-    draft = part / f"{MANIFEST}.draft"
+    write_manifest(part, manifest)
+
+
+def write_manifest(folder: Path, manifest: dict):
+    """Writes the folder's manifest.json, which is there whole or not at all."""
+    draft = folder / f"{MANIFEST}.draft"
     draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     _sync(draft)
-    os.replace(draft, part / MANIFEST)
+    os.replace(draft, folder / MANIFEST)
 
 
 def _sync(path: Path) -> str:

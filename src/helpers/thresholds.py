@@ -178,7 +178,21 @@ def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidenc
     if clusters >= 2 and whole.count in (0, whole.n):
         low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
         return Rate(whole.count, whole.n, whole.rate, float(low), float(high), "exact binomial over groups", confidence)
-    low, high = cluster_bootstrap(np.asarray(flags, dtype=float), groups, np.mean, n, confidence, seed)
+    if clusters < 2:
+        low = high = math.nan
+    else:
+        labels = np.unique(np.asarray(groups), return_inverse=True)[1]
+        hits, sizes = np.bincount(labels, np.asarray(flags, dtype=float)), np.bincount(labels)
+        result = stats.bootstrap(
+            (np.arange(clusters),),
+            lambda drawn, axis: hits[drawn].sum(axis) / sizes[drawn].sum(axis),
+            n_resamples=n,
+            batch=max(1, 2**22 // clusters),
+            confidence_level=confidence,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+        low, high = map(float, result.confidence_interval)
     return Rate(whole.count, whole.n, whole.rate, low, high, "bootstrap over groups", confidence)
 
 

@@ -24,10 +24,12 @@ from helpers.config import TrainingConfig
 from helpers.denoiser import (
     build_noise_scheduler,
     build_unet,
-    load_unet,  # noqa: F401  (what `train` wrote is read back as `training.load_unet`)
+    last_checkpoint,  # noqa: F401  (what `train` wrote is read back as `training.load_unet`)
+    load_unet,  # noqa: F401
     min_snr_weights,
     prepare_attention,
 )
+from helpers.machine import computes_in_bf16
 from helpers.progress import progress
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # ours: diffusers' names
@@ -119,6 +121,8 @@ class Trainer:
             raise ValueError(
                 f"batch_size: expected a multiple of {self.accelerator.num_processes} processes, got {config.batch_size}"
             )
+        automatic = computes_in_bf16(self.accelerator.device.type)
+        self.bf16 = {"bf16": True, "no": False, "auto": automatic}[config.precision]
         self.noise_scheduler = build_noise_scheduler()
         self.latent_shape = tuple(data.latents.shape[1:])
         with torch.random.fork_rng():
@@ -155,7 +159,7 @@ class Trainer:
         latents, noise = self.data.latents[clips].to(device), drawn.noise[own].to(device)
         timesteps = drawn.timesteps[own].to(device)
         noisy = self.noise_scheduler.add_noise(latents, noise, timesteps)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             predicted = self.model(noisy, timesteps, encoder_hidden_states=states, encoder_attention_mask=mask).sample
         target = self.noise_scheduler.get_velocity(latents, noise, timesteps)
         error = (predicted.float() - target).square().flatten(1).mean(1)

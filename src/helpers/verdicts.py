@@ -7,36 +7,73 @@ of each clip between the null and the ceiling.
 Notebook: 06_thresholds.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import thresholds
-from helpers.config import Profile, run_key
+from helpers.arms import MAIN
+from helpers.collection import DUPLICATES
+from helpers.collection import MAIN as MAIN_SET
+from helpers.config import Profile, ThresholdsConfig
 from helpers.retrieval import normalised_scores
+
+COMMON = "twins_common"  # the threshold of the largest training size, used at every size
 
 
 class ScoreTable:
-    """The retrieval stage's scores, arranged for thresholds: for each run, detector and kind a table with one row a query."""
+    """The scores stage's tables, arranged for thresholds.
+
+    `best(run, detector, kind, arm)` has one row a query: query_id, own_id, own_score, ref_id, score (its best match).
+    A run is (training_set, n_train, draw).
+    """
 
     def __init__(self, folder: Path):
-        scores = pd.read_parquet(folder / "scores.parquet")
-        best = scores[scores["rank"] == 1].drop(columns="rank")
-        self._best = dict(tuple(best.groupby(["n_train", "draw", "detector", "kind"])))
-        background = pd.read_parquet(folder / "background.parquet").sort_values(["detector", "query_id", "rank"])
-        self._background = {
-            detector: (part["query_id"].iloc[:: part["rank"].max()].to_numpy(), part["score"].to_numpy().reshape(-1, part["rank"].max()))
-            for detector, part in background.groupby("detector")
-        }  # fmt: skip
+        tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
+        best = pd.concat(tables, ignore_index=True).query("rank == 1").drop(columns="rank")
+        self._best = dict(tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"])))
+        self.queries = pd.read_parquet(folder / "queries.parquet")
+        ceiling = pd.read_parquet(folder / "ceiling.parquet")
+        self._ceiling = {
+            key: part.set_index("clip_id")["own_score"] for key, part in ceiling.groupby(["training_set", "detector"])
+        }
+        background = pd.read_parquet(folder / "background.parquet").sort_values(
+            ["training_set", "detector", "query_id", "rank"]
+        )
+        self._background = {}
+        for key, part in background.groupby(["training_set", "detector"]):
+            depth = int(part["rank"].max())
+            self._background[key] = (
+                part["query_id"].iloc[::depth].to_numpy(),
+                part["score"].to_numpy().reshape(-1, depth),
+            )
 
-    def best(self, n_train: int, draw: int, detector: str, kind: str) -> pd.DataFrame:
-        """One row a query: query_id, own_id, own_score, ref_id, score (its best match)."""
-        return self._best[n_train, draw, detector, kind].reset_index(drop=True)
+    def runs(self) -> list[tuple[str, int, int]]:
+        """Every run, by training set, size and draw."""
+        return sorted({key[:3] for key in self._best}, key=lambda run: (run[0] == DUPLICATES, *run[1:]))
 
-    def background(self, detector: str, query_ids) -> np.ndarray:
+    def arms(self, run) -> list[str]:
+        """The arms of a run's generated clips, the main one first."""
+        found = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
+        return sorted(found, key=lambda arm: (arm != MAIN, arm))
+
+    def best(self, run, detector: str, kind: str, arm: str = "") -> pd.DataFrame:
+        """See above; raises KeyError where there are no such clips."""
+        return self._best[(*run, detector, kind, arm)].reset_index(drop=True)
+
+    def has(self, run, detector: str, kind: str) -> bool:
+        """Whether the run has queries of this kind."""
+        return (*run, detector, kind, "") in self._best
+
+    def ceiling(self, run, detector: str) -> pd.Series:
+        """What each training clip scores against itself after codec and vocoder, by clip_id."""
+        return self._ceiling[run[0], detector]
+
+    def background(self, run, detector: str, query_ids) -> np.ndarray:
         """Similarity of queries to their nearest background clips, float [Q, K_max], descending."""
-        names, table = self._background[detector]
+        names, table = self._background[run[0], detector]
         rows = pd.Index(names).get_indexer(query_ids)
         if (rows < 0).any():
             raise ValueError(
@@ -44,105 +81,266 @@ class ScoreTable:
             )
         return table[rows]
 
+    def normalised(self, run, detector: str, best: pd.DataFrame, beta: float, k: int) -> np.ndarray:
+        """The bias-normalised best score of each query, float [Q]."""
+        background = self.background(run, detector, best["query_id"].to_numpy())
+        return normalised_scores(best["score"].to_numpy(), background, beta, k)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A null of one run and detector: its normalised scores, their parts, and what a threshold is by its rate."""
+
+    scores: np.ndarray
+    part: np.ndarray
+    median: float  # of the scores as they are, without the bias
+    top1: np.ndarray | None  # of twins: whether the nearest clip is the own one
+
+    def tau(self, fpr: float) -> float | None:
+        return thresholds.calibrate_threshold(self.scores[self.part == "C2"], fpr)
+
+    def verified(self, tau: float | None, confidence: float) -> thresholds.Rate | None:
+        return thresholds.verified_fpr(self.scores[self.part == "C3"], tau, confidence)
+
+
+def calibrate(
+    table: ScoreTable, run, detector: str, null: str, config: ThresholdsConfig, cluster_of: dict
+) -> Calibration:
+    """One null's calibration. Twins are split by twin: a clip to come answers to one of the same captions.
+
+    So the rates are those of honest clips for this training set's captions, given this training set.
+    """
+    best = table.best(run, detector, null)
+    top1 = thresholds.own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if null == "twins" else None
+    return Calibration(
+        table.normalised(run, detector, best, config.beta, config.k),
+        thresholds.split_calibration(best["query_id"], config.seed),
+        float(best["score"].median()),
+        top1,
+    )
+
 
 def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes replication.csv, decisions.parquet (one row a generated clip and detector) and sweep.csv.
+    """Writes what follows from the scores by the profile's thresholds.
 
-    n_generated counts the clips that were scored, n_silent those that were silent and so had no score.
+    replication.csv: a row for each run, arm, detector, null and false-positive rate. decisions.parquet: a row for each
+    generated clip and detector. sensitivity.csv: other beta, K and backgrounds. choices.csv: how well each beta and K tells
+    altered copies from twins (part C1). strata.csv: near-exact shares with and without music or a bed. n_generated counts
+    the clips that were scored, n_silent those that were silent and so had no score.
     """
-    table = ScoreTable(upstream["retrieval"])
-    duplicates = pd.read_csv(upstream["duplicates"] / "duplicates.csv")
-    cluster_of = dict(zip(duplicates["clip_id"], duplicates["cluster_id"]))
-    replication, decisions, sweeps = [], [], []
-    for n_train, draw in profile.runs:
-        queries = pd.read_parquet(upstream[f"generation_{run_key(n_train, draw)}"] / "queries.parquet")
-        for detector in profile.retrieval.detectors:
-            judged = _judge(table, profile, n_train, draw, detector, cluster_of)
-            decisions.append(judged["decisions"])
-            rows = [_replication_row(judged, null, profile, n_train, draw, detector, queries) for null in profile.nulls]
-            replication += rows
-            sweeps.append(_sweep(table, profile, n_train, draw, detector))
-    pd.DataFrame(replication).to_csv(out / "replication.csv", index=False)
-    pd.concat(decisions, ignore_index=True).to_parquet(out / "decisions.parquet", index=False)
-    pd.concat(sweeps, ignore_index=True).to_csv(out / "sweep.csv", index=False)
+    table, cluster_of = ScoreTable(upstream["scores"]), _clusters(upstream)
+    replication, decisions, choices = [], [], []
+    largest = (MAIN_SET, max(profile.sizes), 0)
+    for detector in profile.retrieval.detectors:
+        common = calibrate(table, largest, detector, profile.nulls[0], profile.thresholds, cluster_of)
+        for run in table.runs():
+            nulls = {
+                null: calibrate(table, run, detector, null, profile.thresholds, cluster_of) for null in profile.nulls
+            }
+            for arm in table.arms(run):
+                judged = _judge(table, run, detector, arm, nulls[profile.nulls[0]].median, profile, cluster_of)
+                rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, profile)
+                replication += rows
+                decisions.append(judged.assign(**flags))
+            choices.append(_choices(table, run, detector, profile))
+    replication = pd.DataFrame(replication)
+    decisions = pd.concat(decisions, ignore_index=True)
+    replication.to_csv(out / "replication.csv", index=False)
+    decisions.to_parquet(out / "decisions.parquet", index=False, compression="zstd")
+    _strata(decisions, pd.read_parquet(upstream["corpus"] / "clips.parquet"), profile).to_csv(
+        out / "strata.csv", index=False
+    )
+    pd.concat(choices, ignore_index=True).to_csv(out / "choices.csv", index=False)
+    sensitivity = [
+        _sensitivity(table, upstream["scores"], run, d, profile)
+        for run in table.runs()
+        for d in profile.retrieval.detectors
+    ]
+    pd.concat(sensitivity, ignore_index=True).to_csv(out / "sensitivity.csv", index=False)
 
 
-def normalised(table: ScoreTable, best: pd.DataFrame, detector: str, beta: float, k: int) -> np.ndarray:
-    """The bias-normalised best score of each query, float [Q]."""
-    return normalised_scores(best["score"].to_numpy(), table.background(detector, best["query_id"]), beta, k)
+def _clusters(upstream: dict[str, Path]) -> dict[str, str]:
+    """The duplicate cluster of every clip that is in one: as found among the main clips, as planted among the others."""
+    found = pd.read_csv(upstream["duplicates"] / "duplicates.csv").query("kind == 'natural'")
+    clusters = dict(zip(found["clip_id"], found["cluster_id"]))
+    if "planted" in upstream:
+        truth = pd.read_parquet(upstream["planted"] / "clips.parquet").query("split == 'train'")
+        clusters |= dict(zip(truth["clip_id"], truth["cluster_id"]))
+    return clusters
 
 
-def _judge(table: ScoreTable, profile: Profile, n_train: int, draw: int, detector: str, cluster_of: dict) -> dict:
-    config = profile.thresholds
-    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", *profile.nulls, "ceiling")}
-    score = {kind: normalised(table, part, detector, config.beta, config.k) for kind, part in best.items()}
-    generated = best["generated"]
-    decisions = generated.assign(n_train=n_train, draw=draw, detector=detector, normalised=score["generated"])
-    nulls = {}
-    for null in profile.nulls:
-        part = thresholds.split_calibration(_units(best[null], null), config.seed)
-        tau = thresholds.calibrate_threshold(score[null][part == "C2"], config.fpr)
-        flags = None if tau is None else thresholds.flag(score["generated"], tau)
-        check = thresholds.verified_fpr(score[null][part == "C3"], tau, config.confidence)
-        nulls[null] = {"tau": tau, "flags": flags, "check": check}
-        decisions[f"flagged_{null}"] = pd.array([None] * len(generated) if flags is None else flags, dtype="boolean")
-    ceiling = best["ceiling"].set_index("own_id")["own_score"]
-    median_null = float(best[profile.nulls[0]]["score"].median())
+def _judge(
+    table: ScoreTable, run, detector: str, arm: str, median_null: float, profile: Profile, cluster_of: dict
+) -> pd.DataFrame:
+    """One row a generated clip: its scores, position between null and ceiling, and whether it is near-exact by rule."""
+    config, best = profile.thresholds, table.best(run, detector, "generated", arm)
+    ceiling = table.ceiling(run, detector)
     # a clip beyond those that were round-tripped takes the median ceiling
-    own = generated["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-    decisions["position"] = thresholds.position(generated["score"].to_numpy(), own, median_null)
-    decisions["near_exact"] = thresholds.near_exact(decisions["position"].to_numpy(), config.theta)
-    cluster = decisions["ref_id"].map(lambda r: cluster_of.get(r, r))
-    decisions["cluster"] = cluster.astype(str)
-    top1 = {
-        kind: thresholds.own_clip_top1(best[kind]["ref_id"], best[kind]["own_id"], cluster_of)
-        for kind in ("generated", *(null for null in profile.nulls if null == "twins"))
-    }
-    return {"decisions": decisions, "nulls": nulls, "top1": top1}
+    own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+    position = thresholds.position(best["score"].to_numpy(), own, median_null)
+    return best.assign(
+        training_set=run[0],
+        normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
+        position=position.astype(np.float32),
+        near_exact=thresholds.near_exact(position, config.theta),
+        own_top1=thresholds.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
+        cluster=best["ref_id"].map(lambda clip: cluster_of.get(clip, clip)),
+    )
 
 
-def _units(best: pd.DataFrame, null: str) -> pd.Series:
-    """What is split as one: all twins of a clip, or each held-out clip."""
-    return best["own_id"] if null == "twins" else best["query_id"]
-
-
-def _replication_row(judged, null: str, profile: Profile, n_train: int, draw: int, detector: str, queries) -> dict:
-    config, decisions, found = profile.thresholds, judged["decisions"], judged["nulls"][null]
-    groups = decisions["own_id"]
+def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, common: Calibration, profile: Profile):
+    """The rows of one arm and detector, and each clip's flags at the primary rate."""
+    config, groups = profile.thresholds, judged["own_id"].where(judged["own_id"] != "", judged["query_id"])
     rate = lambda flags: thresholds.clustered_rate(flags, groups, config.n_bootstrap, config.confidence, config.seed)  # noqa: E731
-    near = rate(decisions["near_exact"].to_numpy())
-    flagged = None if found["flags"] is None else rate(found["flags"])
-    top1 = rate(judged["top1"]["generated"])
-    twins = thresholds.flagged_rate(judged["top1"]["twins"], config.confidence) if "twins" in judged["top1"] else None
-    updates = int(queries["updates"].iloc[0])
-    return {
-        "n_train": n_train, "draw": draw, "train_seed": profile.training.seed, "updates": updates,
-        "epochs": updates * profile.training.batch_size / n_train, "prompt_set": "train",
-        "guidance": profile.generation.guidance, "steps": profile.generation.steps,
-        "sample_seed": profile.generation.sample_seed, "n_generated": len(decisions),
-        "n_silent": len(queries) - len(decisions),
-        "detector": detector, "null": null, "fpr": config.fpr, "tau": found["tau"], "beta": config.beta, "k": config.k,
-        "fpr_verified": getattr(found["check"], "rate", None), "fpr_verified_low": getattr(found["check"], "low", None),
-        "fpr_verified_high": getattr(found["check"], "high", None),
-        "flagged": getattr(flagged, "count", None), "flagged_rate": getattr(flagged, "rate", None),
-        "ci_low": getattr(flagged, "low", None), "ci_high": getattr(flagged, "high", None),
+    near = rate(judged["near_exact"].to_numpy())
+    shared = _settings(table, run, arm, judged, profile) | {
+        "detector": detector, "beta": config.beta, "k": config.k,
         "near_exact": near.count, "near_exact_rate": near.rate, "near_exact_low": near.low, "near_exact_high": near.high,
-        "distinct_clusters": int(decisions.loc[decisions["near_exact"], "cluster"].nunique()),
-        "own_clip_top1_rate": top1.rate, "own_clip_top1_low": top1.low, "own_clip_top1_high": top1.high,
-        "twins_top1_rate": getattr(twins, "rate", None), "twins_top1_low": getattr(twins, "low", None),
-        "twins_top1_high": getattr(twins, "high", None),
+        "distinct_clusters": int(judged.loc[judged["near_exact"], "cluster"].nunique()),
+    }  # fmt: skip
+    prompted = (judged["own_id"] != "").to_numpy()
+    shared |= _limits("own_clip_top1", rate(judged["own_top1"].to_numpy()) if prompted.all() else None)
+    twins = nulls["twins"].top1 if "twins" in nulls else None
+    shared |= _limits("twins_top1", None if twins is None else thresholds.flagged_rate(twins, config.confidence))
+    rows, flags = [], {}
+    every = nulls | ({COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
+    for null, calibration in every.items():
+        rates = (config.fpr, *(config.further_fprs if arm == MAIN else ()))
+        for fpr in dict.fromkeys(rates):
+            tau = calibration.tau(fpr)
+            flagged = None if tau is None else thresholds.flag(judged["normalised"], tau)
+            own_null = nulls[profile.nulls[0]] if null == COMMON else calibration
+            rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, rate, config))
+            if fpr == config.fpr and null != COMMON:
+                flags[f"flagged_{null}"] = pd.array(
+                    [None] * len(judged) if flagged is None else flagged, dtype="boolean"
+                )
+    return rows, flags
+
+
+def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, rate, config: ThresholdsConfig) -> dict:
+    both = judged["near_exact"].to_numpy()[flagged] if flagged is not None and flagged.any() else None
+    precision = None if both is None else thresholds.flagged_rate(both, config.confidence)
+    whole = None if flagged is None else rate(flagged)
+    return {
+        "null": null, "fpr": fpr, "tau": tau,
+        **_limits("fpr_verified", calibration.verified(tau, config.confidence)),
+        "flagged": getattr(whole, "count", None), "flagged_rate": getattr(whole, "rate", None),
+        "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
+        "flagged_near_exact": getattr(precision, "count", None), **_limits("precision", precision),
     }  # fmt: skip
 
 
-def _sweep(table: ScoreTable, profile: Profile, n_train: int, draw: int, detector: str) -> pd.DataFrame:
-    config, first = profile.thresholds, profile.nulls[0]
-    best = {kind: table.best(n_train, draw, detector, kind) for kind in ("generated", first)}
-    background = {kind: table.background(detector, part["query_id"]) for kind, part in best.items()}
-    part = thresholds.split_calibration(_units(best[first], first), config.seed)
-    null = best[first]["score"].to_numpy()
-    result = thresholds.sweep(
-        best["generated"]["score"].to_numpy(), background["generated"],
-        null[part == "C2"], background[first][part == "C2"], config.betas, config.ks, config.fpr,
-        null[part == "C3"], background[first][part == "C3"], config.confidence,
+def _limits(name: str, rate: thresholds.Rate | None) -> dict:
+    """Columns of a rate and its interval; own-clip and twins' top-1 end in `_rate`, as the table of results has it."""
+    value = f"{name}_rate" if name.endswith("top1") else name
+    return {
+        value: getattr(rate, "rate", None),
+        f"{name}_low": getattr(rate, "low", None),
+        f"{name}_high": getattr(rate, "high", None),
+    }
+
+
+def _settings(table: ScoreTable, run, arm: str, judged: pd.DataFrame, profile: Profile) -> dict:
+    """What the clips of one arm were made with."""
+    training_set, n_train, draw = run
+    key = ("dup" if training_set == DUPLICATES else "n") + f"{n_train}_d{draw}"
+    own = table.queries["query_id"].str.startswith(f"gen_{key}_{arm}_")
+    queries = table.queries[own]
+    first = queries.iloc[0]
+    return {
+        "training_set": training_set, "n_train": n_train, "draw": draw, "train_seed": profile.training.seed, "arm": arm,
+        "updates": int(first["updates"]), "epochs": first["updates"] * profile.training.batch_size / n_train,
+        "weights": first["weights"], "prompt_set": first["prompt_set"], "guidance": first["guidance"],
+        "steps": int(first["steps"]), "sample_seed": profile.generation.sample_seed, "n_generated": len(judged),
+        "n_silent": int(queries["silent"].sum()),
+    }  # fmt: skip
+
+
+def _choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.DataFrame:
+    """How well every beta and K tells altered copies from the twins of part C1; `chosen` marks the best."""
+    config = profile.thresholds
+    if not (table.has(run, detector, "altered") and table.has(run, detector, "twins")):
+        return pd.DataFrame()
+    copies, twins = table.best(run, detector, "altered"), table.best(run, detector, "twins")
+    c1 = thresholds.split_calibration(twins["query_id"], config.seed) == "C1"
+    background = {
+        kind: table.background(run, detector, part["query_id"].to_numpy())
+        for kind, part in (("altered", copies), ("twins", twins))
+    }
+    beta, k, found = thresholds.choose_beta_k(
+        copies["score"].to_numpy(), background["altered"], twins["score"].to_numpy()[c1], background["twins"][c1],
+        config.betas, _depths(config, background["twins"]),
     )  # fmt: skip
-    return result.assign(n_train=n_train, draw=draw, detector=detector)
+    chosen = (found["beta"] == beta) & (found["k"] == k)
+    return found.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
+
+
+def _depths(config: ThresholdsConfig, background: np.ndarray) -> list[int]:
+    return [k for k in config.ks if k <= background.shape[1]]
+
+
+def _sensitivity(table: ScoreTable, folder: Path, run, detector: str, profile: Profile) -> pd.DataFrame:
+    """What the main clips' flagged share would be with another beta, K or background, each at a tau of its own."""
+    config, null = profile.thresholds, profile.nulls[0]
+    best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
+    background = {kind: table.background(run, detector, part["query_id"].to_numpy()) for kind, part in best.items()}
+    size = profile.corpus.n_background
+    found = [
+        _swept(best, background, null, config, _depths(config, background[null])).assign(
+            background_size=size, contaminated=0
+        )
+    ]
+    variants = pd.read_parquet(folder / "variants.parquet")
+    if detector == profile.retrieval.detectors[0]:
+        own = variants[variants["training_set"] == run[0]]
+        for (size, contaminated, k), part in own.groupby(["size", "contaminated", "k"]):
+            bias = part.drop_duplicates("query_id").set_index("query_id")["bias"]
+            some = {kind: rows[rows["query_id"].isin(bias.index)].reset_index(drop=True) for kind, rows in best.items()}
+            if all(len(rows) for rows in some.values()):
+                # the bias is given: as a background of one neighbour it is its own mean
+                given = {kind: bias[rows["query_id"]].to_numpy()[:, None] for kind, rows in some.items()}
+                swept = _swept(some, given, null, config, [1]).assign(
+                    k=k, background_size=size, contaminated=contaminated
+                )
+                found.append(swept)
+    return pd.concat(found, ignore_index=True).assign(
+        training_set=run[0], n_train=run[1], draw=run[2], detector=detector
+    )
+
+
+def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks: list[int]) -> pd.DataFrame:
+    part = thresholds.split_calibration(best[null]["query_id"], config.seed)
+    scores = best[null]["score"].to_numpy()
+    return thresholds.sweep(
+        best["generated"]["score"].to_numpy(), background["generated"],
+        scores[part == "C2"], background[null][part == "C2"], config.betas, ks, config.fpr,
+        scores[part == "C3"], background[null][part == "C3"], config.confidence,
+    )  # fmt: skip
+
+
+def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Near-exact shares of the main clips by what their training clip holds."""
+    config, clips = profile.thresholds, clips.set_index("clip_id")
+    own = decisions[
+        (decisions["arm"] == MAIN)
+        & (decisions["training_set"] == MAIN_SET)
+        & (decisions["detector"] == config.detector)
+    ]
+    if "classes" not in clips or own.empty:
+        return pd.DataFrame(columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])
+    music = own["own_id"].map(clips["classes"].map(lambda names: "music" in set(names)))
+    rows = []
+    for (n_train, draw), part in own.groupby(["n_train", "draw"]):
+        for stratum, member in (("music", music[part.index]), ("no music", ~music[part.index])):
+            if member.any():
+                chosen = part[member]
+                rate = thresholds.clustered_rate(
+                    chosen["near_exact"].to_numpy(),
+                    chosen["own_id"],
+                    config.n_bootstrap,
+                    config.confidence,
+                    config.seed,
+                )
+                rows.append((n_train, draw, stratum, rate.count, rate.n, rate.rate, rate.low, rate.high))
+    return pd.DataFrame(rows, columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])

@@ -1,0 +1,38 @@
+"""What each model is asked for: the main clips, and smaller arms that change one thing (checkpoint, weights, prompts, ...).
+
+Notebook: 04_generation.
+"""
+
+from dataclasses import replace
+
+from helpers.config import GenerationConfig, Profile
+
+MAIN = "main"
+
+
+def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, GenerationConfig]:
+    """The arms of one run by name, the main one first.
+
+    `u00125`: an earlier checkpoint; `raw`: the last weights without averaging; `heldout`: captions of held-out clips;
+    `guidance3`: another guidance, at one training size; `seeds`: several clips a prompt. The last two for draw 0 only.
+    """
+    main = replace(profile.generation, n_train=n_train, draw=draw)
+    arms, sizes = {MAIN: main}, profile.arms
+    if sizes.n_checkpoint:
+        for updates in sorted(set(profile.training.checkpoints) - {profile.training.updates}):
+            arms[f"u{updates:05d}"] = _part(main, sizes.n_checkpoint, updates=updates)
+    if sizes.n_raw and not profile.training.checkpoint_path:
+        arms["raw"] = _part(main, sizes.n_raw, weights="raw")
+    if sizes.n_heldout:
+        arms["heldout"] = _part(main, sizes.n_heldout, prompts="heldout")
+    if sizes.n_guidance and n_train == sizes.guidance_size and draw == 0:
+        for guidance in sizes.guidances:
+            if guidance != main.guidance:
+                arms[f"guidance{guidance:g}"] = _part(main, sizes.n_guidance, guidance=guidance)
+    if sizes.n_seed_prompts and draw == 0:
+        arms["seeds"] = _part(main, sizes.n_seed_prompts, seeds_per_prompt=sizes.n_seeds)
+    return arms
+
+
+def _part(main: GenerationConfig, n_prompts: int, **changes) -> GenerationConfig:
+    return replace(main, **{"n_prompts": min(n_prompts, main.n_prompts), "seeds_per_prompt": 1, **changes})

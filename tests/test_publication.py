@@ -1,0 +1,448 @@
+"""The published study: what is restored is what was published, and what differs is told in one line."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from helpers import publication, store
+from helpers.publication import difference, publish, restore, use_publication
+from helpers.store import NotPublished, Stage, load_or_run
+
+
+@pytest.fixture(autouse=True)
+def no_override(monkeypatch):
+    monkeypatch.delenv("HELPERS_COMPUTE", raising=False)
+
+
+def writing(**texts):
+    """Computes files of these texts; `a__b` stands for a/b, and every name ends in .csv."""
+
+    def compute(folder, upstream):
+        for name, text in texts.items():
+            path = folder / f"{name.replace('__', '/')}.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+
+    return compute
+
+
+def study(rate=0.001, n=100, beta=0.5, scores_version=1):
+    """Corpus (unpublished) → training (labelled) → scores (flat) → thresholds (flat, light)."""
+    corpus = Stage("corpus", {"corpus": {"n_train": n, "seed": 1}}, writing(audio="large"))
+    training = Stage(
+        "training", {"learning_rate": rate, "steps": (1, 2)}, writing(loss=f"loss {rate}", weights="large"),
+        upstream={"corpus": corpus}, label="n100_d0", published=("loss.csv",), seed=3,
+    )  # fmt: skip
+    scores = Stage(
+        "scores", {}, writing(scores="scores", clips__one="one", clips__two="two", other="large"),
+        upstream={"training": training}, published=("scores.csv", "clips/*.csv"), version=scores_version,
+    )  # fmt: skip
+    thresholds = Stage(
+        "thresholds", {"beta": beta}, writing(rates=f"beta {beta}"), upstream={"scores": scores},
+        published=("rates.csv",), light=True,
+    )  # fmt: skip
+    return corpus, training, scores, thresholds
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folder of a published study whose runs are gone, and an empty root."""
+    stages, root = study(), tmp_path / "first_runs"
+    load_or_run(stages[-1], root)
+    publish(stages, tmp_path / "results", root)
+    shutil.rmtree(root)
+    return tmp_path / "results", tmp_path / "runs"
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+EVERY = ["clips/one.csv", "clips/two.csv", "manifest.json", "rates.csv", "scores.csv", "training/n100_d0/loss.csv"]
+
+
+def test_layout_and_manifest(published):
+    folder, _ = published
+    assert files_of(folder) == EVERY
+    entries = json.loads((folder / "manifest.json").read_text())["stages"]
+    assert set(entries) == {"corpus", "training/n100_d0", "scores", "thresholds"}
+    entry = entries["training/n100_d0"]
+    assert set(entry["files"]) == {"loss.csv"} and entry["config"] == {"learning_rate": 0.001, "steps": [1, 2]}
+    assert {"stage", "version", "digest", "seed", "upstream", "inputs", "wall_s", "peak_memory_mib"} <= set(entry)
+    assert {"versions", "commit", "machine"} <= set(entry) and entries["corpus"]["files"] == {}
+
+
+def test_published_study_is_restored_byte_for_byte(published):
+    folder, root = published
+    _, training, scores, thresholds = study()
+    with use_publication(folder):
+        for stage in (training, scores, thresholds):
+            result = load_or_run(stage, root)
+            assert not result.computed and result.manifest["restored"] and result.path == stage.folder(root)
+    assert files_of(scores.folder(root)) == ["clips/one.csv", "clips/two.csv", "manifest.json", "scores.csv"]
+    assert (training.folder(root) / "loss.csv").read_bytes() == (folder / "training/n100_d0/loss.csv").read_bytes()
+    assert not difference(training, folder)
+    (scores.folder(root) / "scores.csv").write_text("edited")  # a copy, not a link
+    assert (folder / "scores.csv").read_text() == "scores"
+
+
+def test_light_stage_with_another_setting_is_computed(published):
+    folder, root = published
+    *_, thresholds = study(beta=0.7)
+    with use_publication(folder):
+        result = load_or_run(thresholds, root)
+    assert result.computed and (result.path / "rates.csv").read_text() == "beta 0.7"
+    assert not (root / "training").exists() and (root / "scores").exists()
+
+
+def test_stage_that_is_not_light_has_those_before_it_computed_in_full(published):
+    folder, root = published
+    _, training, scores, _ = study()
+    later = Stage("later", {}, writing(x="x"), upstream={"scores": scores})
+    with use_publication(folder, "all"):
+        assert load_or_run(training, root).manifest["restored"]
+        assert load_or_run(later, root).computed
+    assert (training.folder(root) / "weights.csv").exists() and (scores.folder(root) / "other.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "index", "line"),
+    [
+        ({"rate": 0.002}, 1, "training n100_d0: learning_rate is 0.002 in the profile, 0.001 in the published study"),
+        (
+            {"n": 64},
+            1,
+            "corpus: corpus.n_train is 64 in the profile, 100 in the published study (training n100_d0 is made from it)",
+        ),
+        ({"scores_version": 2}, 2, "scores: version is 2 in the code, 1 in the published study"),
+        (
+            {"rate": 0.002, "beta": 0.7},
+            3,
+            "thresholds: beta is 0.7 in the profile, 0.5 in the published study",
+        ),
+    ],
+)  # fmt: skip
+def test_difference_is_named(published, changes, index, line):
+    folder, root = published
+    stage = study(**changes)[index]
+    assert difference(stage, folder) == line and not restore(stage, folder, root)
+
+
+def test_refusal_is_one_line_with_the_command_and_the_time(published):
+    folder, root = published
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["stages"]["training/n100_d0"]["wall_s"] = 8280.0
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with use_publication(folder, command="make it"), pytest.raises(NotPublished) as refused:
+        load_or_run(study(rate=0.002)[1], root)
+    assert str(refused.value) == (
+        "training n100_d0: learning_rate is 0.002 in the profile, 0.001 in the published study; "
+        "to compute it (2.3 h for the published study): make it"
+    )
+    assert not list(root.rglob("manifest.json")), "nothing was computed on the way"
+    with (
+        use_publication(folder),
+        pytest.raises(NotPublished, match="corpus: none of its files are published; to .*: make"),
+    ):
+        load_or_run(study()[0], root)
+    with (
+        use_publication(folder),
+        pytest.raises(NotPublished, match="^new x is not part of the published study in .*results"),
+    ):
+        load_or_run(Stage("new", {}, writing(a="a"), label="x"), root)
+
+
+def differing(**changes):
+    base = {"name": "toy", "config": {"a": {"b": 1}, "c": [1, 2]}, "compute": writing(x="x"), "published": ("x.csv",)}
+    return Stage(**{**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"config": {"a": {"b": 2}, "c": [3]}},
+            r"toy: a.b is 2 in the profile, 1 in the published study \(and 1 more\)",
+        ),
+        ({"config": {"a": {"b": 1}}}, r"toy: c is absent in the profile, \[1, 2\] in the published study"),
+        ({"config": {"a": {"b": 1}, "c": ["x" * 99]}}, r"toy: c is \['x{55}\.\.\. in the profile, \[1, 2\] in .*"),
+        ({"seed": 5}, "toy: seed is 5 in the profile, None in the published study"),
+        ({"upstream": {"early": differing(name="before", published=())}}, "toy: is made from early here only"),
+    ],
+)
+def test_difference_of_every_kind(tmp_path, changes, line):
+    load_or_run(differing(), tmp_path)
+    publish([differing()], tmp_path / "results", tmp_path)
+    assert re.fullmatch(line, difference(differing(**changes), tmp_path / "results"))
+
+
+def test_changed_input_file_and_unpublished_upstream_are_named(tmp_path):
+    pack, folder = tmp_path / "pack.bin", tmp_path / "results"
+    pack.write_text("old")
+    before = differing(name="before", files=(pack,), published=())
+    load_or_run(differing(upstream={"x": before}), tmp_path)
+    publish([differing(upstream={"x": before})], folder, tmp_path)
+    old = store.hash_file(pack)
+    pack.write_text("newer")
+    after = differing(name="before", files=(pack,), published=())
+    stage = differing(upstream={"x": after})
+    assert difference(stage, folder) == (
+        f"before: digest is {after.digest[:12]} here, {before.digest[:12]} in the published study (toy is made from it)"
+    ), "the stage before was not given to publish"
+    pack.write_text("old")
+    publish([differing(name="before", files=(pack,), published=())], folder, tmp_path)
+    pack.write_text("newer")
+    assert difference(differing(upstream={"x": differing(name="before", files=(pack,), published=())}), folder) == (
+        f"before: pack.bin has sha256 {store.hash_file(pack)[:12]} here, {old[:12]} in the published study"
+        " (toy is made from it)"
+    )
+
+
+def test_damaged_file_is_refused_by_name_and_sha256(published):
+    folder, root = published
+    path = folder / "training" / "n100_d0" / "loss.csv"
+    expected = store.hash_file(path)[:12]
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(bytes(content))
+    _, training, _, _ = study()
+    line = f"{path}: expected sha256 {expected}, got {store.hash_file(path)[:12]}"
+    with pytest.raises(NotPublished) as refused:
+        restore(training, folder, root)
+    assert str(refused.value) == line == difference(training, folder)
+    with use_publication(folder, command="make it"), pytest.raises(NotPublished) as refused:
+        load_or_run(training, root)
+    assert str(refused.value) == f"{line}; to compute it: make it"
+    assert [path.suffix for path in (root / "training").iterdir()] in ([".lock"], [])
+    path.unlink()
+    assert difference(training, folder) == f"{path}: expected sha256 {expected}, the file is missing"
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x", "", "manifest.json"])
+def test_names_that_lead_out_of_the_folder_are_refused(published, name):
+    folder, root = published
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["stages"]["scores"]["files"][name] = {"size": 1, "sha256": "0" * 64}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    stages = study()
+    for refused in (lambda: restore(stages[2], folder, root), lambda: publish(stages, folder, root)):
+        with pytest.raises(NotPublished, match="manifest.json: expected names of files inside a stage's folder, got "):
+            refused()
+
+
+def test_manifest_that_cannot_be_read(published):
+    folder, root = published
+    for text in ('{"stages": ', "[]", "{}", '{"stages": {"a": 1}}'):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(NotPublished, match=r"manifest.json: cannot be read \(\w+\)"):
+            restore(study()[2], folder, root)
+
+
+def test_publishing_as_one_goes(tmp_path, capfd):
+    root, folder = tmp_path / "runs", tmp_path / "results"
+    corpus, training, scores, thresholds = study()
+    load_or_run(training, root)
+    paths = publish(study(), folder, root)
+    assert paths == [folder / "training/n100_d0/loss.csv"]
+    assert "scores: not computed, so not published" in capfd.readouterr().err
+    load_or_run(thresholds, root)
+    publish([scores, thresholds], folder, root)
+    assert files_of(folder) == EVERY and set(publication.read_entries(folder)) >= {"corpus", "training/n100_d0"}
+
+
+def test_renewed_stage_leaves_no_stale_file(published):
+    folder, root = published
+    corpus, training, *_ = study()
+    scores = Stage(
+        "scores", {"new": 1}, writing(scores="new"), upstream={"training": training}, published=("scores.csv",)
+    )
+    load_or_run(scores, root)
+    publish([scores], folder, root)
+    assert (
+        files_of(folder) == [name for name in EVERY if not name.startswith("clips")] and not (folder / "clips").exists()
+    )
+    assert (folder / "scores.csv").read_text() == "new" and not difference(scores, folder)
+
+
+def test_restored_stage_is_not_published_again(published, tmp_path, capfd):
+    folder, root = published
+    _, training, *_ = study()
+    restore(training, folder, root)
+    before = (folder / "manifest.json").read_bytes()
+    assert publish([training], folder, root) == [] and (folder / "manifest.json").read_bytes() == before
+    assert "not published" not in capfd.readouterr().err
+    publish([training], tmp_path / "elsewhere", root)
+    assert "training n100_d0: restored from a published study, not computed here" in capfd.readouterr().err
+
+
+def test_restored_folder_follows_the_publication(published, tmp_path):
+    """Computed again under the same settings, numbers may differ: what was restored before is replaced."""
+    folder, root = published
+    _, training, *_ = study()
+    restore(training, folder, root)
+    again = dataclasses.replace(training, compute=writing(loss="loss anew", weights="large"))
+    load_or_run(again, tmp_path / "other_runs")
+    publish([again], folder, tmp_path / "other_runs")
+    with use_publication(folder):
+        assert (load_or_run(training, root).path / "loss.csv").read_text() == "loss anew"
+
+
+def test_file_that_the_code_asks_for_anew_is_named(published):
+    folder, root = published
+    _, training, *_ = study()
+    wanting = dataclasses.replace(training, published=("w*.csv",))
+    assert not restore(wanting, folder, root)
+    assert difference(wanting, folder) == "training n100_d0: w*.csv is not among its published files"
+
+
+def test_interrupted_publishing_leaves_the_earlier_publication(published, monkeypatch):
+    folder, root = published
+    stages = study(rate=0.002, beta=0.9)
+    load_or_run(stages[-1], root)
+    before = {name: (folder / name).read_bytes() for name in EVERY}
+    copy, copied = shutil.copyfile, []
+
+    def interrupted(source, target):
+        copied.append(source)
+        if len(copied) == 3:
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    monkeypatch.setattr(publication.shutil, "copyfile", interrupted)
+    with pytest.raises(OSError):
+        publish(stages, folder, root)
+    assert {name: (folder / name).read_bytes() for name in files_of(folder)} == before
+    monkeypatch.undo()
+    publish(stages, folder, root)
+    assert files_of(folder) == EVERY and not any(difference(stage, folder) for stage in stages[1:])
+
+
+def test_two_stages_in_one_place_are_refused(published):
+    folder, root = published
+    other = Stage("other", {}, writing(scores="mine"), published=("*.csv",))
+    twice = [Stage("twin", {"i": i}, writing(a="a"), published=("*.csv",)) for i in range(2)]
+    for stage in (other, *twice):
+        load_or_run(stage, root)
+    with pytest.raises(ValueError, match="scores.csv: expected one stage to publish it, got scores and other"):
+        publish([other], folder, root)
+    with pytest.raises(ValueError, match="twin: expected one stage of this name and label, got two"):
+        publish(twice, folder, root)
+    assert files_of(folder) == EVERY and (folder / "scores.csv").read_text() == "scores"
+
+
+def test_result_that_changed_after_it_was_computed_is_not_published(tmp_path):
+    stage = differing()
+    path = load_or_run(stage, tmp_path).path / "x.csv"
+    path.write_text("y")
+    with pytest.raises(NotPublished, match=r"x\.csv: expected sha256 \w{12}, got \w{12}$"):
+        publish([stage], tmp_path / "results", tmp_path)
+
+
+def table_stage(name, file, table, published_too=()):
+    def compute(folder, upstream):
+        table.to_csv(folder / file, index=False)
+
+    return Stage(name, {}, compute, published=(file, *published_too))
+
+
+def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2)):
+    replication = pd.DataFrame(
+        {"n_train": [100, 500], "detector": "mel", "fpr": 0.05, "flagged": flagged, "n_generated": flagged + 5,
+         "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": [0.0, 0.5],
+         "near_exact_low": [0.0, 0.4], "near_exact_high": [0.1, 0.6]}
+    )  # fmt: skip
+    detection = pd.DataFrame(
+        {"transform": "noise", "strength": strengths, "auroc": [auroc, 0.5], "auroc_low": 0.4, "auroc_high": 0.6}
+    )
+    return [
+        table_stage("thresholds", "replication.csv", replication),
+        table_stage("detection", "detection.csv", detection),
+    ]
+
+
+def test_comparison_counts_and_names_what_lies_outside(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.3, 0.9, flagged=4), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(tables(0.2, 0.5), folder, first)
+    found = publication.compare(tables(0.3, 0.9), folder, second)
+    assert found.counts.to_dict("records") == [
+        {"table": "replication.csv", "rate": "flagged_rate", "rows": 1, "inside": 1},
+        {"table": "replication.csv", "rate": "near_exact_rate", "rows": 2, "inside": 2},
+        {"table": "detection.csv", "rate": "auroc", "rows": 2, "inside": 1},
+    ]
+    (outside,) = found.outside.to_dict("records")
+    assert outside == {
+        "table": "detection.csv", "rate": "auroc", "row": "strength=0.1",
+        "published": 0.5, "low": 0.4, "high": 0.6, "ours": 0.9,
+    }  # fmt: skip
+    assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "dose")]
+
+
+def test_comparison_wants_results_that_were_computed_here(tmp_path):
+    folder, root = tmp_path / "results", tmp_path / "runs"
+    stages = tables(0.2, 0.5)
+    with pytest.raises(FileNotFoundError, match="manifest.json: expected a published study, found none"):
+        publication.compare(stages, folder, root)
+    for stage in stages:
+        load_or_run(stage, root)
+    publish(stages, folder, root)
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError, match="expected thresholds to be computed here, found it not computed"):
+        publication.compare(stages, folder, root)
+    restore(stages[0], folder, root)
+    with pytest.raises(FileNotFoundError, match="thresholds to be computed here, found it restored from the published"):
+        publication.compare(stages, folder, root)
+
+
+def test_rows_without_a_counterpart_and_rows_alike_are_told(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.2, 0.5, strengths=(0.1, 0.3)), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(tables(0.2, 0.5), folder, first)
+    notes = publication.compare(tables(0.2, 0.5), folder, second).notes
+    assert "detection.csv: 1 of 2 published rows have no counterpart here" in notes
+    alike = tables(0.2, 0.5, strengths=(0.1, 0.1))[1]
+    load_or_run(alike, tmp_path / "third")
+    with pytest.raises(
+        ValueError, match="detection.csv: expected rows that differ in transform, strength, got equal ones"
+    ):
+        publish([alike], folder, tmp_path / "third")
+        publication.compare([alike], folder, tmp_path / "third")
+
+
+@pytest.mark.parametrize("command", ["restore", "compare"])
+def test_command_line_without_a_published_study(command, repository, tmp_path):
+    call = [sys.executable, "-m", "helpers", command, "--profile", "smoke", "--folder", tmp_path / "none"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "published study" in done.stderr and "none" in done.stderr
+
+
+def test_command_line_publishes_what_there_is(repository, tmp_path):
+    call = [sys.executable, "-m", "helpers", "publish", "--profile", "smoke", "--folder", tmp_path / "results"]
+    done = subprocess.run(
+        call, capture_output=True, text=True, cwd=repository, env={**os.environ, "HELPERS_RUNS": str(tmp_path / "runs")}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0 files published") and "missing: thresholds is not part of" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_reproduce_computes_all_of_pocket_and_compares(repository):
+    environment = {**os.environ, "PROFILE": "smoke"}  # as a shell that is used for the smoke profile has it
+    done = subprocess.run(
+        ["make", "-n", "reproduce"], capture_output=True, text=True, cwd=repository, env=environment, check=True
+    )
+    *_, run, compare = done.stdout.strip().splitlines()
+    assert run.startswith("HELPERS_COMPUTE=all ") and "profile=pocket" in run and "--forceall" in run
+    assert compare.endswith("-m helpers compare --profile pocket")
