@@ -6,6 +6,7 @@
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed.
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("man
 DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
 STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
-OTHER_DRAWS = [(n, d) for n, d in profile.runs if d > 0]  # draw 0 has a page; the others enter the figures only
+RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
+RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
 
 
 def chapter_of(wildcards):
@@ -33,8 +35,7 @@ def earlier_pages(wildcards):
     before = [page for page in pages if pages[page][0] == names[names.index(name) - 1]] if name != names[0] else []
     if settings and name != chapters.PER_SIZE[0]:
         before = [page for page in before if pages[page][1] == settings]
-    draws = OTHER_DRAWS if name == "05_retrieval" else []
-    stamps = [STAMP.format(stage="generation", n=n, d=d) for n, d in draws]
+    stamps = [STAMP.format(stage="quality", n=n, d=d) for n, d in RUNS] if name == "05_retrieval" else []
     return [f"book/chapters/{page}.ipynb" for page in before] + stamps
 
 
@@ -44,7 +45,7 @@ def as_settings(values):
 
 wildcard_constraints:
     page="|".join(pages),
-    stage="training|generation",
+    stage="training|quality",
     n=r"\d+",
     d=r"\d+",
 
@@ -76,13 +77,20 @@ rule chapter:
         " --set {params.given} --output {output} > /dev/null"
 
 
-rule draw:
+def before_run(wildcards):
+    """What a run's stage waits for: its page where it has one, else its own training."""
+    if wildcards.stage == "training":
+        return "book/chapters/02_codec.ipynb"
+    has_page = wildcards.d == "0"
+    page = f"book/chapters/04_generation_n{int(wildcards.n):05d}.ipynb"
+    return page if has_page else STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+
+
+rule run:
     input:
         code=CODE,
         data=DATA,
-        earlier=lambda w: (
-            "book/chapters/02_codec.ipynb" if w.stage == "training" else STAMP.format(stage="training", n=w.n, d=w.d)
-        ),
+        earlier=before_run,
     output:
         touch(STAMP),
     threads: workflow.cores
@@ -95,5 +103,5 @@ rule draw:
         mem_mb=8000,
         runtime=720,
     shell:
-        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name} --published"
+        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name}"
         " --set n_train={wildcards.n} draw={wildcards.d} > /dev/null"

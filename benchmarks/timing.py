@@ -43,7 +43,8 @@ def row(benchmark, ours_s, peer="", peer_s=float("nan"), n_runs=1, detail="", pa
     versions = "; ".join(f"{name} {version(name)}" for name in ("numpy", "torch", *packages))
     machine = describe_machine()["machine"]
     ratio = peer_s / ours_s if ours_s else float("nan")
-    return dict(zip(COLUMNS, (benchmark, ours_s, peer, peer_s, ratio, n_runs, detail, versions, machine["cpu"])))
+    cpu = f"{machine['cpu']} ({', '.join(machine['vectors']) or 'vector instructions unknown'})"
+    return dict(zip(COLUMNS, (benchmark, ours_s, peer, peer_s, ratio, n_runs, detail, versions, cpu)))
 
 
 def write(rows: list[dict], out: Path = RESULTS) -> None:

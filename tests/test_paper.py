@@ -52,6 +52,8 @@ def profile(fabricated, sizes, audio_folder):
         "text": {"encoder_path": str(fabricated / "flan-t5"), "max_tokens": 16},
         "training": {**sizes["unet"], "n_train": 6, "batch_size": 2, "updates": 2, "checkpoints": [1, 2]},
         "generation": {"n_train": 6, "steps": 2},
+        "arms": {"n_checkpoint": 2, "n_heldout": 2, "n_seed_prompts": 1, "n_seeds": 2},
+        "controls": {"n_altered": 4, "n_empirical": 1},
         "retrieval": {"clap_path": str(fabricated / "clap" / "630k-audioset-best.pt"), "top_k": 3, "k_max": 2},
     }
     for section, fields in changes.items():
@@ -100,10 +102,12 @@ def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabri
     generation = stages.finished("generation", loaded, 6, 0).path
     audio, queries = np.load(generation / "audio.npy"), pd.read_parquet(generation / "queries.parquet")
     assert audio.shape == (6, SAMPLES) and not queries["silent"].any()
-    scores = pd.read_parquet(stages.finished("retrieval", loaded).path / "scores.parquet")
+    folder = stages.finished("retrieval", loaded, 6, 0).path
+    scores, null = pd.read_parquet(folder / "scores.parquet"), pd.read_parquet(folder / "null.parquet")
     assert set(scores["detector"]) == {"mel", "mel_centred", "mel_aligned", "clap"}
-    assert set(scores["kind"]) == {"generated", "heldout", "ceiling"}  # a user's own clips have no twins
-    found = scores[(scores["kind"] == "generated") & (scores["detector"] == "clap")]
+    # a user's own clips cannot be mixed anew: no twins, and no other events over a known bed
+    assert set(null["kind"]) == {"heldout", "ceiling", "altered", "empirical"}
+    found = scores[(scores["arm"] == "main") & (scores["detector"] == "clap")]
     assert len(found) == 6 * 3 and found["score"].between(-1, 1).all()
 
 
