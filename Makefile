@@ -89,7 +89,7 @@ html:
 # Every chapter again, from stages computed here: restored ones do not count, those that an interrupted run of this had
 # finished do. HELPERS_COMPUTE overrules what the chapters ask of the stage store (src/helpers/store.py).
 reproduce: PROFILE := pocket
-reproduce: $(READY)
+reproduce: $(READY) aisfx # the study uses that encoder too
 	@$(PY) -m helpers tidy --profile $(PROFILE)
 	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall all
 	@$(PY) -m helpers compare --profile $(PROFILE)

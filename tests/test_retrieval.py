@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import scores
+from helpers import neighbours
 from helpers.retrieval import bias, centre, normalised_scores
 from helpers.search import top_k
 
@@ -57,9 +57,13 @@ def test_centre_removes_the_mean():
             centre(features, wrong)
 
 
-def test_silent_clips_are_left_out_and_silence_alone_is_an_error():
-    table, audio = pd.DataFrame({"query_id": ["a", "b"], "silent": [False, True]}), np.ones((2, 4), np.int16)
-    kept, sound = scores._sounding(table, audio, "generation_n00016_d0")
-    assert kept["query_id"].tolist() == ["a"] and len(sound) == 1
-    with pytest.raises(ValueError, match="generation_n00016_d0: expected sound, got 1 silent"):
-        scores._sounding(table[1:], audio[1:], "generation_n00016_d0")
+def test_silent_clips_are_listed_but_not_searched_and_silence_alone_is_an_error():
+    """Every query keeps its row; the audio is that of the sounding ones."""
+    rows = {"query_id": ["a", "b", "c"], "kind": "generated", "index": [3, 4, 5], "caption": "rain", "row": range(3)}
+    table = pd.DataFrame({**rows, "silent": [False, True, False], "prompt_set": ["train", "train", "heldout"]})
+    audio = np.arange(3, dtype=np.int16)[:, None] * np.ones((1, 4), np.int16)
+    kept, sound = neighbours._complete(table.copy(), audio, "generation_main")
+    assert kept["query_id"].tolist() == ["a", "b", "c"] and sound[0:2][:, 0].tolist() == [0, 2]
+    assert kept["index"].tolist() == [3, 4, -1]  # a held-out prompt has no training clip of its own
+    with pytest.raises(ValueError, match="generation_main: expected sound, got 1 silent clips"):
+        neighbours._complete(table[1:2].reset_index(drop=True), audio, "generation_main")

@@ -20,9 +20,11 @@ from helpers.verdicts import ScoreTable
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95
+ARMS = {"n_checkpoint": 100, "n_raw": 100, "n_guidance": 100, "guidance_size": SIZE}  # of the first candidate
 CANDIDATES = (
     {"learning_rate": 0.001},
     {"learning_rate": 0.002},
+    {"learning_rate": 0.0005},
 )
 
 
@@ -43,8 +45,9 @@ def judge_candidate(profile: Profile) -> pd.DataFrame:
 def tune_recipe(profile: Profile) -> None:
     """Trains and judges every candidate; what is there already is loaded."""
     rows = []
-    for changes in CANDIDATES:
-        found = judge_candidate(profile.replace("training", **changes))
+    for number, changes in enumerate(CANDIDATES):
+        candidate = profile.replace("training", **changes)
+        found = judge_candidate(candidate if number else candidate.replace("arms", **ARMS))
         rows.append(found.assign(**changes))
         print(found.to_string(float_format="%.3f"))
     pd.concat(rows, ignore_index=True).to_csv(OUT / "recipe.csv", index=False, float_format="%.5g")

@@ -11,15 +11,14 @@ From training to retrieval, quality and clips there is one stage a training run 
 A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`.
 """
 
-import hashlib
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from helpers import aisfx_encoder
 from helpers.arms import MAIN, list_arms
-from helpers.config import PROFILES, ROOT, SOUND_PACK, CodecConfig, Profile, RetrievalConfig, TextConfig
-from helpers.published import find_clap, find_flan_t5, find_hifigan, find_main, find_vae, is_audioldm, is_laion
+from helpers.config import PROFILES, SOUND_PACK, Profile
+from helpers.inputs import clap_files, codec_files, listing, text_files, user_files
+from helpers.published import find_main
 from helpers.store import Result, Stage, load_or_run, read_manifest
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
@@ -44,59 +43,21 @@ def _stage(name: str, config: dict, function: str, arguments: tuple, **rest) -> 
     return Stage(name, config, compute, version=VERSIONS[name], **rest)
 
 
-def _model_files(folder: str) -> tuple[Path, ...]:
-    """What decides the results of a model made here; its figures and card may be remade without changing them."""
-    files = sorted((ROOT / folder).glob("*.safetensors"))
-    return (*files, ROOT / folder / "config.json")
-
-
-def _codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
-    """What decides latents and, with `vocoder`, how clips come back as sound."""
-    path = config.codec_path
-    files = tuple(find_vae(path)[1].values()) if is_audioldm(path) else _model_files(path)
-    if vocoder and config.vocoder == "hifigan":
-        files += tuple(find_hifigan(config.vocoder_path)[1].values())
-    elif vocoder and config.vocoder == "vocos":
-        files += _model_files(config.vocoder_path)
-    return files
-
-
-def _text_files(config: TextConfig) -> tuple[Path, ...]:
-    return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
-
-
-def _clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
-    return (find_clap(config.clap_path),) if is_laion(config.clap_path) else _model_files(config.clap_path)
-
-
 def corpus_stage(profile: Profile) -> Stage:
     """Training, held-out and background clips."""
     config, mel = profile.corpus, profile.mel
     if config.kind == "planted":
         return planted_stage(profile)
-    audio = {} if config.kind == "pocket" else {"audio": _listing(config.audio_path or config.path)}
+    audio = {} if config.kind == "pocket" else {"audio": listing(config.audio_path or config.path)}
     return _stage(
         "corpus",
         {"corpus": config.digest_fields(), "mel": mel.digest_fields()} | audio,
         "corpus.compute",
         (config, mel),
-        files=(SOUND_PACK,) if config.kind == "pocket" else _user_files(config),
+        files=(SOUND_PACK,) if config.kind == "pocket" else user_files(config),
         seed=config.seed,
         published=("clips.parquet",),  # a clip is mixed again where one is played
     )
-
-
-def _user_files(config) -> tuple[Path, ...]:
-    path = Path(config.path)
-    return (path / "metadata.csv" if path.is_dir() else path,)
-
-
-@cache
-def _listing(path: str) -> str:
-    """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
-    files = sorted(p for p in Path(path).rglob("*") if p.is_file())
-    stats = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def planted_stage(profile: Profile) -> Stage:
@@ -146,7 +107,7 @@ def encoding_stage(profile: Profile) -> Stage:
         "clips.compute_encoding",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_codec_files(profile.codec, vocoder=False) + _text_files(profile.text),
+        files=codec_files(profile.codec, vocoder=False) + text_files(profile.text),
         label=_set_label(profile),
     )
 
@@ -159,7 +120,7 @@ def roundtrip_stage(profile: Profile) -> Stage:
         "clips.compute_roundtrip",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_codec_files(profile.codec),
+        files=codec_files(profile.codec),
         label=_set_label(profile),
         published=("queries.parquet",),
     )
@@ -174,7 +135,7 @@ def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "clips.compute_twins",
         (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile)},
-        files=(SOUND_PACK, *_codec_files(profile.codec)),
+        files=(SOUND_PACK, *codec_files(profile.codec)),
         seed=profile.corpus.seed,
         label=profile.key(n_train, draw),
     )
@@ -191,7 +152,7 @@ def controls_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "controls.compute",
         (profile, n_train, draw),
         upstream={"corpus": corpus_stage(profile), "encoding": encoding_stage(profile)},
-        files=(SOUND_PACK, *_codec_files(profile.codec)) if profile.corpus.mixed else _codec_files(profile.codec),
+        files=(SOUND_PACK, *codec_files(profile.codec)) if profile.corpus.mixed else codec_files(profile.codec),
         seed=profile.controls.seed,
         label=profile.key(n_train, draw),
     )
@@ -233,7 +194,7 @@ def generation_stage(profile: Profile, n_train: int, draw: int, arm: str = MAIN)
             "encoding": encoding_stage(profile),
             "corpus": corpus_stage(profile),
         },
-        files=_codec_files(profile.codec) + (_text_files(profile.text) if config.prompts == "heldout" else ()),
+        files=codec_files(profile.codec) + (text_files(profile.text) if config.prompts == "heldout" else ()),
         seed=config.sample_seed,
         label=f"{profile.key(n_train, draw)}_{arm}",
         published=("queries.parquet", "first_latents.npy") if arm == MAIN else (),
@@ -248,7 +209,7 @@ def references_stage(profile: Profile) -> Stage:
         "references.compute",
         (profile,),
         upstream={"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)},
-        files=_clap_files(profile.retrieval),
+        files=clap_files(profile.retrieval),
         label=_set_label(profile),
     )
 
@@ -269,7 +230,7 @@ def retrieval_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         "neighbours.compute",
         (profile, n_train, draw),
         upstream=upstream,
-        files=_clap_files(profile.retrieval),
+        files=clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
         label=profile.key(n_train, draw),
     )
@@ -318,7 +279,7 @@ def detection_stage(profile: Profile) -> Stage:
         "altered.compute",
         (profile,),
         upstream={"corpus": corpus_stage(profile)},
-        files=_clap_files(profile.retrieval) if with_clap else (),
+        files=clap_files(profile.retrieval) if with_clap else (),
         seed=profile.retrieval.seed,
         published=("detection.csv", "roc.csv"),
     )
