@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from helpers import chapters, stages
+from helpers import chapters, stages, study
 from helpers.config import load_profile
 
 CHROMIUM_FLAGS = (
@@ -48,17 +48,21 @@ def test_pages_can_be_read_without_sight(html_root):
     assert book_checks.check_accessible(html_root) == []
 
 
-def test_front_page_takes_its_numbers_from_the_findings(html_root):
+def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
     profile = load_profile("tiny")
     table = pd.read_csv(stages.finished("thresholds", profile).path / "replication.csv")
-    rows = table[(table["detector"] == profile.thresholds.detector) & (table["null"] == "twins")].set_index("n_train")
-    text = " ".join(book_checks.soup(html_root / "intro.html").article.get_text().split())
-    low, high = (100 * rows.loc[4, f"own_clip_top1_{end}"] for end in ("low", "high"))
-    for expected in ("Trained on 4 clips", f"{low:.0f} to {high:.0f} %", "Trained on 8 clips", "with the profile tiny"):
+    where = {"arm": "main", "detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
+    rows = study.rows_of(table, **where).set_index("n_train")
+    page = book_checks.soup(html_root / "intro.html")
+    text = " ".join(page.article.get_text().split())
+    words = {n: study.card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)}
+    limits = {n: " ".join(found["limits"].split()) for n, found in words.items()}
+    for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile tiny"):
         assert expected in text
-    figures = [tag.get_text() for tag in book_checks.soup(html_root / "intro.html").select(".figure-of-merit")]
-    shown = (rows.loc[4, "own_clip_top1_rate"], rows.loc[4, "twins_top1_rate"], rows.loc[8, "own_clip_top1_rate"])
-    assert figures == [f"{100 * value:.0f} %" for value in shown]
+    shares = [tag.get_text() for tag in page.select(".figure-of-merit")]
+    assert shares[:2] == [words[n]["share"] for n in (4, 8)] and len(shares) == 3
+    assert [tag.get_text() for tag in page.select(".player-label")][0] == "Generated, n = 4"
+    assert len(page.find_all("audio")) == 3
 
 
 def test_sizes_stand_in_order_in_the_contents(html_root):

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from helpers import figures
+from helpers import figures, figures_generation
 from helpers.tables import table_html
 from helpers.theme import COLOURS, INK
 
@@ -21,24 +21,7 @@ SIMILARITY = pd.DataFrame(
     [(RNG.normal(0.8, 0.05), kind, n) for n in (64, 16) for kind in KINDS for _ in range(20)],
     columns=["score", "kind", "n_train"],
 )
-REPLICATION = pd.DataFrame(
-    {
-        "n_train": [100, 100, 500],
-        "draw": [0, 1, 0],
-        "flagged_rate": [0.9, 0.8, 0.0],
-        "ci_low": [0.8, 0.7, 0],
-        "ci_high": [1, 0.9, 0.01],
-    }
-)
-DETECTION = pd.DataFrame(
-    [(d, t, s, 0.75) for d in ("mel", "mel_centred", "clap", "aisfx") for t, s in (("gain", 6), ("shift", 0.5))],
-    columns=["detector", "transform", "strength", "auroc"],
-)
-SWEEP = pd.DataFrame(
-    [(b, k, 0.5 - b / 4) for b in (1.0, 0.0, 0.5) for k in (10, 1)], columns=["beta", "k", "flagged_rate"]
-)
 LOSS = pd.DataFrame({"update": range(50), "loss": np.geomspace(1, 0.1, 50), "run": "n = 16"})
-ROC = pd.DataFrame({"detector": "mel", "fpr": [0, 0.1, 1], "tpr": [0.2, 0.8, 1]})
 CURVE = pd.DataFrame(
     [(c, n, 10 / n, [0.5, 0.6], [0.1, 0.2]) for c in ("linear", "trained") for n in (2048, 4096)],
     columns=["codec", "latent_numbers", "error", "own_cosine", "distance"],
@@ -52,11 +35,6 @@ PLOTS = {
     "roundtrip": lambda: figures.plot_roundtrip(ROUNDTRIP),
     "loss": lambda: figures.plot_loss(LOSS),
     "similarity": lambda: figures.plot_similarity(SIMILARITY),
-    "roc": lambda: figures.plot_roc(ROC),
-    "detection": lambda: figures.plot_detection(DETECTION),
-    "sweep": lambda: figures.plot_sweep(SWEEP),
-    "threshold": lambda: figures.plot_threshold(RNG.normal(size=50), RNG.normal(size=40), 1.0),
-    "replication": lambda: figures.plot_replication(REPLICATION),
 }
 
 
@@ -75,7 +53,7 @@ def test_every_figure_reaches_the_page_named_and_in_the_page_colours(name):
 
 
 def test_two_figures_on_one_page_do_not_share_ids_and_the_same_figure_is_the_same_bytes():
-    first, second = (figures.figure_html(PLOTS[name](), "x") for name in ("loss", "sweep"))
+    first, second = (figures.figure_html(PLOTS[name](), "x") for name in ("loss", "roundtrip"))
     ids = [{tag["id"] for tag in BeautifulSoup(html, "html.parser").find_all(id=True)} for html in (first, second)]
     assert ids[0] and not ids[0] & ids[1]
     assert first == figures.figure_html(PLOTS["loss"](), "x")
@@ -100,35 +78,6 @@ def test_similarity_has_a_panel_for_each_size_in_order_and_shares_that_sum_to_on
 def test_similarity_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match="expected one of generated.*'strange'"):
         figures.plot_similarity(SIMILARITY.assign(kind="strange"))
-
-
-def test_replication_draws_every_draw_and_a_zero_as_its_upper_bound():
-    paper = pd.DataFrame({"n_train": [1000], "rate": [0.9], "label": ["near-exact"]})
-    axis = figures.plot_replication(REPLICATION, paper).axes[0]
-    points = {
-        (line.get_marker(), round(float(line.get_ydata()[0]), 3)) for line in axis.lines if line.get_marker() != "None"
-    }
-    assert points == {("o", 0.9), ("o", 0.8), ("v", 0.01), ("s", 0.9)}
-    hollow = [line for line in axis.lines if line.get_marker() == "s"]
-    assert hollow[0].get_markerfacecolor() == "none"
-    xs = sorted(float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "o")
-    assert xs[0] < 100 < xs[1]  # two draws of one size stand side by side
-
-
-def test_sweep_draws_one_ordered_line_for_each_k():
-    axis = figures.plot_sweep(SWEEP).axes[0]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["K = 1", "K = 10"]
-    assert all(list(line.get_xdata()) == [0.0, 0.5, 1.0] for line in axis.lines)
-
-
-def test_threshold_line_stands_at_tau():
-    axis = figures.plot_threshold(np.arange(10.0), np.arange(5.0), 6.25).axes[0]
-    assert [float(line.get_xdata()[0]) for line in axis.lines] == [6.25]
-
-
-def test_detection_table_holds_the_scores():
-    texts = [text.get_text() for text in figures.plot_detection(DETECTION).axes[0].texts]
-    assert texts == ["0.75"] * 8
 
 
 def test_missing_columns_and_wrong_shapes_are_named():
@@ -165,3 +114,45 @@ def test_table_is_escaped_formatted_and_named():
     assert all(head["scope"] == "col" for head in table.find_all("th"))
     with pytest.raises(ValueError, match="'nothing'"):
         table_html(data, "", {"nothing": "d"})
+
+
+PAIRS = pd.DataFrame({"score": [1.0, 0.99, 0.95], "correlation": [1.0, 0.7, 0.1], "verified": [True, True, False]})
+LENGTHS = pd.DataFrame([(n, u) for n in (100, 500) for u in (125, 625)], columns=["n_train", "updates"])
+ON_GENERATION = {
+    "pairs": lambda: figures_generation.plot_pairs(PAIRS, 0.6),
+    "lengths": lambda: figures_generation.plot_training_lengths(LENGTHS, 32, 100),
+    "matches": lambda: figures_generation.plot_matches(RNG.normal(-5, 1, (3, 2, 32, 8)), "abc", ["made", "nearest"]),
+}
+
+
+@pytest.mark.parametrize("name", ON_GENERATION)
+def test_figures_on_how_clips_are_made_reach_the_page_alike(name, monkeypatch):
+    monkeypatch.setitem(PLOTS, name, ON_GENERATION[name])
+    test_every_figure_reaches_the_page_named_and_in_the_page_colours(name)
+
+
+def test_pairs_are_told_apart_and_identical_ones_have_a_place():
+    axis = figures_generation.plot_pairs(PAIRS, 0.6).axes[0]
+    places = [collection.get_offsets() for collection in axis.collections]
+    assert [len(offsets) for offsets in places] == [2, 1] and axis.get_xlim()[0] > axis.get_xlim()[1]
+    assert places[0][0].tolist() == pytest.approx([1e-6, 1.0]) and places[1][0].tolist() == pytest.approx([0.05, 0.1])
+
+
+def test_equal_epochs_pass_through_the_checkpoints_that_are_forty_epochs():
+    axis = figures_generation.plot_training_lengths(LENGTHS, 32, 100).axes[0]
+    level, diagonal = axis.lines
+    assert set(level.get_ydata()) == {625}
+    x, y = diagonal.get_data()
+    assert np.interp([100, 500], x, y) == pytest.approx([125, 625])
+    own, others = axis.collections
+    assert set(own.get_offsets()[:, 0]) == {100} and set(others.get_offsets()[:, 0]) == {500}
+    assert len(others.get_facecolor()) == 0
+
+
+def test_matches_share_one_colour_scale_and_refuse_another_number_of_labels():
+    figure = ON_GENERATION["matches"]()
+    assert len({axis.images[0].get_clim() for axis in figure.axes if axis.images}) == 1
+    with pytest.raises(ValueError, match=r"expected \[1, 2, T, M\].*got \(3, 2, 4, 4\)"):
+        figures_generation.plot_matches(np.zeros((3, 2, 4, 4)), ["a"], ["made", "nearest"])
+    with pytest.raises(ValueError, match=r"without \['updates'\]"):
+        figures_generation.plot_training_lengths(LENGTHS.drop(columns="updates"), 32, 100)

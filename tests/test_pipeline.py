@@ -79,7 +79,9 @@ def test_every_run_arm_and_detector_has_its_rows(profile):
     assert (main["n_generated"] == 8).all()
     assert table["near_exact_rate"].between(0, 1).all() and main["own_clip_top1_rate"].between(0, 1).all()
     flagged = table.dropna(subset=["tau"])
-    assert (flagged["ci_low"] <= flagged["flagged_rate"]).all() and (flagged["flagged_rate"] <= flagged["ci_high"]).all()
+    assert (flagged["ci_low"] <= flagged["flagged_rate"]).all() and (
+        flagged["flagged_rate"] <= flagged["ci_high"]
+    ).all()
 
 
 def test_the_sweep_and_the_strata_are_there(profile):

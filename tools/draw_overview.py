@@ -7,7 +7,7 @@ import argparse
 
 import pandas as pd
 
-from helpers import figures, stages
+from helpers import figures, stages, study
 from helpers.config import ROOT, load_profile
 
 
@@ -15,9 +15,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="smoke", help="default: %(default)s")
     profile = load_profile(parser.parse_args().profile)
-    scores = pd.read_parquet(stages.finished("retrieval", profile).path / "scores.parquet")
-    best = scores[(scores["rank"] == 1) & (scores["detector"] == profile.thresholds.detector) & (scores["draw"] == 0)]
-    figure = figures.plot_similarity(best.replace({"kind": {"heldout": "held-out"}}))
+    folder = stages.finished("scores", profile).path
+    scores = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")], ignore_index=True)
+    best = study.rows_of(scores, rank=1, detector=profile.thresholds.detector, draw=0)
+    best = best[best["arm"].isin(["main", ""])].replace({"kind": {"heldout": "held-out"}})
+    figure = figures.plot_similarity(best[best["kind"].isin(figures.KINDS)])
     path = ROOT / "book" / "_static" / "overview.png"
     figure.savefig(path, dpi=150, facecolor="white", metadata={"Software": None})
     print(path.relative_to(ROOT))

@@ -18,15 +18,10 @@ __all__ = [
     "figure_html",
     "plot_captions_and_classes",
     "plot_codec_curve",
-    "plot_detection",
     "plot_loss",
-    "plot_replication",
-    "plot_roc",
     "plot_roundtrip",
     "plot_similarity",
     "plot_spectrograms",
-    "plot_sweep",
-    "plot_threshold",
     "set_theme",
     "show",
 ]
@@ -193,143 +188,4 @@ def plot_similarity(
     handles.append(Line2D([], [], color=INK, marker="^", linestyle="none", label="median"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     axes[-1, 0].set_xlabel(label)
-    return figure
-
-
-@themed
-def plot_roc(points: pd.DataFrame) -> Figure:
-    """Detection curves with a logarithmic false-positive axis, where detectors differ. Columns: detector, fpr, tpr."""
-    _columns(points, "detector", "fpr", "tpr")
-    figure, axes = _new(height_in=3.8)
-    axis = axes[0, 0]
-    least = points.loc[points["fpr"] > 0, "fpr"].min()
-    for colour, (detector, rows) in zip(COLOURS.values(), points.groupby("detector", sort=False)):
-        rows = rows.sort_values(["fpr", "tpr"])
-        axis.step(rows["fpr"].clip(lower=least), rows["tpr"], where="post", color=colour, label=str(detector))
-    chance = np.geomspace(least, 1, 100)
-    axis.plot(chance, chance, color=INK, linestyle=":", linewidth=1, label="chance")
-    axis.set(xscale="log", xlabel="false-positive rate", ylabel="altered copies found", xlim=(least, 1), ylim=(0, 1.02))
-    for side in (axis.xaxis, axis.yaxis):
-        _percent(side)
-    axis.legend(loc="lower right")
-    return figure
-
-
-@themed
-def plot_detection(detection: pd.DataFrame) -> Figure:
-    """AUROC by alteration (rows) and detector (columns). Columns: detector, transform, strength, auroc."""
-    _columns(detection, "detector", "transform", "strength", "auroc")
-    data = detection.assign(alteration=detection["transform"] + "  " + detection["strength"].astype(str))
-    table = data.pivot_table(index="alteration", columns="detector", values="auroc", sort=False)
-    figure, axes = _new(height_in=0.8 + 0.3 * len(table))
-    axis = axes[0, 0]
-    # Its own light-to-dark colours at every theme, so the numbers in the cells need no theme of their own.
-    sns.heatmap(
-        table,
-        ax=axis,
-        vmin=0.5,
-        vmax=1,
-        cmap="crest_r",
-        annot=True,
-        fmt=".2f",
-        annot_kws={"size": 9},
-        cbar_kws={"label": "AUROC"},
-    )
-    axis.set(xlabel="", ylabel="")
-    axis.tick_params(length=0)
-    axis.tick_params(axis="y", rotation=0)
-    return figure
-
-
-@themed
-def plot_sweep(sweep: pd.DataFrame) -> Figure:
-    """Flagged share against β, a line for each K. Columns: beta, k, flagged_rate."""
-    _columns(sweep, "beta", "k", "flagged_rate")
-    figure, axes = _new()
-    axis = axes[0, 0]
-    ks = sorted(sweep["k"].unique())
-    colours = mpl.colormaps["viridis"](np.linspace(0.35, 0.8, len(ks)))  # its dark end would vanish in the dark theme
-    for colour, marker, k in zip(colours, "osD^vPX*" * len(ks), ks):
-        rows = sweep[sweep["k"] == k].sort_values("beta")
-        axis.plot(rows["beta"], rows["flagged_rate"], marker=marker, markersize=5, color=colour, label=f"K = {k}")
-    axis.set(xlabel="β, weight of the bias", ylabel="generated clips flagged", ylim=(0, None))
-    _percent(axis.yaxis)
-    axis.legend(ncols=2)
-    return figure
-
-
-@themed
-def plot_threshold(query_scores: np.ndarray, null_scores: np.ndarray, tau: float, null_name: str = "twins") -> Figure:
-    """Normalised scores of generated clips [N] and of a null [M], with the threshold between them."""
-    query_scores, null_scores = np.asarray(query_scores), np.asarray(null_scores)
-    figure, axes = _new()
-    axis = axes[0, 0]
-    edges = np.histogram_bin_edges(np.concatenate([query_scores, null_scores]), bins=40)
-    for values, label, colour in (
-        (null_scores, null_name, COLOURS["blue"]),
-        (query_scores, "generated", COLOURS["orange"]),
-    ):
-        weights = np.full(len(values), 1 / len(values))
-        axis.hist(values, edges, weights=weights, histtype="stepfilled", color=colour, alpha=0.28)
-        axis.hist(values, edges, weights=weights, histtype="step", color=colour, linewidth=1.4, label=label)
-    axis.axvspan(tau, max(edges[-1], tau), color=INK, alpha=0.06, linewidth=0)
-    axis.axvline(tau, color=INK, linewidth=1.2)
-    axis.annotate(
-        "τ  flagged →",
-        (tau, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(5, -11),
-        textcoords="offset points",
-        fontsize=10,
-    )
-    axis.set(xlabel="best normalised score", ylabel="share of clips")
-    _percent(axis.yaxis)
-    axis.legend(loc="upper left")
-    return figure
-
-
-@themed
-def plot_replication(
-    replication: pd.DataFrame, paper: pd.DataFrame | None = None, rate: str = "flagged_rate"
-) -> Figure:
-    """Replication against training size, a point and interval for each draw; zero counts show their upper bound.
-
-    Columns: n_train, draw, `rate`, ci_low, ci_high (near_exact_low, near_exact_high for rate "near_exact_rate").
-    `paper`: n_train, rate, label ("near-exact", "flagged"): figures as summarised, drawn hollow.
-    """
-    low, high = ("near_exact_low", "near_exact_high") if rate == "near_exact_rate" else ("ci_low", "ci_high")
-    _columns(replication, "n_train", "draw", rate, low, high)
-    figure, axes = _new(height_in=3.8)
-    axis = axes[0, 0]
-    for n_train, rows in replication.groupby("n_train"):
-        for place, row in enumerate(rows.sort_values("draw").itertuples()):
-            x = n_train * 1.09 ** (place - (len(rows) - 1) / 2)  # draws side by side
-            value, bottom, top = getattr(row, rate), getattr(row, low), getattr(row, high)
-            axis.plot([x, x], [max(bottom, 1e-6), top], color=COLOURS["orange"], linewidth=1.4)
-            zero = value == 0
-            axis.plot(x, top if zero else value, marker="v" if zero else "o", color=COLOURS["orange"], markersize=7)
-    handles = [Line2D([], [], color=COLOURS["orange"], marker="o", label="this book, one draw")]
-    if (replication[rate] == 0).any():
-        handles.append(Line2D([], [], color=COLOURS["orange"], marker="v", linestyle="none", label="none: upper bound"))
-    if paper is not None:
-        for marker, (label, rows) in zip(
-            "sD^", _columns(paper, "n_train", "rate", "label").groupby("label", sort=False)
-        ):
-            style = {
-                "marker": marker,
-                "linestyle": "none",
-                "color": COLOURS["blue"],
-                "markerfacecolor": "none",
-                "markersize": 8,
-            }
-            axis.plot(rows["n_train"], rows["rate"], **style)
-            handles.append(Line2D([], [], label=f"paper, {label}, as summarised", **style))
-    axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel=rate.replace("_", " "), ylim=(1e-4, 1.3))
-    sizes = {*replication["n_train"], *(paper["n_train"] if paper is not None else ())}
-    axis.set_xticks(sorted(sizes), [f"{n:,}" for n in sorted(sizes)])
-    axis.margins(x=0.15)
-    _percent(axis.yaxis)
-    axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure

@@ -1,0 +1,58 @@
+"""Cards show a slot of the gallery beside its nearest training clip and fold the rest away."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from bs4 import BeautifulSoup
+
+from helpers.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
+from helpers.config import load_profile
+from helpers.corpus import Corpus
+from helpers.gallery import COLUMNS, QUANTILES, Gallery
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def gallery(tmp_path) -> Gallery:
+    row = ("miss 1", "altered", "", "altered_00001", "train_00001", "train_00000", "train_00001", "mel", 0.75, "<i>rain</i>",
+           "miss_1.ogg")  # fmt: skip
+    pd.DataFrame([row], columns=COLUMNS).to_csv(tmp_path / "gallery.csv", index=False)
+    soundfile.write(tmp_path / "miss_1.ogg", RNG.normal(0, 0.1, 16_000), 16_000, format="OGG", subtype="VORBIS")
+    return Gallery(tmp_path)
+
+
+@pytest.fixture
+def data() -> Corpus:
+    clips = pd.DataFrame({"clip_id": ["train_00000", "train_00001"], "split": "train", "caption": ["a dog", "a cat"]})
+    return Corpus(clips, RNG.normal(0, 3000, (2, 16_000)).astype(np.int16), None)
+
+
+def test_a_card_plays_the_clip_its_nearest_and_a_random_one(gallery, data):
+    soup = BeautifulSoup(card(gallery, "miss 1", data, load_profile("tiny")).data, "html.parser")
+    assert [tag.get_text() for tag in soup.select(".player-label")] == [
+        "Altered copy", "Nearest training clip", "Random training clip",
+    ]  # fmt: skip
+    assert [tag.get_text() for tag in soup.find_all("figcaption")] == ["<i>rain</i>", "a dog", "a cat"]
+    (score,) = soup.find_all("details")
+    assert score.get_text() == "Show the scoremel similarity 0.750" and not score.has_attr("open")
+
+
+def test_a_card_can_be_named_and_go_without_the_random_clip(gallery, data):
+    html = card(gallery, "miss 1", data, load_profile("tiny"), "a < b", with_random=False).data
+    labels = [tag.get_text() for tag in BeautifulSoup(html, "html.parser").select(".player-label")]
+    assert labels == ["a < b", "Nearest training clip"]
+
+
+def test_what_is_folded_opens_below_an_escaped_title(gallery, data):
+    html = folded("n < 5", [card(gallery, "miss 1", data, load_profile("tiny"))] * 2).data
+    details = BeautifulSoup(html, "html.parser").details
+    assert details.summary.get_text() == "n < 5" and not details.has_attr("open")
+    assert len(details.find_all("audio")) == 6
+    assert folded("x", [], opened=True).data.startswith('<details class="cards" open>')
+
+
+def test_every_slot_has_a_name():
+    assert list(QUANTILE_LABELS) == [f"quantile {q:.2f}" for q in QUANTILES]
+    assert {"twins", "heldout", "same_bed", "altered", "empirical", "generated"} == set(KIND_LABELS)

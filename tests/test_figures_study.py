@@ -1,0 +1,158 @@
+"""Figures of the last chapters: they draw what they are given, on made-up tables of the shape of a study of three sizes."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_study as made_up
+from bs4 import BeautifulSoup
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from helpers import figures_retrieval, figures_study, study
+from helpers.theme import COLOURS, INK, figure_html
+
+ONE = made_up.replication().query("updates == 5625 and draw == 0 and n_train < 4500")
+PLOTS = {
+    "quality": lambda: figures_retrieval.plot_quality(made_up.quality()),
+    "quality of one checkpoint": lambda: figures_retrieval.plot_quality(
+        made_up.quality().query("updates == 5625 and embedding == 'clap'")
+    ),
+    "quality without clap": lambda: figures_retrieval.plot_quality(
+        made_up.quality().query("embedding == 'aisfx'").assign(clap_agreement=np.nan)
+    ),
+    "ladder": lambda: figures_retrieval.plot_ladder(made_up.ladder()),
+    "top1": lambda: figures_retrieval.plot_top1(made_up.top1()),
+    "top1 without twins": lambda: figures_retrieval.plot_top1(
+        made_up.top1().assign(twins_top1_rate=np.nan, twins_top1_low=np.nan, twins_top1_high=np.nan)
+    ),
+    "alterations": lambda: figures_retrieval.plot_alterations(made_up.detection()),
+    "alterations of one strength": lambda: figures_retrieval.plot_alterations(made_up.detection(("mel", "clap"), 1)),
+    "thresholds": lambda: figures_study.plot_thresholds(*made_up.normalised()),
+    "choices": lambda: figures_study.plot_choices(made_up.choices(), 0.5, 10),
+    "sensitivity": lambda: figures_study.plot_sensitivity(made_up.sensitivity()),
+    "curve": lambda: figures_study.plot_curve(made_up.replication()),
+    "curve of one checkpoint": lambda: figures_study.plot_curve(ONE),
+    "curve of nothing": lambda: figures_study.plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
+    "dose": lambda: figures_study.plot_dose(made_up.dose()),
+    "dose of nothing": lambda: figures_study.plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
+    "seeds": lambda: figures_study.plot_seeds(study.seed_shares(made_up.outcomes())),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_figure_reaches_the_page_in_the_page_colours(name):
+    before = dict(mpl.rcParams)
+    figure = PLOTS[name]()
+    html = figure_html(figure, "what it shows")
+    assert isinstance(figure, Figure) and dict(mpl.rcParams) == before
+    assert INK not in html and "currentColor" in html and "#000000" not in html
+    assert BeautifulSoup(html, "html.parser").svg["aria-label"] == "what it shows"
+
+
+def titles(figure) -> list[str]:
+    return [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
+
+
+def test_panels_come_by_size():
+    expected = ["100 training clips", "500 training clips", "4,500 training clips"]
+    for name in ("ladder", "top1", "thresholds"):
+        assert titles(PLOTS[name]()) == expected
+
+
+def test_quality_has_a_panel_for_each_measure_there_is():
+    labels = {name: [axis.get_ylabel() for axis in PLOTS[name]().axes] for name in PLOTS if name.startswith("quality")}
+    assert labels["quality"] == [
+        "kernel distance, clap", "kernel distance, aisfx", "agreement with the caption", "silent clips",
+    ]  # fmt: skip
+    assert labels["quality without clap"] == ["kernel distance, aisfx", "silent clips"]
+
+
+def test_ladder_goes_from_stranger_to_copy_and_refuses_another_kind():
+    axis = PLOTS["ladder"]().axes[0]
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert labels[0] == "held-out" and labels[-1] == "the clips themselves" and len(labels) == 7
+    with pytest.raises(ValueError, match="expected one of heldout.*'strange'"):
+        figures_retrieval.plot_ladder(made_up.ladder().assign(kind="strange"))
+
+
+def test_alterations_have_a_panel_for_each_strength_with_its_numbers():
+    figure = PLOTS["alterations"]()
+    assert titles(figure) == ["weak", "middle", "strong"]
+    texts = [text.get_text() for text in figure.axes[1].texts]
+    table = made_up.detection().groupby("transform", sort=False).nth(range(5, 10))
+    assert texts == [f"{value:.2f}" for value in table["auroc"]]
+    assert figure.axes[0].get_yticklabels()[1].get_text() == "pitch: 0.25, 1, 3 semitones"
+
+
+def test_an_unattainable_threshold_draws_no_line():
+    lines = [[float(line.get_xdata()[0]) for line in axis.lines] for axis in PLOTS["thresholds"]().axes]
+    assert lines == [[0.54, 0.56], [0.56], [0.56, 0.56]]
+
+
+def test_the_chosen_setting_is_framed_and_that_in_use_dotted():
+    axis = PLOTS["choices"]().axes[0]
+    (frame,) = (patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill())
+    assert (int(frame.get_x()), int(frame.get_y())) == (0, 2)  # K = 1, beta = 1
+    (dot,) = axis.lines
+    assert (int(dot.get_xdata()[0]), int(dot.get_ydata()[0])) == (2, 1)
+    assert not figures_study.plot_choices(made_up.choices(), 0.7, 10).axes[0].lines
+
+
+def test_curve_joins_equal_updates_and_equal_epochs_and_marks_zeros_by_their_bound():
+    rows = made_up.replication()
+    figure = PLOTS["curve"]()
+    left = figure.axes[0]
+    assert left.get_xscale() == left.get_yscale() == "log"
+    (dashed,) = (line for line in left.lines if line.get_linestyle() == "--")
+    assert list(dashed.get_xdata()) == [100, 500, 4500]
+    of_forty = rows[np.isclose(rows["epochs"], 40)].groupby("n_train")["near_exact_rate"].mean()
+    drawn = np.asarray(dashed.get_ydata(), float)
+    assert drawn[of_forty.to_numpy() > 0] == pytest.approx(of_forty[of_forty > 0].to_numpy())
+    assert np.isnan(drawn[of_forty.to_numpy() == 0]).all()
+    markers = [line.get_marker() for line in left.lines if line.get_marker() not in ("None", "")]
+    assert len(markers) == len(rows) and markers.count("v") == (rows["near_exact_rate"] == 0).sum()
+    bounds = {round(float(line.get_ydata()[0]), 4) for line in left.lines if line.get_marker() == "v"}
+    assert bounds == {0.015}
+    assert len(PLOTS["curve of one checkpoint"]().axes) == 1
+
+
+def test_backgrounds_stand_apart_from_contaminated_ones():
+    left, right = PLOTS["sensitivity"]().axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["25", "100", "250", "500"]
+    assert [text.get_text() for text in right.get_xticklabels()] == ["0", "1", "5", "50"]
+
+
+def test_dose_lines_start_at_the_single_clips():
+    left, right = PLOTS["dose"]().axes
+    for axis, labels in ((left, ["exact copies", "altered copies"]), (right, ["one caption", "several captions"])):
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == labels
+        assert all(len(line.get_xdata()) == 5 and line.get_ydata()[0] == 0.02 for line in axis.lines)
+
+
+def test_seeds_draw_the_shares_beside_luck():
+    axis = PLOTS["seeds"]().axes[0]
+    heights = [patch.get_height() for patch in axis.patches]
+    assert sum(heights) == pytest.approx(1) and heights[0] == heights[-1] == 0.5
+    assert sum(axis.lines[0].get_ydata()) == pytest.approx(1)
+
+
+def test_sizes_are_told_apart_on_light_and_on_dark():
+    def luminance(colour):
+        rgb = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for ramp in ("plasma", "viridis"):
+        shades = figures_study._shades(range(6), ramp).values()
+        assert len(set(shades)) == 6 and not set(shades) & set(COLOURS.values())
+        for colour in shades:
+            value = luminance(colour)
+            assert 1.05 / (value + 0.05) > 1.8 and (value + 0.05) / (luminance("#121212") + 0.05) > 1.8, colour
+
+
+def test_missing_columns_are_named():
+    with pytest.raises(ValueError, match=r"without \['epochs'\]"):
+        figures_study.plot_curve(made_up.replication().drop(columns="epochs"))
+    with pytest.raises(ValueError, match=r"got 0 rows"):
+        figures_retrieval.plot_ladder(pd.DataFrame(columns=["score", "kind", "n_train"]))

@@ -1,0 +1,165 @@
+"""What the last chapters print is what the tables hold: shares, clips of known kind, the bias' effect, seeds, intervals."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_study as made_up
+
+from helpers import study
+from helpers.config import load_profile
+from helpers.retrieval import normalised_scores
+from helpers.thresholds import calibrate_threshold, split_calibration
+from helpers.verdicts import ScoreTable
+
+RUN = ("main", 20, 0)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> ScoreTable:
+    folder = tmp_path_factory.mktemp("scores")
+    made_up.write_scores(folder)
+    return ScoreTable(folder)
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return load_profile("tiny").replace("thresholds", k=3, beta=0.5, fpr=0.2, theta=0.5)
+
+
+def test_rows_are_of_the_main_training_set_in_order():
+    table = pd.DataFrame({"training_set": ["main", "duplicates", "main"], "n_train": [500, 100, 100], "arm": "main"})
+    assert study.rows_of(table, arm="main")["n_train"].tolist() == [100, 500]
+    assert study.rows_of(table, arm="raw").empty
+
+
+def test_checkpoints_are_the_arms_that_differ_in_updates_alone():
+    arms = pd.DataFrame({"arm": ["main", "u00125", "raw", "heldout", "guidance3", "seeds"]})
+    assert study.checkpoints(arms)["arm"].tolist() == ["main", "u00125"]
+    names = {arm: study.describe_arm(arm) for arm in arms["arm"]}
+    assert names["u00125"] == "after 125 updates" and names["guidance3"] == "guidance 3"
+    assert len(set(names.values())) == len(names) and not set(names) & set(names.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.25, 0.12, 0.412), "25 % (12 to 41)"),
+        ((10 / 45_000, 0.000107, 0.000409), "0.022 % (0.011 to 0.041)"),
+        ((0.0, 0.0, 0.008), "none (at most 0.8 %)"),
+        ((1.0, math.nan, math.nan), "100 %"),
+        ((0.0,), "0 %"),
+        ((math.nan, 0.1, 0.2), "–"),
+        ((0.0996, 0.0996, 0.1), "10 % (10 to 10)"),
+    ],
+)
+def test_shares_in_words(values, text):
+    assert study.share_text(*values).replace("\u00a0", " ") == text
+
+
+def test_words_of_a_card():
+    row = pd.DataFrame({"rate": [0.25], "low": [0.12], "high": [0.41]})
+    words = {key: text.replace("\u00a0", " ") for key, text in study.card_words(row, "rate", "low", "high").items()}
+    assert words == {"near": "25 % (12 to 41)", "share": "25 %", "limits": "12 to 41 %"}
+    assert study.card_words(row.assign(low=np.nan), "rate", "low", "high")["limits"] == "unknown"
+
+
+def test_copies_are_seen_and_strangers_spared(table, profile):
+    tau = calibrate(table, profile, 0.5)
+    known = study.known_kinds(table, RUN, profile, tau).set_index("kind")
+    assert list(known.index) == ["perfect replays", "altered copies", "twins", "held-out clips"]
+    assert known["clips"].tolist() == [4, 20, 80, 20]
+    assert known.loc["perfect replays", ["near_exact", "own_top1"]].tolist() == [1, 1]
+    assert known.loc["twins", "near_exact"] == 0 and known.loc["held-out clips", "near_exact"] == 0
+    assert math.isnan(known.loc["held-out clips", "own_top1"])
+    best = table.best(RUN, "mel", "twins")
+    unseen = split_calibration(best["query_id"], profile.thresholds.seed) == "C3"
+    flagged = table.normalised(RUN, "mel", best, 0.5, 3)[unseen] >= tau
+    assert known.loc["twins", "flagged"] == pytest.approx(flagged.mean())
+    assert known.loc["twins", "flagged_low"] <= flagged.mean() <= known.loc["twins", "flagged_high"]
+
+
+def test_without_a_threshold_nothing_is_said_of_flags(table, profile):
+    for tau in (None, math.nan):
+        known = study.known_kinds(table, RUN, profile, tau)
+        assert known["flagged"].isna().all() and known["near_exact"].notna().all()
+
+
+def calibrate(table, profile, beta: float) -> float:
+    best = table.best(RUN, "mel", "twins")
+    part = split_calibration(best["query_id"], profile.thresholds.seed)
+    return calibrate_threshold(table.normalised(RUN, "mel", best, beta, 3)[part == "C2"], profile.thresholds.fpr)
+
+
+def test_bias_moves_flags_between_queries_and_the_table_says_which(table, profile):
+    effect = study.bias_effect(table, RUN, profile).set_index("kind")
+    best = table.best(RUN, "mel", "generated", "main")
+    background = table.background(RUN, "mel", best["query_id"].to_numpy())
+    scores = {beta: normalised_scores(best["score"].to_numpy(), background, beta, 3) for beta in (0.0, 0.5)}
+    without, with_it = (scores[beta] >= calibrate(table, profile, beta) for beta in (0.0, 0.5))
+    row = effect.loc["generated"]
+    assert (row["both"], row["only_without"], row["only_with"]) == (
+        (without & with_it).sum(), (without & ~with_it).sum(), (with_it & ~without).sum(),
+    )  # fmt: skip
+    assert effect.loc["twins", "clips"] == 20
+    nothing = study.bias_effect(table, RUN, profile.replace("thresholds", beta=0.0))
+    assert (nothing[["only_without", "only_with"]] == 0).all(axis=None)
+
+
+def test_bias_effect_is_empty_where_the_rate_is_unattainable(table, profile):
+    assert study.bias_effect(table, RUN, profile.replace("thresholds", fpr=0.001)).empty
+
+
+def test_background_variants_count_the_same_clips():
+    whole = {"n_train": 100, "background_size": 500, "contaminated": 0, "beta": 0.5, "k": 10, "n": 4500}
+    rows = pd.DataFrame([whole, whole | {"n": 500}, whole | {"n": 500, "contaminated": 5}, whole | {"k": 3, "n": 4500}])
+    found, beta, k = study.background_variants(rows, 0.6, 7)
+    assert (beta, k) == (0.5, 10) and found["n"].tolist() == [500, 500]
+    assert study.background_variants(rows[rows["contaminated"] > 5], 0.5, 10)[0].empty
+
+
+def test_best_detectors_are_ranked_at_the_strongest_alteration():
+    winners = study.best_detectors(made_up.detection()).set_index("transform")
+    assert winners.loc["pitch", ["strength", "best", "second"]].tolist() == [3, "mel", "mel_centred"]
+    assert winners.loc["pitch", "best_auroc"] == pytest.approx(0.8)
+    assert "second" not in study.best_detectors(made_up.detection(("mel",)))
+
+
+def decisions(arm: str, hits: dict[str, list[bool]], draw: int = 0) -> pd.DataFrame:
+    rows = [("main", 16, draw, arm, own, flag) for own, flags in hits.items() for flag in flags]
+    return pd.DataFrame(rows, columns=["training_set", "n_train", "draw", "arm", "own_id", "near_exact"])
+
+
+def test_seeds_are_counted_by_prompt_and_set_beside_luck():
+    table = pd.concat(
+        [decisions("seeds", {"a": [True, True], "b": [False, False]}), decisions("main", {"a": [True] * 9})]
+    )
+    outcomes = study.seed_outcomes(table)
+    assert outcomes[["own_id", "hits", "seeds"]].to_numpy().tolist() == [["a", 2, 2], ["b", 0, 2]]
+    shares = study.seed_shares(outcomes)
+    assert shares["share"].tolist() == [0.5, 0, 0.5] and shares["by_luck"].tolist() == pytest.approx([0.25, 0.5, 0.25])
+
+
+def test_seeds_come_from_the_main_arm_where_it_has_several_and_else_from_none():
+    assert study.seed_outcomes(decisions("main", {"a": [True, False]}))["hits"].tolist() == [1]
+    assert study.seed_outcomes(decisions("main", {"a": [True], "b": [False]})).empty
+    short = decisions("seeds", {"a": [True, True], "b": [False]})  # one seed of b was silent
+    assert study.seed_shares(study.seed_outcomes(short))["prompts"].tolist() == [0, 0, 1]
+
+
+def test_the_papers_counts_have_exact_intervals():
+    counts = study.paper_counts().set_index("trained_on")
+    row = counts.loc["all of AudioCaps"]
+    assert row["near_exact_rate"] == pytest.approx(10 / 45_000) and row["precision"] == pytest.approx(0.005)
+    # the Poisson limits of a count of ten, which an exact binomial of a rare event nearly has: 4.795 and 18.39
+    assert row["near_exact_low"] * 45_000 == pytest.approx(4.795, rel=1e-3)
+    assert row["near_exact_high"] * 45_000 == pytest.approx(18.39, rel=1e-3)
+    assert counts.loc["5,000 clips", "precision"] == pytest.approx(30 / 178)
+
+
+def test_a_rare_event_in_words():
+    words = study.rare_event(10, 45_000)
+    assert (words["rare_rate"], words["rare_million"]) == ("0.022", "222")
+    assert float(words["rare_low"]) < float(words["rare_rate"]) < float(words["rare_high"])
+    assert words["rare_thousand"] == f"{100 * (1 - (1 - 10 / 45_000) ** 1000):.0f}"
