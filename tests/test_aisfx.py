@@ -12,7 +12,7 @@ import torch
 from helpers import aisfx_encoder, chapters, config, stages
 from helpers.config import MelConfig, RetrievalConfig, load_profile
 from helpers.detectors import Detectors
-from helpers.findings import Evidence, _mel_beats_embedding
+from helpers.findings import Evidence, _mel_against
 
 RATE, SAMPLES = 16_000, 65_536
 needs_package = pytest.mark.skipif(not aisfx_encoder.installed(), reason=f"aisfx is not there; {aisfx_encoder.INSTALL}")
@@ -183,17 +183,18 @@ def test_the_command_line_says_it_in_one_line(without, monkeypatch, capsys):
     assert len(said) == 1 and said[0].startswith("error: detectors: 'aisfx' needs a package that is not installed")
 
 
-def test_a_fourth_detector_leaves_the_claims_as_they_are():
+def test_each_embedding_has_a_claim_of_its_own():
     values = {"mel": 0.9, "mel_centred": 0.8, "mel_aligned": 0.85, "clap": 0.7, "aisfx": 0.6}
     table = pd.DataFrame(
         [(d, t, 1.0, v) for d, v in values.items() for t in ("gain", "ogg", "crop")],
         columns=["detector", "transform", "strength", "auroc"],
     )
-    found = [
-        _mel_beats_embedding(Evidence(pd.DataFrame(), part, None))
-        for part in (table, table[table["detector"] != "aisfx"])
-    ]
-    assert found[0] == found[1] and found[0].value == pytest.approx(0.2)
+    evidence = Evidence(pd.DataFrame(), table, None, None, {})
+    assert _mel_against("clap")(evidence).value == pytest.approx(0.2)
+    assert _mel_against("aisfx")(evidence).value == pytest.approx(0.3)
+    without = Evidence(pd.DataFrame(), table[table["detector"] != "aisfx"], None, None, {})
+    assert _mel_against("clap")(without) == _mel_against("clap")(evidence)
+    assert _mel_against("aisfx")(without).value is None
 
 
 def test_the_pinned_package_is_the_one_that_messages_name(repository):

@@ -40,7 +40,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     caption it was made from; empty for held-out), rank (1 = nearest), ref_id, score, own_score (similarity to the own clip;
     NaN without one), for generated clips; null.parquet the same for all others (kind: twins, heldout, ceiling, altered,
     same_bed, empirical). background.parquet: detector, query_id, rank, score of the nearest background clips.
-    variants.parquet: query_id, size, contaminated, k, bias by the first detector with other backgrounds (draw 0).
+    variants.parquet: n_train, draw, query_id, size, contaminated, k, bias by the first detector with other backgrounds (draw 0).
     queries.parquet: every query with its settings; row-aligned with it clap.npy, aisfx.npy (zeros where silent) and
     clap_text.npy (of the caption).
     """
@@ -69,7 +69,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
                     _background_rows(detectors, name, sounding, found, references["background"], config.k_max)
                 )
             if name == config.detectors[0] and draw == 0:
-                _variants(queries, features, references, rows, profile).to_parquet(
+                _variants(queries, features, references, rows, profile).assign(**run).to_parquet(
                     out / "variants.parquet", index=False
                 )
     every = pd.concat(scores, ignore_index=True)
@@ -199,7 +199,7 @@ def _variants(
     cases = [*sizes, *((len(background), count) for count in (0, *CONTAMINATED) if count <= len(rows))]
     found = []
     for (table, _), features_of in zip(queries, features):
-        if table["kind"].iloc[0] != "twins" and table["arm"].iloc[0] != MAIN:
+        if table["kind"].iloc[0] != profile.nulls[0] and table["arm"].iloc[0] != MAIN:
             continue
         sounding = table[~table["silent"]]["query_id"].to_numpy()
         chosen = np.unique(np.linspace(0, len(sounding) - 1, min(VARIANT_QUERIES, len(sounding))).astype(int))

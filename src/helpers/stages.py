@@ -403,8 +403,8 @@ def build(name: str, profile: Profile, n_train: int | None = None, draw: int | N
 
 
 def _of_run(name: str, profile: Profile, n_train: int, draw: int) -> list[Stage]:
-    if name == "clips" and draw > 0:
-        return []  # the book plays the first draw
+    if name == "clips" and (draw > 0 or profile.corpus.kind == "planted"):
+        return []  # the book plays the first draw of the main training sets
     if name == "generation":
         return [generation_stage(profile, n_train, draw, arm) for arm in list_arms(profile, n_train, draw)]
     return [PER_RUN[name](profile, n_train, draw)]

@@ -20,7 +20,7 @@ from helpers.collection import MAIN as MAIN_SET
 from helpers.config import Profile, ThresholdsConfig
 from helpers.retrieval import normalised_scores
 
-COMMON = "twins_common"  # the threshold of the largest training size, used at every size
+COMMON = "_common"  # after a null's name: the threshold of the largest training size, used at every size
 
 
 class ScoreTable:
@@ -203,15 +203,16 @@ def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, 
     twins = nulls["twins"].top1 if "twins" in nulls else None
     shared |= _limits("twins_top1", None if twins is None else thresholds.flagged_rate(twins, config.confidence))
     rows, flags = [], {}
-    every = nulls | ({COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
+    first = profile.nulls[0]
+    every = nulls | ({first + COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
     for null, calibration in every.items():
         rates = (config.fpr, *(config.further_fprs if arm == MAIN else ()))
         for fpr in dict.fromkeys(rates):
             tau = calibration.tau(fpr)
             flagged = None if tau is None else thresholds.flag(judged["normalised"], tau)
-            own_null = nulls[profile.nulls[0]] if null == COMMON else calibration
+            own_null = nulls[null.removesuffix(COMMON)]
             rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, rate, config))
-            if fpr == config.fpr and null != COMMON:
+            if fpr == config.fpr and null in nulls:
                 flags[f"flagged_{null}"] = pd.array(
                     [None] * len(judged) if flagged is None else flagged, dtype="boolean"
                 )
@@ -261,7 +262,8 @@ def _choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.Data
     """How well every beta and K tells altered copies from the twins of part C1; `chosen` marks the best."""
     config = profile.thresholds
     if not (table.has(run, detector, "altered") and table.has(run, detector, "twins")):
-        return pd.DataFrame()
+        columns = ["beta", "k", "auroc", "training_set", "n_train", "draw", "detector", "chosen"]
+        return pd.DataFrame(columns=columns)
     copies, twins = table.best(run, detector, "altered"), table.best(run, detector, "twins")
     c1 = thresholds.split_calibration(twins["query_id"], config.seed) == "C1"
     background = {
@@ -293,7 +295,7 @@ def _sensitivity(table: ScoreTable, folder: Path, run, detector: str, profile: P
     ]
     variants = pd.read_parquet(folder / "variants.parquet")
     if detector == profile.retrieval.detectors[0]:
-        own = variants[variants["training_set"] == run[0]]
+        own = variants[(variants[["training_set", "n_train", "draw"]] == list(run)).all(axis=1)]
         for (size, contaminated, k), part in own.groupby(["size", "contaminated", "k"]):
             bias = part.drop_duplicates("query_id").set_index("query_id")["bias"]
             some = {kind: rows[rows["query_id"].isin(bias.index)].reset_index(drop=True) for kind, rows in best.items()}
