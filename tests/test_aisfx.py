@@ -140,10 +140,11 @@ def test_digests_name_the_weights_and_not_what_is_installed(without):
     """A result computed with the encoder can be loaded without it, and none without it changes because of it."""
     profile = load_profile("smoke")
     changed = profile.replace("retrieval", detectors=ALL)
-    for build in (stages.retrieval_stage, stages.detection_stage):
-        assert "aisfx" not in build(profile).config
-        assert build(changed).config["aisfx"] == aisfx_encoder.WEIGHTS_SHA256
-        assert build(changed).digest != build(profile).digest
+    for name in ("references", "retrieval", "detection"):
+        before, after = (stages.build(name, p)[0] for p in (profile, changed))
+        assert "aisfx" not in before.config
+        assert after.config["aisfx"] == aisfx_encoder.WEIGHTS_SHA256
+        assert after.digest != before.digest
 
 
 def test_without_the_package_there_is_no_second_opinion(without):

@@ -98,9 +98,15 @@ PLANTED = PlantedConfig(n_train=24, groups_per_cell=1, copies=(2, 4))
 
 
 def test_planted_truth_matches_the_audio(tmp_path):
-    planted.compute(tmp_path, {}, PLANTED, TINY, MelConfig())
-    made = corpus.load_corpus(tmp_path)
-    clips = made.clips
+    main, out = tmp_path / "main", tmp_path / "planted"
+    for folder in (main, out):
+        folder.mkdir()
+    corpus.compute(main, {}, TINY, MelConfig())
+    planted.compute(out, {"corpus": main}, PLANTED, TINY, MelConfig())
+    made, source = corpus.load_corpus(out), corpus.load_corpus(main)
+    for split in ("heldout", "background"):  # those of the main corpus
+        np.testing.assert_array_equal(made.audio[made.rows(split)], source.audio[source.rows(split)])
+    clips = made.clips[made.clips["split"] == "train"]
     sizes = clips.groupby("cluster_id")["copies"].agg(["size", "first"])
     assert (sizes["size"] == sizes["first"]).all() and len(clips) == 24
     for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):

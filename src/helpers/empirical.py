@@ -46,7 +46,8 @@ class EmpiricalDenoiser:
         """
         products = _products(noisy.flatten(1), self.latents)
         weights = ((alpha_bar**0.5 * products - alpha_bar * self.half_norms) / (1 - alpha_bar)).softmax(dim=1)
-        return (weights.float() @ self.latents).view(noisy.shape)
+        parts = zip(weights.split(BLOCK, dim=1), self.latents.split(BLOCK))
+        return sum(some @ block.double() for some, block in parts).float().view(noisy.shape)
 
     def __call__(self, noisy: torch.Tensor, timestep, **prompts) -> SimpleNamespace:
         """What a UNet2DConditionModel returns: `sample` is v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) clip."""
