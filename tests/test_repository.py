@@ -212,3 +212,18 @@ def test_make_installs_again_after_an_interruption(checkout):
         runs.append((done.returncode == 0, (checkout / "log").read_text().split()))
         (checkout / "log").write_text("")
     assert runs == [(False, ["venv", "pip"]), (True, ["venv", "pip", "tests"]), (True, ["tests"])]
+
+
+def test_the_study_follows_its_protocol():
+    """What the plan of analysis froze is what the profile computes."""
+    pocket, plan = (
+        config.load_profile("pocket"),
+        yaml.safe_load((config.PROFILES / "protocol.yml").read_text())["primary"],
+    )
+    used, made = pocket.thresholds, pocket.generation
+    for name in ("detector", "beta", "k", "fpr", "theta"):
+        assert getattr(used, name) == plan[name], name
+    for name in ("guidance", "steps", "weights"):
+        assert getattr(made, name) == plan[name], name
+    assert pocket.nulls[0] == plan["null"] and made.updates == 0
+    assert pocket.training.updates == max(pocket.training.checkpoints) == plan["updates"]

@@ -214,7 +214,7 @@ class ThresholdsConfig(Checked):
     further_fprs: tuple[float, ...] = option(
         (0.01, 0.001), unit="false-positive rates shown beside it", low=1e-4, high=0.5
     )
-    theta: float = option(0.5, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
+    theta: float = option(0.69, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
     betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0)
     ks: tuple[int, ...] = option((1, 3, 5, 10), low=1, high=1000)
     n_bootstrap: int = option(1000, unit="resamples", low=100)
