@@ -107,6 +107,11 @@ def test_planted_truth_matches_the_audio(tmp_path):
     for split in ("heldout", "background"):  # those of the main corpus
         np.testing.assert_array_equal(made.audio[made.rows(split)], source.audio[source.rows(split)])
     clips = made.clips[made.clips["split"] == "train"]
+    again = corpus.Mixed(made.clips, TINY)
+    for row in clips.index[clips["alteration"] == "none"][:4]:
+        np.testing.assert_array_equal(again[row], made.audio[row])
+    with pytest.raises(ValueError, match="expected a clip as it was mixed, got a copy altered by"):
+        again[clips.index[clips["alteration"] != "none"][0]]
     sizes = clips.groupby("cluster_id")["copies"].agg(["size", "first"])
     assert (sizes["size"] == sizes["first"]).all() and len(clips) == 24
     for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):

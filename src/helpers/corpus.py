@@ -62,8 +62,10 @@ class Mixed:
         self.clips, self.config = clips, config
 
     def __getitem__(self, row: int) -> np.ndarray:
-        recipe = Recipe.from_json(self.clips["recipe"].iloc[int(row)])
-        return next(iter(render_all([recipe], self.config)))[0]
+        clip = self.clips.iloc[int(row)]
+        if isinstance(altered := clip.get("alteration"), str) and altered != "none":
+            raise ValueError(f"row {row}: expected a clip as it was mixed, got a copy altered by {altered}: not kept")
+        return next(iter(render_all([Recipe.from_json(clip["recipe"])], self.config)))[0]
 
 
 def load_corpus(folder: Path) -> Corpus:
