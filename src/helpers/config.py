@@ -65,7 +65,7 @@ class DuplicatesConfig(Checked):
     clip_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
     recording_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
     recording_frames: int = option(24, unit="frames of a recording's beginning compared", low=8, high=1024)
-    correlation_threshold: float = option(0.6, unit="waveform correlation", low=0.0, high=1.0)
+    correlation_threshold: float = option(0.9, unit="waveform correlation", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class TrainingConfig(Checked):
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
     precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
+    compiled: bool = option(False, digest=False)  # torch.compile: faster steps after minutes of compiling
     architecture: str = option("scaled", choices=("scaled", "tango"))
     checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
     checkpoint_sha256: str = sha256_option()

@@ -133,6 +133,8 @@ class Trainer:
         )
         self.model, self.optimizer = self.accelerator.prepare(unet, optimizer)
         self.unet = prepare_attention(self.accelerator.unwrap_model(self.model))
+        if config.compiled:
+            self.model = torch.compile(self.model)
         self.schedule = get_scheduler(
             SCHEDULES[config.schedule],
             optimizer,
