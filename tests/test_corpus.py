@@ -1,6 +1,7 @@
 """The corpus stage on the real sound pack, a few clips of each split; twins, subsets, planted duplicates."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_mels_belong_to_the_audio(data):
 def test_no_source_group_is_in_two_splits(data):
     groups = [set().union(*part["source_groups"]) for _, part in data.clips.groupby("split")]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+
+
+def test_a_clip_belongs_to_the_group_of_the_recording_heard_first(data):
+    groups = corpus.leading_groups(data.clips)
+    assert groups.index.tolist() == data.clips["clip_id"].tolist()
+    pack = corpus.soundpack.load_soundpack(corpus.SOUND_PACK).set_index("id")["source_group"]
+    for clip in data.clips.itertuples():
+        first = min(json.loads(clip.recipe)["layers"], key=lambda layer: (layer["role"] == "bed", layer["start_s"]))
+        assert groups[clip.clip_id] == pack[first["source_id"]] and groups[clip.clip_id] in clip.source_groups
+    own = data.clips.head(2).assign(source_ids=[["a video"], ["another"]])
+    assert corpus.leading_groups(own).tolist() == ["a video", "another"]
 
 
 def test_same_seed_same_bytes(folder, tmp_path):

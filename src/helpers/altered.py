@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.arrays import Selection
 from helpers.config import Profile
-from helpers.corpus import Corpus, load_corpus
+from helpers.corpus import Corpus, leading_groups, load_corpus
 from helpers.detection import detection_row, roc_points
 from helpers.progress import progress
 from helpers.references import build_detectors
@@ -31,7 +31,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     rng = seeded(config.seed, "detection")
     positives = np.sort(rng.choice(train, min(config.n_detection, len(train)), replace=False))
     negatives = np.sort(rng.choice(heldout, min(config.n_detection, len(heldout)), replace=False))
-    groups = [corpus.clips["clip_id"].to_numpy()[rows] for rows in (positives, negatives)]
+    groups = [leading_groups(corpus.clips).to_numpy()[rows] for rows in (positives, negatives)]
     cases = [(name, s) for name, t in TRANSFORMS.items() for s in _strengths(t.strengths, config.n_strengths)]
     table, curves = [], []
     with TemporaryDirectory(dir=out) as scratch:

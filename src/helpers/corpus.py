@@ -85,6 +85,18 @@ def _stored_config(folder: Path) -> CorpusConfig:
     return CorpusConfig(**json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
 
 
+def leading_groups(clips: pd.DataFrame, pack_path: Path = SOUND_PACK) -> pd.Series:
+    """The source group of the recording heard first in each clip, by clip_id: the unit that intervals draw anew.
+
+    Clips that have any recording in common would be the stricter unit, but beds chain nearly all clips into one. A
+    recording that is not in the pack, as of a user's own corpus, is a group of its own.
+    """
+    pack = soundpack.load_soundpack(pack_path)
+    first = clips["source_ids"].str[0]
+    groups = first.map(dict(zip(pack["id"], pack["source_group"]))).fillna(first)
+    return groups.set_axis(clips["clip_id"])
+
+
 def subset(n_train: int, draw: int, n_pool: int, seed: int) -> np.ndarray:
     """Indices of one draw's training clips: nested in n_train, and draw 0 is simply the first n_train clips."""
     if not 0 < n_train <= n_pool:

@@ -110,7 +110,7 @@ def detection_row(
 ) -> dict:
     """One row of detection.csv (`COLUMNS`) from greatest cosines [P] of copies and [N] of held-out clips.
 
-    Groups are the independent units of each side (source components, or clips) for the interval. Average precision
+    Groups are the units of each side that the interval draws anew (source groups, or clips). Average precision
     depends on n_pos / n_neg, so rows compare only at the same numbers. `tpr_at_fpr_1pct` is None below 100 negatives.
     """
     pos, neg = np.asarray(pos_scores), np.asarray(neg_scores)

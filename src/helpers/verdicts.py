@@ -18,6 +18,7 @@ from helpers.arms import MAIN
 from helpers.collection import DUPLICATES
 from helpers.collection import MAIN as MAIN_SET
 from helpers.config import Profile, ThresholdsConfig
+from helpers.corpus import leading_groups
 from helpers.retrieval import normalised_scores
 
 COMMON = "_common"  # after a null's name: the threshold of the largest training size, used at every size
@@ -128,7 +129,8 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
     altered copies from twins (part C1). strata.csv: near-exact shares with and without music or a bed. n_generated counts
     the clips that were scored, n_silent those that were silent and so had no score.
     """
-    table, cluster_of = ScoreTable(upstream["scores"]), _clusters(upstream)
+    table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), _clusters(upstream)
+    leading = leading_groups(clips)
     replication, decisions, choices = [], [], []
     largest = (MAIN_SET, max(profile.sizes), 0)
     for detector in profile.retrieval.detectors:
@@ -139,6 +141,8 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
             }
             for arm in table.arms(run):
                 judged = _judge(table, run, detector, arm, nulls[profile.nulls[0]].median, profile, cluster_of)
+                # a clip without an own clip, as of a held-out prompt, is a group of its own
+                judged["group"] = judged["own_id"].map(leading).fillna(judged["query_id"])
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, profile)
                 replication += rows
                 decisions.append(judged.assign(**flags))
@@ -147,9 +151,7 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
     decisions = pd.concat(decisions, ignore_index=True)
     replication.to_csv(out / "replication.csv", index=False)
     decisions.to_parquet(out / "decisions.parquet", index=False, compression="zstd")
-    _strata(decisions, pd.read_parquet(upstream["corpus"] / "clips.parquet"), profile).to_csv(
-        out / "strata.csv", index=False
-    )
+    _strata(decisions, clips, profile).to_csv(out / "strata.csv", index=False)
     pd.concat(choices, ignore_index=True).to_csv(out / "choices.csv", index=False)
     sensitivity = [
         _sensitivity(table, upstream["scores"], run, d, profile)
@@ -157,6 +159,12 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
         for d in profile.retrieval.detectors
     ]
     pd.concat(sensitivity, ignore_index=True).to_csv(out / "sensitivity.csv", index=False)
+
+
+def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
+    """The training clips of all training sets; their ids differ."""
+    tables = [pd.read_parquet(upstream[name] / "clips.parquet") for name in ("corpus", "planted") if name in upstream]
+    return pd.concat(tables, ignore_index=True).query("split == 'train'")
 
 
 def _clusters(upstream: dict[str, Path]) -> dict[str, str]:
@@ -190,7 +198,7 @@ def _judge(
 
 def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, common: Calibration, profile: Profile):
     """The rows of one arm and detector, and each clip's flags at the primary rate."""
-    config, groups = profile.thresholds, judged["own_id"].where(judged["own_id"] != "", judged["query_id"])
+    config, groups = profile.thresholds, judged["group"]
     rate = lambda flags: thresholds.clustered_rate(flags, groups, config.n_bootstrap, config.confidence, config.seed)  # noqa: E731
     near = rate(judged["near_exact"].to_numpy())
     shared = _settings(table, run, arm, judged, profile) | {
@@ -339,7 +347,7 @@ def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> p
                 chosen = part[member]
                 rate = thresholds.clustered_rate(
                     chosen["near_exact"].to_numpy(),
-                    chosen["own_id"],
+                    chosen["group"],
                     config.n_bootstrap,
                     config.confidence,
                     config.seed,
