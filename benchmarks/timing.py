@@ -1,4 +1,4 @@
-"""Times functions beside their peers in one run; the medians go to results.csv, and to results.md for readers."""
+"""Times functions beside their peers in one run; the medians go to results.csv, and to a page of the book."""
 
 import argparse
 import gc
@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.config import ROOT
 from helpers.machine import describe_machine
 from helpers.store import runs_root
 
 RESULTS = Path(__file__).parent / "results.csv"
+PAGE = ROOT / "book" / "speed.md"
 WORK = runs_root() / "benchmarks"
+ABOUT = """# How fast it is
+
+What the study spends its hours on was made fast before it ran, and gives up nothing for it: searches are exact, and log-mels
+agree with librosa's. Each row times a function of the book and a peer in turns, within one run, and gives the medians. A *textbook*
+peer is used as its documentation shows, a *tuned* one at its best. Rows without a peer are measurements of their own.
+`make bench` remakes the table from the scripts in `benchmarks/`.
+"""
 COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]
 
 
@@ -56,7 +65,8 @@ def write(rows: list[dict], out: Path = RESULTS) -> None:
         table[column] = table[column].map(lambda value: value if pd.isna(value) else float(f"{value:.4g}"))
     table = table.sort_values("benchmark", kind="stable")
     table.to_csv(out, index=False)
-    out.with_suffix(".md").write_text(readable(table))
+    page = PAGE if out == RESULTS else out.with_suffix(".md")
+    page.write_text(f"{ABOUT}\n{readable(table)}")
     print(new[["benchmark", "ours_s", "peer", "peer_s", "ratio", "detail"]].to_string(index=False))
 
 
