@@ -42,7 +42,7 @@ def quality() -> pd.DataFrame:
                     rows.append({
                         "training_set": "main", "n_train": n, "draw": draw, "updates": updates, "prompt_set": prompts,
                         "embedding": embedding, "kid": kid, "kid_low": 0.8 * kid, "kid_high": 1.2 * kid,
-                        "floor_kid": 0.05 * scale, "clap_agreement": 0.4 - 20 / updates, "clap_agreement_low": 0.38 - 20 / updates,
+                        "floor_kid": 0.07 * scale, "twins_kid": 0.05 * scale, "clap_agreement": 0.4 - 20 / updates, "clap_agreement_low": 0.38 - 20 / updates,
                         "clap_agreement_high": 0.42 - 20 / updates, "real_agreement": 0.5, "silent_rate": 2 / updates,
                         "silent_low": 0.0, "silent_high": 6 / updates,
                     })  # fmt: skip

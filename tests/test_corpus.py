@@ -138,3 +138,26 @@ def test_planted_truth_matches_the_audio(tmp_path):
 def test_too_many_planted_copies_are_refused():
     with pytest.raises(ValueError, match=r"at most n_train = 20 copies, got 24"):
         planted.plan(PlantedConfig(n_train=20, groups_per_cell=2, copies=(2, 4)))
+
+
+def test_a_group_of_copies_is_asked_for_by_its_first_caption_and_once():
+    """Two groups a cell: every second one is reworded, and its copies stand in any order."""
+    settings = PlantedConfig(n_train=140, groups_per_cell=2)
+    truth = planted.plan(settings)
+    names = [f"base {base}" for base in truth["base"]]
+    reworded = (truth["caption_kind"] == "other") & (truth["number"] > 0)
+    train = truth.assign(
+        caption=np.where(reworded, [f"again {name}" for name in names], names),
+        recipe=[json.dumps({"caption": name}) for name in names],
+        alteration=np.where((truth["kind"] == "altered") & (truth["number"] > 0), "gain", "none"),
+    )
+    asked = train.iloc[planted.originals(train)]
+    assert asked["cluster_id"].is_unique and set(asked["cluster_id"]) == set(train["cluster_id"])
+    assert not reworded[asked.index].any() and (asked["alteration"] == "none").all()
+    assert (np.diff((asked["copies"] == 1).astype(int)) >= 0).all()  # copies first
+
+
+def test_a_part_is_spread_over_the_whole():
+    indices = np.array([5, 3, 8, 1, 9, 2])
+    assert corpus.spread(indices, 3).tolist() == [5, 8, 9] and corpus.spread(indices, 4).tolist() == [5, 3, 1, 9]
+    assert corpus.spread(indices, 7).tolist() == indices.tolist()

@@ -6,7 +6,6 @@ import pytest
 
 from helpers.duplicates import (
     clusters_of,
-    find_duplicates,
     pair_metrics,
     pairs_above,
     waveform_correlation,
@@ -23,7 +22,7 @@ def planted():
 
 
 def test_planted_clusters_are_found(planted):
-    found = find_duplicates(planted[0], 0.99, planted[1])
+    found = clusters_of(pairs_above(planted[0], 0.99), planted[1])
     assert found.clip_id.tolist() == ["train_00002", "train_00009", "train_00600", "train_00005", "train_00040"]
     assert found.cluster_id.tolist() == [0, 0, 0, 1, 1]
     np.testing.assert_allclose(found.score[:3], 1, atol=1e-6)
@@ -57,7 +56,7 @@ def test_clusters_chain_and_keep_each_clips_best_score():
 
 
 def test_no_duplicates_give_empty_tables():
-    found = find_duplicates(np.eye(4), 0.9, list("abcd"))
+    found = clusters_of(pairs_above(np.eye(4), 0.9), list("abcd"))
     assert found.empty and list(found.columns) == ["clip_id", "cluster_id", "score"]
     assert pairs_above(np.empty((0, 4)), 0.9).empty
 
@@ -67,8 +66,6 @@ def test_bad_features_are_refused():
     features[2] = 0
     with pytest.raises(ValueError, match="row 2 is all zeros"):
         pairs_above(features, 0.9)
-    with pytest.raises(ValueError, match="ids: expected 4"):
-        find_duplicates(np.eye(4), 0.9, ["a"])
 
 
 def test_precision_and_recall_of_unordered_pairs():

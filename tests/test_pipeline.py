@@ -94,7 +94,8 @@ def test_the_sweep_and_the_strata_are_there(profile):
     best = runs["auroc"].transform("max")
     assert (choices.loc[choices["chosen"], "auroc"] >= best[choices["chosen"]] - 1e-9).all()
     strata = pd.read_csv(folder / "strata.csv")
-    assert strata.groupby("n_train")["n"].sum().tolist() == [8, 8]
+    for kinds in (["music", "no music"], ["one sound", "several sounds"]):
+        assert strata[strata["stratum"].isin(kinds)].groupby("n_train")["n"].sum().tolist() == [8, 8]
 
 
 def test_the_optimal_denoiser_replays_its_training_clips(profile):

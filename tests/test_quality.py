@@ -145,7 +145,9 @@ def write_retrieval(folder, tables, clap, clap_text=None, **others):
             np.save(
                 folder / f"{name}.npy", np.where(queries["silent"].to_numpy()[:, None], 0, table).astype(np.float32)
             )
-    return {"retrieval": folder}
+    clips = pd.DataFrame({"clip_id": [f"train_{i:05d}" for i in range(100)], "split": "train"})
+    clips.to_parquet(folder / "clips.parquet", index=False)
+    return {"retrieval": folder, "corpus": folder}
 
 
 def read_quality(tmp_path, upstream):
@@ -161,8 +163,9 @@ def test_stage_tells_good_arms_from_bad_and_stays_at_the_floor(tmp_path):
     real, heldout, good = (rng.standard_normal((60, SIZE)) for _ in range(3))
     bad = 1.5 + rng.standard_normal((60, SIZE))
     tables = [clip_rows("generated", 60, arm, prompt_set="train") for arm in ("good", "bad", "copied")]
-    tables += [clip_rows("ceiling", 60), clip_rows("heldout", 60).assign(index=-1), clip_rows("twins", 5)]
-    clap = unit_rows(np.concatenate([good, bad, real, real, heldout, np.ones((5, SIZE))]))
+    tables += [clip_rows("ceiling", 60), clip_rows("heldout", 60).assign(index=-1), clip_rows("twins", 30, seeds=2)]
+    twins = np.repeat(real[:30], 2, axis=0)
+    clap = unit_rows(np.concatenate([good, bad, real, real, heldout, twins]))
     upstream = write_retrieval(tmp_path / "retrieval", tables, clap, aisfx=clap[::-1])
     found = read_quality(tmp_path, upstream)
     assert found.index.tolist() == [(arm, e) for arm in ("good", "bad", "copied") for e in ("clap", "aisfx")]
@@ -173,6 +176,8 @@ def test_stage_tells_good_arms_from_bad_and_stays_at_the_floor(tmp_path):
     assert by_clap.kid["copied"] == pytest.approx(0, abs=1e-6)  # each clip with its own original left out
     assert by_clap.floor_kid.nunique() == 1 and abs(by_clap.floor_kid["good"]) < 0.3
     assert by_clap.floor_kid["good"] == pytest.approx(kernel_distance(heldout, real), abs=1e-5)
+    # a twin is not paired with its clip, so even twins that are their clips stand no nearer than real ones
+    assert by_clap.twins_low["good"] < 0 < by_clap.twins_high["good"] and by_clap.twins_kid["good"] > -0.3
     assert found.kid["good", "aisfx"] != pytest.approx(found.kid["good", "clap"])
 
 
@@ -233,3 +238,18 @@ def test_without_generated_clips_the_table_is_empty_but_has_its_columns(tmp_path
     rows = np.ones((12, SIZE))
     upstream = write_retrieval(tmp_path / "retrieval", [clip_rows("ceiling", 6), clip_rows("heldout", 6)], rows)
     assert read_quality(tmp_path, upstream).empty
+
+
+def test_clips_of_one_planted_cluster_are_not_compared(tmp_path):
+    """Clips 0 to 9 are one clip; half of them stand among the generated ones too. Nothing is alike apart from these."""
+    rng = np.random.default_rng(3)
+    real, made, heldout = (rng.standard_normal((40, SIZE)) for _ in range(3))
+    real[:10] = made[:5] = real[0]
+    tables = [clip_rows("generated", 40, "main", prompt_set="clusters"), clip_rows("ceiling", 40)]
+    tables += [clip_rows("heldout", 40).assign(index=-1)]
+    upstream = write_retrieval(tmp_path / "retrieval", tables, unit_rows(np.concatenate([made, real, heldout])))
+    apart = read_quality(tmp_path, upstream).loc["main", "clap"]
+    clips = pd.read_parquet(upstream["corpus"] / "clips.parquet")
+    clips.assign(cluster_id=np.maximum(clips.index - 9, 0).astype(str)).to_parquet(upstream["corpus"] / "clips.parquet")
+    together = read_quality(tmp_path, upstream).loc["main", "clap"]
+    assert together.kid_low < 0 < together.kid_high and together.kid < apart.kid

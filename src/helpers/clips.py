@@ -17,6 +17,7 @@ from helpers.arrays import Selection, chunks
 from helpers.codec import load_codec
 from helpers.config import Profile, TrainingConfig
 from helpers.mel import log_mel
+from helpers.planted import originals
 from helpers.progress import progress
 from helpers.text import encode_captions
 from helpers.vocoder import load_vocoder
@@ -105,6 +106,9 @@ def compute_twins(out: Path, upstream: dict[str, Path], profile: Profile, n_trai
     """Renders the twins of one training set and sends them through codec and vocoder: queries.parquet, audio.npy."""
     data = corpus.load_corpus(upstream["corpus"])
     indices = corpus.subset(n_train, draw, profile.corpus.n_train, profile.training.seed)
+    if profile.corpus.kind == "planted":  # of the clips whose captions are asked for, not of every copy
+        train = data.clips[data.clips["split"] == "train"]
+        indices = originals(train)[: profile.planted.n_prompts]
     table, recipes = corpus.twin_recipes(profile.corpus, data.clips, indices, profile.twins.n_twins)
     audio = corpus.render_all(recipes, profile.corpus, desc="mixing twins")
     mels = np.concatenate([log_mel(part, profile.mel, profile.corpus.sample_rate_hz) for part in audio])

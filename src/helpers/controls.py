@@ -100,13 +100,16 @@ def _altered(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarray]
 
 
 def _alter_chunks(training_set: _TrainingSet, rows: list[dict]) -> Iterator[np.ndarray]:
-    """int16 [<=CHUNK, S]: the clips of `rows` after their transforms; "mix" takes a background clip for the other."""
+    """int16 [<=CHUNK, S]: the clips of `rows` after their transforms; "mix" takes a held-out clip for the other.
+
+    A background clip would raise the bias of these copies alone.
+    """
     data, rate_hz = training_set.data, training_set.profile.corpus.sample_rate_hz
-    train, background = data.rows("train"), data.rows("background")
+    train, heldout = data.rows("train"), data.rows("heldout")
     altered = []
     for number, row in enumerate(progress(rows, desc="altering", unit="clip")):
         rng = seeded(*training_set.key("alteration", number))
-        other = np.asarray(data.audio[background[int(rng.integers(len(background)))]])
+        other = np.asarray(data.audio[heldout[int(rng.integers(len(heldout)))]])
         audio = np.asarray(data.audio[train[row["index"]]])
         altered.append(apply_transform(row["transform"], audio, row["strength"], rng, other, rate_hz))
         if len(altered) == clips.CHUNK or number == len(rows) - 1:

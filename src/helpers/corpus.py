@@ -105,6 +105,14 @@ def subset(n_train: int, draw: int, n_pool: int, seed: int) -> np.ndarray:
     return order[:n_train]
 
 
+def spread(indices: np.ndarray, n: int) -> np.ndarray:
+    """`n` of the indices, evenly spaced in their order; all of them where there are no more.
+
+    The first clips of the corpus are simpler than later ones, as all captions differ, so they cannot stand for the rest.
+    """
+    return indices if n >= len(indices) else indices[np.arange(n) * len(indices) // n]
+
+
 def pools(config: CorpusConfig, pack_path: Path = SOUND_PACK) -> dict[str, pd.DataFrame]:
     """The sound pack's recordings by split. A pilot corpus splits the training recordings again, so it touches no others."""
     pack = soundpack.load_soundpack(pack_path)
@@ -196,6 +204,8 @@ def twin_recipes(
 ) -> tuple[pd.DataFrame, list[Recipe]]:
     """Twins of the training clips `indices`: twin j renders clip indices[j % n] anew with seed j // n.
 
+    With fewer twins than clips, those of clips evenly spaced among `indices`.
+
     Returns:
         A table (query_id, clip_id, index, twin_seed, caption, source_groups) and the recipes in the same order.
     """
@@ -205,7 +215,7 @@ def twin_recipes(
         )
     maker = generator(config, pools(config, pack_path)["train"], "train")
     train = clips[clips["split"] == "train"].reset_index(drop=True)
-    rows, recipes = [], []
+    rows, recipes, indices = [], [], spread(indices, n_twins)
     for j in range(n_twins):
         index, seed = int(indices[j % len(indices)]), j // len(indices)
         recipe = maker.twin(Recipe.from_json(train["recipe"][index]), index, seed)

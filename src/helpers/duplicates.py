@@ -27,6 +27,7 @@ def clusters_of(pairs: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
     """Connected components of pairs (columns i, j, score): columns clip_id, cluster_id, score; singletons left out.
 
     cluster_id counts from 0 in order of each cluster's first clip; score is a clip's best within its cluster.
+    Components chain: a cluster may hold two clips that are alike only through a third.
     """
     n = len(ids)
     i, j = pairs.i.to_numpy(dtype=np.int64), pairs.j.to_numpy(dtype=np.int64)
@@ -37,16 +38,6 @@ def clusters_of(pairs: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
     members = np.flatnonzero(np.isfinite(best))
     frame = pd.DataFrame({"clip_id": np.asarray(ids)[members], "cluster_id": pd.factorize(labels[members])[0]})
     return frame.assign(score=best[members]).sort_values("cluster_id", kind="stable", ignore_index=True)
-
-
-def find_duplicates(features: np.ndarray, threshold: float, ids: Sequence[str]) -> pd.DataFrame:
-    """Duplicate clusters of features [N, D] at a cosine threshold: the columns of `clusters_of`.
-
-    Components chain: a cluster may hold two clips that are alike only through a third.
-    """
-    if len(ids) != len(features):
-        raise ValueError(f"ids: expected {len(features)}, one a row of features, got {len(ids)}")
-    return clusters_of(pairs_above(features, threshold), ids)
 
 
 @dataclass(frozen=True)

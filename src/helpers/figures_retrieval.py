@@ -33,16 +33,18 @@ LINES = ("medianprops", "whiskerprops", "capprops")  # of a box
 def plot_quality(quality: pd.DataFrame) -> Figure:
     """Kernel distance by each embedding, agreement with captions, and silent clips, against updates.
 
-    Columns: n_train, updates, prompt_set (train, heldout), embedding, kid, kid_low, kid_high, floor_kid, clap_agreement with
-    _low and _high, real_agreement, silent_rate, silent_low, silent_high. Lines are means over draws. What real clips
-    reach is dashed.
+    Columns: n_train, updates, prompt_set (train, heldout), embedding, kid, kid_low, kid_high, floor_kid, twins_kid,
+    clap_agreement with _low and _high, real_agreement, silent_rate, silent_low, silent_high. Lines are means over draws.
+    What real clips reach is dashed: twins, or held-out clips where there are none.
     """
     _columns(
-        quality, "n_train", "updates", "prompt_set", "embedding", "kid", "floor_kid", "clap_agreement", "silent_rate"
-    )
+        quality, "n_train", "updates", "prompt_set", "embedding", "kid", "floor_kid", "twins_kid", "clap_agreement",
+        "silent_rate",
+    )  # fmt: skip
+    real_kid = "twins_kid" if quality["twins_kid"].notna().any() else "floor_kid"
     once = quality[quality["embedding"] == quality["embedding"].iloc[0]]  # the rest is the same whatever the embedding
     panels = [
-        (f"kernel distance, {name}", rows, "kid", "kid_low", "kid_high", "floor_kid")
+        (f"kernel distance, {name}", rows, "kid", "kid_low", "kid_high", real_kid)
         for name, rows in quality.groupby("embedding", sort=False)
     ]
     if once["clap_agreement"].notna().any():

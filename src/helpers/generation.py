@@ -12,6 +12,7 @@ from helpers import corpus, sampling, training
 from helpers.clips import decode_and_vocode, load_text
 from helpers.codec import load_codec
 from helpers.config import GenerationConfig, Profile
+from helpers.planted import originals
 from helpers.soundscapes import seeded
 from helpers.text import encode_captions
 
@@ -67,10 +68,9 @@ def _prompts(clips: pd.DataFrame, profile: Profile, config: GenerationConfig) ->
     if config.prompts == "heldout":
         return list(range(min(config.n_prompts, len(clips))))
     indices = corpus.subset(config.n_train, config.draw, profile.corpus.n_train, profile.training.seed)
-    if config.prompts == "clusters":  # the original of every group of copies, then of the clips without a copy
-        originals = clips.iloc[indices].query("alteration == 'none'").sort_index().drop_duplicates("cluster_id")
-        indices = originals.index[np.argsort(originals["copies"].to_numpy() == 1, kind="stable")]
-    return [int(index) for index in indices[: config.n_prompts]]
+    if config.prompts == "clusters":
+        return originals(clips)[: config.n_prompts].tolist()
+    return corpus.spread(indices, config.n_prompts).tolist()
 
 
 def generate_latents(

@@ -17,14 +17,19 @@ from helpers import corpus, soundpack
 from helpers.arrays import Selection
 from helpers.config import SOUND_PACK, Profile
 from helpers.detectors import Detectors
-from helpers.duplicates import clusters_of, find_duplicates, pair_metrics, pairs_above, waveform_correlation
+from helpers.duplicates import clusters_of, pair_metrics, pairs_above, waveform_correlation
 from helpers.mel import log_mel
 from helpers.progress import progress
 from helpers.soundscapes import level_recording
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes duplicates.csv, planted.csv (recall by alteration, precision) and recordings.csv (natural pairs, verified)."""
+    """Writes what is found among the clips and among the recordings.
+
+    duplicates.csv: clip_id, cluster_id, kind, score; natural ones are clusters of verified pairs. clip_pairs.csv and
+    recordings.csv: the natural pairs found, and whether the waveforms verify each. planted.csv: recall by alteration, and
+    precision.
+    """
     config = profile.duplicates
     data, dup = corpus.load_corpus(upstream["corpus"]), corpus.load_corpus(upstream["planted"])
     train, copies, detector = data.rows("train"), dup.rows("train"), "mel_centred"
@@ -33,11 +38,15 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     )
     with TemporaryDirectory(dir=out) as scratch:
         clips = detectors.features(detector, Selection(data.audio, train), Path(scratch) / "clips.npy")
-        natural = find_duplicates(clips, config.clip_threshold, data.clips["clip_id"].iloc[train])
+        natural = pairs_above(clips, config.clip_threshold)
         planted_pairs = pairs_above(
             detectors.features(detector, Selection(dup.audio, copies), Path(scratch) / "planted.npy"),
             config.clip_threshold,
         )
+    ids = data.clips["clip_id"].iloc[train]
+    natural = _verify(natural, data.audio, train, profile)
+    _named(natural, ids).to_csv(out / "clip_pairs.csv", index=False)
+    natural = clusters_of(natural[natural["verified"]], ids)
     truth = dup.clips.iloc[copies].reset_index(drop=True)
     planted = clusters_of(planted_pairs, truth["clip_id"])
     _planted_metrics(planted_pairs, truth).to_csv(out / "planted.csv", index=False)
@@ -50,6 +59,21 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
 
 def _features(mels: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return (mels - mean).reshape(len(mels), -1)
+
+
+def _verify(pairs: pd.DataFrame, audio, rows: np.ndarray, profile: Profile) -> pd.DataFrame:
+    """Pairs of clips with their waveform correlation: sparse clips, such as two single strokes, are alike once centred."""
+    correlations = [
+        waveform_correlation(audio[rows[int(pair.i)]], audio[rows[int(pair.j)]], profile.corpus.sample_rate_hz)
+        for pair in progress(pairs.itertuples(), total=len(pairs), desc="verifying pairs of clips")
+    ]
+    pairs = pairs.assign(correlation=np.array(correlations, float))
+    return pairs.assign(verified=pairs["correlation"] >= profile.duplicates.correlation_threshold)
+
+
+def _named(pairs: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
+    names = {f"id_{end}": ids.to_numpy()[pairs[column].to_numpy(int)] for end, column in (("a", "i"), ("b", "j"))}
+    return pairs.drop(columns=["i", "j"]).assign(**names).sort_values("score", ascending=False, ignore_index=True)
 
 
 def _planted_metrics(pairs: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:

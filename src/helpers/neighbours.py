@@ -15,7 +15,7 @@ import pandas as pd
 from helpers.arms import MAIN
 from helpers.arrays import Selection
 from helpers.config import Profile
-from helpers.corpus import load_corpus, subset
+from helpers.corpus import load_corpus, spread, subset
 from helpers.detectors import EMBEDDINGS, Detectors
 from helpers.progress import progress
 from helpers.references import ReferenceFeatures, build_detectors, reference_audio
@@ -94,8 +94,8 @@ def _queries(upstream: dict[str, Path], rows: np.ndarray) -> list[tuple[pd.DataF
         if kind == "roundtrip":
             own = table["index"].where(table["split"] == "train", -1)
             table = table.assign(index=own, kind=table["split"].replace({"train": "ceiling"}))
-            of_run = table[(table["kind"] == "ceiling") & table["index"].isin(rows)].head(MOST_CEILING)
-            parts = [of_run, table[table["kind"] == "heldout"]]
+            of_run = table[(table["kind"] == "ceiling") & table["index"].isin(rows)]
+            parts = [of_run.iloc[spread(np.arange(len(of_run)), MOST_CEILING)], table[table["kind"] == "heldout"]]
         else:
             table = table.assign(kind=table["kind"] if kind == "controls" else kind)
             parts = [part for _, part in table.groupby("kind", sort=False)]

@@ -6,6 +6,7 @@ under the same caption or another. The truth table says which. The main training
 Notebook: 01_corpus.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,18 @@ def plan(config: PlantedConfig) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["base", "copies", "kind", "caption_kind", "number"])
     table = table.iloc[seeded(config.seed, "planted order").permutation(len(table))].reset_index(drop=True)
     return table.assign(cluster_id=[f"planted_{b:05d}" for b in table["base"]], index=range(len(table)))
+
+
+def originals(train: pd.DataFrame) -> np.ndarray:
+    """Row numbers of the clips that others copy, one a cluster, and after them those without a copy.
+
+    `train` holds the planted training clips in order. Of exact copies under several captions it is one with the first
+    caption, which is that of the clip itself.
+    """
+    own_caption = train["caption"] == train["recipe"].map(lambda recipe: json.loads(recipe)["caption"])
+    unaltered = train.reset_index(drop=True)[(own_caption & (train["alteration"] == "none")).to_numpy()]
+    first = unaltered.drop_duplicates("cluster_id")
+    return first.index[np.argsort(first["copies"].to_numpy() == 1, kind="stable")].to_numpy()
 
 
 def compute(

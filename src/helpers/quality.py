@@ -28,7 +28,7 @@ SETTINGS = ("updates", "weights", "prompt_set", "guidance", "steps")  # one valu
 
 COLUMNS = (
     *("n_train", "draw", "arm", *SETTINGS, "embedding", "n_generated", "n_compared"),
-    *("kid", "kid_low", "kid_high", "floor_kid", "floor_low", "floor_high"),
+    *("kid", "kid_low", "kid_high", "floor_kid", "floor_low", "floor_high", "twins_kid", "twins_low", "twins_high"),
     *("clap_agreement", "clap_agreement_low", "clap_agreement_high", "real_agreement"),
     *("silent_rate", "silent_low", "silent_high", "clipped_rate"),
 )
@@ -112,9 +112,11 @@ def _leave_one_out(kernel, counted, rows, columns, n_units: int) -> tuple[float,
 def compute_quality(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int, draw: int) -> None:
     """Writes quality.csv (`COLUMNS`): one row for each arm of the generated clips and each embedding that was stored.
 
-    kid compares generated clips with the ceiling, floor_kid as many held-out clips with the same ceiling: both are real
-    sound after codec and vocoder, so a good model comes down to the floor. Agreement is the mean cosine of CLAP's audio
-    and caption embeddings. Silent clips count in n_generated, silent_rate and clipped_rate alone. NaN where fewer than
+    kid compares generated clips with the ceiling; floor_kid as many held-out clips and twins_kid as many twins with the
+    same ceiling. All are real sound after codec and vocoder, but held-out clips hold other recordings, which CLAP was not
+    trained on either: new mixtures of the training recordings, the twins, are the nearer mark. Clips of one training clip
+    or one planted cluster do not count as a pair. Agreement is the mean cosine of CLAP's audio and caption embeddings.
+    Silent clips count in n_generated, silent_rate and clipped_rate alone. NaN where fewer than
     `MIN_COMPARED` clips can be compared, and where there is no CLAP. Raises ValueError for arrays that do not match the
     queries, or for an arm of several settings.
     """
@@ -125,13 +127,13 @@ def compute_quality(out: Path, upstream: dict[str, Path], profile: Profile, n_tr
     agreement = np.full(len(queries), np.nan)
     if "clap" in present:
         agreement = _cosines(embeddings["clap"], _load(folder, "clap_text", len(queries)))
-    rows = []
+    rows, units = [], _units(queries, upstream["corpus"])
     for arm, made in queries[queries["kind"] == "generated"].groupby("arm", sort=False):
         about = {"n_train": n_train, "draw": draw, "arm": arm} | _settings(arm, made) | _rates(made, profile)
         about |= _agreements(agreement, queries, made, profile)
         compared = _compared(queries, made, profile.thresholds.seed)
         for name, table in embeddings.items():
-            found = _distances(table, queries, compared, about["prompt_set"], profile.thresholds.confidence)
+            found = _distances(table, units, compared, profile.thresholds.confidence)
             rows.append(about | {"embedding": name} | found)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "quality.csv", index=False)
 
@@ -184,28 +186,39 @@ def _agreements(agreement: np.ndarray, queries: pd.DataFrame, made: pd.DataFrame
     }  # fmt: skip
 
 
+def _units(queries: pd.DataFrame, corpus: Path) -> np.ndarray:
+    """What each query [Q] must not be paired within: its own clip's planted cluster or number; else a number of its own."""
+    train = pd.read_parquet(corpus / "clips.parquet").query("split == 'train'")
+    clusters = pd.factorize(train["cluster_id"])[0] if "cluster_id" in train else np.arange(len(train))
+    index = queries["index"].to_numpy()
+    return np.where(index >= 0, clusters[index], -1 - np.arange(len(queries)))
+
+
 def _compared(queries: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
-    """Row numbers of equally many sounding clips of each kind, drawn by the seed: of an arm's prompts one clip each."""
+    """Row numbers of sounding clips of each kind, equally many where there are; of an arm's prompts one clip each."""
     groups = {kind: queries[queries["kind"] == kind] for kind in ("ceiling", "heldout")}
     groups["generated"] = made[made["sample_seed"] == made["sample_seed"].min()]
+    twins = queries[queries["kind"] == "twins"]
+    groups["twins"] = twins[~twins["index"].duplicated()]  # the first of each clip
     rows = {}
     for kind, table in groups.items():
         found = _sounding(table).index.to_numpy()
         rows[kind] = found[seeded(seed, "quality", kind).permutation(len(found))]
-    count = min(MAX_COMPARED, *map(len, rows.values()))
+    count = min(MAX_COMPARED, *(len(found) for kind, found in rows.items() if kind != "twins"))
     return {kind: found[:count] for kind, found in rows.items()}
 
 
-def _distances(table, queries: pd.DataFrame, compared: dict, prompt_set: str, confidence: float) -> dict:
-    """n_compared, and the kernel distances to the ceiling of generated and held-out clips with their intervals."""
-    count, nothing = len(compared["generated"]), (math.nan,) * 3
-    kid = floor = nothing
-    if count >= MIN_COMPARED:
-        made, real, heldout = (table[compared[kind]] for kind in ("generated", "ceiling", "heldout"))
-        index = queries["index"].to_numpy()
-        # only a training prompt has its own clip among the ceiling: other clips get numbers that no clip has
-        prompts = index[compared["generated"]] if prompt_set == "train" else -1 - np.arange(count)
-        kid = kernel_distance_interval(made, real, confidence, (prompts, index[compared["ceiling"]]))
-        floor = kernel_distance_interval(heldout, real, confidence)
-    names = ("kid", "kid_low", "kid_high", "floor_kid", "floor_low", "floor_high")
-    return {"n_compared": count} | dict(zip(names, (*kid, *floor)))
+def _distances(table, units: np.ndarray, compared: dict, confidence: float) -> dict:
+    """n_compared, and the kernel distances to the ceiling of generated, held-out and twin clips with their intervals."""
+    found, names = (
+        {"n_compared": len(compared["generated"])},
+        {"kid": "generated", "floor": "heldout", "twins": "twins"},
+    )
+    real = compared["ceiling"]
+    for name, kind in names.items():
+        made, limits = compared[kind], (math.nan,) * 3
+        if min(len(made), len(real)) >= MIN_COMPARED:
+            limits = kernel_distance_interval(table[made], table[real], confidence, (units[made], units[real]))
+        columns = ("kid" if name == "kid" else f"{name}_kid", f"{name}_low", f"{name}_high")
+        found |= dict(zip(columns, limits))
+    return found

@@ -24,9 +24,9 @@ from helpers.store import Result, Stage, load_or_run, read_manifest
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
 # golden test asks for new values.
 VERSIONS = {
-    "corpus": 1, "planted": 2, "duplicates": 1, "encoding": 1, "roundtrip": 2, "twins": 2, "controls": 1, "training": 1,
-    "generation": 2, "references": 1, "retrieval": 2, "quality": 1, "clips": 1, "detection": 3, "scores": 1,
-    "thresholds": 4, "dose": 1, "findings": 2,
+    "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
+    "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 1,
+    "thresholds": 4, "dose": 1, "findings": 3,
 }  # fmt: skip
 
 
@@ -129,6 +129,8 @@ def roundtrip_stage(profile: Profile) -> Stage:
 def twins_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """The twins null of one training set, after codec and vocoder."""
     config = profile.twins.digest_fields() | {"n_train": n_train, "draw": draw, "subset_seed": profile.training.seed}
+    if profile.corpus.kind == "planted":
+        config["n_prompts"] = profile.planted.n_prompts
     return _stage(
         "twins",
         {"twins": config, "codec": profile.codec.digest_fields()},
@@ -211,6 +213,7 @@ def references_stage(profile: Profile) -> Stage:
         upstream={"corpus": corpus_stage(profile), "roundtrip": roundtrip_stage(profile)},
         files=clap_files(profile.retrieval),
         label=_set_label(profile),
+        published=("ceiling.parquet",),
     )
 
 
@@ -233,6 +236,7 @@ def retrieval_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         files=clap_files(profile.retrieval),
         seed=profile.retrieval.seed,
         label=profile.key(n_train, draw),
+        published=("*.parquet",),  # what the scores are collected from: so a study can be made run by run
     )
 
 
@@ -247,8 +251,9 @@ def quality_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         limits | {"n_train": n_train, "draw": draw},
         "quality.compute_quality",
         (profile, n_train, draw),
-        upstream={"retrieval": retrieval_stage(profile, n_train, draw)},
+        upstream={"retrieval": retrieval_stage(profile, n_train, draw), "corpus": corpus_stage(profile)},
         label=profile.key(n_train, draw),
+        published=("quality.csv",),
     )
 
 
@@ -300,6 +305,7 @@ def scores_stage(profile: Profile) -> Stage:
         "collection.compute",
         (profile,),
         upstream=upstream,
+        light=True,
         published=(*files, "ceiling.parquet", "quality.csv"),
     )
 

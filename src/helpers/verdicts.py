@@ -94,18 +94,31 @@ class Calibration:
 
     scores: np.ndarray
     part: np.ndarray
+    group: pd.Series  # what intervals draw anew
     median: float  # of the scores as they are, without the bias
     top1: np.ndarray | None  # of twins: whether the nearest clip is the own one
+    near_exact: np.ndarray | None  # by the rule for generated clips, which should spare all of these
 
     def tau(self, fpr: float) -> float | None:
         return thresholds.calibrate_threshold(self.scores[self.part == "C2"], fpr)
 
-    def verified(self, tau: float | None, confidence: float) -> thresholds.Rate | None:
-        return thresholds.verified_fpr(self.scores[self.part == "C3"], tau, confidence)
+    def verified(self, tau: float | None, config: ThresholdsConfig) -> thresholds.Rate | None:
+        """The false-positive rate on part C3, which had no say in tau."""
+        unseen = self.part == "C3"
+        return None if tau is None else _rate(thresholds.flag(self.scores[unseen], tau), self.group[unseen], config)
+
+
+def _rate(flags: np.ndarray, groups, config: ThresholdsConfig) -> thresholds.Rate:
+    return thresholds.clustered_rate(flags, groups, config.n_bootstrap, config.confidence, config.seed)
+
+
+def _groups(best: pd.DataFrame, leading: pd.Series) -> pd.Series:
+    """What intervals draw anew: the own clip's leading source group; a clip without one is a group of its own."""
+    return best["own_id"].map(leading).fillna(best["query_id"])
 
 
 def calibrate(
-    table: ScoreTable, run, detector: str, null: str, config: ThresholdsConfig, cluster_of: dict
+    table: ScoreTable, run, detector: str, null: str, config: ThresholdsConfig, cluster_of: dict, leading: pd.Series
 ) -> Calibration:
     """One null's calibration. Twins are split by twin: a clip to come answers to one of the same captions.
 
@@ -113,12 +126,28 @@ def calibrate(
     """
     best = table.best(run, detector, null)
     top1 = thresholds.own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if null == "twins" else None
+    median = float(best["score"].median())
     return Calibration(
         table.normalised(run, detector, best, config.beta, config.k),
         thresholds.split_calibration(best["query_id"], config.seed),
-        float(best["score"].median()),
+        _groups(best, leading),
+        median,
         top1,
+        _near_exact(_positions(table, run, detector, best, median), detector, config),
     )
+
+
+def _positions(table: ScoreTable, run, detector: str, best: pd.DataFrame, median_null: float) -> np.ndarray:
+    """Where clips lie between the null and what their match reaches after codec and vocoder, float64 [Q]."""
+    ceiling = table.ceiling(run, detector)
+    # a match beyond those that were round-tripped takes the median ceiling
+    own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+    return thresholds.position(best["score"].to_numpy(), own, median_null)
+
+
+def _near_exact(position: np.ndarray, detector: str, config: ThresholdsConfig) -> np.ndarray | None:
+    """By rule, for the detector that theta was set for; by any other one a position means something else."""
+    return thresholds.near_exact(position, config.theta) if detector == config.detector else None
 
 
 def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -127,22 +156,23 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
     replication.csv: a row for each run, arm, detector, null and false-positive rate. decisions.parquet: a row for each
     generated clip and detector. sensitivity.csv: other beta, K and backgrounds. choices.csv: how well each beta and K tells
     altered copies from twins (part C1). strata.csv: near-exact shares with and without music or a bed. n_generated counts
-    the clips that were scored, n_silent those that were silent and so had no score.
+    the clips that were scored, n_silent those that were silent and so had no score. What is near-exact is said by the
+    profile's detector alone.
     """
     table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), _clusters(upstream)
     leading = leading_groups(clips)
     replication, decisions, choices = [], [], []
     largest = (MAIN_SET, max(profile.sizes), 0)
     for detector in profile.retrieval.detectors:
-        common = calibrate(table, largest, detector, profile.nulls[0], profile.thresholds, cluster_of)
+        common = calibrate(table, largest, detector, profile.nulls[0], profile.thresholds, cluster_of, leading)
         for run in table.runs():
             nulls = {
-                null: calibrate(table, run, detector, null, profile.thresholds, cluster_of) for null in profile.nulls
+                null: calibrate(table, run, detector, null, profile.thresholds, cluster_of, leading)
+                for null in profile.nulls
             }
             for arm in table.arms(run):
                 judged = _judge(table, run, detector, arm, nulls[profile.nulls[0]].median, profile, cluster_of)
-                # a clip without an own clip, as of a held-out prompt, is a group of its own
-                judged["group"] = judged["own_id"].map(leading).fillna(judged["query_id"])
+                judged["group"] = _groups(judged, leading)
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, profile)
                 replication += rows
                 decisions.append(judged.assign(**flags))
@@ -182,15 +212,13 @@ def _judge(
 ) -> pd.DataFrame:
     """One row a generated clip: its scores, position between null and ceiling, and whether it is near-exact by rule."""
     config, best = profile.thresholds, table.best(run, detector, "generated", arm)
-    ceiling = table.ceiling(run, detector)
-    # a clip beyond those that were round-tripped takes the median ceiling
-    own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-    position = thresholds.position(best["score"].to_numpy(), own, median_null)
+    position = _positions(table, run, detector, best, median_null)
+    exact = _near_exact(position, detector, config)
     return best.assign(
         training_set=run[0],
         normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
         position=position.astype(np.float32),
-        near_exact=thresholds.near_exact(position, config.theta),
+        near_exact=pd.array([None] * len(best) if exact is None else exact, dtype="boolean"),
         own_top1=thresholds.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
         cluster=best["ref_id"].map(lambda clip: cluster_of.get(clip, clip)),
     )
@@ -198,18 +226,21 @@ def _judge(
 
 def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, common: Calibration, profile: Profile):
     """The rows of one arm and detector, and each clip's flags at the primary rate."""
-    config, groups = profile.thresholds, judged["group"]
-    rate = lambda flags: thresholds.clustered_rate(flags, groups, config.n_bootstrap, config.confidence, config.seed)  # noqa: E731
-    near = rate(judged["near_exact"].to_numpy())
+    config = profile.thresholds
+    near = own_top1 = twins_top1 = None
+    if detector == config.detector:
+        near = _rate(judged["near_exact"].to_numpy(bool), judged["group"], config)
+    if (judged["own_id"] != "").all():
+        own_top1 = _rate(judged["own_top1"].to_numpy(), judged["group"], config)
+    if "twins" in nulls:
+        twins_top1 = _rate(nulls["twins"].top1, nulls["twins"].group, config)
     shared = _settings(table, run, arm, judged, profile) | {
         "detector": detector, "beta": config.beta, "k": config.k,
-        "near_exact": near.count, "near_exact_rate": near.rate, "near_exact_low": near.low, "near_exact_high": near.high,
-        "distinct_clusters": int(judged.loc[judged["near_exact"], "cluster"].nunique()),
+        "near_exact": getattr(near, "count", None), **_limits("near_exact", near),
+        "undefined": int(judged["position"].isna().sum()),
+        "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near else None,
+        **_limits("own_clip_top1", own_top1), **_limits("twins_top1", twins_top1),
     }  # fmt: skip
-    prompted = (judged["own_id"] != "").to_numpy()
-    shared |= _limits("own_clip_top1", rate(judged["own_top1"].to_numpy()) if prompted.all() else None)
-    twins = nulls["twins"].top1 if "twins" in nulls else None
-    shared |= _limits("twins_top1", None if twins is None else thresholds.flagged_rate(twins, config.confidence))
     rows, flags = [], {}
     first = profile.nulls[0]
     every = nulls | ({first + COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
@@ -219,7 +250,7 @@ def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, 
             tau = calibration.tau(fpr)
             flagged = None if tau is None else thresholds.flag(judged["normalised"], tau)
             own_null = nulls[null.removesuffix(COMMON)]
-            rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, rate, config))
+            rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, config))
             if fpr == config.fpr and null in nulls:
                 flags[f"flagged_{null}"] = pd.array(
                     [None] * len(judged) if flagged is None else flagged, dtype="boolean"
@@ -227,22 +258,28 @@ def _replication_rows(table, judged, run, detector: str, arm: str, nulls: dict, 
     return rows, flags
 
 
-def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, rate, config: ThresholdsConfig) -> dict:
-    both = judged["near_exact"].to_numpy()[flagged] if flagged is not None and flagged.any() else None
-    precision = None if both is None else thresholds.flagged_rate(both, config.confidence)
-    whole = None if flagged is None else rate(flagged)
+def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, config: ThresholdsConfig) -> dict:
+    """What one threshold flags, and what the null that it comes from says of it and of the near-exact rule."""
+    whole = precision = spared = None
+    if flagged is not None:
+        whole = _rate(flagged, judged["group"], config)
+    if calibration.near_exact is not None:
+        spared = _rate(calibration.near_exact, calibration.group, config)
+        if flagged is not None and flagged.any():
+            precision = _rate(judged["near_exact"].to_numpy(bool)[flagged], judged["group"][flagged], config)
     return {
         "null": null, "fpr": fpr, "tau": tau,
-        **_limits("fpr_verified", calibration.verified(tau, config.confidence)),
+        **_limits("fpr_verified", calibration.verified(tau, config)),
         "flagged": getattr(whole, "count", None), "flagged_rate": getattr(whole, "rate", None),
         "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
         "flagged_near_exact": getattr(precision, "count", None), **_limits("precision", precision),
+        **_limits("null_near_exact", spared),
     }  # fmt: skip
 
 
 def _limits(name: str, rate: thresholds.Rate | None) -> dict:
-    """Columns of a rate and its interval; own-clip and twins' top-1 end in `_rate`, as the table of results has it."""
-    value = f"{name}_rate" if name.endswith("top1") else name
+    """Columns of a rate and its interval; top-1 and near-exact rates end in `_rate`, as the table of results has it."""
+    value = f"{name}_rate" if name.endswith(("top1", "near_exact")) else name
     return {
         value: getattr(rate, "rate", None),
         f"{name}_low": getattr(rate, "low", None),
@@ -330,27 +367,24 @@ def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks
 
 
 def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """Near-exact shares of the main clips by what their training clip holds."""
-    config, clips = profile.thresholds, clips.set_index("clip_id")
+    """Near-exact shares of the main clips by what their training clip holds: music, a single sound."""
+    config = profile.thresholds
     own = decisions[
         (decisions["arm"] == MAIN)
         & (decisions["training_set"] == MAIN_SET)
         & (decisions["detector"] == config.detector)
     ]
-    if "classes" not in clips or own.empty:
+    if not profile.corpus.mixed or own.empty:  # what other clips hold is not known
         return pd.DataFrame(columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])
+    clips = clips.set_index("clip_id")
     music = own["own_id"].map(clips["classes"].map(lambda names: "music" in set(names)))
+    single = own["own_id"].map(clips["source_ids"].map(len) == 1)
+    strata = {"music": music, "no music": ~music, "one sound": single, "several sounds": ~single}
     rows = []
     for (n_train, draw), part in own.groupby(["n_train", "draw"]):
-        for stratum, member in (("music", music[part.index]), ("no music", ~music[part.index])):
-            if member.any():
-                chosen = part[member]
-                rate = thresholds.clustered_rate(
-                    chosen["near_exact"].to_numpy(),
-                    chosen["group"],
-                    config.n_bootstrap,
-                    config.confidence,
-                    config.seed,
-                )
-                rows.append((n_train, draw, stratum, rate.count, rate.n, rate.rate, rate.low, rate.high))
+        for stratum, member in strata.items():
+            if (chosen := part[member[part.index]]).empty:
+                continue
+            rate = _rate(chosen["near_exact"].to_numpy(bool), chosen["group"], config)
+            rows.append((n_train, draw, stratum, rate.count, rate.n, rate.rate, rate.low, rate.high))
     return pd.DataFrame(rows, columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])
