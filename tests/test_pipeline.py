@@ -77,7 +77,10 @@ def test_every_run_arm_and_detector_has_its_rows(profile):
         assert set(zip(main["null"], main["fpr"])) == pairs
     main = table[(table["arm"] == "main") & (table["training_set"] == "main")]
     assert (main["n_generated"] == 8).all()
-    assert table["near_exact_rate"].between(0, 1).all() and main["own_clip_top1_rate"].between(0, 1).all()
+    primary = table["detector"] == profile.thresholds.detector
+    for rate in ("near_exact_rate", "null_near_exact_rate"):  # theta was set for one detector
+        assert table.loc[primary, rate].between(0, 1).all() and table.loc[~primary, rate].isna().all()
+    assert main["own_clip_top1_rate"].between(0, 1).all()
     flagged = table.dropna(subset=["tau"])
     assert (flagged["ci_low"] <= flagged["flagged_rate"]).all() and (
         flagged["flagged_rate"] <= flagged["ci_high"]
