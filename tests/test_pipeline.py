@@ -97,7 +97,7 @@ def test_the_sweep_and_the_strata_are_there(profile):
     best = runs["auroc"].transform("max")
     assert (choices.loc[choices["chosen"], "auroc"] >= best[choices["chosen"]] - 1e-9).all()
     strata = pd.read_csv(folder / "strata.csv")
-    for kinds in (["music", "no music"], ["one sound", "several sounds"]):
+    for kinds in (["music", "no music"], ["one event", "several events"]):
         assert strata[strata["stratum"].isin(kinds)].groupby("n_train")["n"].sum().tolist() == [8, 8]
 
 

@@ -20,6 +20,7 @@ from helpers.collection import MAIN as MAIN_SET
 from helpers.config import Profile, ThresholdsConfig
 from helpers.corpus import leading_groups
 from helpers.retrieval import normalised_scores
+from helpers.soundscapes import Recipe
 
 COMMON = "_common"  # after a null's name: the threshold of the largest training size, used at every size
 
@@ -366,8 +367,12 @@ def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks
     )  # fmt: skip
 
 
+def _events(recipe: str) -> int:
+    return sum(layer.role == "foreground" for layer in Recipe.from_json(recipe).layers)
+
+
 def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """Near-exact shares of the main clips by what their training clip holds: music, a single sound."""
+    """Near-exact shares of the main clips by what their training clip holds: music, a single event."""
     config = profile.thresholds
     own = decisions[
         (decisions["arm"] == MAIN)
@@ -378,8 +383,8 @@ def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> p
         return pd.DataFrame(columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])
     clips = clips.set_index("clip_id")
     music = own["own_id"].map(clips["classes"].map(lambda names: "music" in set(names)))
-    single = own["own_id"].map(clips["source_ids"].map(len) == 1)
-    strata = {"music": music, "no music": ~music, "one sound": single, "several sounds": ~single}
+    single = own["own_id"].map(clips["recipe"].map(_events) <= 1)
+    strata = {"music": music, "no music": ~music, "one event": single, "several events": ~single}
     rows = []
     for (n_train, draw), part in own.groupby(["n_train", "draw"]):
         for stratum, member in strata.items():
