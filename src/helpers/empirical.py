@@ -41,8 +41,8 @@ class EmpiricalDenoiser:
     def expected_clips(self, noisy: torch.Tensor, alpha_bar: float) -> torch.Tensor:
         """Posterior mean float32 [B, C, h, w] of the clips in `noisy` = sqrt(alpha_bar) clip + sqrt(1 - alpha_bar) noise.
 
-        The weights are the softmax of -|noisy - sqrt(alpha_bar) latent|**2 / (2 (1 - alpha_bar)), of which |noisy|**2 is
-        common to all and left out.
+        The weights are the softmax of `-|noisy - sqrt(alpha_bar) latent|**2 / (2 (1 - alpha_bar))`, of which
+        `|noisy|**2` is common to all and left out.
         """
         products = _products(noisy.flatten(1), self.latents)
         weights = ((alpha_bar**0.5 * products - alpha_bar * self.half_norms) / (1 - alpha_bar)).softmax(dim=1)
