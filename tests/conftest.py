@@ -25,6 +25,15 @@ def runs_root(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def own_policy():
+    """What a test asks of the stage store ends with it: `chapters.begin` takes up a published study for good."""
+    from helpers import store
+
+    with store.use_policy(store.Policy()):
+        yield
+
+
 @pytest.fixture(scope="session")
 def fabricated(repository, tmp_path_factory) -> Path:
     """Reduced checkpoints of random weights in the published layouts: audioldm/, flan-t5/, tango/, clap/."""
