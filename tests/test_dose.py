@@ -126,6 +126,11 @@ def sandwich(dose, y, clusters):
     return beta[1], np.sqrt(cov[1, 1]), g
 
 
+def replicated(decisions, clips):
+    """The trend of the outcome that counts, by kind."""
+    return trend(decisions, clips).set_index(["outcome", "kind"]).loc["replicated"]
+
+
 def planted_with_trend(slope=0.9, seed=0):
     clips = truth_table(
         [(1, "single", "same", 150), *((c, k, "same", 12) for c in (2, 4, 8) for k in ("exact", "altered"))]
@@ -139,9 +144,10 @@ def planted_with_trend(slope=0.9, seed=0):
 def test_the_trend_is_the_regression_written_out():
     clips, decisions = planted_with_trend()
     found = trend(decisions, clips, confidence=0.9)
-    assert tuple(found.columns) == TREND_COLUMNS and found.kind.tolist() == ["all", "exact", "altered"]
+    assert tuple(found.columns) == TREND_COLUMNS and found.kind.tolist() == 3 * ["all", "exact", "altered"]
+    assert found.outcome.tolist() == 3 * ["replicated"] + 3 * ["flagged"] + 3 * ["top1"]
     assert (found.note == "").all()
-    for row in found.itertuples():
+    for row in found.itertuples():  # the three outcomes are one here
         part = (clips["kind"].isin([row.kind, "single"]) if row.kind != "all" else clips["kind"] != "").to_numpy()
         y = decisions["near_exact"].to_numpy(float)[part]
         slope, error, clusters = sandwich(np.log2(clips["copies"][part]), y, clips["cluster_id"][part].to_numpy())
@@ -156,7 +162,7 @@ def test_the_trend_is_the_regression_written_out():
 def test_two_doses_give_the_log_odds_ratio():
     clips = truth_table([(1, "single", "same", 40), (4, "exact", "same", 10)])
     hit = np.concatenate([np.arange(40) < 10, np.arange(40) < 30])
-    found = trend(judged(clips, hit), clips).set_index("kind")
+    found = replicated(judged(clips, hit), clips)
     assert found.slope_per_doubling["all"] == pytest.approx(np.log(9) / 2)  # odds 1/3 and 3, two doublings apart
     assert found.slope_per_doubling["exact"] == found.slope_per_doubling["all"]
     assert found.note["altered"] == "one number of copies only" and np.isnan(found.slope_per_doubling["altered"])
@@ -171,8 +177,8 @@ def test_a_trend_is_found_where_there_is_one_and_seldom_otherwise():
 @pytest.mark.parametrize(
     "hit, note",
     [
-        (lambda c: c["copies"] < 0, "no event: nothing was replicated"),
-        (lambda c: c["copies"] > 0, "no contrast: everything was replicated"),
+        (lambda c: c["copies"] < 0, "no event"),
+        (lambda c: c["copies"] > 0, "no contrast: the event is everywhere"),
         (lambda c: c["copies"] > 2, "complete separation by the number of copies"),
         (lambda c: c["copies"] < 4, "complete separation by the number of copies"),
         (lambda c: (c["copies"] == 4) & (np.arange(len(c)) % 2 == 0), "complete separation by the number of copies"),
@@ -181,16 +187,32 @@ def test_a_trend_is_found_where_there_is_one_and_seldom_otherwise():
 )
 def test_where_there_is_no_slope_a_note_says_why(hit, note):
     clips = truth_table([(2, "exact", "same", 6), (4, "exact", "same", 6)])
-    found = trend(judged(clips, np.asarray(hit(clips))), clips).set_index("kind")
+    found = replicated(judged(clips, np.asarray(hit(clips))), clips)
     assert found.note[["all", "exact"]].tolist() == [note, note]
     assert found.loc["all", ["low", "high", "p"]].isna().all()
     assert found.note["altered"] == "no generated clips"
 
 
-def test_too_few_clusters_and_no_duplicates_have_no_trend():
-    pair = truth_table([(1, "single", "same", 1), (4, "exact", "same", 1)])
-    decisions = pd.concat([judged(pair, [True, True, False, True, True]), judged(pair, False)], ignore_index=True)
-    assert trend(decisions, pair).note[0] == "fewer than 3 clusters"
+def test_few_events_have_no_trend():
+    """Two events in 400 clusters, at 4 and 8 copies: the robust error would be a tenth of the slope."""
+    clips = truth_table([(1, "single", "same", 300), *((c, "exact", "same", 30) for c in (2, 4, 8, 16))])
+    first = clips.groupby("cluster_id").cumcount() == 0
+    few = first & clips["cluster_id"].isin(clips[clips["copies"].isin([4, 8])].groupby("copies")["cluster_id"].first())
+    found = replicated(judged(clips, few.to_numpy()), clips)
+    assert found.note["exact"] == "too few for a fit: the event in 2 clips of the set, 2 times"
+    assert found.loc["exact", ["slope_per_doubling", "low", "high", "p"]].isna().all()
+    rare = replicated(judged(clips, ~few.to_numpy()), clips)
+    assert rare.note["exact"] == "too few for a fit: its absence in 2 clips of the set, 2 times"
+
+
+def test_an_unknown_flag_leaves_only_its_own_trend_out():
+    clips, decisions = planted_with_trend()
+    decisions["flagged_twins"] = pd.array([None] * len(decisions), dtype="boolean")
+    found = trend(decisions, clips).set_index(["outcome", "kind"]).note
+    assert (found["flagged"] == "no generated clips").all() and (found["replicated"] == "").all()
+
+
+def test_no_duplicates_have_no_trend():
     alone = truth_table([(1, "single", "same", 20)])
     found = trend(judged(alone, np.arange(20) < 3), alone)
     assert (found.note == "one number of copies only").all() and found.slope_per_doubling.isna().all()
@@ -219,4 +241,4 @@ def test_stage_reads_the_planted_truth_and_the_main_arm(tmp_path):
     assert found.replicated.xs("all", level=2).sum() == hit.sum() > 0
     assert found.n_clusters[4, "exact", "all"] == 4 and found.n_clusters[4, "exact", "other"] == 2
     assert found.rate[1, "single", "all"] == 0
-    assert pd.read_csv(tmp_path / "dose_trend.csv").kind.tolist() == ["all", "exact", "altered"]
+    assert pd.read_csv(tmp_path / "dose_trend.csv").kind.tolist() == 3 * ["all", "exact", "altered"]

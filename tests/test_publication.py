@@ -257,6 +257,34 @@ def test_publishing_as_one_goes(tmp_path, capfd):
     assert files_of(folder) == EVERY and set(publication.read_entries(folder)) >= {"corpus", "training/n100_d0"}
 
 
+def test_interim_files_go_once_a_stage_made_from_them_is_published(tmp_path):
+    """A study made run by run: each run's tables lie there until the stage that collects them does."""
+    root, folder = tmp_path / "runs", tmp_path / "results"
+    one, two = (
+        Stage("search", {"draw": d}, writing(scores=f"of {d}"), published=("scores.csv",), interim=True, label=f"d{d}")
+        for d in range(2)
+    )
+    both = Stage("scores", {}, writing(all="all"), upstream={"a": one, "b": two}, published=("all.csv",), light=True)
+    load_or_run(one, root)
+    publish([one, two, both], folder, root)
+    assert files_of(folder) == ["manifest.json", "search/d0/scores.csv"]
+    assert publication.wanted([one, two, both], folder) == [one, two, both]
+    shutil.rmtree(root)
+    load_or_run(two, root)  # another machine
+    publish([one, two, both], folder, root)
+    assert files_of(folder) == ["manifest.json", "search/d0/scores.csv", "search/d1/scores.csv"]
+    with use_publication(folder):
+        load_or_run(both, root)
+    publish([one, two, both], folder, root)
+    assert files_of(folder) == ["all.csv", "manifest.json"] and not (folder / "search").exists()
+    assert publication.read_entries(folder)["search/d0"]["digest"] == one.digest  # what it took can still be told
+    assert publication.wanted([one, two, both], folder) == [both]
+    publish([two], folder, root)  # again: nothing comes back
+    assert files_of(folder) == ["all.csv", "manifest.json"]
+    with use_publication(folder):
+        assert load_or_run(both, tmp_path / "third").manifest["restored"]
+
+
 def test_renewed_stage_leaves_no_stale_file(published):
     folder, root = published
     corpus, training, *_ = study()

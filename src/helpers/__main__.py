@@ -140,8 +140,8 @@ def publish_stages(arguments):
     entries = publication.read_entries(folder).values()
     total_mb = sum(file["size"] for entry in entries for file in entry["files"].values()) / 1e6
     print(f"{len(paths)} files published; {folder} holds {total_mb:.1f} MB")
-    for stage in every:
-        if stage.published and (line := publication.difference(stage, folder)):
+    for stage in publication.wanted(every, folder):
+        if line := publication.difference(stage, folder):
             print(f"missing: {line}")
     if total_mb > LARGEST_PUBLICATION_MB:
         print(f"warning: expected at most {LARGEST_PUBLICATION_MB} MB, got {total_mb:.1f} MB", file=sys.stderr)
@@ -151,7 +151,7 @@ def restore_stages(arguments):
     """`restore`: every stage with published files; stops at the first that differs, in one line that says why."""
     folder, counts = arguments.folder or publication.RESULTS / arguments.profile, {"restored": 0, "there already": 0}
     with checking():
-        every = [stage for stage in _all_stages(arguments.profile) if stage.published]
+        every = publication.wanted(_all_stages(arguments.profile), folder)
         for stage in every:
             if line := publication.difference(stage, folder):
                 raise UserError(line)

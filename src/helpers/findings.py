@@ -176,7 +176,7 @@ def _duplicates_exist(found: Evidence) -> Measured:
 def _duplicates_matter(found: Evidence) -> Measured:
     if found.trend is None:
         return Measured(None, None, None, UNTESTED, "this profile trains no model on planted duplicates")
-    row = found.trend.set_index("kind").loc["exact"]
+    row = found.trend.set_index(["outcome", "kind"]).loc[("replicated", "exact")]
     if pd.isna(row["low"]):
         return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
     why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies"

@@ -95,8 +95,8 @@ def read_entries(folder: Path) -> dict[str, dict]:
 def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> list[Path]:
     """Copies the published files of finished stages into `folder` and renews its manifest; returns the copies' paths.
 
-    Other entries stay; files that a renewed stage no longer has are deleted. A stage that is not finished, or only
-    restored, is passed over, which is said. All copies are made before the first takes its place, so a failure leaves
+    Other entries stay; files that a renewed stage no longer has are deleted, and those of an interim stage once a stage
+    made from it has its own here. A stage that is not finished, or only restored, is passed over, which is said. All copies are made before the first takes its place, so a failure leaves
     the earlier publication as it was; killed while they do, the next call completes the work. Raises ValueError for two
     stages of one name or two files that would lie in one place, NotPublished for a result that was altered since.
     """
@@ -113,6 +113,10 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             if manifest := _publishable(stage, root, earlier.get(key)):
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
         merged = {**earlier, **fresh}
+        for key in {_key(stage) for stage in stages if stage.interim and _key(stage) in merged}:
+            if _collected(merged[key], merged):
+                merged[key] = {**merged[key], "files": {}}
+        fresh = {key: merged[key] for key in fresh}
         _refuse_shared_places(merged)
         draft = folder / ".publishing"
         shutil.rmtree(draft, ignore_errors=True)
@@ -123,8 +127,19 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             paths = _take_place(draft, folder, fresh, merged)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        _delete_stale({key: earlier[key] for key in fresh if key in earlier}, merged, folder)
+        _delete_stale({key: entry for key, entry in earlier.items() if entry is not merged[key]}, merged, folder)
     return paths
+
+
+def wanted(stages: Iterable[Stage], folder: Path) -> list[Stage]:
+    """The stages of which a whole publication in `folder` has files: not those of interim stages that it has collected."""
+    entries = read_entries(folder)
+    return [s for s in stages if s.published and not (s.interim and _collected({"digest": s.digest}, entries))]
+
+
+def _collected(entry: dict, entries: dict[str, dict]) -> bool:
+    """Whether a stage made from this one has published files."""
+    return any(other["files"] and entry["digest"] in other["upstream"].values() for other in entries.values())
 
 
 def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:

@@ -26,7 +26,7 @@ from helpers.store import Result, Stage, load_or_run, read_manifest
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
     "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 1,
-    "thresholds": 4, "dose": 1, "findings": 3,
+    "thresholds": 4, "dose": 2, "findings": 4,
 }  # fmt: skip
 
 
@@ -214,6 +214,7 @@ def references_stage(profile: Profile) -> Stage:
         files=clap_files(profile.retrieval),
         label=_set_label(profile),
         published=("ceiling.parquet",),
+        interim=True,
     )
 
 
@@ -237,6 +238,7 @@ def retrieval_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         seed=profile.retrieval.seed,
         label=profile.key(n_train, draw),
         published=("*.parquet",),  # what the scores are collected from: so a study can be made run by run
+        interim=True,
     )
 
 
@@ -254,6 +256,7 @@ def quality_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         upstream={"retrieval": retrieval_stage(profile, n_train, draw), "corpus": corpus_stage(profile)},
         label=profile.key(n_train, draw),
         published=("quality.csv",),
+        interim=True,
     )
 
 

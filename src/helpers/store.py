@@ -38,9 +38,10 @@ class Stage:
     stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
 
-    The last three are no part of the digest: `published` are the files that a published study holds (patterns relative
-    to the folder), `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and
-    reads only published files of the stages before it.
+    The last four are no part of the digest: `published` are the files that a published study holds (patterns relative
+    to the folder), those of an `interim` stage only until a stage made from it is published; `label` tells apart the
+    instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only published files of the stages
+    before it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     seed: int | None = None
     resumable: bool = False
     published: tuple[str, ...] = ()
+    interim: bool = False
     label: str = ""
     light: bool = False
 
