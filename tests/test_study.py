@@ -163,3 +163,29 @@ def test_a_rare_event_in_words():
     assert (words["rare_rate"], words["rare_million"]) == ("0.022", "222")
     assert float(words["rare_low"]) < float(words["rare_rate"]) < float(words["rare_high"])
     assert words["rare_thousand"] == f"{100 * (1 - (1 - 10 / 45_000) ** 1000):.0f}"
+
+
+def test_copies_and_trends_in_words():
+    columns = ["copies", "kind", "caption_kind", "n_clusters", "n_generated", "rate", "ci_low", "ci_high"]
+    dose = pd.DataFrame(
+        [(1, "single", "all", 30, 120, 0.0, 0.0, 0.012), (2, "exact", "same", 9, 9, 1, 1, 1)], columns=columns
+    )
+    dose = dose.assign(
+        flagged_rate=[0.5, 1], flagged_low=[0.4, 1], flagged_high=[0.6, 1], own_cluster_top1_rate=[0.0092, 1]
+    )
+    (row,) = study.copies_in_words(dose).to_dict("records")
+    row = {key: value.replace("\u00a0", " ") if isinstance(value, str) else value for key, value in row.items()}
+    assert row == {
+        "copies": 1, "kind": "single", "clips of the set": 30, "generated": 120, "replicate": "none (at most 1.2 %)",
+        "flagged": "50 % (40 to 60)", "nearest is its own": "0.92 %",
+    }  # fmt: skip
+    trend = pd.DataFrame({"outcome": ["replicated", "top1"], "kind": "exact", "slope_per_doubling": [math.nan, 0.5],
+                          "low": [math.nan, 0.4], "high": [math.nan, 0.6], "note": ["no event", math.nan]})  # fmt: skip
+    shown = study.trends_in_words(trend)
+    assert shown["outcome"].tolist() == ["replicates", "nearest is its own"] and shown["note"].tolist() == [
+        "no event",
+        "",
+    ]
+    assert (
+        shown["log-odds for each doubling"].tolist()[0] in ("–", "") and "0.4" in shown["log-odds for each doubling"][1]
+    )

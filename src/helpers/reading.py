@@ -35,7 +35,9 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
         above = (curve["low"] > curve["null_high"]).to_numpy()
         (_, last, epochs) = curve.index[-1]
         if not above.any():
-            sentences.append(f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs:,.0f} epochs.")
+            sentences.append(
+                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs:,.0f} epochs."
+            )
             continue
         first = int(above.argmax())
         if first == 0:

@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers.arms import MAIN
 from helpers.config import Profile
+from helpers.tables import with_interval
 from helpers.thresholds import (
     calibrate_threshold,
     clustered_rate,
@@ -232,6 +233,27 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
             luck = float(binom.pmf(hits, seeds, chance))
             rows.append((n_train, hits, seeds, count, count / len(part), luck))
     return pd.DataFrame(rows, columns=["n_train", "hits", "seeds", "prompts", "share", "by_luck"])
+
+
+def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
+    """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
+    cells = dose[dose["caption_kind"] == "all"]
+    return pd.DataFrame({
+        "copies": cells["copies"], "kind": cells["kind"], "clips of the set": cells["n_clusters"],
+        "generated": cells["n_generated"], "replicate": shares(cells, "rate", "ci_low", "ci_high"),
+        "flagged": shares(cells, "flagged_rate", "flagged_low", "flagged_high"),
+        "nearest is its own": cells["own_cluster_top1_rate"].map(share_text),
+    })  # fmt: skip
+
+
+def trends_in_words(trend: pd.DataFrame) -> pd.DataFrame:
+    """dose_trend.csv as it is shown: the log-odds for each doubling, or why there are none."""
+    outcomes = {"replicated": "replicates", "flagged": "flagged", "top1": "nearest is its own"}
+    slope = with_interval(trend, "slope_per_doubling", "low", "high", percent=False)
+    return pd.DataFrame({
+        "outcome": trend["outcome"].map(outcomes), "copies": trend["kind"], "log-odds for each doubling": slope,
+        "note": trend["note"].fillna(""),
+    })  # fmt: skip
 
 
 def paper_counts(confidence: float = 0.95) -> pd.DataFrame:
