@@ -81,6 +81,8 @@ def readable(table: pd.DataFrame) -> str:
         "Runs": table["n_runs"],
         "Remarks": table["detail"],
     }
+    if table["cpu"].nunique() > 1:
+        texts["CPU"] = table["cpu"]
     shown = pd.DataFrame(texts).fillna("").replace("nan", "")
     made = sorted(set(table["cpu"])), sorted({name for names in table["versions"] for name in names.split("; ")})
     return f"{shown.to_markdown(index=False)}\n\nCPU: {'; '.join(made[0])}. Versions: {', '.join(made[1])}.\n"
