@@ -34,6 +34,15 @@ def test_the_published_table_holds_what_was_measured():
     published = pd.read_csv(FOLDER / "results.csv")
     assert published.columns.tolist() == COLUMNS
     named = " ".join(published["benchmark"])
-    for words in ("exact search", "shift-aligned", "log-mel", "training step", "generation", "corpus", "CLAP", "memory"):
+    for words in (
+        "exact search",
+        "shift-aligned",
+        "log-mel",
+        "training step",
+        "generation",
+        "corpus",
+        "CLAP",
+        "memory",
+    ):
         assert words in named, words
     assert str(ROOT) not in (FOLDER / "results.csv").read_text()
