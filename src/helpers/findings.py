@@ -68,32 +68,33 @@ class Evidence:
         return f"n = {self.sizes[which]:,}, {len(rows)} draw{'s' if len(rows) > 1 else ''}"
 
 
-def _above(measured: tuple, bound: float) -> str:
-    return HOLDS if measured[1] > bound else FAILS if measured[2] < bound else UNTESTED
+def _above(measured: tuple, bound: float, why: str) -> Measured:
+    """Holds where the whole interval of `measured` (value, low, high) lies above the bound, fails where it lies below."""
+    return _judge(measured, measured[1] > bound, measured[2] < bound, why)
 
 
-def _below(measured: tuple, bound: float) -> str:
-    return HOLDS if measured[2] < bound else FAILS if measured[1] > bound else UNTESTED
+def _below(measured: tuple, bound: float, why: str) -> Measured:
+    return _judge(measured, measured[2] < bound, measured[1] > bound, why)
+
+
+def _judge(measured: tuple, holds: bool, fails: bool, why: str) -> Measured:
+    if holds or fails:
+        return Measured(*measured, HOLDS if holds else FAILS, why)
+    return Measured(*measured, UNTESTED, f"{why}; it reaches to both sides, so this run cannot tell")
 
 
 def _near_exact_smallest(found: Evidence) -> Measured:
     measured, bound = found.near_exact(0), found.rules["smallest_near_exact_above"]
-    return Measured(
-        *measured,
-        _above(measured, bound),
-        f"{found.runs(0)}: whether the interval lies above {bound:.0%}, near-exact by rule; {found.by_the_null(0)}",
-    )
+    why = f"{found.runs(0)}, near-exact by rule ({found.by_the_null(0)}): whether the interval lies above {bound:.0%}"
+    return _above(measured, bound, why)
 
 
 def _near_exact_middle(found: Evidence) -> Measured:
     if len(found.sizes) < 3:
         return Measured(None, None, None, UNTESTED, "this profile has no middle size")
     measured, bound = found.near_exact(1), found.rules["middle_near_exact_below"]
-    return Measured(
-        *measured,
-        _below(measured, bound),
-        f"{found.runs(1)}: whether the interval lies below {bound:.0%}, near-exact by rule; {found.by_the_null(1)}",
-    )
+    why = f"{found.runs(1)}, near-exact by rule ({found.by_the_null(1)}): whether the interval lies below {bound:.0%}"
+    return _below(measured, bound, why)
 
 
 def _near_exact_largest(found: Evidence) -> Measured:
@@ -128,8 +129,8 @@ def _precision(which: int) -> Callable[[Evidence], Measured]:
 def _falls_with_size(found: Evidence) -> Measured:
     small, large = found.near_exact(0), found.near_exact(-1)
     measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
-    why = f"near-exact share at n = {found.sizes[0]:,} less that at n = {found.sizes[-1]:,}, at equal updates; the bounds combine both intervals"
-    return Measured(*measured, _above(measured, 0.0), why)
+    why = f"near-exact share at n = {found.sizes[0]:,} less that at n = {found.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
+    return _above(measured, 0.0, why)
 
 
 def _follows_own_clip(found: Evidence) -> Measured:
@@ -138,11 +139,8 @@ def _follows_own_clip(found: Evidence) -> Measured:
     if pd.isna(twins):
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
         return Measured(*measured, UNTESTED, why)
-    return Measured(
-        *measured,
-        _above(measured, twins),
-        f"{found.runs(0)}: own-clip top-1 against at most {twins:.1%} for twins, which no copying can explain",
-    )
+    why = f"{found.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
+    return _above(measured, twins, why)
 
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
@@ -179,9 +177,9 @@ def _duplicates_matter(found: Evidence) -> Measured:
     row = found.trend.set_index(["outcome", "kind"]).loc[("replicated", "exact")]
     if pd.isna(row["low"]):
         return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
-    why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies"
+    why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"
     measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
-    return Measured(*measured, _above(measured, 0.0), why)
+    return _above(measured, 0.0, why)
 
 
 def _unknown(_: Evidence) -> Measured:

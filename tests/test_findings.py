@@ -1,0 +1,75 @@
+"""The verdicts: a claim holds or fails only where the whole interval lies on one side of the bound fixed beforehand."""
+
+import pandas as pd
+import pytest
+
+from helpers import findings
+from helpers.findings import FAILS, HOLDS, UNTESTED, Evidence, read_protocol
+
+
+def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=None) -> Evidence:
+    """Near-exact (rate, low, high) at three sizes, two draws each: the second gives the middle of the first's interval."""
+    rows = []
+    for n, (rate, low, high) in zip((10, 50, 450), (small, middle, large)):
+        for shrink in (1.0, 0.5):
+            near = {"near_exact_rate": rate, "near_exact_low": rate - shrink * (rate - low),
+                    "near_exact_high": rate + shrink * (high - rate)}  # fmt: skip
+            null = dict.fromkeys(("null_near_exact_rate", "null_near_exact_low", "null_near_exact_high"), 0.01)
+            own = dict(zip(("own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high"), top1))
+            rows.append({"n_train": n, **near, **null, **own, "twins_top1_high": twins_high})
+    rules = read_protocol()["verdicts"] | {"fpr": 0.05}
+    return Evidence(pd.DataFrame(rows), pd.DataFrame(), None, trend, rules)
+
+
+LOW, HIGH = (0.01, 0.0, 0.02), (0.9, 0.8, 0.95)
+
+
+@pytest.mark.parametrize(("small", "expected"), [(HIGH, HOLDS), ((0.5, 0.4, 0.6), UNTESTED), ((0.3, 0.2, 0.4), FAILS)])
+def test_most_at_the_smallest_size(small, expected):
+    found = findings._near_exact_smallest(evidence(small, LOW, LOW))
+    assert (found.value, found.low, found.high) == pytest.approx(small), "the mean, and the widest limits, over draws"
+    assert found.verdict == expected
+    assert ("this run cannot tell" in found.why) == (expected == UNTESTED)
+    assert found.why.startswith("n = 10, 2 draws, near-exact by rule (by the same rule 1.0% of the null's clips")
+
+
+@pytest.mark.parametrize(
+    ("middle", "expected"), [(LOW, HOLDS), ((0.1, 0.08, 0.13), UNTESTED), ((0.3, 0.2, 0.4), FAILS)]
+)
+def test_few_at_the_middle_size(middle, expected):
+    assert findings._near_exact_middle(evidence(HIGH, middle, LOW)).verdict == expected
+
+
+def test_a_profile_of_two_sizes_has_no_middle():
+    two = evidence(HIGH, LOW, LOW)
+    two = Evidence(two.replication.query("n_train != 50"), two.detection, None, None, two.rules)
+    assert findings._near_exact_middle(two) == findings.Measured(
+        None, None, None, UNTESTED, "this profile has no middle size"
+    )
+
+
+@pytest.mark.parametrize(
+    ("large", "expected"), [(LOW, HOLDS), ((0.85, 0.7, 0.9), UNTESTED), ((0.99, 0.97, 1.0), FAILS)]
+)
+def test_falling_with_size_takes_both_intervals(large, expected):
+    found = findings._falls_with_size(evidence(HIGH, LOW, large))
+    assert (found.low, found.high) == pytest.approx((HIGH[1] - large[2], HIGH[2] - large[1]))
+    assert found.verdict == expected
+
+
+@pytest.mark.parametrize(("twins_high", "expected"), [(0.2, HOLDS), (0.9, UNTESTED), (float("nan"), UNTESTED)])
+def test_own_clips_are_compared_with_twins(twins_high, expected):
+    assert findings._follows_own_clip(evidence(HIGH, LOW, LOW, twins_high=twins_high)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.2, 0.6, HOLDS), (-0.1, 0.6, UNTESTED), (-0.6, -0.2, FAILS), (None, None, UNTESTED)]
+)
+def test_duplicates_are_judged_by_the_trend_of_exact_copies(low, high, expected):
+    kinds = [("replicated", "exact"), ("flagged", "exact"), ("replicated", "altered")]
+    trend = pd.DataFrame(kinds, columns=["outcome", "kind"]).assign(
+        slope_per_doubling=9.0, low=8.0, high=10.0, note="few"
+    )
+    trend.loc[0, ["slope_per_doubling", "low", "high"]] = (0.0, low, high)
+    found = findings._duplicates_matter(evidence(HIGH, LOW, LOW, trend=trend))
+    assert found.verdict == expected and (low is not None or found.why.endswith("copies: few"))
