@@ -48,3 +48,15 @@ def test_two_sizes_are_compared_after_as_many_epochs():
         "though these had 5.0 times the updates."
     )
     assert reading.of_epochs(STUDY[STUDY["n_train"] == 100]) == ""
+
+
+def test_machines_and_number_formats_are_counted():
+    def trained(cpu, vectors=(), gpu=None, precision="auto"):
+        return {"machine": {"cpu": cpu, "vectors": list(vectors), "gpu": gpu}, "config": {"precision": precision}}
+
+    old, new, card = trained("A", ["avx2"]), trained("A", ["avx2", "avx512_bf16"]), trained("B", gpu="G")
+    assert reading.of_machines([old, old]) == "All models were trained on one kind of machine: A (float32)."
+    assert reading.of_machines([old, new, new, card, trained("A", ["amx_bf16"], precision="no")]) == (
+        "The 5 models were trained, by processor and number format: 2 on A (bfloat16), 2 on A (float32), "
+        "1 on G (bfloat16)."
+    )

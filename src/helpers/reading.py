@@ -5,6 +5,8 @@ their limits are the lowest and the highest of any draw.
 Notebook: 07_findings.
 """
 
+from collections import Counter
+
 import pandas as pd
 
 from helpers.study import checkpoints, share_text
@@ -65,6 +67,20 @@ def of_epochs(rows: pd.DataFrame) -> str:
         f"{share_text(pair['rate_of_more'], pair['low_of_more'], pair['high_of_more'])} with {int(pair['n_train_of_more']):,}, "
         f"though these had {pair['updates_of_more'] / pair['updates']:.1f} times the updates."
     )
+
+
+def of_machines(manifests: list[dict]) -> str:
+    """What the models were trained on, from the manifests of their training stages, and in which number format."""
+    kinds = Counter()
+    for manifest in manifests:
+        machine = manifest["machine"]
+        automatic = bool(machine["gpu"]) or any(name.endswith("bf16") for name in machine["vectors"])
+        half = {"bf16": True, "no": False}.get(manifest["config"]["precision"], automatic)
+        kinds[f"{machine['gpu'] or machine['cpu']} ({'bfloat16' if half else 'float32'})"] += 1
+    if len(kinds) == 1:
+        return f"All models were trained on one kind of machine: {next(iter(kinds))}."
+    parts = ", ".join(f"{count} on {kind}" for kind, count in sorted(kinds.items()))
+    return f"The {len(manifests)} models were trained, by processor and number format: {parts}."
 
 
 def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import torch
 
 from helpers.arrays import chunks
 from helpers.codes import WIDEST, Block, codes_are_exact, mean_row, measure, parts, upper_bounds
+from helpers.progress import progress
 
 # Cosines this close are one score: a float32 product of 16,384 numbers is not more exact, and two copies of one clip
 # must not swap places with the order in which the matrix library adds.
@@ -86,17 +87,27 @@ def _check_shapes(queries: np.ndarray, references: np.ndarray, k: int) -> None:
 def _pairs_of_blocks(queries: np.ndarray, references: np.ndarray, name: str) -> Iterator[tuple[Block, Block]]:
     """Every block of references with every block of queries; `name` is what an error calls the queries."""
     mean, same = None, queries is references
-    for start, rows in _rows(references, BLOCK_BYTES // (4 * references.shape[1])):
-        if mean is None and references.shape[1] > NARROW and codes_are_exact():
-            mean = mean_row(rows)
-        block = measure(rows, start, mean, name if same else "references")
-        for first, some in _rows(queries, min(MOST_QUERIES, SCORES // len(rows))):
-            yield block, measure(some, first, mean, name)
+    size = max(1, BLOCK_BYTES // (4 * references.shape[1]))
+    sizes = [min(size, len(references) - start) for start in range(0, len(references), size)]
+    total = sum(-(-len(queries) // _queries_beside(rows)) for rows in sizes)
+    with progress(total=total, desc="search", unit="block") as bar:
+        for start, rows in _rows(references, size):
+            if mean is None and references.shape[1] > NARROW and codes_are_exact():
+                mean = mean_row(rows)
+            block = measure(rows, start, mean, name if same else "references")
+            for first, some in _rows(queries, _queries_beside(len(rows))):
+                yield block, measure(some, first, mean, name)
+                bar.update()
+
+
+def _queries_beside(references: int) -> int:
+    """How many queries are taken at a time beside a block of so many references."""
+    return max(1, min(MOST_QUERIES, SCORES // references))
 
 
 def _rows(features, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Features some rows at a time: (first row, writable contiguous float32 [rows, D])."""
-    for part, rows in chunks(features, max(1, size)):
+    for part, rows in chunks(features, size):
         yield part.start, np.require(rows, np.float32, ["C", "W"])
 
 
