@@ -261,26 +261,30 @@ def test_interim_files_go_once_a_stage_made_from_them_is_published(tmp_path):
     """A study made run by run: each run's tables lie there until the stage that collects them does."""
     root, folder = tmp_path / "runs", tmp_path / "results"
     one, two = (
-        Stage("search", {"draw": d}, writing(scores=f"of {d}"), published=("scores.csv",), interim=True, label=f"d{d}")
-        for d in range(2)
-    )
+        Stage("search", {"draw": d}, writing(scores=f"of {d}"), published=("scores.csv",), collected_by="scores",
+              label=f"d{d}") for d in range(2)
+    )  # fmt: skip
+    beside = Stage("quality", {}, writing(kid="0.1"), upstream={"search": one}, published=("kid.csv",))
     both = Stage("scores", {}, writing(all="all"), upstream={"a": one, "b": two}, published=("all.csv",), light=True)
     load_or_run(one, root)
     publish([one, two, both], folder, root)
     assert files_of(folder) == ["manifest.json", "search/d0/scores.csv"]
     assert publication.wanted([one, two, both], folder) == [one, two, both]
+    load_or_run(beside, root)
+    publish([one, two, beside, both], folder, root)  # made from it too, but holds nothing of it
+    assert files_of(folder) == ["kid.csv", "manifest.json", "search/d0/scores.csv"]
     shutil.rmtree(root)
     load_or_run(two, root)  # another machine
     publish([one, two, both], folder, root)
-    assert files_of(folder) == ["manifest.json", "search/d0/scores.csv", "search/d1/scores.csv"]
+    assert files_of(folder) == ["kid.csv", "manifest.json", "search/d0/scores.csv", "search/d1/scores.csv"]
     with use_publication(folder):
         load_or_run(both, root)
     publish([one, two, both], folder, root)
-    assert files_of(folder) == ["all.csv", "manifest.json"] and not (folder / "search").exists()
+    assert files_of(folder) == ["all.csv", "kid.csv", "manifest.json"] and not (folder / "search").exists()
     assert publication.read_entries(folder)["search/d0"]["digest"] == one.digest  # what it took can still be told
     assert publication.wanted([one, two, both], folder) == [both]
     publish([two], folder, root)  # again: nothing comes back
-    assert files_of(folder) == ["all.csv", "manifest.json"]
+    assert files_of(folder) == ["all.csv", "kid.csv", "manifest.json"]
     with use_publication(folder):
         assert load_or_run(both, tmp_path / "third").manifest["restored"]
 

@@ -95,10 +95,11 @@ def read_entries(folder: Path) -> dict[str, dict]:
 def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> list[Path]:
     """Copies the published files of finished stages into `folder` and renews its manifest; returns the copies' paths.
 
-    Other entries stay; files that a renewed stage no longer has are deleted, and those of an interim stage once a stage
-    made from it has its own here. A stage that is not finished, or only restored, is passed over, which is said. All copies are made before the first takes its place, so a failure leaves
-    the earlier publication as it was; killed while they do, the next call completes the work. Raises ValueError for two
-    stages of one name or two files that would lie in one place, NotPublished for a result that was altered since.
+    Other entries stay. Files that a renewed stage no longer has are deleted, and those of a stage once the one that
+    collects it has its own here. A stage that is not finished, or only restored, is passed over, which is said. All
+    copies are made before the first takes its place, so a failure leaves the earlier publication as it was; killed while
+    they do, the next call completes the work. Raises ValueError for two stages of one name or two files that would lie
+    in one place, NotPublished for a result that was altered since.
     """
     stages = list(stages)
     if twice := [key for key, n in Counter(map(_key, stages)).items() if n > 1]:
@@ -113,8 +114,8 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             if manifest := _publishable(stage, root, earlier.get(key)):
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
         merged = {**earlier, **fresh}
-        for key in {_key(stage) for stage in stages if stage.interim and _key(stage) in merged}:
-            if _collected(merged[key], merged):
+        for stage in stages:
+            if (key := _key(stage)) in merged and _collected(stage, merged[key]["digest"], merged):
                 merged[key] = {**merged[key], "files": {}}
         fresh = {key: merged[key] for key in fresh}
         _refuse_shared_places(merged)
@@ -132,14 +133,15 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
 
 
 def wanted(stages: Iterable[Stage], folder: Path) -> list[Stage]:
-    """The stages of which a whole publication in `folder` has files: not those of interim stages that it has collected."""
+    """The stages of which a whole publication in `folder` has files: not those that another one there has collected."""
     entries = read_entries(folder)
-    return [s for s in stages if s.published and not (s.interim and _collected({"digest": s.digest}, entries))]
+    return [stage for stage in stages if stage.published and not _collected(stage, stage.digest, entries)]
 
 
-def _collected(entry: dict, entries: dict[str, dict]) -> bool:
-    """Whether a stage made from this one has published files."""
-    return any(other["files"] and entry["digest"] in other["upstream"].values() for other in entries.values())
+def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
+    """Whether the stage that collects this one is published, with files, and made from this digest of it."""
+    collecting = [entry for key, entry in entries.items() if key.split("/")[0] == stage.collected_by]
+    return any(entry["files"] and digest in entry["upstream"].values() for entry in collecting)
 
 
 def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:

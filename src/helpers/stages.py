@@ -214,7 +214,7 @@ def references_stage(profile: Profile) -> Stage:
         files=clap_files(profile.retrieval),
         label=_set_label(profile),
         published=("ceiling.parquet",),
-        interim=True,
+        collected_by="scores",
     )
 
 
@@ -238,7 +238,7 @@ def retrieval_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         seed=profile.retrieval.seed,
         label=profile.key(n_train, draw),
         published=("*.parquet",),  # what the scores are collected from: so a study can be made run by run
-        interim=True,
+        collected_by="scores",
     )
 
 
@@ -256,7 +256,7 @@ def quality_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         upstream={"retrieval": retrieval_stage(profile, n_train, draw), "corpus": corpus_stage(profile)},
         label=profile.key(n_train, draw),
         published=("quality.csv",),
-        interim=True,
+        collected_by="scores",
     )
 
 

@@ -39,9 +39,9 @@ class Stage:
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
 
     The last four are no part of the digest: `published` are the files that a published study holds (patterns relative
-    to the folder), those of an `interim` stage only until a stage made from it is published; `label` tells apart the
-    instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only published files of the stages
-    before it.
+    to the folder), only until the stage named by `collected_by`, which is made from this one, has published its own;
+    `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
+    published files of the stages before it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Stage:
     seed: int | None = None
     resumable: bool = False
     published: tuple[str, ...] = ()
-    interim: bool = False
+    collected_by: str = ""
     label: str = ""
     light: bool = False
 
