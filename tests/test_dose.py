@@ -199,10 +199,10 @@ def test_few_events_have_no_trend():
     first = clips.groupby("cluster_id").cumcount() == 0
     few = first & clips["cluster_id"].isin(clips[clips["copies"].isin([4, 8])].groupby("copies")["cluster_id"].first())
     found = replicated(judged(clips, few.to_numpy()), clips)
-    assert found.note["exact"] == "too few for a fit: the event in 2 clips of the set, 2 times"
+    assert found.note["exact"] == "too few for a fit: the event in 2 clips of the set, 2 generated"
     assert found.loc["exact", ["slope_per_doubling", "low", "high", "p"]].isna().all()
     rare = replicated(judged(clips, ~few.to_numpy()), clips)
-    assert rare.note["exact"] == "too few for a fit: its absence in 2 clips of the set, 2 times"
+    assert rare.note["exact"] == "too few for a fit: its absence in 2 clips of the set, 2 generated"
 
 
 def test_an_unknown_flag_leaves_only_its_own_trend_out():

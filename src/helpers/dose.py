@@ -166,5 +166,6 @@ def _no_slope(dose: np.ndarray, event: np.ndarray, clusters: np.ndarray) -> str:
         return "complete separation by the number of copies"
     for side, what in ((event, "the event"), (~event, "its absence")):
         if (count := len(np.unique(clusters[side]))) < LEAST_CLUSTERS:
-            return f"too few for a fit: {what} in {count} clip{'s' * (count > 1)} of the set, {int(side.sum())} times"
+            clips = f"{count} clip{'s' * (count > 1)} of the set"
+            return f"too few for a fit: {what} in {clips}, {int(side.sum())} generated"
     return ""

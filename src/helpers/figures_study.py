@@ -253,7 +253,7 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
             axis.plot(x, part["rate"], marker=MARKERS[place], markersize=5, color=COLOURS[colour], label=label)
         axis.set(xscale="log", xlabel="copies in the training set")
         _counts(axis.xaxis, dose["copies"])
-        axis.legend(loc="upper left")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: the intervals reach everywhere
     axes[0][0].set(
         ylabel="generated clips that replicate", ylim=(0, max(1e-3, 1.15 * dose["ci_high"].max(), dose["rate"].max()))
     )
