@@ -1,0 +1,84 @@
+"""The study in results/pocket: whole, as large as it may be, made by this code, and told by the README as it is."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from helpers import publication, reading, stages, study
+from helpers.__main__ import LARGEST_PUBLICATION_MB
+from helpers.config import load_profile
+
+FOLDER = publication.RESULTS / "pocket"
+COLUMNS = {
+    "replication.csv": (
+        "n_train draw train_seed updates epochs prompt_set guidance steps sample_seed n_generated detector null fpr tau beta k "
+        "flagged flagged_rate ci_low ci_high near_exact near_exact_rate near_exact_low near_exact_high distinct_clusters "
+        "own_clip_top1_rate twins_top1_rate"
+    ),
+    "detection.csv": (
+        "detector transform strength split n_pos n_neg auroc auroc_low auroc_high average_precision tpr_at_fpr_1pct"
+    ),
+    "quality.csv": (
+        "n_train draw updates embedding kid kid_low kid_high floor_kid clap_agreement silent_rate clipped_rate"
+    ),
+    "dose.csv": "copies kind n_clusters replicated rate ci_low ci_high",
+    "duplicates.csv": "clip_id cluster_id kind score",
+    "claims.csv": "claim paper_value source our_value ci_low ci_high verdict why",
+    "scores.parquet": "detector n_train draw updates sample_seed query_id rank ref_id score",
+}
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return load_profile("pocket")
+
+
+@pytest.fixture(scope="module")
+def wanted(profile):
+    return publication.wanted([s for name in stages.NAMES for s in stages.build(name, profile)], FOLDER)
+
+
+def test_every_stage_is_published_as_this_code_would_make_it(wanted):
+    assert [line for stage in wanted if (line := publication.difference(stage, FOLDER))] == []
+
+
+def test_it_is_small_enough_for_git_and_holds_nothing_else():
+    listed = {"manifest.json"}
+    for key, entry in publication.read_entries(FOLDER).items():
+        listed |= {f"{key}/{name}" if "/" in key else name for name in entry["files"]}
+    there = {path.relative_to(FOLDER).as_posix(): path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
+    assert set(there) == listed
+    assert sum(there.values()) < LARGEST_PUBLICATION_MB * 1e6
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_the_tables_have_their_columns(name):
+    path = FOLDER / name
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    assert set(COLUMNS[name].split()) <= set(table.columns) and len(table)
+
+
+def test_all_runs_are_in_it(profile):
+    table = study.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main")
+    assert sorted(set(zip(table["n_train"], table["draw"]))) == sorted(profile.runs)
+
+
+def test_the_readme_tells_what_was_found(profile, repository):
+    used = profile.thresholds
+    where = {"detector": used.detector, "null": profile.nulls[0], "fpr": used.fpr}
+    rows = study.rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
+    readme = re.sub(r"\s+", " ", (repository / "README.md").read_text())
+    for sentence in reading.of_sizes(rows, study.KNOWN[profile.nulls[0]]):
+        assert sentence.replace("\u00a0", " ") in readme
+
+
+def test_it_is_restored_by_one_command(repository, tmp_path):
+    call = [sys.executable, "-m", "helpers", "restore", "--profile", "pocket"]
+    environment = {**os.environ, "HELPERS_RUNS": str(tmp_path)}
+    done = subprocess.run(call, capture_output=True, text=True, cwd=repository, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(\d+) stages: \1 restored, 0 there already\n", done.stdout), done.stdout
