@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-PROFILE ?= smoke
+PROFILE ?= pocket
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PIP_ARGS ?=
 PYTEST_ARGS ?=
@@ -13,7 +13,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
-RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=1 --config profile=$(PROFILE) \
+RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=2 --config profile=$(PROFILE) \
   --nolock --rerun-incomplete --quiet
 BENCHMARKS := log_mel corpus search aligned training generation mira memory
 
@@ -25,7 +25,8 @@ export PYTHONNOUSERSITE := 1
 .PHONY: help book html reproduce test chapter bench bench-large aisfx clean clean-all
 
 help:
-	@echo 'make book [PROFILE=smoke]                                  run every chapter, build the HTML, print its path'
+	@echo 'make book                                                  run every chapter, build the HTML, print its path'
+	@echo 'make book PROFILE=smoke                                    the same, computed anew on a few dozen clips (minutes)'
 	@echo 'make reproduce                                             the pocket study from nothing (hours), then compared with results/'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
@@ -68,6 +69,7 @@ $(READY): requirements.lock pyproject.toml
 book: $(READY)
 	@start=$$(date +%s) && \
 	$(PY) -m helpers tidy --profile $(PROFILE) && \
+	if [ -e results/$(PROFILE)/manifest.json ]; then $(PY) -m helpers restore --profile $(PROFILE); fi && \
 	$(RUN_CHAPTERS) all && \
 	echo "Chapters ready in $$(( $$(date +%s) - start )) s"
 	@$(MAKE) --no-print-directory html

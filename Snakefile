@@ -1,6 +1,6 @@
 # Orders the chapters and submits them, nothing more: whether a result is stale, the stage store decides.
 #
-#   snakemake --cores 2 --resources heavy=1 --config profile=smoke      here, one heavy job at a time (make book)
+#   snakemake --cores 2 --resources heavy=2 --config profile=smoke      here, one heavy job at a time (make book)
 #   snakemake --executor slurm --jobs 8 --config profile=paper          on a cluster, with --default-resources
 #                                                                       slurm_account=... slurm_partition=...
 #
@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers import chapters, store
 from helpers.config import load_profile
 
-profile = load_profile(config.get("profile", "smoke"))
+profile = load_profile(config.get("profile", "pocket"))
 pages = chapters.list_pages(profile)
 MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".safetensors", ".json"))
 PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("manifest.json"))
@@ -21,6 +21,7 @@ DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
 STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
+HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
 
 
@@ -29,7 +30,9 @@ def chapter_of(wildcards):
 
 
 def earlier_pages(wildcards):
-    """The pages of the chapter before; for a training size, only the one of that size."""
+    """The pages of the chapter before; for a training size, only the one of that size. None where all is restored."""
+    if RESTORED:
+        return []
     name, settings = pages[wildcards.page]
     names = list(chapters.CHAPTERS)
     before = [page for page in pages if pages[page][0] == names[names.index(name) - 1]] if name != names[0] else []
@@ -63,13 +66,14 @@ rule chapter:
         earlier=earlier_pages,
     output:
         "book/chapters/{page}.ipynb",
-    threads: workflow.cores  # Snakemake passes it on as OMP_NUM_THREADS; one thread alone would train at two thirds the speed
+    # Snakemake passes it on as OMP_NUM_THREADS; one thread alone would train at two thirds the speed
+    threads: max(1, workflow.cores // 2) if RESTORED else workflow.cores
     params:
         chapter=chapter_of,
         given=lambda w: as_settings(pages[w.page][1]),
         sections=lambda w: chapters.page_settings(profile, w.page),
     resources:
-        heavy=1,
+        heavy=HEAVY,
         mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both
         runtime=720,  # minutes
     shell:
@@ -99,7 +103,7 @@ rule run:
             profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{int(w.n):05d}"
         ),
     resources:
-        heavy=1,
+        heavy=HEAVY,
         mem_mb=8000,
         runtime=720,
     shell:

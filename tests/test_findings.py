@@ -16,7 +16,17 @@ def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=N
                     "near_exact_high": rate + shrink * (high - rate)}  # fmt: skip
             null = dict.fromkeys(("null_near_exact_rate", "null_near_exact_low", "null_near_exact_high"), 0.01)
             own = dict(zip(("own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high"), top1))
-            rows.append({"n_train": n, **near, **null, **own, "twins_top1_high": twins_high})
+            rows.append(
+                {
+                    "n_train": n,
+                    **near,
+                    **null,
+                    **own,
+                    "twins_top1_rate": 0.1,
+                    "twins_top1_low": 0.05,
+                    "twins_top1_high": twins_high,
+                }
+            )
     rules = read_protocol()["verdicts"] | {"fpr": 0.05}
     return Evidence(pd.DataFrame(rows), pd.DataFrame(), None, trend, rules)
 

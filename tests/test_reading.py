@@ -43,20 +43,38 @@ def test_the_first_checkpoint_above_the_null_is_named():
 
 
 def test_two_sizes_are_compared_after_as_many_epochs():
-    assert plain(reading.of_epochs(STUDY)) == (
-        "After about as many epochs, 128 and 160, near-exact are 50 % (45 to 55) with 100 clips and 5 % (0 to 10) with 400, "
-        "though these had 5.0 times the updates."
+    assert list(map(plain, reading.of_epochs(STUDY))) == [
+        "After about as many epochs with 100 and 400 clips: 32 and 32: none (at most 5 %) and 1 % (-4 to 6); "
+        "128 and 160: 50 % (45 to 55) and 5 % (0 to 10)."
+    ]
+    assert reading.of_epochs(STUDY[STUDY["n_train"] == 100]) == []
+
+
+def test_equal_epochs_are_those_that_every_size_has():
+    assert reading.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
+    both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
+    assert plain(reading.of_equal_epochs(both)) == (
+        "At equal epochs, 32, near-exact are 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows there."
     )
-    assert reading.of_epochs(STUDY[STUDY["n_train"] == 100]) == ""
+    both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
+    assert plain(reading.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")
 
 
-def test_machines_and_number_formats_are_counted():
+def test_machines_and_number_formats_are_told_by_run():
     def trained(cpu, vectors=(), gpu=None, precision="auto"):
         return {"machine": {"cpu": cpu, "vectors": list(vectors), "gpu": gpu}, "config": {"precision": precision}}
 
     old, new, card = trained("A", ["avx2"]), trained("A", ["avx2", "avx512_bf16"]), trained("B", gpu="G")
-    assert reading.of_machines([old, old]) == "All models were trained on one kind of machine: A (float32)."
-    assert reading.of_machines([old, new, new, card, trained("A", ["amx_bf16"], precision="no")]) == (
-        "The 5 models were trained, by processor and number format: 2 on A (bfloat16), 2 on A (float32), "
-        "1 on G (bfloat16)."
+    assert reading.of_machines({"n1_d0": old, "n2_d0": old}) == (
+        "All models were trained on one kind of machine: A (float32)."
+    )
+    runs = {
+        "n1_d0": old,
+        "n1_d1": new,
+        "n2_d0": new,
+        "n2_d1": card,
+        "n3_d0": trained("A", ["amx_bf16"], precision="no"),
+    }
+    assert reading.of_machines(runs).endswith(
+        "format: on A (float32) n1_d0, n3_d0; on A (bfloat16) n1_d1, n2_d0; on G (bfloat16) n2_d1."
     )

@@ -174,6 +174,18 @@ def test_snakemake_orders_the_pages(checkout):
     assert len(re.findall(r"^rule run:", done.stdout + done.stderr, re.MULTILINE)) == len(profile.runs) + others
 
 
+def test_snakemake_only_shows_what_is_published(checkout, repository):
+    """With results there is nothing to train, and no page waits for another."""
+    (checkout / "results").symlink_to(repository / "results")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "2", "--config", "profile=pocket"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "rule run:" not in said and not re.search(r"^    input: notebooks/.*book/chapters", said, re.MULTILINE)
+    planned = re.findall(r"output: book/chapters/(\w+)\.ipynb", said)
+    assert sorted(planned) == sorted(chapters.list_pages(config.load_profile("pocket")))
+
+
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 

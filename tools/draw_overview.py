@@ -1,6 +1,6 @@
 """Draws the README's picture, book/_static/overview.png, from a profile's finished results.
 
-Run by maintainers: `python tools/draw_overview.py --profile smoke`.
+Run by maintainers: `python tools/draw_overview.py`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from helpers.config import ROOT, load_profile
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="smoke", help="default: %(default)s")
+    parser.add_argument("--profile", default="pocket", help="default: %(default)s")
     profile = load_profile(parser.parse_args().profile)
     folder = stages.finished("scores", profile).path
     scores = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")], ignore_index=True)

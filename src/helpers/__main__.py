@@ -11,7 +11,7 @@ import yaml
 
 from . import aisfx_encoder, chapters, config, publication, store
 
-DEFAULT_PROFILE = os.environ.get("PROFILE", "smoke")
+DEFAULT_PROFILE = os.environ.get("PROFILE", "pocket")
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
 
 
@@ -148,14 +148,18 @@ def publish_stages(arguments):
 
 
 def restore_stages(arguments):
-    """`restore`: every stage with published files; stops at the first that differs, in one line that says why."""
+    """`restore`: every stage with published files; stops at the first that differs, in one line that says why.
+
+    One that is here, computed by this code, needs no published files.
+    """
     folder, counts = arguments.folder or publication.RESULTS / arguments.profile, {"restored": 0, "there already": 0}
     with checking():
         every = publication.wanted(_all_stages(arguments.profile), folder)
         for stage in every:
-            if line := publication.difference(stage, folder):
+            here = store.read_manifest(stage)
+            if not here and (line := publication.difference(stage, folder)):
                 raise UserError(line)
-            counts["there already" if store.read_manifest(stage) else "restored"] += 1
+            counts["there already" if here else "restored"] += 1
             publication.restore(stage, folder)
     print(f"{len(every)} stages: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 

@@ -29,6 +29,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
             parts["ceiling"].append(pd.read_parquet(folder / "ceiling.parquet").assign(**mark))
     for name, tables in parts.items():
         table = pd.concat(tables, ignore_index=True)
+        if name in ("scores", "null"):  # a clip's own score is for whoever looks at one run
+            table = table.drop(columns="own_score")
         if name == "background":  # held-out clips are queries of every run
             table = table.drop_duplicates(["training_set", "detector", "query_id", "rank"])
         if name == "queries":

@@ -140,6 +140,12 @@ def _follows_own_clip(found: Evidence) -> Measured:
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
         return Measured(*measured, UNTESTED, why)
     why = f"{found.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
+    if len(found.sizes) > 1:
+        large, theirs = (
+            found.rate(-1, f"{whose}_rate", f"{whose}_low", f"{whose}_high")[0]
+            for whose in ("own_clip_top1", "twins_top1")
+        )
+        why += f" (at n = {found.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
     return _above(measured, twins, why)
 
 
@@ -197,7 +203,7 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Evidence], Measured]], ...] = (
     ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged(-1)),
     ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision(1)),
     ("Share of the flagged that is near-exact, whole data set", "about 10 of 2,000 (0.5 %)", SUMMARY, _precision(-1)),
-    ("The nearest clip is the one whose prompt was used, more often than for honest clips", "unknown", "unknown", _follows_own_clip),
+    ("Trained on few clips, the nearest is the one whose prompt was used, more often than for honest clips", "unknown", "unknown", _follows_own_clip),
     ("Mel similarity finds matches more robustly than a CLAP embedding", "yes", "abstract", _mel_against("clap")),
     ("Mel similarity finds matches more robustly than another learned embedding", "yes", "abstract", _mel_against("aisfx")),
     ("The data set holds many duplicates", "a large amount; number unknown", "abstract", _duplicates_exist),

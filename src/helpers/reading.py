@@ -5,8 +5,6 @@ their limits are the lowest and the highest of any draw.
 Notebook: 07_findings.
 """
 
-from collections import Counter
-
 import pandas as pd
 
 from helpers.study import checkpoints, share_text
@@ -52,35 +50,49 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def of_epochs(rows: pd.DataFrame) -> str:
-    """Two sizes after about as many epochs, where the smaller one copies most; empty where no two have such checkpoints."""
-    curve = _shares(checkpoints(rows), ["n_train", "updates", "epochs"]).reset_index()
-    pairs = curve.merge(curve, how="cross", suffixes=("", "_of_more"))
-    ratio = pairs["epochs_of_more"] / pairs["epochs"]
-    pairs = pairs[(pairs["n_train"] < pairs["n_train_of_more"]) & ratio.between(1 / LIKE_EPOCHS, LIKE_EPOCHS)]
-    if pairs.empty:
-        return ""
-    pair = pairs.loc[pairs["rate"].idxmax()]
-    return (
-        f"After about as many epochs, {pair['epochs']:,.0f} and {pair['epochs_of_more']:,.0f}, near-exact are "
-        f"{share_text(pair['rate'], pair['low'], pair['high'])} with {int(pair['n_train']):,} clips and "
-        f"{share_text(pair['rate_of_more'], pair['low_of_more'], pair['high_of_more'])} with {int(pair['n_train_of_more']):,}, "
-        f"though these had {pair['updates_of_more'] / pair['updates']:.1f} times the updates."
-    )
+def of_equal_epochs(rows: pd.DataFrame) -> str:
+    """All sizes after exactly as many epochs, if there are such checkpoints: near-exact shares, and whether they fall."""
+    curve = _shares(checkpoints(rows), ["epochs", "n_train"])
+    sizes = curve.index.unique("n_train")
+    alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
+    if not alike:
+        return "No number of epochs is common to all sizes here."
+    epochs, part = alike[-1]
+    part = part.droplevel("epochs").sort_index()
+    shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
+    small, large = part.iloc[0], part.iloc[-1]
+    falls = "it falls there too" if small["low"] > large["high"] else "no fall shows there"
+    return f"At equal epochs, {epochs:,.3g}, near-exact are {', '.join(shares)}: {falls}."
 
 
-def of_machines(manifests: list[dict]) -> str:
-    """What the models were trained on, from the manifests of their training stages, and in which number format."""
-    kinds = Counter()
-    for manifest in manifests:
+def of_epochs(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each size and the next: near-exact shares after about as many epochs, wherever any were found."""
+    curve = _shares(checkpoints(rows), ["n_train", "epochs"])
+    sizes, sentences = sorted(curve.index.unique("n_train")), []
+    for small, large in zip(sizes, sizes[1:]):
+        pairs = []
+        for epochs, one in curve.loc[small].iterrows():
+            for later, other in curve.loc[large].iterrows():
+                if 1 / LIKE_EPOCHS <= later / epochs <= LIKE_EPOCHS and one["rate"] + other["rate"] > 0:
+                    shares = (share_text(side["rate"], side["low"], side["high"]) for side in (one, other))
+                    pairs.append(f"{epochs:,.3g} and {later:,.3g}: {' and '.join(shares)}")
+        if pairs:
+            sentences.append(f"After about as many epochs with **{small:,} and {large:,} clips**: {'; '.join(pairs)}.")
+    return sentences
+
+
+def of_machines(manifests: dict[str, dict]) -> str:
+    """What each run was trained on, from the manifests of their training stages, and in which number format."""
+    kinds = {}
+    for run, manifest in manifests.items():
         machine = manifest["machine"]
         automatic = bool(machine["gpu"]) or any(name.endswith("bf16") for name in machine["vectors"])
         half = {"bf16": True, "no": False}.get(manifest["config"]["precision"], automatic)
-        kinds[f"{machine['gpu'] or machine['cpu']} ({'bfloat16' if half else 'float32'})"] += 1
+        kinds.setdefault(f"{machine['gpu'] or machine['cpu']} ({'bfloat16' if half else 'float32'})", []).append(run)
     if len(kinds) == 1:
         return f"All models were trained on one kind of machine: {next(iter(kinds))}."
-    parts = ", ".join(f"{count} on {kind}" for kind, count in sorted(kinds.items()))
-    return f"The {len(manifests)} models were trained, by processor and number format: {parts}."
+    parts = "; ".join(f"on {kind} {', '.join(runs)}" for kind, runs in kinds.items())
+    return f"Where the models were trained (n is the size, d the draw), and in which number format: {parts}."
 
 
 def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

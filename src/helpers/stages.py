@@ -1,6 +1,6 @@
 """The pipeline: which stages there are, what each is made from, and what computes it. Data flows one way.
 
-    corpus → encoding → training → generation(arm) ┐
+    corpus → encoding → training → generation(arm) ┐      (training → denoiser, for readers)
        ├───→ roundtrip → references ───────────────┼→ retrieval → quality, clips
        ├───→ twins, controls ──────────────────────┘      └→ scores → thresholds → dose, findings
        ├───→ detection
@@ -24,9 +24,9 @@ from helpers.store import Result, Stage, load_or_run, read_manifest
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
 # golden test asks for new values.
 VERSIONS = {
-    "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 1,
-    "thresholds": 4, "dose": 3, "findings": 5,
+    "corpus": 1, "denoiser": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
+    "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
+    "thresholds": 5, "dose": 3, "findings": 5,
 }  # fmt: skip
 
 
@@ -163,12 +163,6 @@ def controls_stage(profile: Profile, n_train: int, draw: int) -> Stage:
 def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
     """One denoiser, trained on one draw of n_train clips."""
     config = profile.replace("training", n_train=n_train, draw=draw).training
-    weights = f"checkpoints/ema_{config.updates:06d}.safetensors"
-    live = (
-        (weights, "unet.json")
-        if n_train == min(profile.sizes) and draw == 0 and profile.corpus.kind == "pocket"
-        else ()
-    )
     return _stage(
         "training",
         config.digest_fields(),
@@ -179,7 +173,20 @@ def training_stage(profile: Profile, n_train: int, draw: int) -> Stage:
         seed=config.seed,
         resumable=True,
         label=profile.key(n_train, draw),
-        published=("loss.csv", *live),  # of the smallest set also the denoiser: readers check it
+        published=("loss.csv",),
+    )
+
+
+def denoiser_stage(profile: Profile) -> Stage:
+    """The first denoiser of the smallest training set, at half precision: what readers check a published study by."""
+    return _stage(
+        "denoiser",
+        {},
+        "training.compute_half",
+        (),
+        upstream={"training": training_stage(profile, min(profile.sizes), 0)},
+        label=profile.key(min(profile.sizes), 0),
+        published=("checkpoints/*.safetensors", "unet.json"),
     )
 
 
@@ -371,7 +378,7 @@ def _variants(profile: Profile) -> list[Profile]:
 
 SINGLE = {
     "corpus": corpus_stage, "planted": planted_stage, "duplicates": duplicates_stage, "encoding": encoding_stage,
-    "roundtrip": roundtrip_stage, "references": references_stage, "detection": detection_stage, "scores": scores_stage,
+    "roundtrip": roundtrip_stage, "denoiser": denoiser_stage, "references": references_stage, "detection": detection_stage, "scores": scores_stage,
     "thresholds": thresholds_stage, "dose": dose_stage, "findings": findings_stage,
 }  # fmt: skip
 PER_RUN = {
@@ -422,6 +429,16 @@ def _of_run(name: str, profile: Profile, n_train: int, draw: int) -> list[Stage]
 def finished(name: str, profile: Profile, n_train: int | None = None, draw: int | None = None) -> Result:
     """Loads a stage, or computes it and what it needs first. With `n_train` and `draw`: that training run's."""
     return load_or_run(build(name, profile, n_train, draw)[0])
+
+
+def denoiser_folder(profile: Profile, n_train: int, draw: int) -> Path:
+    """The folder with the weights of one denoiser: where it was trained, or the half-precision copy that is published.
+
+    Of a published study only the first denoiser of the smallest set is there; of the others the folder has no weights.
+    """
+    trained = finished("training", profile, n_train, draw).path
+    first = n_train == min(profile.sizes) and draw == 0
+    return trained if (trained / "checkpoints").is_dir() or not first else finished("denoiser", profile).path
 
 
 def second_opinion(profile: Profile) -> Path | None:

@@ -4,7 +4,7 @@ Notebooks: 05_retrieval to 07_findings.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from helpers.thresholds import (
     position,
     split_calibration,
 )
+from helpers.transforms import TRANSFORMS
 from helpers.verdicts import ScoreTable
 
 # From copy to stranger. "generated" is not among them: of those it is not known.
@@ -92,6 +93,17 @@ def describe_arm(arm: str) -> str:
         "seeds": "more seeds",
     }
     return names.get(arm, arm)
+
+
+def matches_of_own(decisions: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """For each of `runs` (n_train, draw): among its near-exact main clips, those whose match is the clip of their prompt,
+    or one of its duplicates; as "50 of 53"."""
+    main = decisions[(decisions["arm"] == MAIN) & decisions["near_exact"]]
+    words = []
+    for n_train, draw in runs[["n_train", "draw"]].itertuples(index=False):
+        part = main[(main["n_train"] == n_train) & (main["draw"] == draw)]
+        words.append(f"{int(part['own_top1'].sum())} of {len(part)}")
+    return words
 
 
 def known_kinds(
@@ -184,6 +196,11 @@ def background_variants(sensitivity: pd.DataFrame, beta: float, k: int) -> tuple
     rows = sensitivity[(sensitivity["beta"] == beta) & (sensitivity["k"] == k)]
     rows = rows.drop_duplicates(["n_train", "background_size", "contaminated"], keep="last")
     return rows.reset_index(drop=True), float(beta), int(k)
+
+
+def strengths_in_words(names: Iterable[str]) -> str:
+    """What the strengths of these alterations are, as "gain: dB; shift: s"."""
+    return "; ".join(f"{name.replace('_', ' ')}: {TRANSFORMS[name].unit}" for name in dict.fromkeys(names))
 
 
 def best_detectors(detection: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ COMMON = "_common"  # after a null's name: the threshold of the largest training
 class ScoreTable:
     """The scores stage's tables, arranged for thresholds.
 
-    `best(run, detector, kind, arm)` has one row a query: query_id, own_id, own_score, ref_id, score (its best match).
+    `best(run, detector, kind, arm)` has one row a query: query_id, own_id, ref_id, score (its best match).
     A run is (training_set, n_train, draw).
     """
 
