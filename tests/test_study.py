@@ -189,3 +189,16 @@ def test_copies_and_trends_in_words():
     assert (
         shown["log-odds for each doubling"].tolist()[0] in ("–", "") and "0.4" in shown["log-odds for each doubling"][1]
     )
+
+
+def test_matches_of_own_clip_are_counted_by_run_among_the_near_exact():
+    rows = [(10, 0, "main", True, True), (10, 0, "main", True, False), (10, 0, "main", False, True),
+            (10, 0, "raw", True, True), (10, 1, "main", True, True)]  # fmt: skip
+    decisions = pd.DataFrame(rows, columns=["n_train", "draw", "arm", "near_exact", "own_top1"])
+    runs = pd.DataFrame({"n_train": [10, 10, 50], "draw": [0, 1, 0]})
+    words = [text.replace("\u00a0", " ") for text in study.matches_of_own(decisions, runs)]
+    assert words == ["1 of 2", "1 of 1", "0 of 0"]
+
+
+def test_units_of_strengths_are_named_once():
+    assert study.strengths_in_words(["gain", "pink_noise", "gain"]) == "gain dB, pink noise dB SNR"

@@ -278,3 +278,19 @@ def test_unet_sizes_that_do_not_fit_are_refused():
         denoiser.build_unet(replace(CONFIG, attention_head_dim=32), (4, 8, 4), 16)
     with pytest.raises(ValueError, match=r"divisible by 2, got \(4, 7, 4\)"):
         denoiser.build_unet(CONFIG, (4, 7, 4), 16)
+
+
+def test_half_precision_copy_is_read_as_the_denoiser_itself(tmp_path):
+    from safetensors.torch import save_file
+
+    trained, half = tmp_path / "trained", tmp_path / "half"
+    (trained / "checkpoints").mkdir(parents=True)
+    half.mkdir()
+    (trained / "unet.json").write_text("{}")
+    for updates, value in ((6, 0.0), (24, 1 / 3)):
+        save_file({"w": torch.full((2,), value)}, trained / "checkpoints" / f"ema_{updates:06d}.safetensors")
+    training.compute_half(half, {"training": trained})
+    (kept,) = (half / "checkpoints").iterdir()
+    weights = training.load_file(kept)["w"]
+    assert kept.name == "ema_000024.safetensors" and weights.dtype == torch.float16
+    assert weights.float().numpy() == pytest.approx(1 / 3, rel=1e-3) and (half / "unet.json").read_text() == "{}"

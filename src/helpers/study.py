@@ -102,7 +102,7 @@ def matches_of_own(decisions: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     words = []
     for n_train, draw in runs[["n_train", "draw"]].itertuples(index=False):
         part = main[(main["n_train"] == n_train) & (main["draw"] == draw)]
-        words.append(f"{int(part['own_top1'].sum())} of {len(part)}")
+        words.append(f"{int(part['own_top1'].sum())}\u00a0of\u00a0{len(part)}")
     return words
 
 
@@ -199,8 +199,8 @@ def background_variants(sensitivity: pd.DataFrame, beta: float, k: int) -> tuple
 
 
 def strengths_in_words(names: Iterable[str]) -> str:
-    """What the strengths of these alterations are, as "gain: dB; shift: s"."""
-    return "; ".join(f"{name.replace('_', ' ')}: {TRANSFORMS[name].unit}" for name in dict.fromkeys(names))
+    """The units of these alterations' strengths, as "gain dB, shift s"."""
+    return ", ".join(f"{name.replace('_', ' ')} {TRANSFORMS[name].unit}" for name in dict.fromkeys(names))
 
 
 def best_detectors(detection: pd.DataFrame) -> pd.DataFrame:
