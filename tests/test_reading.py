@@ -78,3 +78,19 @@ def test_machines_and_number_formats_are_told_by_run():
     assert reading.of_machines(runs).endswith(
         "format: on A (float32) n1_d0, n3_d0; on A (bfloat16) n1_d1, n2_d0; on G (bfloat16) n2_d1."
     )
+
+
+def test_quality_of_the_largest_size_is_told_by_each_embedding():
+    names = ["n_train", "prompt_set", "embedding", "kid", "kid_low", "kid_high", "twins_kid", "floor_kid"]
+    table = pd.DataFrame([(10, "train", "clap", 9.0, 8.0, 10.0, 9.0, 9.0), (50, "train", "clap", 0.2, 0.1, 0.3, 0.01, 0.4),
+                          (50, "train", "aisfx", 0.5, 0.4, 0.6, 0.02, 0.3), (50, "heldout", "clap", 9.0, 8.0, 10.0, 9.0, 9.0)],
+                         columns=names)  # fmt: skip
+    table = table.assign(clap_agreement=0.5, clap_agreement_low=0.4, clap_agreement_high=0.6, silent_rate=0.0)
+    words = reading.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
+    assert words["distances"] == (
+        "by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
+        "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3"
+    )
+    assert words["n_large"] == "50" and words["caption_agreement"] == "0.5 (0.4 to 0.6)"
+    assert plain(words["silent"]) == "none (at most 2 %)"
+    assert set(reading.of_quality(table[:0]).values()) == {"unknown"}

@@ -2,12 +2,13 @@
 
 Rows are those of `study.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
 their limits are the lowest and the highest of any draw.
-Notebook: 07_findings.
+Notebooks: 05_retrieval, 07_findings.
 """
 
 import pandas as pd
 
 from helpers.study import checkpoints, share_text
+from helpers.tables import with_interval
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 
@@ -79,6 +80,25 @@ def of_epochs(rows: pd.DataFrame) -> list[str]:
         if pairs:
             sentences.append(f"After about as many epochs with **{small:,} and {large:,} clips**: {'; '.join(pairs)}.")
     return sentences
+
+
+def of_quality(rows: pd.DataFrame) -> dict[str, str]:
+    """The largest size's clips of training prompts, from rows of quality.csv: n_large, distances, caption_agreement, silent."""
+    large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
+    if large.empty:
+        return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
+    distances = with_interval(large, "kid", "kid_low", "kid_high", percent=False)
+    twins, heldout = (
+        large[name].map("{:.2g}".format, na_action="ignore").fillna("–") for name in ("twins_kid", "floor_kid")
+    )
+    places = [
+        f"by {embedding} at {distance}, where twins stand at {of_twins} and held-out clips at {of_heldout}"
+        for embedding, distance, of_twins, of_heldout in zip(large["embedding"], distances, twins, heldout)
+    ]
+    agreement = with_interval(large, "clap_agreement", "clap_agreement_low", "clap_agreement_high", percent=False)[0]
+    silent = share_text(*large[["silent_rate", "silent_low", "silent_high"]].iloc[0])
+    return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
+            "caption_agreement": agreement, "silent": silent}  # fmt: skip
 
 
 def of_machines(manifests: dict[str, dict]) -> str:
