@@ -82,3 +82,10 @@ def test_it_is_restored_by_one_command(repository, tmp_path):
     done = subprocess.run(call, capture_output=True, text=True, cwd=repository, env=environment)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"(\d+) stages: \1 restored, 0 there already\n", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("name", publication.INTERVALS)
+def test_every_row_can_be_compared_with_one_computed_anew(name):
+    table = pd.read_csv(FOLDER / name)
+    rows = publication._match_rows(name, table, table)
+    assert len(rows) == len(table) and (rows["_merge"] == "both").all() and rows["row"].is_unique
