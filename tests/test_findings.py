@@ -83,3 +83,14 @@ def test_duplicates_are_judged_by_the_trend_of_exact_copies(low, high, expected)
     trend.loc[0, ["slope_per_doubling", "low", "high"]] = (0.0, low, high)
     found = findings._duplicates_matter(evidence(HIGH, LOW, LOW, trend=trend))
     assert found.verdict == expected and (low is not None or found.why.endswith("copies: few"))
+
+
+def test_what_both_detectors_flag_stands_in_the_reason():
+    found = evidence(HIGH, LOW, LOW)
+    table = pd.DataFrame([(10, "mel", 0.9), (10, "mel", 1.0), (10, "clap", 0.2), (50, "clap", 0.7)])
+    table.columns = ["n_train", "detector", "flagged_rate"]
+    both = Evidence(found.replication, found.detection, None, None, found.rules, table)
+    assert both.both_flag("clap").endswith(
+        "training on 10, at the same wished rate, flagged are by mel 95.0% and clap 20.0%"
+    )
+    assert both.both_flag("aisfx") == found.both_flag("clap") == ""

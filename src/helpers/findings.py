@@ -43,6 +43,7 @@ class Evidence:
     recordings: pd.DataFrame | None
     trend: pd.DataFrame | None
     rules: dict
+    by_detector: pd.DataFrame | None = None  # as `replication`, for every detector
 
     @property
     def sizes(self) -> list[int]:
@@ -61,6 +62,17 @@ class Evidence:
         """What the near-exact rule says of the null's clips at a size, for the reasons: it should spare them all."""
         rate = self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))[0]
         return f"by the same rule {rate:.1%} of the null's clips are near-exact"
+
+    def both_flag(self, embedding: str) -> str:
+        """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown."""
+        if self.by_detector is None:
+            return ""
+        rows = self.by_detector[self.by_detector["n_train"] == self.sizes[0]]
+        flagged = rows.groupby("detector")["flagged_rate"].mean().reindex(["mel", embedding])
+        if flagged.isna().any():
+            return ""
+        shares = " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
+        return f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate, flagged are by {shares}"
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
@@ -163,7 +175,7 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
         difference = wide["mel"] - wide[embedding]
         kinds = difference.index.get_level_values("transform")
         low, high = cluster_bootstrap(difference.to_numpy(), kinds, np.mean)
-        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these; {remark}"
+        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these; {remark}{found.both_flag(embedding)}"
         return Measured(float(difference.mean()), low, high, UNTESTED, why)
 
     return judge
@@ -233,15 +245,16 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
     table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
-    primary = (table["detector"] == used.detector) & (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
-    primary &= (table["arm"] == MAIN) & (table["training_set"] == "main")
+    wished = (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
+    wished &= (table["arm"] == MAIN) & (table["training_set"] == "main")
     recordings, trend = upstream["duplicates"] / "recordings.csv", upstream.get("dose")
     return Evidence(
-        table[primary].reset_index(drop=True),
+        table[wished & (table["detector"] == used.detector)].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
         pd.read_csv(recordings) if recordings.is_file() else None,
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
         read_protocol()["verdicts"] | {"fpr": used.fpr},
+        table[wished],
     )
 
 
