@@ -1,6 +1,9 @@
 """Arrays on disk read in parts: the same rows as at once, and pages given back."""
 
+import sys
+
 import numpy as np
+import psutil
 import pytest
 
 from helpers.arrays import Selection, chunks, forget
@@ -36,3 +39,17 @@ def test_what_was_forgotten_can_be_read_again(mapped):
         before = np.array(array[0:2])
         forget(array)
         np.testing.assert_array_equal(array[0:2], before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep the pages")
+def test_what_was_written_before_it_was_forgotten_is_in_the_file(tmp_path):
+    size = 2**24
+    written = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.uint8, (4, size))
+    for row in range(len(written)):
+        written[row] = row + 1
+        forget(written)
+    of_file = next(m for m in psutil.Process().memory_maps() if m.path.endswith("rows.npy"))
+    assert of_file.rss < size // 2
+    written.flush()
+    kept = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert [set(np.unique(row)) for row in kept] == [{1}, {2}, {3}, {4}]

@@ -91,6 +91,6 @@ def test_what_both_detectors_flag_stands_in_the_reason():
     table.columns = ["n_train", "detector", "flagged_rate"]
     both = Evidence(found.replication, found.detection, None, None, found.rules, table)
     assert both.both_flag("clap").endswith(
-        "training on 10, at the same wished rate, flagged are by mel 95.0% and clap 20.0%"
+        "training on 10, at the same wished rate and with beta and K tuned for mel, flagged are by mel 95.0% and clap 20.0%"
     )
     assert both.both_flag("aisfx") == found.both_flag("clap") == ""

@@ -1,4 +1,4 @@
-"""Arrays on disk, read some rows at a time, so that memory does not grow with the number of clips."""
+"""Arrays on disk, read and written some rows at a time, so that memory does not grow with the number of clips."""
 
 import mmap
 from collections.abc import Iterator
@@ -35,8 +35,11 @@ def chunks(array, size: int) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def forget(array) -> None:
-    """Gives a mapped file's pages back (they stay in the system's cache), so that reading all of it takes no memory."""
+    """Gives a mapped file's pages back, so that going through all of it takes no memory.
+
+    They stay in the system's cache; what was written to them reaches the file all the same, as the mapping is shared.
+    """
     while isinstance(array, Selection):
         array = array.array
-    if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    if isinstance(array, np.memmap) and array.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
         array._mmap.madvise(mmap.MADV_DONTNEED)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers import corpus, tango, training
-from helpers.arrays import Selection, chunks
+from helpers.arrays import Selection, chunks, forget
 from helpers.codec import load_codec
 from helpers.config import Profile, TrainingConfig
 from helpers.mel import log_mel
@@ -64,6 +64,8 @@ def decode_and_vocode(out: Path, n: int, decode, profile: Profile, desc: str) ->
             rows = slice(start, min(start + step, n))
             decoded[rows] = decode(rows)
             audio[rows] = vocode(decoded[rows])
+            forget(audio)
+            forget(decoded)
             bar.update(rows.stop - start)
     audio.flush()
     decoded.flush()

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers import readers, soundpack
-from helpers.arrays import Selection, chunks
+from helpers.arrays import Selection, chunks, forget
 from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
 from helpers.mel import log_mel
 from helpers.progress import progress
@@ -192,6 +192,8 @@ def write_clips(
         audio[row : row + len(chunk)] = chunk
         mels[row : row + len(chunk)] = log_mel(chunk, mel, config.sample_rate_hz)
         row += len(chunk)
+        forget(audio)
+        forget(mels)
     if row != n:
         raise ValueError(f"corpus: expected audio for {n} clips, got {row}")
     audio.flush()

@@ -13,7 +13,7 @@ from numpy.lib.format import open_memmap
 
 from helpers.aisfx_encoder import load_encoder
 from helpers.aligned import aligned_cosines, top_aligned
-from helpers.arrays import chunks
+from helpers.arrays import chunks, forget
 from helpers.clap import load_clap
 from helpers.config import MelConfig, RetrievalConfig
 from helpers.mel import log_mel
@@ -67,6 +67,7 @@ class Detectors:
                 shape = (len(audio), *found.shape[1:])
                 features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
             features[part] = found
+            forget(features)
         if file:
             features.flush()
             features = np.load(file, mmap_mode="r")

@@ -72,7 +72,7 @@ class Evidence:
         if flagged.isna().any():
             return ""
         shares = " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
-        return f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate, flagged are by {shares}"
+        return f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {shares}"
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
