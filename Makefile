@@ -112,8 +112,7 @@ chapter: $(READY)
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done
 
-# Not part of `bench`: its files take about 18 GB of disk. The search takes about 10 minutes; the memory of 45,000 clips was
-# not yet measured.
+# Not part of `bench`: its files take about 18 GB of disk, and each of the two takes about 10 minutes.
 bench-large: $(READY)
 	@$(PY) benchmarks/search_large.py
 	@$(PY) benchmarks/memory.py --n 45000
