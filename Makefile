@@ -14,7 +14,7 @@ READY := .venv/.ready
 PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
 RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=2 --config profile=$(PROFILE) \
-  --nolock --rerun-incomplete --quiet
+  --nolock --rerun-incomplete --quiet all
 BENCHMARKS := log_mel corpus search aligned training generation mira memory
 
 export PROFILE
@@ -70,7 +70,7 @@ book: $(READY)
 	@start=$$(date +%s) && \
 	$(PY) -m helpers tidy --profile $(PROFILE) && \
 	if [ -e results/$(PROFILE)/manifest.json ]; then $(PY) -m helpers restore --profile $(PROFILE); fi && \
-	$(RUN_CHAPTERS) all && \
+	$(RUN_CHAPTERS) && \
 	echo "Chapters ready in $$(( $$(date +%s) - start )) s"
 	@$(MAKE) --no-print-directory html
 
@@ -93,7 +93,7 @@ html:
 reproduce: PROFILE := pocket
 reproduce: $(READY) aisfx # the study uses that encoder too
 	@$(PY) -m helpers tidy --profile $(PROFILE)
-	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall all
+	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall
 	@$(PY) -m helpers compare --profile $(PROFILE)
 
 test: $(READY)

@@ -478,3 +478,5 @@ def test_reproduce_computes_all_of_pocket_and_compares(repository):
     *_, run, compare = done.stdout.strip().splitlines()
     assert run.startswith("HELPERS_COMPUTE=all ") and "profile=pocket" in run and "--forceall" in run
     assert compare.endswith("-m helpers compare --profile pocket")
+    planned = subprocess.run(f"{run} --dry-run", shell=True, capture_output=True, text=True, cwd=repository)
+    assert planned.returncode == 0, planned.stderr
