@@ -480,3 +480,20 @@ def test_reproduce_computes_all_of_pocket_and_compares(repository):
     assert compare.endswith("-m helpers compare --profile pocket")
     planned = subprocess.run(f"{run} --dry-run", shell=True, capture_output=True, text=True, cwd=repository)
     assert planned.returncode == 0, planned.stderr
+
+
+def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monkeypatch, capsys):
+    """A stage that differs from the publication stops the command, unless this code has computed it already."""
+    from argparse import Namespace
+
+    from helpers import __main__ as command
+
+    folder, root = published[0], tmp_path / "runs"
+    changed = Stage("training", {"updates": 9}, writing(loss="0.1"), published=("loss.csv",), label="n100_d0")
+    monkeypatch.setenv("HELPERS_RUNS", str(root))
+    monkeypatch.setattr(command, "_all_stages", lambda profile: [changed])
+    with pytest.raises(command.UserError, match="training n100_d0"):
+        command.restore_stages(Namespace(folder=folder, profile="pocket"))
+    load_or_run(changed, root)
+    command.restore_stages(Namespace(folder=folder, profile="pocket"))
+    assert capsys.readouterr().out == "1 stages: 0 restored, 1 there already\n"

@@ -202,3 +202,10 @@ def test_matches_of_own_clip_are_counted_by_run_among_the_near_exact():
 
 def test_units_of_strengths_are_named_once():
     assert study.strengths_in_words(["gain", "pink_noise", "gain"]) == "gain dB, pink noise dB SNR"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"), [(1800.0, "1,800"), (89.6, "90"), (9.956, "10"), (2.49, "2.5"), (0.889, "0.89")]
+)
+def test_epochs_are_told_without_exponents(epochs, text):
+    assert study.epochs_text(epochs) == text

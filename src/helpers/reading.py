@@ -7,7 +7,7 @@ Notebooks: 05_retrieval, 07_findings.
 
 import pandas as pd
 
-from helpers.study import checkpoints, share_text
+from helpers.study import checkpoints, epochs_text, share_text
 from helpers.tables import with_interval
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
@@ -37,16 +37,16 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
         (_, last, epochs) = curve.index[-1]
         if not above.any():
             sentences.append(
-                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs:,.0f} epochs."
+                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs_text(epochs)} epochs."
             )
             continue
         first = int(above.argmax())
         if first == 0:
             (_, updates, epochs) = curve.index[0]
-            when = f"by the first checkpoint, {updates:,} updates, {epochs:,.0f} epochs"
+            when = f"by the first checkpoint, {updates:,} updates, {epochs_text(epochs)} epochs"
         else:
             (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
-            when = f"between {u:,} and {updates:,} updates, {e:,.0f} and {epochs:,.0f} epochs"
+            when = f"between {u:,} and {updates:,} updates, {epochs_text(e)} and {epochs_text(epochs)} epochs"
         sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
     return sentences
 
@@ -63,7 +63,7 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
     falls = "it falls there too" if small["low"] > large["high"] else "no fall shows there"
-    return f"At equal epochs, {epochs:,.3g}, near-exact are {', '.join(shares)}: {falls}."
+    return f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: {falls}."
 
 
 def of_epochs(rows: pd.DataFrame) -> list[str]:
@@ -76,7 +76,7 @@ def of_epochs(rows: pd.DataFrame) -> list[str]:
             for later, other in curve.loc[large].iterrows():
                 if 1 / LIKE_EPOCHS <= later / epochs <= LIKE_EPOCHS and one["rate"] + other["rate"] > 0:
                     shares = (share_text(side["rate"], side["low"], side["high"]) for side in (one, other))
-                    pairs.append(f"{epochs:,.3g} and {later:,.3g}: {' and '.join(shares)}")
+                    pairs.append(f"{epochs_text(epochs)} and {epochs_text(later)}: {' and '.join(shares)}")
         if pairs:
             sentences.append(f"After about as many epochs with **{small:,} and {large:,} clips**: {'; '.join(pairs)}.")
     return sentences

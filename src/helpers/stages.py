@@ -24,8 +24,8 @@ from helpers.store import Result, Stage, load_or_run, read_manifest
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
 # golden test asks for new values.
 VERSIONS = {
-    "corpus": 1, "denoiser": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
+    "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
+    "denoiser": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
     "thresholds": 5, "dose": 3, "findings": 7,
 }  # fmt: skip
 
@@ -378,7 +378,8 @@ def _variants(profile: Profile) -> list[Profile]:
 
 SINGLE = {
     "corpus": corpus_stage, "planted": planted_stage, "duplicates": duplicates_stage, "encoding": encoding_stage,
-    "roundtrip": roundtrip_stage, "denoiser": denoiser_stage, "references": references_stage, "detection": detection_stage, "scores": scores_stage,
+    "roundtrip": roundtrip_stage, "denoiser": denoiser_stage, "references": references_stage,
+    "detection": detection_stage, "scores": scores_stage,
     "thresholds": thresholds_stage, "dose": dose_stage, "findings": findings_stage,
 }  # fmt: skip
 PER_RUN = {

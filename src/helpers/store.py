@@ -39,7 +39,7 @@ class Stage:
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
 
     The last four are no part of the digest: `published` are the files that a published study holds (patterns relative
-    to the folder), only until the stage named by `collected_by`, which is made from this one, has published its own;
+    to the folder); where `collected_by` names a stage made from this one, only until that has published its own.
     `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
     published files of the stages before it.
     """

@@ -70,6 +70,11 @@ def card_words(row: pd.DataFrame, value: str, low: str, high: str) -> dict[str, 
     return {"near": share_text(share, below, above), "share": share_text(share), "limits": limits}
 
 
+def epochs_text(epochs: float) -> str:
+    """Whole from ten on, else two digits: "1,800", "90", "0.89"."""
+    return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"
+
+
 def _number(share: float) -> str:
     """In per cent: whole from ten on, else two digits."""
     return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"

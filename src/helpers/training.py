@@ -305,7 +305,7 @@ def train(
 def compute_half(out: Path, upstream: dict[str, Path]) -> None:
     """Writes the last averaged weights of upstream["training"] as float16, with `unet.json`, in the layout of training.
 
-    Half the size of what was trained, and near enough for the same clips: cosine above 0.99999 between their latents.
+    Half the size of what was trained, and near enough for the same clips (chapter 4 shows the cosine of their latents).
     """
     trained = upstream["training"]
     source = max((trained / "checkpoints").glob("ema_*.safetensors"))
