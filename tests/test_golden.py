@@ -1,7 +1,7 @@
 """The golden test of every stage: what it computes from the tiny profile must not change unless its version is raised.
 
 `UPDATE_GOLDEN=1 make test PYTEST_ARGS=tests/test_golden.py` stores new values; do that only together with a raised
-STAGE_VERSION (or for a change of frozen weights or of the sound pack, which enter every digest).
+version in `pipeline.VERSIONS` (or for a change of frozen weights or of the sound pack, which enter every digest).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The core of the book: data flows from `corpus` through `training` and `generation` to `thresholds` (see `stages`)."""
+"""The core of the book: data flows from `corpus` through `training` and `generation` to `thresholds` (see `pipeline`)."""
 
 import os
 

@@ -265,6 +265,11 @@ class Profile:
         return planted.replace("generation", **generation).replace("arms", **none).replace("controls", n_empirical=0)
 
     @property
+    def variants(self) -> "tuple[Profile, ...]":
+        """This profile and, where a model is trained on planted duplicates, that model's."""
+        return (self, self.with_duplicates()) if self.planted.trained else (self,)
+
+    @property
     def nulls(self) -> tuple[str, ...]:
         """The nulls that this corpus can have, the one that sets tau first. Twins need recordings to mix anew."""
         return ("twins", "heldout") if self.corpus.mixed else ("heldout",)
