@@ -160,6 +160,12 @@ def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp
     assert str(tmp_path) not in str(book.metadata)
 
 
+def test_kernels_take_no_ports_which_another_could_take_first(toy_chapter):
+    output = toy_chapter("print(get_ipython().kernel.parent.transport)")
+    chapters.run_chapter("06_thresholds", {}, output, "smoke")
+    assert nbformat.read(output, as_version=4).cells[-1].outputs[0].text.strip() == "ipc"
+
+
 def test_failing_chapter_leaves_no_page(toy_chapter):
     output = toy_chapter("raise RuntimeError('no such thing\\nmore')")
     output.parent.mkdir()

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import logging
 import os
+import tempfile
 import time
 import types
 from dataclasses import dataclass, fields
@@ -208,6 +209,7 @@ def _execute(notebook: Path, output: Path, values: dict):
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every weight is in the repository or in a package
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's python3 kernel, not the user's own
@@ -221,16 +223,20 @@ def _execute(notebook: Path, output: Path, values: dict):
     start = time.perf_counter()
     say(f"{output.stem}: running")
     try:
-        book = papermill.execute_notebook(
-            notebook,
-            draft,
-            values,
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=ROOT,
-            start_timeout=300,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # it warns of its sockets
-        )
+        # Sockets in a folder of this kernel's own: TCP ports are picked before they are bound, and kernels that start at
+        # the same time have picked the same (papermill issue 511).
+        with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+            book = papermill.execute_notebook(
+                notebook,
+                draft,
+                values,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=ROOT,
+                start_timeout=300,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # it warns of its sockets
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),
+            )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
         os.replace(draft, failed)
         raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
