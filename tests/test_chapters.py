@@ -195,6 +195,14 @@ def test_command_line_refuses_in_one_line(setting, message, repository, tmp_path
     assert len(done.stderr.splitlines()) == 1 and re.search(message, done.stderr)
 
 
+def test_settings_of_a_stage_are_checked_together(repository):
+    """Neither of the first two would pass alone; the third is what is refused."""
+    settings = ["updates=4", "checkpoints=[4]", "learning_rate=-1"]
+    command = [sys.executable, "-m", "helpers", "run", "training", "--profile", "smoke", "--set", *settings]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 2 and done.stderr.startswith("error: learning_rate: expected")
+
+
 @pytest.mark.parametrize("setting", ["betta 0.7", "beta much", "beta 7"])
 def test_bare_papermill_refuses(setting, repository, tmp_path):
     """Papermill itself only warns; the notebook's second cell stops it."""

@@ -98,7 +98,8 @@ def test_the_sweep_and_the_strata_are_there(profile):
     assert (choices.loc[choices["chosen"], "auroc"] >= best[choices["chosen"]] - 1e-9).all()
     strata = pd.read_csv(folder / "strata.csv")
     for kinds in (["music", "no music"], ["one event", "several events"]):
-        assert strata[strata["stratum"].isin(kinds)].groupby("n_train")["n"].sum().tolist() == [8, 8]
+        clips = strata[strata["stratum"].isin(kinds)].groupby(["kind", "n_train"])["n"].sum()
+        assert clips["generated"].tolist() == [8, 8] and (clips["twins"] == profile.twins.n_twins).all()
 
 
 def test_the_optimal_denoiser_replays_its_training_clips(profile):

@@ -8,10 +8,10 @@ import pytest
 import synthetic_study as made_up
 
 from helpers import study
+from helpers.collection import ScoreTable
 from helpers.config import load_profile
 from helpers.retrieval import normalised_scores
 from helpers.thresholds import calibrate_threshold, split_calibration
-from helpers.verdicts import ScoreTable
 
 RUN = ("main", 20, 0)
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from helpers import stages, thresholds
+from helpers.collection import ScoreTable
 from helpers.config import ROOT, Profile, load_profile
-from helpers.verdicts import ScoreTable
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95

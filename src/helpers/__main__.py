@@ -73,8 +73,11 @@ def run_stage(arguments):
     with checking():
         profile, settings = config.load_profile(arguments.profile), chapters.parse_settings(arguments.settings)
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
+        sections = {}
         for key, value in settings.items():
-            profile = profile.replace(_section(profile, arguments.stage, key), **{key.split(".")[-1]: value})
+            sections.setdefault(_section(profile, arguments.stage, key), {})[key.split(".")[-1]] = value
+        for section, values in sections.items():  # at once: updates and checkpoints must fit each other
+            profile = profile.replace(section, **values)
         aisfx_encoder.require(profile.retrieval.detectors)
         wanted = stages.build(arguments.stage, profile, **chosen)
         for stage in wanted:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import logging
 import os
+import sys
 import tempfile
 import time
 import types
@@ -22,6 +23,10 @@ from . import aisfx_encoder, publication
 from .checked import Checked
 from .config import ROOT, Profile, load_profile
 from .progress import say
+
+# jsonschema, which reads notebooks, loads every format checker there is. This one builds a grammar at import, which
+# takes seconds in every kernel, and no notebook has a use for it.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 NOTEBOOKS = ROOT / "notebooks"
 # Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.

@@ -16,19 +16,12 @@ from helpers.aligned import aligned_cosines, top_aligned
 from helpers.arrays import chunks, forget
 from helpers.clap import load_clap
 from helpers.config import MelConfig, RetrievalConfig
-from helpers.mel import log_mel
+from helpers.mel import level, log_mel
 from helpers.retrieval import centre
 from helpers.search import Neighbours, top_k
 
 EMBEDDINGS = ("clap", "aisfx")  # small features that take long
 CHUNK = 512  # clips per step: bounds memory
-
-
-def level(audio: np.ndarray) -> np.ndarray:
-    """Clips int16 [N, S] as float32 with mean removed and peak at 0.5, as corpus clips are; a silent clip stays zero."""
-    audio = audio.astype(np.float32) / 32768
-    audio -= audio.mean(axis=1, keepdims=True)
-    return audio * (0.5 / np.maximum(np.abs(audio).max(axis=1, keepdims=True), 1e-4))
 
 
 class Detectors:

@@ -8,7 +8,6 @@ import pandas as pd
 from scipy import signal, sparse
 from scipy.sparse.csgraph import connected_components
 
-from helpers import search
 from helpers.thresholds import Rate, flagged_rate
 
 
@@ -20,6 +19,8 @@ def pairs_above(features: np.ndarray, threshold: float) -> pd.DataFrame:
     """
     if features.ndim != 2:
         raise ValueError(f"features: expected shape [clips, dimensions], got {features.shape}")
+    from helpers import search  # imports torch, which a chapter that only reads the stage's tables does without
+
     return pd.DataFrame(dict(zip(("i", "j", "score"), search.pairs_above(features, threshold))))
 
 

@@ -1,4 +1,4 @@
-"""The log-mel front end of AudioLDM and TANGO, in torch: what the codec compresses and what clips are compared by.
+"""The log-mel front end of AudioLDM and TANGO: what the codec compresses and what clips are compared by.
 
 Values are natural logarithms (nepers) of Slaney mel bands of the STFT's magnitude, floored at 1e-5. They agree with
 `librosa.feature.melspectrogram(power=1)` to 1e-4. librosa takes one clip at a time and writes every spectrum to memory; here a
@@ -13,7 +13,6 @@ import librosa
 import numba
 import numpy as np
 import scipy.fft
-import torch
 
 from helpers.config import MelConfig
 
@@ -24,8 +23,8 @@ LANES = 16  # frames weighted together: as many float32 as the widest vector reg
 
 
 @lru_cache(maxsize=8)
-def mel_filter(config: MelConfig, sample_rate_hz: int) -> torch.Tensor:
-    """Slaney's mel filter bank (area-normalised triangles), float32 [M bands, n_fft // 2 + 1 bins].
+def mel_filter(config: MelConfig, sample_rate_hz: int) -> np.ndarray:
+    """Slaney's mel filter bank (area-normalised triangles), float32 [M bands, n_fft // 2 + 1 bins], read-only.
 
     Raises ValueError where fmax_hz lies above half the sample rate, or a band is so narrow that it holds no bin.
     """
@@ -40,7 +39,8 @@ def mel_filter(config: MelConfig, sample_rate_hz: int) -> torch.Tensor:
     empty = int((bank.max(axis=1) == 0).sum())
     if empty:
         raise ValueError(f"n_mels: expected bands wide enough for n_fft = {config.n_fft}, got {empty} empty ones")
-    return torch.from_numpy(bank)
+    bank.flags.writeable = False  # it is cached
+    return bank
 
 
 def as_clips(audio, config: MelConfig) -> np.ndarray:
@@ -86,10 +86,10 @@ def mel_bands(audio, config: MelConfig, sample_rate_hz: int, n_frames: int, powe
     are S // hop_length + 1. Raises ValueError for what `as_clips` or `mel_filter` refuse.
     """
     clips = as_clips(audio, config)
-    bank = mel_filter(config, sample_rate_hz).numpy()
+    bank = mel_filter(config, sample_rate_hz)
     first, last = (bank > 0).argmax(axis=1), bank.shape[1] - (bank[:, ::-1] > 0).argmax(axis=1)
     # float64, as librosa: float32 transforms err by up to 1e-3 nepers in bands that are nearly silent
-    window = torch.hann_window(config.n_fft, dtype=torch.float64).numpy()
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
     bands = np.empty((len(clips), n_frames, config.n_mels), np.float32)
 
     def fill(first_clip: int) -> None:
@@ -162,6 +162,13 @@ def check_mels(mels, config: MelConfig) -> np.ndarray:
     if not np.isfinite(mels).all() or mels.max(initial=0) > 20:
         raise ValueError("mels: expected finite log-mels of at most 20 nepers, got NaN, infinity or more")
     return mels
+
+
+def level(audio: np.ndarray) -> np.ndarray:
+    """Clips int16 [N, S] as float32 with mean removed and peak at 0.5, as corpus clips are; a silent clip stays zero."""
+    audio = audio.astype(np.float32) / 32768
+    audio -= audio.mean(axis=1, keepdims=True)
+    return audio * (0.5 / np.maximum(np.abs(audio).max(axis=1, keepdims=True), 1e-4))
 
 
 def normalise_waveform(audio) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.arms import MAIN
+from helpers.collection import ScoreTable
 from helpers.config import Profile
 from helpers.tables import with_interval
 from helpers.thresholds import (
@@ -24,7 +25,6 @@ from helpers.thresholds import (
     split_calibration,
 )
 from helpers.transforms import TRANSFORMS
-from helpers.verdicts import ScoreTable
 
 # From copy to stranger. "generated" is not among them: of those it is not known.
 KNOWN = {

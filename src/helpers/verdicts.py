@@ -13,80 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import thresholds
+from helpers import sensitivity, strata, thresholds
 from helpers.arms import MAIN
-from helpers.collection import DUPLICATES
+from helpers.collection import DUPLICATES, ScoreTable
 from helpers.collection import MAIN as MAIN_SET
 from helpers.config import Profile, ThresholdsConfig
 from helpers.corpus import leading_groups
-from helpers.retrieval import normalised_scores
-from helpers.soundscapes import Recipe
 
 COMMON = "_common"  # after a null's name: the threshold of the largest training size, used at every size
-
-
-class ScoreTable:
-    """The scores stage's tables, arranged for thresholds.
-
-    `best(run, detector, kind, arm)` has one row a query: query_id, own_id, ref_id, score (its best match).
-    A run is (training_set, n_train, draw).
-    """
-
-    def __init__(self, folder: Path):
-        tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
-        best = pd.concat(tables, ignore_index=True).query("rank == 1").drop(columns="rank")
-        self._best = dict(tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"])))
-        self.queries = pd.read_parquet(folder / "queries.parquet")
-        ceiling = pd.read_parquet(folder / "ceiling.parquet")
-        self._ceiling = {
-            key: part.set_index("clip_id")["own_score"] for key, part in ceiling.groupby(["training_set", "detector"])
-        }
-        background = pd.read_parquet(folder / "background.parquet").sort_values(
-            ["training_set", "detector", "query_id", "rank"]
-        )
-        self._background = {}
-        for key, part in background.groupby(["training_set", "detector"]):
-            depth = int(part["rank"].max())
-            self._background[key] = (
-                part["query_id"].iloc[::depth].to_numpy(),
-                part["score"].to_numpy().reshape(-1, depth),
-            )
-
-    def runs(self) -> list[tuple[str, int, int]]:
-        """Every run, by training set, size and draw."""
-        return sorted({key[:3] for key in self._best}, key=lambda run: (run[0] == DUPLICATES, *run[1:]))
-
-    def arms(self, run) -> list[str]:
-        """The arms of a run's generated clips, the main one first."""
-        found = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
-        return sorted(found, key=lambda arm: (arm != MAIN, arm))
-
-    def best(self, run, detector: str, kind: str, arm: str = "") -> pd.DataFrame:
-        """See above; raises KeyError where there are no such clips."""
-        return self._best[(*run, detector, kind, arm)].reset_index(drop=True)
-
-    def has(self, run, detector: str, kind: str) -> bool:
-        """Whether the run has queries of this kind."""
-        return (*run, detector, kind, "") in self._best
-
-    def ceiling(self, run, detector: str) -> pd.Series:
-        """What each training clip scores against itself after codec and vocoder, by clip_id."""
-        return self._ceiling[run[0], detector]
-
-    def background(self, run, detector: str, query_ids) -> np.ndarray:
-        """Similarity of queries to their nearest background clips, float [Q, K_max], descending."""
-        names, table = self._background[run[0], detector]
-        rows = pd.Index(names).get_indexer(query_ids)
-        if (rows < 0).any():
-            raise ValueError(
-                f"background: expected scores for every query, found none for {query_ids[int(np.argmin(rows))]}"
-            )
-        return table[rows]
-
-    def normalised(self, run, detector: str, best: pd.DataFrame, beta: float, k: int) -> np.ndarray:
-        """The bias-normalised best score of each query, float [Q]."""
-        background = self.background(run, detector, best["query_id"].to_numpy())
-        return normalised_scores(best["score"].to_numpy(), background, beta, k)
 
 
 @dataclass(frozen=True)
@@ -95,6 +29,7 @@ class Calibration:
 
     scores: np.ndarray
     part: np.ndarray
+    own_id: pd.Series  # the training clip that each is the twin of
     group: pd.Series  # what intervals draw anew
     median: float  # of the scores as they are, without the bias
     top1: np.ndarray | None  # of twins: whether the nearest clip is the own one
@@ -131,6 +66,7 @@ def calibrate(
     return Calibration(
         table.normalised(run, detector, best, config.beta, config.k),
         thresholds.split_calibration(best["query_id"], config.seed),
+        best["own_id"],
         _groups(best, leading),
         median,
         top1,
@@ -156,13 +92,13 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
 
     replication.csv: a row for each run, arm, detector, null and false-positive rate. decisions.parquet: a row for each
     generated clip and detector. sensitivity.csv: other beta, K and backgrounds. choices.csv: how well each beta and K tells
-    altered copies from twins (part C1). strata.csv: near-exact shares with and without music or a bed. n_generated counts
-    the clips that were scored, n_silent those that were silent and so had no score. What is near-exact is said by the
-    profile's detector alone.
+    altered copies from twins (part C1). strata.csv: near-exact shares by what the training clip holds, of the main clips
+    and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score. What
+    is near-exact is said by the profile's detector alone.
     """
     table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), _clusters(upstream)
     leading = leading_groups(clips)
-    replication, decisions, choices = [], [], []
+    replication, decisions, twins = [], [], []
     largest = (MAIN_SET, max(profile.sizes), 0)
     for detector in profile.retrieval.detectors:
         common = calibrate(table, largest, detector, profile.nulls[0], profile.thresholds, cluster_of, leading)
@@ -177,19 +113,31 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, profile)
                 replication += rows
                 decisions.append(judged.assign(**flags))
-            choices.append(_choices(table, run, detector, profile))
-    replication = pd.DataFrame(replication)
+            if detector == profile.thresholds.detector and run[0] == MAIN_SET and "twins" in nulls:
+                null = nulls["twins"]
+                spared = {"own_id": null.own_id, "near_exact": null.near_exact, "group": null.group}
+                twins.append(pd.DataFrame(spared).assign(n_train=run[1], draw=run[2], kind="twins"))
     decisions = pd.concat(decisions, ignore_index=True)
-    replication.to_csv(out / "replication.csv", index=False)
+    pd.DataFrame(replication).to_csv(out / "replication.csv", index=False)
     decisions.to_parquet(out / "decisions.parquet", index=False, compression="zstd")
-    _strata(decisions, clips, profile).to_csv(out / "strata.csv", index=False)
+    _strata(decisions, twins, clips, profile).to_csv(out / "strata.csv", index=False)
+    each = [(run, detector) for detector in profile.retrieval.detectors for run in table.runs()]
+    choices = [sensitivity.choices(table, run, detector, profile) for run, detector in each]
     pd.concat(choices, ignore_index=True).to_csv(out / "choices.csv", index=False)
-    sensitivity = [
-        _sensitivity(table, upstream["scores"], run, d, profile)
-        for run in table.runs()
-        for d in profile.retrieval.detectors
-    ]
-    pd.concat(sensitivity, ignore_index=True).to_csv(out / "sensitivity.csv", index=False)
+    variants = pd.read_parquet(upstream["scores"] / "variants.parquet")
+    swept = [sensitivity.shares(table, variants, run, detector, profile) for run, detector in each]
+    pd.concat(swept, ignore_index=True).to_csv(out / "sensitivity.csv", index=False)
+
+
+def _strata(decisions: pd.DataFrame, twins: list[pd.DataFrame], clips: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Near-exact shares by content: of the main clips, and of twins; none where it is not known what clips hold."""
+    of_main = (decisions["arm"] == MAIN) & (decisions["training_set"] == MAIN_SET)
+    own = decisions[of_main & (decisions["detector"] == profile.thresholds.detector)]
+    if not profile.corpus.mixed or own.empty:
+        return pd.DataFrame(columns=strata.COLUMNS)
+    columns = ["n_train", "draw", "kind", "own_id", "near_exact", "group"]
+    judged = pd.concat([part[columns] for part in (own, *twins)], ignore_index=True)
+    return strata.near_exact_by_content(judged, clips, profile.thresholds)
 
 
 def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
@@ -302,94 +250,3 @@ def _settings(table: ScoreTable, run, arm: str, judged: pd.DataFrame, profile: P
         "steps": int(first["steps"]), "sample_seed": profile.generation.sample_seed, "n_generated": len(judged),
         "n_silent": int(queries["silent"].sum()),
     }  # fmt: skip
-
-
-def _choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.DataFrame:
-    """How well every beta and K tells altered copies from the twins of part C1; `chosen` marks the best."""
-    config = profile.thresholds
-    if not (table.has(run, detector, "altered") and table.has(run, detector, "twins")):
-        columns = ["beta", "k", "auroc", "training_set", "n_train", "draw", "detector", "chosen"]
-        return pd.DataFrame(columns=columns)
-    copies, twins = table.best(run, detector, "altered"), table.best(run, detector, "twins")
-    c1 = thresholds.split_calibration(twins["query_id"], config.seed) == "C1"
-    background = {
-        kind: table.background(run, detector, part["query_id"].to_numpy())
-        for kind, part in (("altered", copies), ("twins", twins))
-    }
-    beta, k, found = thresholds.choose_beta_k(
-        copies["score"].to_numpy(), background["altered"], twins["score"].to_numpy()[c1], background["twins"][c1],
-        config.betas, _depths(config, background["twins"]),
-    )  # fmt: skip
-    chosen = (found["beta"] == beta) & (found["k"] == k)
-    return found.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
-
-
-def _depths(config: ThresholdsConfig, background: np.ndarray) -> list[int]:
-    return [k for k in config.ks if k <= background.shape[1]]
-
-
-def _sensitivity(table: ScoreTable, folder: Path, run, detector: str, profile: Profile) -> pd.DataFrame:
-    """What the main clips' flagged share would be with another beta, K or background, each at a tau of its own."""
-    config, null = profile.thresholds, profile.nulls[0]
-    best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
-    background = {kind: table.background(run, detector, part["query_id"].to_numpy()) for kind, part in best.items()}
-    size = profile.corpus.n_background
-    found = [
-        _swept(best, background, null, config, _depths(config, background[null])).assign(
-            background_size=size, contaminated=0
-        )
-    ]
-    variants = pd.read_parquet(folder / "variants.parquet")
-    if detector == profile.retrieval.detectors[0]:
-        own = variants[(variants[["training_set", "n_train", "draw"]] == list(run)).all(axis=1)]
-        for (size, contaminated, k), part in own.groupby(["size", "contaminated", "k"]):
-            bias = part.drop_duplicates("query_id").set_index("query_id")["bias"]
-            some = {kind: rows[rows["query_id"].isin(bias.index)].reset_index(drop=True) for kind, rows in best.items()}
-            if all(len(rows) for rows in some.values()):
-                # the bias is given: as a background of one neighbour it is its own mean
-                given = {kind: bias[rows["query_id"]].to_numpy()[:, None] for kind, rows in some.items()}
-                swept = _swept(some, given, null, config, [1]).assign(
-                    k=k, background_size=size, contaminated=contaminated
-                )
-                found.append(swept)
-    return pd.concat(found, ignore_index=True).assign(
-        training_set=run[0], n_train=run[1], draw=run[2], detector=detector
-    )
-
-
-def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks: list[int]) -> pd.DataFrame:
-    part = thresholds.split_calibration(best[null]["query_id"], config.seed)
-    scores = best[null]["score"].to_numpy()
-    return thresholds.sweep(
-        best["generated"]["score"].to_numpy(), background["generated"],
-        scores[part == "C2"], background[null][part == "C2"], config.betas, ks, config.fpr,
-        scores[part == "C3"], background[null][part == "C3"], config.confidence,
-    )  # fmt: skip
-
-
-def _events(recipe: str) -> int:
-    return sum(layer.role == "foreground" for layer in Recipe.from_json(recipe).layers)
-
-
-def _strata(decisions: pd.DataFrame, clips: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """Near-exact shares of the main clips by what their training clip holds: music, a single event."""
-    config = profile.thresholds
-    own = decisions[
-        (decisions["arm"] == MAIN)
-        & (decisions["training_set"] == MAIN_SET)
-        & (decisions["detector"] == config.detector)
-    ]
-    if not profile.corpus.mixed or own.empty:  # what other clips hold is not known
-        return pd.DataFrame(columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])
-    clips = clips.set_index("clip_id")
-    music = own["own_id"].map(clips["classes"].map(lambda names: "music" in set(names)))
-    single = own["own_id"].map(clips["recipe"].map(_events) <= 1)
-    strata = {"music": music, "no music": ~music, "one event": single, "several events": ~single}
-    rows = []
-    for (n_train, draw), part in own.groupby(["n_train", "draw"]):
-        for stratum, member in strata.items():
-            if (chosen := part[member[part.index]]).empty:
-                continue
-            rate = _rate(chosen["near_exact"].to_numpy(bool), chosen["group"], config)
-            rows.append((n_train, draw, stratum, rate.count, rate.n, rate.rate, rate.low, rate.high))
-    return pd.DataFrame(rows, columns=["n_train", "draw", "stratum", "near_exact", "n", "rate", "low", "high"])

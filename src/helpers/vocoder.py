@@ -33,7 +33,7 @@ def linear_magnitudes(mels: np.ndarray, mel_config: MelConfig, sample_rate_hz: i
     `librosa.feature.inverse.mel_to_stft` solves the same problem, but takes half a second a clip; a clamped
     pseudo-inverse takes as long as this, 7 ms, but stays six to a hundred times further from the mel.
     """
-    bank = mel_filter(mel_config, sample_rate_hz).numpy()
+    bank = mel_filter(mel_config, sample_rate_hz)
     target = np.ascontiguousarray(np.exp(np.asarray(mels, np.float32)).T)  # [M, T]
     shares = bank / np.maximum(bank.sum(axis=0), np.finfo(np.float32).tiny)
     magnitude = shares.T @ (target / bank.sum(axis=1, keepdims=True))

@@ -47,7 +47,7 @@ class Vocos(nn.Module):
         super().__init__()
         self.mel, self.sample_rate_hz = MelConfig(**config["mel"]), config["sample_rate_hz"]
         self.refinements = config["refinements"]
-        bank = mel_filter(self.mel, self.sample_rate_hz).clone()  # the cached one may be from inference mode
+        bank = torch.tensor(mel_filter(self.mel, self.sample_rate_hz))
         cover = bank.sum(dim=0)
         numbers = {
             "bank": bank,
