@@ -24,6 +24,14 @@ def slow_top_k(queries, references, k):
     return np.take_along_axis(cosines, order, axis=1), order
 
 
+@pytest.fixture(scope="module", autouse=True)
+def coded():
+    """Codes are used wherever they are right, also on a CPU on which they are slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "codes_pay", codes.codes_are_exact)
+        yield
+
+
 @pytest.fixture(params=["one block", "many blocks"])
 def blocks(request, monkeypatch):
     """Runs a test with all rows in one block, and with blocks of a few rows each."""
@@ -102,12 +110,18 @@ def test_bounds_are_never_exceeded_and_close():
             assert slack.max() < 0.03, kind
 
 
-def test_codes_are_used_where_the_cpu_multiplies_them_exactly(monkeypatch):
-    """Without exact 8-bit products the answer is that of float32 products."""
+@pytest.mark.parametrize(("has", "exact", "pay"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_codes_pay_where_the_cpu_multiplies_them_exactly_and_fast(monkeypatch, has, exact, pay):
+    monkeypatch.setattr(codes.torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_vnni": has})
+    monkeypatch.setattr(codes, "codes_are_exact", lambda: exact)
+    assert codes.codes_pay() is pay
+
+
+def test_float32_products_give_the_same_answer(monkeypatch):
     rng = np.random.default_rng(3)
     queries, references = rng.normal(size=(2, 30, WIDE)).astype(np.float32)
     coded = top_k(queries, references, 4)
-    monkeypatch.setattr(search, "codes_are_exact", lambda: False)
+    monkeypatch.setattr(search, "codes_pay", lambda: False)
     monkeypatch.setattr(search, "upper_bounds", None)
     plain = top_k(queries, references, 4)
     np.testing.assert_array_equal(coded.indices, plain.indices)

@@ -43,9 +43,18 @@ class Block(NamedTuple):
     mean: torch.Tensor | None
 
 
+def codes_pay() -> bool:
+    """Whether this CPU multiplies 8-bit numbers exactly, and by instructions for it (VNNI or AMX).
+
+    Without these the products are exact as well, but many times as slow as float32 ones.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_vnni", "amx_int8")) and codes_are_exact()
+
+
 @cache
 def codes_are_exact() -> bool:
-    """Whether this CPU multiplies 8-bit numbers without saturation, as those with VNNI or AMX instructions do."""
+    """Whether 8-bit numbers are multiplied without saturation: some older instructions add pairs in 16 bits."""
     extreme = torch.full((32, 64), 127, dtype=torch.int8)
     extreme[::2, ::3] = -127
     return torch.equal(torch._int_mm(extreme, extreme.T).long(), extreme.long() @ extreme.T.long())

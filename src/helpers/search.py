@@ -1,7 +1,8 @@
 """Exact nearest-neighbour search by cosine, blocked, so that memory does not grow with the number of clips.
 
 Wide rows (log-mels) are searched by filter and refinement: the bounds of `codes` rule most references out, faiss computes
-the products of the rest, and nothing is lost. Narrow rows (embeddings) take float32 products with all references.
+the products of the rest, and nothing is lost. Narrow rows (embeddings), and all rows on a CPU without fast 8-bit products,
+take float32 products with all references.
 
 Notebook: 05_retrieval.
 """
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from helpers.arrays import chunks
-from helpers.codes import WIDEST, Block, codes_are_exact, mean_row, measure, parts, upper_bounds
+from helpers.codes import WIDEST, Block, codes_pay, mean_row, measure, parts, upper_bounds
 from helpers.progress import progress
 
 # Cosines this close are one score: a float32 product of 16,384 numbers is not more exact, and two copies of one clip
@@ -92,7 +93,7 @@ def _pairs_of_blocks(queries: np.ndarray, references: np.ndarray, name: str) -> 
     total = sum(-(-len(queries) // _queries_beside(rows)) for rows in sizes)
     with progress(total=total, desc="search", unit="block") as bar:
         for start, rows in _rows(references, size):
-            if mean is None and references.shape[1] > NARROW and codes_are_exact():
+            if mean is None and references.shape[1] > NARROW and codes_pay():
                 mean = mean_row(rows)
             block = measure(rows, start, mean, name if same else "references")
             for first, some in _rows(queries, _queries_beside(len(rows))):
