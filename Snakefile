@@ -5,7 +5,7 @@
 #                                                                       slurm_account=... slurm_partition=...
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
-# profile have changed.
+# profile have changed; a page of a published study, when any section has.
 import os
 import sys
 from pathlib import Path
@@ -71,7 +71,7 @@ rule chapter:
     params:
         chapter=chapter_of,
         given=lambda w: as_settings(pages[w.page][1]),
-        sections=lambda w: chapters.page_settings(profile, w.page),
+        sections=lambda w: chapters.every_setting(profile) if RESTORED else chapters.page_settings(profile, w.page),
     resources:
         heavy=HEAVY,
         mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both

@@ -15,6 +15,7 @@ from helpers.chapters import begin, check_parameters, parse_settings
 MISTAKES = [
     ("betta=0.7", r"unknown parameter 'betta' \(did you mean 'beta'\?\); expected one of profile, "),
     ("beta=much", r"beta: expected float, got 'much' \(str\)"),
+    ("k=20", r"k: expected at most retrieval.k_max = 10 and the 64 background clips, got 20"),
     ("k=2.5", r"k: expected int, got 2.5 \(float\)"),
     ("beta=7", r"beta: expected 0.0 to 2.0 weight of the bias, got 7"),
     ("detector=ear", r"detector: expected one of mel, mel_centred, mel_aligned, clap, aisfx, got 'ear'"),

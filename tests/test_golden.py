@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from helpers import stages
 from helpers.config import load_profile
@@ -27,6 +28,15 @@ def summarise(folder: Path) -> dict[str, list[float]]:
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".npy":
             found[name] = _numbers(np.load(path))
+        elif path.suffix == ".npz":
+            with np.load(path) as arrays:
+                found |= {f"{name}:{key}": _numbers(arrays[key]) for key in sorted(arrays)}
+        elif path.suffix == ".safetensors":
+            weights = load_file(path)
+            found[name] = [
+                float(len(weights)),
+                float(sum(np.square(w, dtype=np.float64).sum() for w in weights.values())),
+            ]
         elif path.suffix in (".csv", ".parquet"):
             table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
             found[name] = [float(len(table))]
@@ -49,6 +59,7 @@ def _numbers(values: np.ndarray) -> list[float]:
 def test_stage_output_is_unchanged(name):
     results = [stages.load_or_run(stage) for stage in stages.build(name, load_profile("tiny"))]
     now = {"version": results[0].manifest["version"], "values": [summarise(result.path) for result in results]}
+    assert all(now["values"]), "nothing to compare"
     stored = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {}
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(json.dumps({**stored, name: now}, indent=1, sort_keys=True) + "\n")
@@ -62,5 +73,5 @@ def test_stage_output_is_unchanged(name):
         for key, numbers in before.items():
             scale = max(map(abs, numbers[1:]), default=1.0)
             assert after[key] == pytest.approx(numbers, rel=TOLERANCE, abs=TOLERANCE * scale), (
-                f"{name}: {key} changed; if that is meant, raise the stage's STAGE_VERSION and store new values"
+                f"{name}: {key} changed; if that is meant, raise its version in pipeline.VERSIONS and store new values"
             )

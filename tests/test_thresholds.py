@@ -14,11 +14,9 @@ from helpers.thresholds import (
     clustered_rate,
     flag,
     flagged_rate,
-    n_components,
     near_exact,
     own_clip_top1,
     position,
-    source_components,
     split_calibration,
     sweep,
     verified_fpr,
@@ -84,14 +82,6 @@ def test_split_uses_every_part_even_with_one_giant_group():
         split_calibration([0, 0, 1], seed=0)
     with pytest.raises(ValueError, match="sum to 1"):
         split_calibration(range(9), seed=0, shares=(0.5, 0.5, 0.5))
-
-
-def test_components_link_clips_through_shared_sources():
-    labels = source_components([["a", "b"], ["c"], ["b", "d"], [], ["d"], ["c", "e"]])
-    assert labels.tolist() == [0, 1, 0, 2, 0, 1]
-    assert n_components(labels) == 3
-    assert n_components(source_components([["bed", i] for i in range(20)])) == 1  # one shared bed joins all
-    assert source_components([]).tolist() == []
 
 
 def test_exact_interval_against_the_beta_quantiles():

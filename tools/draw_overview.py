@@ -7,7 +7,7 @@ import argparse
 
 import pandas as pd
 
-from helpers import figures, stages, study
+from helpers import figures, publication, stages, study
 from helpers.config import ROOT, load_profile
 
 
@@ -15,6 +15,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="pocket", help="default: %(default)s")
     profile = load_profile(parser.parse_args().profile)
+    publication.use_publication(publication.find(profile.name))  # shown as published, never trained anew for it
     folder = stages.finished("scores", profile).path
     scores = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")], ignore_index=True)
     best = study.rows_of(scores, rank=1, detector=profile.thresholds.detector, draw=0)

@@ -1,4 +1,4 @@
-"""What both training scripts share: mixtures as arrays on disk, held-out soundscapes, and a resumable loop."""
+"""What the training scripts share: mixtures as arrays on disk, held-out soundscapes, and a resumable loop."""
 
 import argparse
 import math
@@ -96,7 +96,7 @@ def fit(model: torch.nn.Module, loss, options, n: int, recipe: dict, companions:
     alone, so that a run continued from its checkpoint (`work/state.pt`) is the run that was not interrupted. `recipe` is
     all that `loss` depends on beside the options: a checkpoint of another recipe is not continued.
     `companions` are what `loss` trains itself (a discriminator, its optimizer), kept in the checkpoint too. Returns what
-    metrics.json says of the run.
+    training.json says of the run.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(),

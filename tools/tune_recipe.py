@@ -81,11 +81,8 @@ def make_plan(profile: Profile) -> None:
 
 def position(table: ScoreTable, run, detector: str, kind: str) -> np.ndarray:
     """Positions of a kind's clips between the median twin and the ceiling of their match; NaN left out."""
-    best, ceiling = table.best(run, detector, kind), table.ceiling(run, detector)
-    own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-    found = thresholds.position(
-        best["score"].to_numpy(), own, float(table.best(run, detector, "twins")["score"].median())
-    )
+    best, median = table.best(run, detector, kind), float(table.best(run, detector, "twins")["score"].median())
+    found = thresholds.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median)
     return found[~np.isnan(found)]
 
 

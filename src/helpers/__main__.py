@@ -80,6 +80,8 @@ def run_stage(arguments):
             profile = profile.replace(section, **values)
         aisfx_encoder.require(profile.retrieval.detectors)
         wanted = stages.build(arguments.stage, profile, **chosen)
+        if not wanted:
+            raise ValueError(f"{arguments.stage}: profile {profile.name} has no such stage for {chosen or 'any run'}")
         for stage in wanted:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
     with publication.use_publication(publication.find(profile.name) if arguments.published else None):
@@ -100,7 +102,11 @@ def _section(profile: config.Profile, stage: str, setting: str) -> str:
         return stage
     if len(having) != 1:
         places = " or ".join(f"{key}.{field}" for key in having)
-        raise ValueError(f"{field}: expected {places}" if having else f"unknown parameter {field!r} for stage {stage}")
+        raise ValueError(
+            f"{field}: expected {places}, to tell which is meant"
+            if having
+            else f"unknown parameter {field!r}: expected a field of {', '.join(sorted(sections))}"
+        )
     return having[0]
 
 

@@ -54,4 +54,4 @@ def folded(title: str, parts: Iterable[HTML], opened: bool = False) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
     state = " open" if opened else ""
-    return HTML(f'<details class="cards"{state}>{summary}{"".join(part.data for part in parts)}</details>')
+    return HTML(f"<details{state}>{summary}{''.join(part.data for part in parts)}</details>")

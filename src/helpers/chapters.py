@@ -288,6 +288,11 @@ def page_settings(profile: Profile, page: str) -> dict:
     return found
 
 
+def every_setting(profile: Profile) -> dict:
+    """All sections of the profile, JSON-ready: what a page of a published study depends on, as no page waits for another."""
+    return {**dataclasses.asdict(profile), "second_opinion": aisfx_encoder.installed()}
+
+
 def remove_stale_pages(profile: Profile, folder: Path) -> list[str]:
     """Deletes notebooks in `folder` that are no page of this profile (another one's, failed ones); returns their names."""
     keep = {f"{page}.ipynb" for page in list_pages(profile)}

@@ -101,6 +101,14 @@ class ScoreTable:
         """What each training clip scores against itself after codec and vocoder, by clip_id."""
         return self._ceiling[run[0], detector]
 
+    def match_ceiling(self, run, detector: str, best: pd.DataFrame) -> np.ndarray:
+        """What the match of each query scores against itself after codec and vocoder, float [Q].
+
+        A match beyond those that were round-tripped takes the median.
+        """
+        ceiling = self.ceiling(run, detector)
+        return best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+
     def background(self, run, detector: str, query_ids) -> np.ndarray:
         """Similarity of queries to their nearest background clips, float [Q, K_max], descending."""
         names, table = self._background[run[0], detector]

@@ -147,7 +147,7 @@ class GenerationConfig(Checked):
     seeds_per_prompt: int = option(1, unit="clips per prompt", low=1, high=1000)
     sample_seed: int = option(2024, low=0)
     steps: int = option(20, unit="solver steps", low=2, high=1000)
-    guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO's 3 inflates these latents by half (tried)
+    guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO uses 3, which brings many of these clips to full scale
     weights: str = option("ema", choices=("ema", "raw"))  # averaged, or as after the last update
     prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
@@ -283,6 +283,11 @@ class Profile:
             raise ValueError(
                 f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
                 f"got {self.planted.n_train}"
+            )
+        if self.thresholds.k > min(self.retrieval.k_max, self.corpus.n_background):
+            raise ValueError(
+                f"k: expected at most retrieval.k_max = {self.retrieval.k_max} and the "
+                f"{self.corpus.n_background} background clips, got {self.thresholds.k}"
             )
         if self.training.checkpoint_path and len(self.runs) > 1:
             raise ValueError(f"sizes: expected one run, as training.checkpoint_path is one model, got {self.runs}")

@@ -67,8 +67,8 @@ def pair_metrics(found: Iterable[tuple], truth: Iterable[tuple], confidence: flo
     return PairMetrics(precision, flagged_rate([pair in found for pair in truth], confidence) if truth else None)
 
 
-def waveform_correlation(a: np.ndarray, b: np.ndarray, sample_rate_hz: int, max_lag_s: float | None = None) -> float:
-    """Greatest absolute normalised cross-correlation of two clips [S] over all lags, or lags up to `max_lag_s` seconds.
+def waveform_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Greatest absolute normalised cross-correlation of two clips [S] over all lags.
 
     1 for the same waveform at any gain or sign. It uses no mel and no embedding, hence is an independent truth for
     natural duplicates; a copy shifted by a share f of its length reaches about 1 - f. Raises ValueError for silence.
@@ -80,7 +80,4 @@ def waveform_correlation(a: np.ndarray, b: np.ndarray, sample_rate_hz: int, max_
             raise ValueError(f"{name}: expected one clip [samples] that is not silent, got shape {clip.shape}")
         signals.append((clip - clip.mean()) / length)
     correlation = np.abs(signal.correlate(*signals, method="fft"))
-    if max_lag_s is not None:
-        lags = signal.correlation_lags(len(a), len(b))
-        correlation = correlation[np.abs(lags) <= max_lag_s * sample_rate_hz]
     return float(min(correlation.max(), 1.0))

@@ -7,6 +7,7 @@ Notebook: 07_findings.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ import pandas as pd
 import yaml
 
 from helpers.arms import MAIN
-from helpers.config import PROFILES, Profile
+from helpers.config import PROFILES, Profile, ThresholdsConfig
+from helpers.published import is_laion
 from helpers.thresholds import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
@@ -44,6 +46,9 @@ class Evidence:
     trend: pd.DataFrame | None
     rules: dict
     by_detector: pd.DataFrame | None = None  # as `replication`, for every detector
+    limits: ThresholdsConfig = ThresholdsConfig()  # of the bootstrap
+    own_clap: bool = True  # the CLAP of this book, not LAION's
+    unbiased: pd.DataFrame | None = None  # sensitivity.csv at beta = 0, a row for each run and detector
 
     @property
     def sizes(self) -> list[int]:
@@ -72,7 +77,13 @@ class Evidence:
         if flagged.isna().any():
             return ""
         shares = " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
-        return f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {shares}"
+        why = f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {shares}"
+        if self.unbiased is not None:
+            rows = self.unbiased[self.unbiased["n_train"] == self.sizes[0]]
+            plain = rows.groupby("detector")["flagged_rate"].mean().reindex(flagged.index)
+            if plain.notna().all():
+                why += f", without any bias by {' and '.join(f'{name} {share:.1%}' for name, share in plain.items())}"
+        return why
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
@@ -90,6 +101,8 @@ def _below(measured: tuple, bound: float, why: str) -> Measured:
 
 
 def _judge(measured: tuple, holds: bool, fails: bool, why: str) -> Measured:
+    if any(map(math.isnan, measured)):
+        return Measured(*measured, UNTESTED, f"{why}; there is no interval to judge by")
     if holds or fails:
         return Measured(*measured, HOLDS if holds else FAILS, why)
     return Measured(*measured, UNTESTED, f"{why}; it reaches to both sides, so this run cannot tell")
@@ -110,7 +123,7 @@ def _near_exact_middle(found: Evidence) -> Measured:
 
 
 def _near_exact_largest(found: Evidence) -> Measured:
-    why = f"{found.runs(-1)}, for the paper's 45,000; a rate of 0.03 % needs tens of thousands of clips; {found.by_the_null(-1)}"
+    why = f"{found.runs(-1)}, for the paper's 45,000; {found.by_the_null(-1)}, so only listening could tell a share near the paper's"
     return Measured(*found.near_exact(-1), UNTESTED, why)
 
 
@@ -118,22 +131,26 @@ def _flagged(which: int) -> Callable[[Evidence], Measured]:
     def judge(found: Evidence) -> Measured:
         if which == 1 and len(found.sizes) < 3:
             return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-        if found.replication["flagged_rate"].isna().all():
+        measured = found.rate(which, "flagged_rate", "ci_low", "ci_high")
+        if math.isnan(measured[0]):
             return Measured(None, None, None, UNTESTED, "the false-positive rate was unattainable")
         why = f"{found.runs(which)}; the paper's threshold is unknown, ours flags {found.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
-        return Measured(*found.rate(which, "flagged_rate", "ci_low", "ci_high"), UNTESTED, why)
+        return Measured(*measured, UNTESTED, why)
 
     return judge
 
 
 def _precision(which: int) -> Callable[[Evidence], Measured]:
     def judge(found: Evidence) -> Measured:
-        if which == 1 and len(found.sizes) < 3 or found.replication["precision"].isna().all():
-            return Measured(None, None, None, UNTESTED, "no such size, or nothing was flagged")
+        if which == 1 and len(found.sizes) < 3:
+            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+        measured = found.rate(which, "precision", "precision_low", "precision_high")
+        if math.isnan(measured[0]):
+            return Measured(None, None, None, UNTESTED, "nothing was flagged")
         why = (
             f"{found.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
         )
-        return Measured(*found.rate(which, "precision", "precision_low", "precision_high"), UNTESTED, why)
+        return Measured(*measured, UNTESTED, why)
 
     return judge
 
@@ -162,19 +179,23 @@ def _follows_own_clip(found: Evidence) -> Measured:
 
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
-    remark = {
-        "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
-        "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
-    }[embedding]
-
     def judge(found: Evidence) -> Measured:
-        table = found.detection
+        table, remark = (
+            found.detection,
+            "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
+        )
+        if embedding == "clap":
+            remark = "LAION's CLAP, which may not be the paper's"
+            if found.own_clap:
+                remark = "the CLAP here is small and trained on this corpus, so nothing follows for LAION's"
         if not {"mel", embedding} <= set(table["detector"]):
             return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
         wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
         difference = wide["mel"] - wide[embedding]
         kinds = difference.index.get_level_values("transform")
-        low, high = cluster_bootstrap(difference.to_numpy(), kinds, np.mean)
+        low, high = cluster_bootstrap(
+            difference.to_numpy(), kinds, np.mean, found.limits.n_bootstrap, found.limits.confidence, found.limits.seed
+        )
         why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these; {remark}{found.both_flag(embedding)}"
         return Measured(float(difference.mean()), low, high, UNTESTED, why)
 
@@ -245,6 +266,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
     table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
+    swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
     wished = (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
     wished &= (table["arm"] == MAIN) & (table["training_set"] == "main")
     recordings, trend = upstream["duplicates"] / "recordings.csv", upstream.get("dose")
@@ -255,6 +277,9 @@ def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
         read_protocol()["verdicts"] | {"fpr": used.fpr},
         table[wished],
+        used,
+        not is_laion(profile.retrieval.clap_path),
+        swept.drop_duplicates(["n_train", "draw", "detector"]),
     )
 
 

@@ -64,7 +64,7 @@ def _features(mels: np.ndarray, mean: np.ndarray) -> np.ndarray:
 def _verify(pairs: pd.DataFrame, audio, rows: np.ndarray, profile: Profile) -> pd.DataFrame:
     """Pairs of clips with their waveform correlation: sparse clips, such as two single strokes, are alike once centred."""
     correlations = [
-        waveform_correlation(audio[rows[int(pair.i)]], audio[rows[int(pair.j)]], profile.corpus.sample_rate_hz)
+        waveform_correlation(audio[rows[int(pair.i)]], audio[rows[int(pair.j)]])
         for pair in progress(pairs.itertuples(), total=len(pairs), desc="verifying pairs of clips")
     ]
     pairs = pairs.assign(correlation=np.array(correlations, float))
@@ -114,7 +114,7 @@ def _recording_pairs(profile: Profile) -> pd.DataFrame:
     rows = []
     for pair in pairs.itertuples():
         a, b = ids[int(pair.i)], ids[int(pair.j)]
-        correlation = waveform_correlation(parts[a], parts[b], rate)
+        correlation = waveform_correlation(parts[a], parts[b])
         rows.append({
             "id_a": a, "id_b": b, "caption_a": meta.caption[a], "caption_b": meta.caption[b],
             "package_a": meta.package[a], "package_b": meta.package[b], "score": pair.score,

@@ -25,7 +25,7 @@ from helpers.store import Stage
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
     "denoiser": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
-    "thresholds": 6, "dose": 3, "findings": 7,
+    "thresholds": 6, "dose": 3, "findings": 8,
 }  # fmt: skip
 
 
@@ -47,10 +47,13 @@ def corpus_stage(profile: Profile) -> Stage:
     config, mel = profile.corpus, profile.mel
     if config.kind == "planted":
         return planted_stage(profile)
-    audio = {} if config.kind == "pocket" else {"audio": listing(config.audio_path or config.path)}
+    fields, audio = config.digest_fields(), {}
+    if config.kind != "pocket":  # a user's files are known by name, size and content, not by where they lie
+        fields |= {"path": "", "audio_path": ""}
+        audio = {"audio": listing(config.audio_path or config.path)}
     return _stage(
         "corpus",
-        {"corpus": config.digest_fields(), "mel": mel.digest_fields()} | audio,
+        {"corpus": fields, "mel": mel.digest_fields()} | audio,
         "corpus.compute",
         (config, mel),
         files=(SOUND_PACK,) if config.kind == "pocket" else user_files(config),

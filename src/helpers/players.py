@@ -133,27 +133,6 @@ def player_row(
     )
 
 
-def listen_first(
-    generated: Item,
-    nearest: Item,
-    random: Item,
-    sample_rate_hz: int,
-    *,
-    score_name: str = "log-mel similarity",
-    **options,
-) -> HTML:
-    """The card that opens a chapter: a generated clip, its nearest training clip, a random one.
-
-    An item's label is kept where given ("" takes the standard one); its score is the similarity to the generated clip.
-    """
-    standard = ("Generated clip", "Nearest training clip", "Random training clip")
-    items = [
-        Item(item.label or label, item.audio, item.caption, item.score)
-        for item, label in zip((generated, nearest, random), standard)
-    ]
-    return player_row(items, sample_rate_hz, score_name=score_name, **options)
-
-
 def _as_float(clip: np.ndarray) -> np.ndarray:
     wave = np.asarray(clip)
     if wave.ndim != 1 or not wave.size:

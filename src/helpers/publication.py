@@ -37,7 +37,7 @@ INTERVALS = {
 # Rows of two runs of the study are the same row where all but measured columns agree: floats are measured but for
 # these settings, anything else is a setting but for these counts and any other n_... than n_train.
 SETTINGS = ("strength", "guidance", "fpr", "beta", "theta", "copies")
-COUNTS = ("flagged", "near_exact", "flagged_near_exact", "distinct_clusters", "replicated")
+COUNTS = ("flagged", "near_exact", "flagged_near_exact", "distinct_clusters", "replicated", "undefined")
 _ABSENT = "absent"
 
 

@@ -16,10 +16,10 @@ from scipy.stats import norm
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from helpers.config import Profile
+from helpers.detectors import EMBEDDINGS
 from helpers.soundscapes import seeded
 from helpers.thresholds import cluster_bootstrap, flagged_rate
 
-EMBEDDINGS = ("clap", "aisfx")  # the detectors that are embeddings; a distance needs coordinates of like scale
 MAX_COMPARED = (
     500  # clips a side: kernels of 500 by 500 take milliseconds, and more real clips are rarely round-tripped
 )
@@ -86,8 +86,8 @@ def kernel_distance_interval(
         raise ValueError(f"units: expected {sizes[0]} and {sizes[1]} labels, got {len(units[0])} and {len(units[1])}")
     names, labels = np.unique(np.concatenate([np.asarray(side) for side in units]), return_inverse=True)
     a, b = np.split(labels, [sizes[0]])
-    if min(len(np.unique(a)), len(np.unique(b))) < 3:
-        raise ValueError("units: expected at least 3 on either side, to leave one out, got fewer")
+    if (fewest := min(len(np.unique(a)), len(np.unique(b)))) < 3:
+        raise ValueError(f"units: expected at least 3 on either side, to leave one out, got {fewest}")
     value, without = 0.0, np.zeros(len(names))
     for kernel, rows, columns, sign in zip(kernels, (a, b, a), (a, b, b), (1, 1, -2)):
         counted = rows[:, None] != columns

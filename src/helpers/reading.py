@@ -25,7 +25,9 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
             verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
         else:
             verdict = f"not clearly more than of {null} ({theirs})"
-        sentences.append(f"After training on **{n_train:,} clips**, near-exact are {share}: {verdict}.")
+        sentences.append(
+            f"After training on **{n_train:,} clips**, {share} of what is generated is near-exact, {verdict}."
+        )
     return sentences
 
 
@@ -62,8 +64,14 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     part = part.droplevel("epochs").sort_index()
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
-    falls = "it falls there too" if small["low"] > large["high"] else "no fall shows there"
-    return f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: {falls}."
+    if small["low"] > large["high"]:
+        falls = "it falls there too."
+    else:
+        first, last = sizes.min(), rows.loc[rows["n_train"] == sizes.min(), "updates"]
+        falls = "no fall shows there."
+        if (updates := int(last[rows["epochs"] == epochs].min())) < last.max():
+            falls += f" But with {first:,} clips these are only {updates:,} of {int(last.max()):,} updates, and a model that makes little real sound yet copies little."
+    return f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: {falls}"
 
 
 def of_epochs(rows: pd.DataFrame) -> list[str]:

@@ -27,8 +27,10 @@ def build(name: str, profile: Profile, n_train: int | None = None, draw: int | N
     With a model trained on planted duplicates, its stages come last; a generation has one stage an arm.
 
     Raises:
-        ValueError: an unknown name, or no such run in the profile.
+        ValueError: an unknown name, no such run in the profile, or a run chosen of a stage that all runs share.
     """
+    if name in SINGLE and (n_train, draw) != (None, None):
+        raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
     if name == "dose" and not profile.planted.trained:
         return []
     if name in ("encoding", "roundtrip", "references"):  # what a model on planted duplicates needs of its own

@@ -38,7 +38,7 @@ class Stage:
     stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
 
-    The last four are no part of the digest: `published` are the files that a published study holds (patterns relative
+    The last five are no part of the digest: `published` are the files that a published study holds (patterns relative
     to the folder); where `collected_by` names a stage made from this one, only until that has published its own.
     `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
     published files of the stages before it.

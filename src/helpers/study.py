@@ -76,7 +76,9 @@ def epochs_text(epochs: float) -> str:
 
 
 def _number(share: float) -> str:
-    """In per cent: whole from ten on, else two digits."""
+    """In per cent: whole from ten on, else two digits; what is not all is not rounded to 100."""
+    if 0.995 <= share < 1:
+        return f"{min(100 * share, 99.9):.1f}"
     return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"
 
 
@@ -120,15 +122,15 @@ def known_kinds(
     twins, so of the first null only part C3 counts as flagged or not. NaN without tau, or where clips have no own clip.
     """
     config, null = profile.thresholds, profile.nulls[0]
-    detector, ceiling = config.detector, table.ceiling(run, config.detector)
+    detector = config.detector
     median = table.best(run, detector, null)["score"].median()
     rows = []
     for kind, name in KNOWN.items():
         if not table.has(run, detector, kind):
             continue
         best = table.best(run, detector, kind)
-        own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-        near = near_exact(position(best["score"].to_numpy(), own, median), config.theta)
+        ceiling = table.match_ceiling(run, detector, best)
+        near = near_exact(position(best["score"].to_numpy(), ceiling, median), config.theta)
         groups = best["own_id"].where(best["own_id"] != "", best["query_id"]).to_numpy()
         top1 = own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if (best["own_id"] != "").all() else None
         flags, unseen = None, np.ones(len(best), bool)
@@ -156,8 +158,8 @@ def _rates(measured: dict, groups: np.ndarray, config) -> dict:
 def bias_effect(table: ScoreTable, run: tuple, profile: Profile) -> pd.DataFrame:
     """What the bias changes: clips flagged with it and without it, each at a threshold of its own for the same rate.
 
-    One row for the generated main clips and one for the first null's untouched part C3. Columns: clips, kind, clips,
-    both, only_without, only_with, and the median bias (at the profile's K) of those lost and gained. Empty where the rate
+    One row for the generated main clips and one for the first null's untouched part C3. Columns: kind, clips, both,
+    only_without, only_with, and the median bias (at the profile's K) of those lost and gained. Empty where the rate
     is unattainable.
     """
     config, null, detector = profile.thresholds, profile.nulls[0], profile.thresholds.detector

@@ -12,8 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
-from scipy.sparse.csgraph import connected_components
+from scipy import stats
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
@@ -101,27 +100,6 @@ def split_calibration(groups: Sequence, seed: int, shares: Sequence[float] = (0.
     return np.asarray(PARTS)[part_of[labels]]
 
 
-def source_components(sources: Sequence[Sequence]) -> np.ndarray:
-    """Labels int64 [N] of clips connected by a shared source group, directly or through other clips.
-
-    Numbered from 0 in order of first appearance; a clip without sources is its own component. Where beds are shared, all
-    clips may be one component (see `n_components`): then there are no independent parts, and the caller must choose
-    another unit.
-    """
-    rows = np.repeat(np.arange(len(sources)), np.array([len(clip) for clip in sources], dtype=np.int64))
-    names, columns = np.unique([str(name) for clip in sources for name in clip], return_inverse=True)
-    size = len(sources) + len(names)  # a graph of clips and sources; an edge wherever a clip uses a source
-    edges = sparse.coo_array((np.ones(len(rows)), (rows, len(sources) + columns)), shape=(size, size))
-    labels = connected_components(edges, directed=False)[1][: len(sources)]
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
-
-
-def n_components(labels: np.ndarray) -> int:
-    """How many distinct components (or clusters) the labels name."""
-    return len(np.unique(labels))
-
-
 def flagged_rate(flags: np.ndarray, confidence: float = 0.95) -> Rate:
     """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N].
 
@@ -174,7 +152,7 @@ def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidenc
     are groups: a count of zero keeps an upper bound. NaN limits with a single group.
     """
     whole = flagged_rate(flags, confidence)
-    clusters = n_components(groups)
+    clusters = len(np.unique(groups))
     if clusters >= 2 and whole.count in (0, whole.n):
         low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
         return Rate(whole.count, whole.n, whole.rate, float(low), float(high), "exact binomial over groups", confidence)

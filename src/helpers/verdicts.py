@@ -76,14 +76,11 @@ def calibrate(
 
 def _positions(table: ScoreTable, run, detector: str, best: pd.DataFrame, median_null: float) -> np.ndarray:
     """Where clips lie between the null and what their match reaches after codec and vocoder, float64 [Q]."""
-    ceiling = table.ceiling(run, detector)
-    # a match beyond those that were round-tripped takes the median ceiling
-    own = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
-    return thresholds.position(best["score"].to_numpy(), own, median_null)
+    return thresholds.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median_null)
 
 
 def _near_exact(position: np.ndarray, detector: str, config: ThresholdsConfig) -> np.ndarray | None:
-    """By rule, for the detector that theta was set for; by any other one a position means something else."""
+    """By rule, for the profile's detector, which theta is set for; by any other one a position means something else."""
     return thresholds.near_exact(position, config.theta) if detector == config.detector else None
 
 
@@ -96,7 +93,7 @@ def compute_thresholds(out: Path, upstream: dict[str, Path], profile: Profile) -
     and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score. What
     is near-exact is said by the profile's detector alone.
     """
-    table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), _clusters(upstream)
+    table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), clusters(upstream)
     leading = leading_groups(clips)
     replication, decisions, twins = [], [], []
     largest = (MAIN_SET, max(profile.sizes), 0)
@@ -146,7 +143,7 @@ def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).query("split == 'train'")
 
 
-def _clusters(upstream: dict[str, Path]) -> dict[str, str]:
+def clusters(upstream: dict[str, Path]) -> dict[str, str]:
     """The duplicate cluster of every clip that is in one: as found among the main clips, as planted among the others."""
     found = pd.read_csv(upstream["duplicates"] / "duplicates.csv").query("kind == 'natural'")
     clusters = dict(zip(found["clip_id"], found["cluster_id"]))
