@@ -1,7 +1,8 @@
 """One training step at pocket size, beside a textbook diffusers loop on the same network, and what each measure brings.
 
 The textbook loop is that of diffusers' text-to-image examples: float32, captions and log-mels encoded in every step,
-attention as diffusers sets it, AdamW as torch sets it. The measures are added one after the other.
+attention as diffusers sets it, AdamW as torch sets it. The measures are added one after the other; bf16 is none on a processor
+that has to emulate it.
 """
 
 import tempfile
@@ -19,6 +20,7 @@ from timing import compare, options, row, write
 from helpers.codec import load_codec
 from helpers.config import load_profile
 from helpers.denoiser import build_noise_scheduler, build_unet, min_snr_weights
+from helpers.machine import computes_in_bf16
 from helpers.text import encode_captions
 from helpers.training import SCHEDULES, Data, Trainer, draw_batch
 
@@ -95,11 +97,12 @@ def main():
     null_states, null_mask = encode_captions([""], profile.text)
     arrays = (codec.encode(np.asarray(mels)), states, mask, null_states[0], null_mask[0])
     data = Data(*map(torch.from_numpy, arrays))
+    usual = tuple(name for name in MEASURES if name != "bf16" or computes_in_bf16("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         ours = Trainer(Path(folder), config, data)
         loops = {
             measures[-1] if measures else "textbook": Loop(ours, mels, captions, codec, profile, measures)
-            for measures in (MEASURES[:count] for count in range(len(MEASURES) + bool(chosen.compile)))
+            for measures in (usual[:count] for count in range(len(usual) + bool(chosen.compile)))
         }
         names = {name: f"textbook diffusers loop{'' if name == 'textbook' else ', + ' + name}" for name in loops}
         rows = compare(

@@ -185,6 +185,19 @@ def test_one_changed_parameter_touches_only_what_follows(profile):
         assert all((a.digest == b.digest) == (name not in after) for a, b in pairs), name
 
 
+@pytest.mark.parametrize(
+    ("name", "chosen", "message"),
+    [
+        ("corpus", {"n_train": 4}, "corpus: expected no n_train or draw, as all runs share this stage, got 4 and None"),
+        ("training", {"n_train": 5}, "training: expected one of the profile's runs"),
+        ("everything", {}, "stage: expected one of corpus, "),
+    ],
+)
+def test_stages_that_are_not_there_are_refused(profile, name, chosen, message):
+    with pytest.raises(ValueError, match=message):
+        stages.build(name, profile, **chosen)
+
+
 def test_findings_hold_a_verdict_for_each_claim(profile):
     folder = stages.finished("findings", profile).path
     claims = pd.read_csv(folder / "claims.csv")
@@ -211,6 +224,7 @@ def test_a_users_own_clips_go_all_the_way(profile, data, tmp_path):
     pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(tmp_path / "metadata.csv", index=False)
     own = dataclasses.replace(profile, name="own", sizes=(4,), draws=(1,)).replace("planted", trained=False)
     own = own.replace("corpus", kind="audiofolder", path=str(tmp_path))
+    assert str(tmp_path) not in json.dumps(stages.build("corpus", own)[0].config)  # manifests are published
     assert corpus.reader_report(stages.finished("corpus", own).path)["n_left_out"] == 2
     stages.finished("findings", own)
     table = pd.read_csv(stages.finished("thresholds", own).path / "replication.csv")

@@ -386,7 +386,7 @@ def table_stage(name, file, table, published_too=()):
 
 def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2)):
     replication = pd.DataFrame(
-        {"n_train": [100, 500], "detector": "mel", "fpr": 0.05, "flagged": flagged, "n_generated": flagged + 5,
+        {"n_train": [100, 500], "detector": "mel", "fpr": 0.05, "flagged": flagged, "undefined": flagged, "n_generated": flagged + 5,
          "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": [0.0, 0.5],
          "near_exact_low": [0.0, 0.4], "near_exact_high": [0.1, 0.6]}
     )  # fmt: skip
@@ -473,7 +473,12 @@ def test_command_line_publishes_what_there_is(repository, tmp_path):
 def test_reproduce_computes_all_of_pocket_and_compares(repository):
     environment = {**os.environ, "PROFILE": "smoke"}  # as a shell that is used for the smoke profile has it
     done = subprocess.run(
-        ["make", "-n", "reproduce"], capture_output=True, text=True, cwd=repository, env=environment, check=True
+        ["make", "--no-print-directory", "-n", "reproduce"],
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        env=environment,
+        check=True,
     )
     *_, run, compare = done.stdout.strip().splitlines()
     assert run.startswith("HELPERS_COMPUTE=all ") and "profile=pocket" in run and "--forceall" in run

@@ -149,7 +149,8 @@ def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidenc
     """Share of True with a bootstrap interval over groups: flags bool [N], groups [N].
 
     Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there
-    are groups: a count of zero keeps an upper bound. NaN limits with a single group.
+    are groups: a count of zero keeps an upper bound. With hits in one or two groups only, the bootstrap cannot see beyond
+    these and its limits are too near. NaN limits with a single group.
     """
     whole = flagged_rate(flags, confidence)
     clusters = len(np.unique(groups))
