@@ -23,8 +23,7 @@ What the study spends its hours on was made fast before it ran, and gives up not
 shift-aligned one, whose row says what it misses, and log-mels agree with librosa's. Each row times a function of the book and a peer in turns, within one run, and gives the medians. A *textbook*
 peer is used as its documentation shows, a *tuned* one at its best. Rows without a peer are measurements of their own.
 `make bench` remakes the table of its processor from the scripts in `benchmarks/`. How much is gained depends on the processor: the exact search
-owes its lead to instructions for 8-bit products, training and generation owe part of theirs to those for bfloat16; without
-them all is computed in float32.
+owes its lead to instructions for 8-bit products, and without them takes float32 products, as faiss does.
 """
 COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]
 

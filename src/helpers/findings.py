@@ -22,6 +22,11 @@ from helpers.published import is_laion
 from helpers.thresholds import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
+REMARKS = {
+    "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
+    "laion": "LAION's CLAP, which may not be the paper's",
+    "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
+}
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
 
@@ -180,14 +185,8 @@ def _follows_own_clip(found: Evidence) -> Measured:
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
     def judge(found: Evidence) -> Measured:
-        table, remark = (
-            found.detection,
-            "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
-        )
-        if embedding == "clap":
-            remark = "LAION's CLAP, which may not be the paper's"
-            if found.own_clap:
-                remark = "the CLAP here is small and trained on this corpus, so nothing follows for LAION's"
+        table = found.detection
+        remark = REMARKS["laion" if embedding == "clap" and not found.own_clap else embedding]
         if not {"mel", embedding} <= set(table["detector"]):
             return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
         wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")

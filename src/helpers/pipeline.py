@@ -15,7 +15,7 @@ from importlib import import_module
 
 from helpers import aisfx_encoder
 from helpers.arms import MAIN, list_arms
-from helpers.config import PROFILES, SOUND_PACK, Profile
+from helpers.config import PROFILES, SOUND_PACK, CorpusConfig, Profile
 from helpers.inputs import clap_files, codec_files, listing, text_files, user_files
 from helpers.published import find_main
 from helpers.store import Stage
@@ -42,18 +42,20 @@ def _stage(name: str, config: dict, function: str, arguments: tuple, **rest) -> 
     return Stage(name, config, compute, version=VERSIONS[name], **rest)
 
 
+def _corpus_fields(config: CorpusConfig) -> dict:
+    """A user's files are known by name, size and content, not by where they lie: manifests are published."""
+    return config.digest_fields() | {"path": "", "audio_path": ""}
+
+
 def corpus_stage(profile: Profile) -> Stage:
     """Training, held-out and background clips."""
     config, mel = profile.corpus, profile.mel
     if config.kind == "planted":
         return planted_stage(profile)
-    fields, audio = config.digest_fields(), {}
-    if config.kind != "pocket":  # a user's files are known by name, size and content, not by where they lie
-        fields |= {"path": "", "audio_path": ""}
-        audio = {"audio": listing(config.audio_path or config.path)}
+    audio = {} if config.kind == "pocket" else {"audio": listing(config.audio_path or config.path)}
     return _stage(
         "corpus",
-        {"corpus": fields, "mel": mel.digest_fields()} | audio,
+        {"corpus": _corpus_fields(config), "mel": mel.digest_fields()} | audio,
         "corpus.compute",
         (config, mel),
         files=(SOUND_PACK,) if config.kind == "pocket" else user_files(config),
@@ -70,7 +72,7 @@ def planted_stage(profile: Profile) -> Stage:
         "planted",
         {
             "planted": profile.planted.digest_fields(),
-            "corpus": profile.corpus.digest_fields(),
+            "corpus": _corpus_fields(profile.corpus),
             "mel": profile.mel.digest_fields(),
         },
         "planted.compute",

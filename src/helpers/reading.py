@@ -64,14 +64,14 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     part = part.droplevel("epochs").sort_index()
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
-    if small["low"] > large["high"]:
-        falls = "it falls there too."
-    else:
-        first, last = sizes.min(), rows.loc[rows["n_train"] == sizes.min(), "updates"]
-        falls = "no fall shows there."
-        if (updates := int(last[rows["epochs"] == epochs].min())) < last.max():
-            falls += f" But with {first:,} clips these are only {updates:,} of {int(last.max()):,} updates, and a model that makes little real sound yet copies little."
-    return f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: {falls}"
+    falls = small["low"] > large["high"]
+    text = f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: "
+    text += "it falls there too." if falls else "no fall shows there."
+    smallest = rows[rows["n_train"] == sizes.min()]
+    updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
+    if not falls and updates < last:
+        text += f" But with {sizes.min():,} clips these are only {updates:,} of {last:,} updates, and a model that makes little real sound yet copies little."
+    return text
 
 
 def of_epochs(rows: pd.DataFrame) -> list[str]:
