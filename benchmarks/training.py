@@ -115,7 +115,7 @@ def main():
     difference = curves["ours"] - curves["textbook"]  # the same clips, noise and timesteps in every update
     detail = (
         f"same batches: mean loss {curves['ours'].mean():.4f} and {curves['textbook'].mean():.4f}, "
-        f"difference {difference.mean():.4f} +- {difference.std(ddof=1) / np.sqrt(len(difference)):.4f} (standard error)"
+        f"difference {difference.mean():.1g} +- {difference.std(ddof=1) / np.sqrt(len(difference)):.1g} (standard error)"
     )
     write([*rows, row(f"training loss over {chosen.updates} updates", float("nan"), detail=detail)], chosen.out)
 

@@ -85,6 +85,20 @@ def detection(detectors=DETECTORS, count: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["detector", "transform", "strength", "auroc", "auroc_low", "auroc_high"])
 
 
+def roc() -> pd.DataFrame:
+    """Curves of detectors that find fewer copies the later they are listed; the strongest alteration comes last."""
+    fpr = np.array([0.0, 0.01, 0.1, 1.0])
+    parts = [
+        pd.DataFrame({"fpr": fpr, "tpr": fpr ** (0.1 * (step + place + 1))}).assign(
+            detector=detector, transform=transform, strength=strength
+        )
+        for transform, strengths in TRANSFORM_STRENGTHS.items()
+        for step, strength in enumerate(strengths)
+        for place, detector in enumerate(DETECTORS)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def normalised() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Normalised scores of generated clips and twins, and thresholds; that of one size is unattainable."""
     parts = []

@@ -28,6 +28,7 @@ PLOTS = {
     ),
     "alterations": lambda: figures_retrieval.plot_alterations(made_up.detection()),
     "alterations of one strength": lambda: figures_retrieval.plot_alterations(made_up.detection(("mel", "clap"), 1)),
+    "roc": lambda: figures_retrieval.plot_roc(made_up.roc()),
     "thresholds": lambda: figures_study.plot_thresholds(*made_up.normalised()),
     "choices": lambda: figures_study.plot_choices(made_up.choices(), 0.5, 10),
     "sensitivity": lambda: figures_study.plot_sensitivity(made_up.sensitivity()),
@@ -52,6 +53,18 @@ def test_every_figure_reaches_the_page_in_the_page_colours(name):
 
 def titles(figure) -> list[str]:
     return [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
+
+
+def test_roc_curves_are_those_of_the_strongest_alteration_down_to_the_lowest_rate_there_is():
+    curves = made_up.roc()
+    figure = PLOTS["roc"]()
+    assert len(titles(figure)) == curves["transform"].nunique()
+    first = curves[curves["transform"] == curves["transform"].iloc[0]]
+    strongest = first[first["strength"] == first["strength"].iloc[-1]]
+    expected = [rows["tpr"].tolist() for _, rows in strongest.groupby("detector", sort=False)]
+    lines = figure.axes[0].lines[: len(expected)]
+    assert [list(line.get_ydata())[: len(rows)] for line, rows in zip(lines, expected, strict=True)] == expected
+    assert {min(line.get_xdata()) for line in lines} == {0.01} and figure.axes[0].get_xscale() == "log"
 
 
 def test_panels_come_by_size():

@@ -186,6 +186,33 @@ def test_snakemake_only_shows_what_is_published(checkout, repository):
     assert sorted(planned) == sorted(chapters.list_pages(config.load_profile("pocket")))
 
 
+def test_every_setting_concerns_every_page_of_what_is_published(checkout, repository):
+    """No page waits for another there, so each has to follow all sections of the profile by itself."""
+    for name in ("src", "profiles"):
+        (checkout / name).unlink()
+        shutil.copytree(repository / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / "results").symlink_to(repository / "results")
+    pages = [
+        checkout / "book" / "chapters" / f"{page}.ipynb" for page in chapters.list_pages(config.load_profile("pocket"))
+    ]
+    pages[0].parent.mkdir(parents=True)
+    for page in pages:
+        page.touch()
+
+    def planned(*options) -> list[str]:
+        command = [sys.executable, "-m", "snakemake", "--nolock", "--cores", "2", "--config", "profile=pocket"]
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+        done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=checkout, env=environment)
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"output: book/chapters/(\w+)\.ipynb", done.stdout + done.stderr)
+
+    planned("--touch", "--forceall")  # as if every page had been made
+    assert planned("--dry-run") == []
+    settings = checkout / "profiles" / "pocket.yml"
+    settings.write_text(settings.read_text().replace("n_roundtrip: 4500", "n_roundtrip: 4400"))  # chapter 02's
+    assert sorted(planned("--dry-run")) == sorted(page.stem for page in pages)
+
+
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 

@@ -14,7 +14,7 @@ from helpers.figures_study import _counts, _markers, _shades, _size_handles
 from helpers.theme import COLOURS, INK, figure_html, show, themed
 from helpers.transforms import TRANSFORMS
 
-__all__ = ["figure_html", "plot_alterations", "plot_ladder", "plot_quality", "plot_top1", "show"]
+__all__ = ["figure_html", "plot_alterations", "plot_ladder", "plot_quality", "plot_roc", "plot_top1", "show"]
 
 # From stranger to copy, with what each is called in a figure.
 LADDER = {
@@ -184,6 +184,41 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
     axes[0][0].set_yticks(np.arange(len(labels)) + 0.5, labels, rotation=0)
     bar = figure.colorbar(axes[0][0].collections[0], ax=axes, label="AUROC", shrink=0.7, pad=0.015)
     bar.outline.set_visible(False)
+    return figure
+
+
+@themed
+def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
+    """ROC curves at each alteration's strongest, a panel an alteration, a line a detector; what chance reaches is dashed.
+
+    Columns: detector, transform, strength, fpr, tpr, points in order. The axis of false positives is logarithmic and starts at the
+    lowest rate that the negatives can show: thresholds are set near there, while most of an area lies elsewhere.
+    """
+    _columns(curves, "detector", "transform", "strength", "fpr", "tpr")
+    detectors = dict(zip(dict.fromkeys(curves["detector"]), COLOURS.values()))
+    transforms = list(dict.fromkeys(curves["transform"]))
+    rows = -(-len(transforms) // columns)
+    figure, axes = _new(rows, columns, 0.7 + 1.75 * rows, sharex=True, sharey=True)
+    lowest = curves.loc[curves["fpr"] > 0, "fpr"].min()
+    for axis, transform in zip(axes.flat, transforms):
+        part = curves[curves["transform"] == transform]
+        strongest = part["strength"].iloc[-1]
+        for detector, curve in part[part["strength"] == strongest].groupby("detector", sort=False):
+            fpr = np.append(curve["fpr"], 1).clip(lowest)
+            axis.step(fpr, np.append(curve["tpr"], 1), where="post", color=detectors[detector], linewidth=1.2)
+        chance = np.geomspace(lowest, 1, 50)
+        axis.plot(chance, chance, "--", color=COLOURS["grey"], linewidth=1)
+        axis.set(xscale="log", ylim=(-0.03, 1.03))
+        axis.set_title(f"{transform.replace('_', ' ')} {_strengths(transform, [strongest])}", fontsize=8)
+        axis.minorticks_off()
+        _percent(axis.xaxis)
+        _percent(axis.yaxis)
+    for axis in axes.flat[len(transforms) :]:
+        axis.remove()
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in detectors.items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    figure.supxlabel("strangers taken for copies", fontsize=10)
+    figure.supylabel("copies found", fontsize=10)
     return figure
 
 
