@@ -204,6 +204,33 @@ def test_settings_of_a_stage_are_checked_together(repository):
     assert done.returncode == 2 and done.stderr.startswith("error: learning_rate: expected")
 
 
+def test_a_page_tells_of_parts_that_its_text_does_not_describe(capsys):
+    chapters.begin("01_corpus", {"profile": "smoke"})
+    assert not capsys.readouterr().out
+    chapters.begin("01_corpus", {"profile": "paper"})
+    assert "IPython.core.display.Markdown" in capsys.readouterr().out
+    own = config.load_profile("smoke").replace("corpus", kind="audiofolder", path="anywhere")
+    assert chapters._other_parts(own) == ["corpus"]
+    assert chapters._other_parts(config.load_profile("paper")) == ["corpus", "codec", "text encoder", "CLAP"]
+
+
+def test_a_label_picks_one_stage_of_a_name(monkeypatch, capsys):
+    from helpers import __main__, store
+
+    class Loaded:
+        def __init__(self, stage):
+            self.path = stage.title
+
+    monkeypatch.setattr(store, "load_or_run", Loaded)
+    command = ["helpers", "run", "quality", "--profile", "pocket", "--label"]
+    monkeypatch.setattr(aisfx_encoder, "installed", lambda: True)  # an optional package that pocket retrieves by
+    monkeypatch.setattr(sys, "argv", [*command, "dup4500_d0"])
+    assert __main__.main() == 0 and capsys.readouterr().out == "quality dup4500_d0\n"
+    monkeypatch.setattr(sys, "argv", [*command, "dup100_d0"])
+    assert __main__.main() == 2
+    assert capsys.readouterr().err.startswith("error: --label: expected one of n100_d0, n100_d1,")
+
+
 @pytest.mark.parametrize("setting", ["betta 0.7", "beta much", "beta 7"])
 def test_bare_papermill_refuses(setting, repository, tmp_path):
     """Papermill itself only warns; the notebook's second cell stops it."""

@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run = commands.add_parser("run", parents=[profile, settings], help="load or compute a stage and print its folder")
     run.add_argument("stage")
+    run.add_argument("--label", help="only the stage of this name that `list` shows with this label, as dup4500_d0")
     run.add_argument(
         "--published", action="store_true", help="from the published study; compute what takes seconds only"
     )
@@ -82,6 +83,13 @@ def run_stage(arguments):
         wanted = stages.build(arguments.stage, profile, **chosen)
         if not wanted:
             raise ValueError(f"{arguments.stage}: profile {profile.name} has no such stage for {chosen or 'any run'}")
+        if arguments.label:
+            labels = [stage.label for stage in wanted]
+            wanted = [stage for stage in wanted if stage.label == arguments.label]
+            if not wanted:
+                raise ValueError(
+                    f"--label: expected one of {', '.join(filter(None, labels)) or 'none'}, got {arguments.label!r}"
+                )
         for stage in wanted:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
     with publication.use_publication(publication.find(profile.name) if arguments.published else None):

@@ -21,7 +21,7 @@ import yaml
 
 from . import aisfx_encoder, publication
 from .checked import Checked
-from .config import ROOT, Profile, load_profile
+from .config import ROOT, CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
 from .progress import say
 
 # jsonschema, which reads notebooks, loads every format checker there is. This one builds a grammar at import, which
@@ -46,6 +46,10 @@ FURTHER_SECTIONS = {
     "04_generation": ("arms", "twins", "controls"),
 }
 PER_SIZE = ("03_training", "04_generation")  # one page per training size
+OTHER_PARTS = (
+    "Figures, tables and the numbers in sentences are this profile's. But where a sentence describes how a part was made, or what it "
+    "was trained on, it speaks of the book's own."
+)
 _BEGUN = "__chapter_begun__"
 
 
@@ -69,7 +73,8 @@ class Chapter:
 def begin(name: str, namespace: dict) -> Chapter:
     """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
 
-    From here on stages of a published study are restored, and only what takes seconds is computed beside them. Every data
+    From here on stages of a published study are restored, and only what takes seconds is computed beside them. A profile
+    with other parts than the book's text describes is told on the page. Every data
     value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
     underscore are passed over. Raises ValueError or TypeError that names the parameter.
     """
@@ -83,7 +88,22 @@ def begin(name: str, namespace: dict) -> Chapter:
     chapter = check_parameters(name, values)
     publication.use_publication(publication.find(chapter.profile.name))
     namespace[_BEGUN] = True
+    if others := _other_parts(chapter.profile):
+        from IPython.display import Markdown, display
+
+        display(Markdown(f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"))
     return chapter
+
+
+def _other_parts(profile: Profile) -> list[str]:
+    """What the chapters' text describes and this profile replaces: AudioCaps for the corpus, LAION's CLAP for ours."""
+    used = {
+        "corpus": (profile.corpus.mixed, True),
+        "codec": (profile.codec.codec_path, CodecConfig().codec_path),
+        "text encoder": (profile.text.encoder, TextConfig().encoder),
+        "CLAP": (profile.retrieval.clap_path, RetrievalConfig().clap_path),
+    }
+    return [name for name, (value, own) in used.items() if value != own]
 
 
 def check_parameters(name: str, values: dict) -> Chapter:
