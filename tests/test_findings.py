@@ -1,5 +1,7 @@
 """The verdicts: a claim holds or fails only where the whole interval lies on one side of the bound fixed beforehand."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
@@ -94,3 +96,16 @@ def test_what_both_detectors_flag_stands_in_the_reason():
         "training on 10, at the same wished rate and with beta and K tuned for mel, flagged are by mel 95.0% and clap 20.0%"
     )
     assert both.both_flag("aisfx") == found.both_flag("clap") == ""
+
+
+def test_duplicates_are_counted_among_recordings_or_else_among_clips():
+    pairs = pd.DataFrame({"verified": [True, False, True]})
+    ours = Evidence(pd.DataFrame(), pd.DataFrame(), pairs, None, {})
+    claim = findings._duplicates_exist(ours)
+    assert claim.value == 2 and claim.why == (
+        "2 of 3 similar pairs of recordings share their waveform; this corpus is not AudioCaps"
+    )
+    theirs = dataclasses.replace(ours, pairs_of="clips", corpus="audiocaps")
+    assert findings._duplicates_exist(theirs).why == "2 of 3 similar pairs of clips share their waveform"
+    none = findings._duplicates_exist(dataclasses.replace(theirs, pairs=pairs[:0]))
+    assert none.value is None and none.why == "no pair of clips sounds alike"

@@ -231,6 +231,8 @@ def test_a_users_own_clips_go_all_the_way(profile, data, tmp_path):
     table = pd.read_csv(stages.finished("thresholds", own).path / "replication.csv")
     assert set(table["null"]) == {"heldout"} and table["twins_top1_rate"].isna().all()
     assert table.dropna(subset=["tau"])["flagged_rate"].between(0, 1).all()
+    claims = pd.read_csv(stages.finished("findings", own).path / "claims.csv").set_index("claim")
+    assert " of clips " in claims["why"]["The data set holds many duplicates"]
 
 
 def test_a_random_clip_beside_a_nearest_one_is_another(profile):

@@ -47,12 +47,14 @@ class Evidence:
 
     replication: pd.DataFrame
     detection: pd.DataFrame
-    recordings: pd.DataFrame | None
+    pairs: pd.DataFrame  # of recordings that sound alike; where there are none but clips, of clips
     trend: pd.DataFrame | None
     rules: dict
     by_detector: pd.DataFrame | None = None  # as `replication`, for every detector
     limits: ThresholdsConfig = ThresholdsConfig()  # of the bootstrap
     own_clap: bool = True  # the CLAP of this book, not LAION's
+    pairs_of: str = "recordings"
+    corpus: str = "pocket"
     unbiased: pd.DataFrame | None = None  # sensitivity.csv at beta = 0, a row for each run and detector
 
     @property
@@ -202,10 +204,11 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
 
 
 def _duplicates_exist(found: Evidence) -> Measured:
-    if found.recordings is None or found.recordings.empty:
-        return Measured(None, None, None, UNTESTED, "no recordings to compare, or no pair found")
-    count = int(found.recordings["verified"].sum())
-    why = f"{count} of {len(found.recordings)} similar pairs of recordings share their waveform; this corpus is not AudioCaps"
+    if found.pairs.empty:
+        return Measured(None, None, None, UNTESTED, f"no pair of {found.pairs_of} sounds alike")
+    count = int(found.pairs["verified"].sum())
+    why = f"{count} of {len(found.pairs)} similar pairs of {found.pairs_of} share their waveform"
+    why += "" if found.corpus == "audiocaps" else "; this corpus is not AudioCaps"
     return Measured(count, None, None, UNTESTED, why)
 
 
@@ -268,16 +271,19 @@ def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
     wished = (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
     wished &= (table["arm"] == MAIN) & (table["training_set"] == "main")
-    recordings, trend = upstream["duplicates"] / "recordings.csv", upstream.get("dose")
+    trend, pairs_of = upstream.get("dose"), "recordings" if profile.corpus.mixed else "clips"
+    pairs = {"recordings": "recordings.csv", "clips": "clip_pairs.csv"}[pairs_of]
     return Evidence(
         table[wished & (table["detector"] == used.detector)].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
-        pd.read_csv(recordings) if recordings.is_file() else None,
+        pd.read_csv(upstream["duplicates"] / pairs),
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
         read_protocol()["verdicts"] | {"fpr": used.fpr},
         table[wished],
         used,
         not is_laion(profile.retrieval.clap_path),
+        pairs_of,
+        profile.corpus.kind,
         swept.drop_duplicates(["n_train", "draw", "detector"]),
     )
 
