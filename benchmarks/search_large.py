@@ -12,6 +12,7 @@ from numpy.lib.format import open_memmap
 from sounds import log_mels
 from timing import WORK, options, row, write
 
+from helpers.arrays import forget
 from helpers.progress import progress
 from helpers.search import top_k
 
@@ -30,6 +31,8 @@ def mixed(n: int) -> np.ndarray:
                 parts = source[np.sort(rng.choice(len(source), 4, replace=False))]
                 pair.append(np.roll(parts.reshape(FRAMES, BANDS), rng.integers(FRAMES), axis=0) + level)
             rows[index] = (0.5 * np.logaddexp(2 * pair[0], 2 * pair[1])).astype(np.float16).reshape(-1)
+            if index % 1024 == 0:
+                forget(rows)  # else the peak would be that of this file's pages, not of the search
         rows.flush()
         path.with_suffix(".part").rename(path)
     return np.load(path, mmap_mode="r")

@@ -215,6 +215,18 @@ def test_findings_hold_a_verdict_for_each_claim(profile):
     assert json.loads((folder / "summary.json").read_text())["profile"] == "tiny"
 
 
+@pytest.mark.parametrize("first", ["mel", "mel_aligned"])
+def test_the_whole_background_as_a_variant_is_the_background(profile, first):
+    used = profile.replace("retrieval", detectors=(first,))
+    folder = stages.finished("retrieval", used, min(profile.sizes), 0).path
+    whole, variants = (pd.read_parquet(folder / f"{name}.parquet") for name in ("background", "variants"))
+    variants = variants.query("contaminated == 0 and size == size.max()")
+    assert variants["k"].nunique() > 1
+    for k, part in variants.groupby("k"):
+        expected = whole[whole["rank"] <= k].groupby("query_id")["score"].mean()
+        np.testing.assert_allclose(part["bias"], expected[part["query_id"]], atol=2e-6)
+
+
 def test_a_users_own_clips_go_all_the_way(profile, data, tmp_path):
     """Without twins, as such clips cannot be mixed anew: the held-out null takes their place. What is bad is left out."""
     rows = [("gone.wav", "a clip that is missing"), ("../outside.wav", "<b>a path that leaves the folder</b>")]

@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import publication, reading, stages, study
+from helpers import comparison, publication, reading, stages, study
 from helpers.__main__ import LARGEST_PUBLICATION_MB
 from helpers.config import load_profile
 
@@ -120,8 +120,8 @@ def test_it_is_restored_by_one_command(repository, tmp_path):
     assert re.fullmatch(r"(\d+) stages: \1 restored, 0 there already\n", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("name", publication.INTERVALS)
+@pytest.mark.parametrize("name", comparison.INTERVALS)
 def test_every_row_can_be_compared_with_one_computed_anew(name):
     table = pd.read_csv(FOLDER / name)
-    rows = publication._match_rows(name, table, table)
+    rows = comparison._match_rows(name, table, table)
     assert len(rows) == len(table) and (rows["_merge"] == "both").all() and rows["row"].is_unique

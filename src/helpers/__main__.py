@@ -183,9 +183,11 @@ def restore_stages(arguments):
 
 def compare_tables(arguments):
     """`compare`: how many rates lie within the published intervals, and each that does not."""
+    from . import comparison  # pandas: only where it is needed
+
     folder = arguments.folder or publication.RESULTS / arguments.profile
     with checking():
-        found = publication.compare(_all_stages(arguments.profile), folder)
+        found = comparison.compare(_all_stages(arguments.profile), folder)
     print(found.counts.to_string(index=False))
     for row in found.outside.to_dict("records"):
         print(

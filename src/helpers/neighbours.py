@@ -19,7 +19,6 @@ from helpers.corpus import load_corpus, spread, subset
 from helpers.detectors import EMBEDDINGS, Detectors
 from helpers.progress import progress
 from helpers.references import ReferenceFeatures, build_detectors, reference_audio
-from helpers.search import top_k
 from helpers.soundscapes import seeded
 
 MOST_CEILING = (
@@ -69,9 +68,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
                     _background_rows(detectors, name, sounding, found, references["background"], config.k_max)
                 )
             if name == config.detectors[0] and draw == 0:
-                _variants(queries, features, references, rows, profile).assign(**run).to_parquet(
-                    out / "variants.parquet", index=False
-                )
+                found = _variants(detectors, name, queries, features, references, rows, profile)
+                found.assign(**run).to_parquet(out / "variants.parquet", index=False)
     every = pd.concat(scores, ignore_index=True)
     generated = every["kind"] == "generated"
     every[generated].to_parquet(out / "scores.parquet", index=False)
@@ -190,7 +188,13 @@ def _background_rows(
 
 
 def _variants(
-    queries: list, features: list, references: ReferenceFeatures, rows: np.ndarray, profile: Profile
+    detectors: Detectors,
+    name: str,
+    queries: list,
+    features: list,
+    references: ReferenceFeatures,
+    rows: np.ndarray,
+    profile: Profile,
 ) -> pd.DataFrame:
     """The bias of main clips and twins by a smaller background, and by one that wrongly holds training clips."""
     background, rng = np.asarray(references["background"][:]), seeded(profile.retrieval.seed, "background")
@@ -203,12 +207,12 @@ def _variants(
             continue
         sounding = table[~table["silent"]]["query_id"].to_numpy()
         chosen = np.unique(np.linspace(0, len(sounding) - 1, min(VARIANT_QUERIES, len(sounding))).astype(int))
-        some = np.asarray(Selection(features_of, chosen)[:]).reshape(len(chosen), -1)
+        some = np.asarray(Selection(features_of, chosen)[:])
         for size, contaminated in cases:
             extra = np.asarray(Selection(references["train"], np.sort(intruders[:contaminated]))[:])
-            against = np.concatenate([background[np.sort(order[:size])], extra]).reshape(size + contaminated, -1)
+            against = np.concatenate([background[np.sort(order[:size])], extra])
             depth = min(profile.retrieval.k_max, len(against))
-            nearest = top_k(some, against, depth).scores
+            nearest = detectors.nearest(name, some, against, depth).scores
             for k in (k for k in VARIANT_KS if k <= depth):
                 bias = nearest[:, :k].mean(axis=1)
                 found.append(

@@ -1,0 +1,105 @@
+"""A study computed anew beside the published one: what lies outside its intervals is counted and named."""
+
+import os
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from helpers.comparison import compare
+from helpers.publication import publish, restore
+from helpers.store import Stage, load_or_run
+
+
+def table_stage(name, file, table, published_too=()):
+    def compute(folder, upstream):
+        table.to_csv(folder / file, index=False)
+
+    return Stage(name, {}, compute, published=(file, *published_too))
+
+
+def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2)):
+    replication = pd.DataFrame(
+        {"n_train": [100, 500], "detector": "mel", "fpr": 0.05, "flagged": flagged, "undefined": flagged, "n_generated": flagged + 5,
+         "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": [0.0, 0.5],
+         "near_exact_low": [0.0, 0.4], "near_exact_high": [0.1, 0.6]}
+    )  # fmt: skip
+    detection = pd.DataFrame(
+        {"transform": "noise", "strength": strengths, "auroc": [auroc, 0.5], "auroc_low": 0.4, "auroc_high": 0.6}
+    )
+    return [
+        table_stage("thresholds", "replication.csv", replication),
+        table_stage("detection", "detection.csv", detection),
+    ]
+
+
+def test_comparison_counts_and_names_what_lies_outside(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.3, 0.9, flagged=4), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(tables(0.2, 0.5), folder, first)
+    found = compare(tables(0.3, 0.9), folder, second)
+    assert found.counts.to_dict("records") == [
+        {"table": "replication.csv", "rate": "flagged_rate", "rows": 1, "inside": 1},
+        {"table": "replication.csv", "rate": "near_exact_rate", "rows": 2, "inside": 2},
+        {"table": "detection.csv", "rate": "auroc", "rows": 2, "inside": 1},
+    ]
+    (outside,) = found.outside.to_dict("records")
+    assert outside == {
+        "table": "detection.csv", "rate": "auroc", "row": "strength=0.1",
+        "published": 0.5, "low": 0.4, "high": 0.6, "ours": 0.9,
+    }  # fmt: skip
+    assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "dose")]
+
+
+def test_comparison_wants_results_that_were_computed_here(tmp_path):
+    folder, root = tmp_path / "results", tmp_path / "runs"
+    stages = tables(0.2, 0.5)
+    with pytest.raises(FileNotFoundError, match="manifest.json: expected a published study, found none"):
+        compare(stages, folder, root)
+    for stage in stages:
+        load_or_run(stage, root)
+    publish(stages, folder, root)
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError, match="expected thresholds to be computed here, found it not computed"):
+        compare(stages, folder, root)
+    restore(stages[0], folder, root)
+    with pytest.raises(FileNotFoundError, match="thresholds to be computed here, found it restored from the published"):
+        compare(stages, folder, root)
+
+
+def test_rows_without_a_counterpart_and_rows_alike_are_told(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.2, 0.5, strengths=(0.1, 0.3)), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(tables(0.2, 0.5), folder, first)
+    notes = compare(tables(0.2, 0.5), folder, second).notes
+    assert "detection.csv: 1 of 2 published rows have no counterpart here" in notes
+    alike = tables(0.2, 0.5, strengths=(0.1, 0.1))[1]
+    load_or_run(alike, tmp_path / "third")
+    with pytest.raises(
+        ValueError, match="detection.csv: expected rows that differ in transform, strength, got equal ones"
+    ):
+        publish([alike], folder, tmp_path / "third")
+        compare([alike], folder, tmp_path / "third")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_reproduce_computes_all_of_pocket_and_compares(repository):
+    environment = {**os.environ, "PROFILE": "smoke"}  # as a shell that is used for the smoke profile has it
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "reproduce"],
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        env=environment,
+        check=True,
+    )
+    *_, run, compared = done.stdout.strip().splitlines()
+    assert run.startswith("HELPERS_COMPUTE=all ") and "profile=pocket" in run and "--forceall" in run
+    assert compared.endswith("-m helpers compare --profile pocket")
+    planned = subprocess.run(f"{run} --dry-run", shell=True, capture_output=True, text=True, cwd=repository)
+    assert planned.returncode == 0, planned.stderr
