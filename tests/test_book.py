@@ -121,6 +121,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         """Says nothing: the requests are watched in the browser."""
 
+    def do_GET(self):
+        if self.path != "/favicon.ico":
+            return super().do_GET()
+        self.send_response(204)  # a browser asks for it by itself on the page that leads to the first; no page names it
+        self.end_headers()
+
 
 @pytest.fixture(scope="module")
 def address(html_root):
