@@ -96,6 +96,21 @@ def test_what_both_detectors_flag_stands_in_the_reason():
         "training on 10, at the same wished rate and with beta and K tuned for mel, flagged are by mel 95.0% and clap 20.0%"
     )
     assert both.both_flag("aisfx") == found.both_flag("clap") == ""
+    heldout = dataclasses.replace(both, by_heldout=table.assign(flagged_rate=1.0))
+    assert heldout.both_flag("clap") == (
+        both.both_flag("clap") + "; at a threshold set on held-out clips, not on twins, by mel 100.0% and clap 100.0%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("clap", "said"), [((0.7, 0.6), "above 0: of these copies mel"), ((1.0, 0.95), "below 0: of these copies clap")]
+)
+def test_which_detector_finds_more_copies_is_said_though_no_verdict_follows(clap, said):
+    rows = [("mel", kind, 1.0, 0.9) for kind in ("gain", "crop")]
+    rows += [("clap", kind, 1.0, value) for kind, value in zip(("gain", "crop"), clap)]
+    table = pd.DataFrame(rows, columns=["detector", "transform", "strength", "auroc"])
+    claim = findings._mel_against("clap")(dataclasses.replace(evidence(HIGH, LOW, LOW), detection=table))
+    assert claim.verdict == UNTESTED and f"the whole interval lies {said} finds more" in claim.why
 
 
 def test_duplicates_are_counted_among_recordings_or_else_among_clips():

@@ -55,6 +55,7 @@ class Evidence:
     own_clap: bool = True  # the CLAP of this book, not LAION's
     pairs_of: str = "recordings"
     corpus: str = "pocket"
+    by_heldout: pd.DataFrame | None = None  # as `by_detector`, for the held-out null where another is the first
     unbiased: pd.DataFrame | None = None  # sensitivity.csv at beta = 0, a row for each run and detector
 
     @property
@@ -76,21 +77,27 @@ class Evidence:
         return f"by the same rule {rate:.1%} of the null's clips are near-exact"
 
     def both_flag(self, embedding: str) -> str:
-        """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown."""
-        if self.by_detector is None:
+        """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown.
+
+        By each null's threshold, as a clip that is told from strangers need not be told from twins; and without a bias,
+        whose weight was tuned for mel alone.
+        """
+        with_bias = self._shares_of_both(self.by_detector, embedding)
+        if not with_bias:
             return ""
-        rows = self.by_detector[self.by_detector["n_train"] == self.sizes[0]]
-        flagged = rows.groupby("detector")["flagged_rate"].mean().reindex(["mel", embedding])
-        if flagged.isna().any():
-            return ""
-        shares = " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
-        why = f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {shares}"
-        if self.unbiased is not None:
-            rows = self.unbiased[self.unbiased["n_train"] == self.sizes[0]]
-            plain = rows.groupby("detector")["flagged_rate"].mean().reindex(flagged.index)
-            if plain.notna().all():
-                why += f", without any bias by {' and '.join(f'{name} {share:.1%}' for name, share in plain.items())}"
+        why = f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {with_bias}"
+        if unbiased := self._shares_of_both(self.unbiased, embedding):
+            why += f", without any bias by {unbiased}"
+        if strangers := self._shares_of_both(self.by_heldout, embedding):
+            why += f"; at a threshold set on held-out clips, not on twins, by {strangers}"
         return why
+
+    def _shares_of_both(self, rows: pd.DataFrame | None, embedding: str) -> str:
+        if rows is None:
+            return ""
+        rows = rows[rows["n_train"] == self.sizes[0]]
+        flagged = rows.groupby("detector")["flagged_rate"].mean().reindex(["mel", embedding])
+        return "" if flagged.isna().any() else " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
@@ -197,7 +204,10 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
         low, high = cluster_bootstrap(
             difference.to_numpy(), kinds, np.mean, found.limits.n_bootstrap, found.limits.confidence, found.limits.seed
         )
-        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these; {remark}{found.both_flag(embedding)}"
+        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these"
+        if low > 0 or high < 0:
+            why += f"; the whole interval lies {'above' if low > 0 else 'below'} 0: of these copies {'mel' if low > 0 else embedding} finds more"
+        why += f"; {remark}{found.both_flag(embedding)}"
         return Measured(float(difference.mean()), low, high, UNTESTED, why)
 
     return judge
@@ -269,21 +279,23 @@ def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
     table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
     swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
-    wished = (table["null"] == profile.nulls[0]) & (table["fpr"] == used.fpr)
-    wished &= (table["arm"] == MAIN) & (table["training_set"] == "main")
+    main = table[(table["fpr"] == used.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
+    by_null = {null: main[main["null"] == null] for null in profile.nulls}
+    first = by_null[profile.nulls[0]]
     trend, pairs_of = upstream.get("dose"), "recordings" if profile.corpus.mixed else "clips"
     pairs = {"recordings": "recordings.csv", "clips": "clip_pairs.csv"}[pairs_of]
     return Evidence(
-        table[wished & (table["detector"] == used.detector)].reset_index(drop=True),
+        first[first["detector"] == used.detector].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
         pd.read_csv(upstream["duplicates"] / pairs),
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
         read_protocol()["verdicts"] | {"fpr": used.fpr},
-        table[wished],
+        first,
         used,
         not is_laion(profile.retrieval.clap_path),
         pairs_of,
         profile.corpus.kind,
+        by_null["heldout"] if profile.nulls[0] != "heldout" else None,
         swept.drop_duplicates(["n_train", "draw", "detector"]),
     )
 

@@ -25,7 +25,7 @@ from helpers.store import Stage
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
     "denoiser": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
-    "thresholds": 6, "dose": 3, "findings": 8,
+    "thresholds": 6, "dose": 3, "findings": 9,
 }  # fmt: skip
 
 

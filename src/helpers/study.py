@@ -82,9 +82,9 @@ def _number(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"
 
 
-def shares(table: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    """`share_text` of each row."""
-    return [share_text(*row) for row in table[[value, low, high]].itertuples(index=False, name=None)]
+def shares(table: pd.DataFrame, *columns: str) -> list[str]:
+    """`share_text` of each row; `columns` are those of the share and, if wanted, its lower and upper limit."""
+    return [share_text(*row) for row in table[list(columns)].itertuples(index=False, name=None)]
 
 
 def describe_arm(arm: str) -> str:
