@@ -49,6 +49,17 @@ def build_parser() -> argparse.ArgumentParser:
     chapter.add_argument("name", metavar="NAME", help=", ".join(chapters.CHAPTERS))
     chapter.add_argument("--output", type=Path, help="default: runs/chapters/NAME/NAME.ipynb")
     chapter.set_defaults(action=run_chapter)
+    audit = commands.add_parser(
+        "audit", parents=[profile, settings], help="another model's clips, in folders of audio: which come too near?"
+    )
+    for name, text in (
+        ("generated", "clips that the model made"),
+        ("training", "the clips it was trained on"),
+        ("honest", "clips of the same kind that it was not trained on; through the model's codec, if it has one"),
+    ):
+        audit.add_argument(f"--{name}", type=Path, required=True, metavar="FOLDER", help=text)
+    audit.add_argument("--output", type=Path, default=Path("audit.csv"), help="default: %(default)s")
+    audit.set_defaults(action=run_audit)
     listing = commands.add_parser("list", parents=[profile], help="list the stages of a profile and their state")
     listing.set_defaults(action=list_stages)
     folder = argparse.ArgumentParser(add_help=False)
@@ -72,13 +83,9 @@ def run_stage(arguments):
     from . import stages  # the stages import torch: only where one is asked for
 
     with checking():
-        profile, settings = config.load_profile(arguments.profile), chapters.parse_settings(arguments.settings)
+        settings = chapters.parse_settings(arguments.settings)
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
-        sections = {}
-        for key, value in settings.items():
-            sections.setdefault(_section(profile, arguments.stage, key), {})[key.split(".")[-1]] = value
-        for section, values in sections.items():  # at once: updates and checkpoints must fit each other
-            profile = profile.replace(section, **values)
+        profile = _with_settings(config.load_profile(arguments.profile), arguments.stage, settings)
         aisfx_encoder.require(profile.retrieval.detectors)
         wanted = stages.build(arguments.stage, profile, **chosen)
         if not wanted:
@@ -95,6 +102,15 @@ def run_stage(arguments):
     with publication.use_publication(publication.find(profile.name) if arguments.published else None):
         for stage in wanted:
             print(store.load_or_run(stage).path)
+
+
+def _with_settings(profile: config.Profile, stage: str, settings: dict) -> config.Profile:
+    sections = {}
+    for key, value in settings.items():
+        sections.setdefault(_section(profile, stage, key), {})[key.split(".")[-1]] = value
+    for section, values in sections.items():  # at once: updates and checkpoints must fit each other
+        profile = profile.replace(section, **values)
+    return profile
 
 
 def _section(profile: config.Profile, stage: str, setting: str) -> str:
@@ -116,6 +132,27 @@ def _section(profile: config.Profile, stage: str, setting: str) -> str:
             else f"unknown parameter {field!r}: expected a field of {', '.join(sorted(sections))}"
         )
     return having[0]
+
+
+def run_audit(arguments):
+    """`audit`: writes a table of all clips and prints what each detector flags."""
+    from . import audit  # imports torch
+
+    with checking():
+        settings = chapters.parse_settings(arguments.settings)
+        profile = _with_settings(config.load_profile(arguments.profile), "thresholds", settings)
+        if "detectors" not in settings and not aisfx_encoder.installed():  # it is optional
+            others = [name for name in profile.retrieval.detectors if name != aisfx_encoder.NAME]
+            profile = profile.replace("retrieval", detectors=others)
+        aisfx_encoder.require(profile.retrieval.detectors)
+        if not arguments.output.parent.is_dir():
+            raise FileNotFoundError(f"--output: expected a folder that exists, got {arguments.output.parent}")
+        folders = (arguments.generated, arguments.training, arguments.honest)
+        table, verdicts = audit.audit(*folders, profile)
+    draft = arguments.output.with_name(f"{arguments.output.name}.part")
+    table.to_csv(draft, index=False)
+    draft.replace(arguments.output)
+    print(*audit.in_words(verdicts, profile.thresholds.fpr), arguments.output, sep="\n")
 
 
 def run_chapter(arguments):
@@ -229,7 +266,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        resumes = arguments.action is not run_audit  # stages and pages are kept as they are finished
+        outcome = "the same command goes on from here" if resumes else "nothing was written"
+        print(f"interrupted; {outcome}", file=sys.stderr)
         return 130
     return 0
 
