@@ -1,5 +1,8 @@
 """An audit of another model's clips: copies are flagged, each beside its training clip, and what is bad is told."""
 
+import os
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -49,65 +52,99 @@ def profile():
     return changed.replace("retrieval", detectors=("mel", "mel_aligned"))
 
 
-def of(folders):
-    return (folders / name for name in ("generated", "training", "honest"))
+def of(root) -> dict:
+    return {kind: root / kind for kind in audit.KINDS}
 
 
-def test_copies_are_flagged_beside_the_clip_they_copy(folders, profile, capfd):
-    table, verdicts = audit.audit(*of(folders), profile)
-    left_out = capfd.readouterr().err
-    assert "left out: silent.wav" in left_out and "left out: broken.wav: cannot be decoded" in left_out
+def test_copies_are_flagged_beside_the_clip_they_copy(folders, profile, tmp_path, capfd):
+    clips = audit.read_folders(of(folders), profile, tmp_path)
+    said = capfd.readouterr().err
+    assert "generated: left out 'silent.wav': audio: expected sound" in said
+    assert "generated: left out 'broken.wav': cannot be decoded (Format not recognised.)" in said
+    assert "generated: 5 of 7 files used, 0 of them end in silence" in said
+    table, verdicts = audit.judge(clips, audit.load_detectors(profile), profile, tmp_path)
     assert list(table.columns) == audit.COLUMNS and not table.duplicated(["kind", "clip", "detector"]).any()
-    for detector, tau, flagged, verified in verdicts:
+    assert not list(tmp_path.glob("features*"))
+    for detector, tau, flagged, verified, copies in verdicts:
         rows = table[(table["detector"] == detector) & (table["kind"] == "generated")].set_index("clip")
         assert set(rows.index) == {"copy_0.wav", "copy_1.wav", "copy_2.wav", "new/0.flac", "new/1.flac"}
         for i in range(3):
             assert rows.loc[f"copy_{i}.wav", ["nearest", "flagged"]].tolist() == [f"t{i}.wav", True]
         assert not rows.loc["new/0.flac", "flagged"] and (rows["tau"] == tau).all()
-        assert (flagged.n, flagged.count) == (5, int(rows["flagged"].sum())) and verified.n == N_HONEST // 4
+        assert (flagged.n, flagged.count) == (5, int(rows["flagged"].sum()))
+        assert verified.n == N_HONEST // 4 and (copies.n, copies.count) == (8, 8)
         beta = profile.thresholds.beta
         np.testing.assert_allclose(table["score"], table["similarity"] - beta * table["bias"], atol=1e-6)
-    assert len(audit.in_words(verdicts, 0.1)) == 2
+    *lines, together = audit.in_words(table, verdicts)
+    assert len(lines) == 2 and together.startswith("by any of them: 3 of 5 generated clips, ")
 
 
-def test_a_rate_that_cannot_be_had_flags_nothing(folders, profile):
-    table, verdicts = audit.audit(*of(folders), profile.replace("thresholds", fpr=0.001))
-    assert table["flagged"].isna().all() and {verdict.tau for verdict in verdicts} == {None}
-    assert audit.in_words(verdicts, 0.001)[0] == (
-        "mel: with these honest clips no threshold has a rate of 0.001; nothing is flagged"
-    )
+def test_what_copies_would_be_flagged_shows_a_search_without_power(folders, profile, tmp_path):
+    """With the whole bias taken off and a background like the training clips, not even exact copies pass."""
+    alike = of(folders) | {"honest": tmp_path / "alike"}
+    alike["honest"].mkdir()
+    for i in range(N_HONEST):
+        rng = np.random.default_rng(i)
+        soundfile.write(alike["honest"] / f"{i}.wav", sound(i % 8) + 1e-3 * rng.standard_normal(SAMPLES), RATE)
+    (scratch := tmp_path / "scratch").mkdir()
+    clips = audit.read_folders(alike, profile, scratch)
+    _, verdicts = audit.judge(clips, audit.load_detectors(profile), profile.replace("thresholds", beta=2.0), scratch)
+    assert verdicts[0].copies.rate < 0.5
+
+
+def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
+    some = of(folders) | {"honest": tmp_path / "honest"}
+    shutil.copytree(folders / "honest", some["honest"])
+    shutil.copy(some["honest"] / "h3.wav", some["honest"] / "again.wav")
+    soundfile.write(some["honest"] / "short.wav", sound(7000)[:9000], RATE)
+    name = os.fsencode(some["honest"]) + b"/caf\xe9.wav"  # not UTF-8
+    with open(name, "wb") as file:
+        soundfile.write(file, sound(7001), RATE, format="WAV")
+    (scratch := tmp_path / "scratch").mkdir()
+    clips = audit.read_folders(some, profile, scratch)
+    said = capfd.readouterr().err
+    assert f"honest: {N_HONEST + 3} of {N_HONEST + 3} files used, 1 of them end in silence" in said
+    assert "honest: 1 clips repeat others" in said and len(clips["honest"].names) == N_HONEST + 2
+    table, _ = audit.judge(clips, audit.load_detectors(profile), profile, scratch)
+    assert "caf\\xe9.wav" in clips["honest"].names and table.to_csv(index=False).encode()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"honest": "training"}, "honest: expected clips that are not in the training folder, got 8, as t0.wav"),
-        ({"honest": "generated/new"}, "honest: expected at least 40 usable clips, .* k = 10, got 2"),
-        ({"training": "nowhere"}, "nowhere: expected a folder of audio files, found none"),
-        ({"training": "empty"}, "empty: expected audio .* got 0 files, none usable"),
-        ({"output": "nowhere/audit.csv"}, "--output: expected a folder that exists"),
+        ({"honest": "training"}, "training: expected a folder apart from that of honest"),
+        ({"honest": "copied"}, "honest: expected no clip of the training folder, got 8, as 't0.wav'"),
+        ({"honest": "few"}, "honest: expected at least 40 usable clips for a rate of 0.1 and k = 10 .*, got 2"),
+        ({"training": "nowhere"}, "training: expected a folder of audio files, found none"),
+        ({"training": "empty"}, "training: expected audio .* got 0 other files"),
+        ({"output": "nowhere/audit.csv"}, "--output: expected a file in a folder that exists"),
+        ({"output": "empty"}, "--output: expected a file in a folder that exists"),
+        ({"detectors": "[mel,mel]"}, "detectors: expected one or more different ones"),
+        ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
+        ({"fpr": "0.001"}, "honest: expected at least 2000 usable clips for a rate of 0.001"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(folders, tmp_path, monkeypatch, capsys, change, message):
+def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path, monkeypatch, capsys, change, message):
     (folders / "empty").mkdir(exist_ok=True)
-    given = {"generated": "generated", "training": "training", "honest": "honest"} | change
-    arguments = [part for name, value in given.items() for part in (f"--{name}", str(folders / value))]
-    if "output" not in change:
-        arguments += ["--output", str(tmp_path / "audit.csv")]
-    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]"]
-    monkeypatch.setattr(sys, "argv", ["helpers", "audit", "--profile", "smoke", *arguments, *settings])
+    shutil.copytree(folders / "training", folders / "copied", dirs_exist_ok=True)
+    shutil.copytree(folders / "generated" / "new", folders / "few", dirs_exist_ok=True)
+    given = {kind: kind for kind in audit.KINDS} | {"detectors": "[mel]", "fpr": "0.1"} | change
+    arguments = [part for kind in audit.KINDS for part in (f"--{kind}", str(folders / given[kind]))]
+    output = folders / given["output"] if "output" in given else tmp_path / "audit.csv"
+    settings = ["--set", f"clip_samples={SAMPLES}", *(f"{name}={given[name]}" for name in ("detectors", "fpr"))]
+    command_line = ["helpers", "audit", "--profile", "smoke", *arguments, "--output", str(output), *settings]
+    monkeypatch.setattr(sys, "argv", command_line)
     assert command.main() == 2 and not list(tmp_path.iterdir())
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and pd.Series(said).str.contains(f"error: .*{message}").all()
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.match(f"error: .*({message})", last)
 
 
 def test_the_command_writes_the_table(folders, tmp_path, monkeypatch, capsys):
-    arguments = [part for path in of(folders) for part in (f"--{path.name}", str(path))]
+    arguments = [part for kind, path in of(folders).items() for part in (f"--{kind}", str(path))]
     settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1", "beta=0"]
     out = tmp_path / "audit.csv"
-    monkeypatch.setattr(
-        sys, "argv", ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *settings]
-    )
+    command_line = ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *settings]
+    monkeypatch.setattr(sys, "argv", command_line)
     assert command.main() == 0 and [path.name for path in tmp_path.iterdir()] == ["audit.csv"]
     table = pd.read_csv(out)
     np.testing.assert_allclose(table["score"], table["similarity"], atol=1e-6)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -138,21 +139,29 @@ def run_audit(arguments):
     """`audit`: writes a table of all clips and prints what each detector flags."""
     from . import audit  # imports torch
 
-    with checking():
-        settings = chapters.parse_settings(arguments.settings)
-        profile = _with_settings(config.load_profile(arguments.profile), "thresholds", settings)
-        if "detectors" not in settings and not aisfx_encoder.installed():  # it is optional
-            others = [name for name in profile.retrieval.detectors if name != aisfx_encoder.NAME]
-            profile = profile.replace("retrieval", detectors=others)
-        aisfx_encoder.require(profile.retrieval.detectors)
-        if not arguments.output.parent.is_dir():
-            raise FileNotFoundError(f"--output: expected a folder that exists, got {arguments.output.parent}")
-        folders = (arguments.generated, arguments.training, arguments.honest)
-        table, verdicts = audit.audit(*folders, profile)
-    draft = arguments.output.with_name(f"{arguments.output.name}.part")
-    table.to_csv(draft, index=False)
-    draft.replace(arguments.output)
-    print(*audit.in_words(verdicts, profile.thresholds.fpr), arguments.output, sep="\n")
+    out, draft = arguments.output, arguments.output.with_name(f"{arguments.output.name}.part")
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as cleaning:
+        with checking():
+            settings = chapters.parse_settings(arguments.settings)
+            profile = _with_settings(config.load_profile(arguments.profile), "thresholds", settings)
+            if "detectors" not in settings and not aisfx_encoder.installed():  # it is optional
+                others = [name for name in profile.retrieval.detectors if name != aisfx_encoder.NAME]
+                profile = profile.replace("retrieval", detectors=others)
+            aisfx_encoder.require(profile.retrieval.detectors)
+            if out.is_dir() or not out.parent.is_dir():
+                raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
+            try:
+                draft.touch()  # before the work: where it cannot be written is told now
+                cleaning.callback(draft.unlink, missing_ok=True)
+                detectors = audit.load_detectors(profile)
+                folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
+                clips = audit.read_folders(folders, profile, Path(scratch))
+            except OSError as error:
+                raise ValueError(str(error)) from error
+        table, verdicts = audit.judge(clips, detectors, profile, Path(scratch))
+        table.to_csv(draft, index=False)
+        draft.replace(out)
+    print(*audit.in_words(table, verdicts), out, sep="\n")
 
 
 def run_chapter(arguments):

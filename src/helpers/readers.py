@@ -82,17 +82,20 @@ def read_clip(path: Path, sample_rate_hz: int, clip_samples: int) -> np.ndarray:
         ValueError: the file cannot be decoded or is silent.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with (
+            path.open("rb") as raw,
+            soundfile.SoundFile(raw) as file,
+        ):  # by handle: libsndfile takes names in UTF-8 only
             frames = -(-clip_samples * file.samplerate // sample_rate_hz)
             audio = file.read(frames, dtype="float32", always_2d=True).mean(axis=1)
             audio = librosa.resample(audio, orig_sr=file.samplerate, target_sr=sample_rate_hz)
     except (OSError, RuntimeError, ValueError) as error:  # soundfile's errors are RuntimeErrors
-        raise ValueError(f"{path.name}: cannot be decoded ({error})") from error
+        raise ValueError(f"{path.name!r}: cannot be decoded ({getattr(error, 'error_string', error)})") from error
     audio = librosa.util.fix_length(audio, size=clip_samples)
     try:
         return np.round(normalise_waveform(audio) * 32767).astype(np.int16)
     except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+        raise ValueError(f"{path.name!r}: {error}") from None
 
 
 def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Iterable[np.ndarray]]:
