@@ -85,6 +85,7 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
     )
     flagged = rows.groupby("detector")["flagged_rate"].mean()
     strangers = study.rows_of(table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
+    at_strangers = strangers.groupby("detector")["flagged_rate"].mean()
     claims = pd.read_csv(FOLDER / "claims.csv").set_index("claim")
     primary = study.rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
     by_size = primary[primary["arm"] == "main"].groupby("n_train").agg(
@@ -112,10 +113,7 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
         f"mel flags {100 * flagged['mel']:.1f} %": True,
         f"others trained {100 * flagged['aisfx']:.0f} %": True,
         f"the CLAP trained here {100 * flagged['clap']:.0f} % ({100 * unbiased:.0f} % without the bias": True,
-        "all three flag at least 96 %": strangers.groupby("detector")["flagged_rate"]
-        .mean()[["mel", "clap", "aisfx"]]
-        .min()
-        > 0.96,
+        "all three flag at least 96 %": at_strangers[["mel", "clap", "aisfx"]].min() > 0.96,
         "about half of our altered copies": altered.between(0.45, 0.55).all(),
         f"the prompt's own for {own} of its clips, for {of_twins} of twins": True,
         "have had 125 and 625 of 5,625 updates": updates.tolist() == [125, 625, 5625],

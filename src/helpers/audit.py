@@ -7,6 +7,7 @@ behind the clips and the codec, so nothing is called near-exact here.
 """
 
 import hashlib
+import itertools
 import math
 import os
 import shutil
@@ -21,7 +22,7 @@ from numpy.lib.format import open_memmap
 from helpers.arrays import Selection, chunks, forget
 from helpers.config import Profile
 from helpers.detectors import Detectors
-from helpers.mel import level, log_mel
+from helpers.mel import level, log_mel, mean_of_bands
 from helpers.progress import progress, say
 from helpers.readers import AUDIO_SUFFIXES, read_clip
 from helpers.retrieval import bias, normalised_scores
@@ -50,7 +51,7 @@ class Verdict(NamedTuple):
 
 
 def load_detectors(profile: Profile) -> Detectors:
-    """The profile's detectors, each tried on a second of noise in the profile's clip length; its mean is not set yet.
+    """The profile's detectors, each tried on noise of the profile's clip length; `judge` sets their mean.
 
     Raises ValueError for none, one twice, or one that takes clips of another length.
     """
@@ -79,10 +80,9 @@ def read_folders(folders: dict[str, Path], profile: Profile, scratch: Path) -> d
         OSError: too little room in `scratch`.
     """
     found = {kind: _list_audio(kind, Path(folders[kind])) for kind in KINDS}
-    for one in KINDS:
-        for other in KINDS:
-            if one != other and Path(folders[one]).resolve().is_relative_to(Path(folders[other]).resolve()):
-                raise ValueError(f"{one}: expected a folder apart from that of {other}, got {folders[one]}")
+    for one, other in itertools.permutations(KINDS, 2):
+        if Path(folders[one]).resolve().is_relative_to(Path(folders[other]).resolve()):
+            raise ValueError(f"{one}: expected a folder apart from that of {other}, got {folders[one]}")
     samples, mel, used = profile.corpus.clip_samples, profile.mel, profile.thresholds
     files = sum(map(len, found.values()))
     needed = files * (2 * samples + 4 * samples // mel.hop_length * mel.n_mels)  # audio, and one detector's features
@@ -92,7 +92,7 @@ def read_folders(folders: dict[str, Path], profile: Profile, scratch: Path) -> d
         )
     clips = {kind: _read(kind, Path(folders[kind]), found[kind], profile, scratch) for kind in KINDS}
     clips["honest"] = _distinct(clips["honest"], clips["training"])
-    enough = max(4 * used.k, 2 * math.ceil(1 / used.fpr), 4)
+    enough = max(4 * used.k, 2 * math.ceil(1 / used.fpr))
     if len(clips["honest"].names) < enough:
         raise ValueError(
             f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
@@ -174,12 +174,15 @@ def judge(
     """
     used = profile.thresholds
     parts = split_calibration(clips["honest"].names, used.seed)
-    detectors.mean = _mel_mean(clips["training"], profile)
+    learned = chunks(clips["training"].audio, CHUNK)
+    detectors.mean = mean_of_bands(
+        log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz) for _, audio in learned
+    )
     tables, verdicts = [], []
     for name in progress(detectors.names, desc="audit", unit="detector"):
         table, of_copies = _compare(detectors, name, clips, parts, used, scratch)
-        table["tau"] = tau = calibrate_threshold(table.loc[table["part"] == "C2", "score"], used.fpr)
-        table["flagged"] = flag(table["score"], tau)
+        tau = calibrate_threshold(table.loc[table["part"] == "C2", "score"], used.fpr)
+        table = table.assign(tau=tau, flagged=flag(table["score"], tau))
         tables.append(table.sort_values(["kind", "score"], ascending=[True, False]))
         generated, aside = (
             table.loc[rows, "flagged"] for rows in (table["kind"] == "generated", table["part"] == "C3")
@@ -187,15 +190,6 @@ def judge(
         rates = (flagged_rate(flags, used.confidence) for flags in (generated, aside, flag(of_copies, tau)))
         verdicts.append(Verdict(name, tau, *rates))
     return pd.concat(tables, ignore_index=True)[COLUMNS], verdicts
-
-
-def _mel_mean(training: Clips, profile: Profile) -> np.ndarray:
-    """Mean log-mel in each band, float32 [M], as `Corpus.mel_mean`."""
-    total = 0.0
-    for _, audio in chunks(training.audio, CHUNK):
-        mels = log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz)
-        total = total + mels.mean(axis=1, dtype=np.float64).sum(axis=0)
-    return (total / len(training.names)).astype(np.float32)
 
 
 def _compare(detectors: Detectors, name: str, clips: dict[str, Clips], parts, used, scratch: Path):

@@ -73,8 +73,8 @@ class Chapter:
 def begin(name: str, namespace: dict) -> Chapter:
     """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
 
-    From here on stages of a published study are restored, and only what takes seconds is computed beside them. A profile
-    with other parts than the book's text describes is told on the page. Every data
+    From here on stages of a published study are restored, and only what takes seconds is computed beside them. Where the
+    profile has other parts than the book's text describes, the page says so. Every data
     value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
     underscore are passed over. Raises ValueError or TypeError that names the parameter.
     """

@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 from helpers import readers, soundpack
 from helpers.arrays import Selection, chunks, forget
 from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
-from helpers.mel import log_mel
+from helpers.mel import log_mel, mean_of_bands
 from helpers.progress import progress
 from helpers.soundscapes import Generator, Recipe, level_recording, render, seeded, split_sources, vary
 
@@ -46,8 +46,7 @@ class Corpus:
     def mel_mean(self) -> np.ndarray:
         """Mean log-mel of the training clips in each band, float32 [M]: what "centred" subtracts."""
         train = Selection(self.mels, self.rows("train"))
-        total = sum(mels.mean(axis=1, dtype=np.float64).sum(axis=0) for _, mels in chunks(train, CHUNK))
-        return (total / len(train)).astype(np.float32)
+        return mean_of_bands(mels for _, mels in chunks(train, CHUNK))
 
     def clip(self, clip_id: str) -> tuple[np.ndarray, str]:
         """Audio int16 [S] and caption of one clip by its id."""

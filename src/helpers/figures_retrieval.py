@@ -204,8 +204,8 @@ def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
         part = curves[curves["transform"] == transform]
         strongest = part["strength"].iloc[-1]
         for detector, curve in part[part["strength"] == strongest].groupby("detector", sort=False):
-            fpr = np.append(curve["fpr"], 1).clip(lowest)
-            axis.step(fpr, np.append(curve["tpr"], 1), where="post", color=detectors[detector], linewidth=1.2)
+            fpr = curve["fpr"].clip(lowest)
+            axis.step(fpr, curve["tpr"], where="post", color=detectors[detector], linewidth=1.2)
         chance = np.geomspace(lowest, 1, 50)
         axis.plot(chance, chance, "--", color=COLOURS["grey"], linewidth=1)
         axis.set(xscale="log", ylim=(-0.03, 1.03))

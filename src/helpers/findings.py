@@ -282,8 +282,8 @@ def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     main = table[(table["fpr"] == used.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
     by_null = {null: main[main["null"] == null] for null in profile.nulls}
     first = by_null[profile.nulls[0]]
-    trend, pairs_of = upstream.get("dose"), "recordings" if profile.corpus.mixed else "clips"
-    pairs = {"recordings": "recordings.csv", "clips": "clip_pairs.csv"}[pairs_of]
+    pairs_of, pairs = ("recordings", "recordings.csv") if profile.corpus.mixed else ("clips", "clip_pairs.csv")
+    trend = upstream.get("dose")
     return Evidence(
         first[first["detector"] == used.detector].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),

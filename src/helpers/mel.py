@@ -6,6 +6,7 @@ clip stays in a core's cache from end to end, which is several times as fast.
 """
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -149,6 +150,14 @@ def log_mel(audio, config: MelConfig, sample_rate_hz: int) -> np.ndarray:
     """
     mels = mel_bands(audio, config, sample_rate_hz, np.shape(audio)[-1] // config.hop_length)
     return np.log(np.maximum(mels, FLOOR, out=mels), out=mels)
+
+
+def mean_of_bands(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Mean log-mel in each band, float32 [M], of log-mels that come in parts [n, T, M]."""
+    total, count = 0.0, 0
+    for mels in parts:
+        total, count = total + mels.mean(axis=1, dtype=np.float64).sum(axis=0), count + len(mels)
+    return (total / count).astype(np.float32)
 
 
 def check_mels(mels, config: MelConfig) -> np.ndarray:

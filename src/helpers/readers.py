@@ -82,10 +82,8 @@ def read_clip(path: Path, sample_rate_hz: int, clip_samples: int) -> np.ndarray:
         ValueError: the file cannot be decoded or is silent.
     """
     try:
-        with (
-            path.open("rb") as raw,
-            soundfile.SoundFile(raw) as file,
-        ):  # by handle: libsndfile takes names in UTF-8 only
+        # by handle: soundfile takes names in UTF-8 only
+        with path.open("rb") as raw, soundfile.SoundFile(raw) as file:
             frames = -(-clip_samples * file.samplerate // sample_rate_hz)
             audio = file.read(frames, dtype="float32", always_2d=True).mean(axis=1)
             audio = librosa.resample(audio, orig_sr=file.samplerate, target_sr=sample_rate_hz)
