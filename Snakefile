@@ -10,15 +10,17 @@ import os
 import sys
 from pathlib import Path
 
-from helpers import chapters, store
-from helpers.config import load_profile
+from helpers.base.settings import load_profile
+from helpers.book import pages as book_pages
+from helpers.book.parameters import CHAPTERS, PER_SIZE
+from helpers.study import store
 
 profile = load_profile(config.get("profile", "pocket"))
-pages = chapters.list_pages(profile)
+pages = book_pages.list_pages(profile)
 MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".safetensors", ".json"))
 PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("manifest.json"))
 DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
-CODE = sorted(str(path) for path in Path("src/helpers").glob("*.py"))
+CODE = sorted(str(path) for path in Path("src/helpers").rglob("*.py"))
 STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
@@ -34,9 +36,9 @@ def earlier_pages(wildcards):
     if RESTORED:
         return []
     name, settings = pages[wildcards.page]
-    names = list(chapters.CHAPTERS)
+    names = list(CHAPTERS)
     before = [page for page in pages if pages[page][0] == names[names.index(name) - 1]] if name != names[0] else []
-    if settings and name != chapters.PER_SIZE[0]:
+    if settings and name != PER_SIZE[0]:
         before = [page for page in before if pages[page][1] == settings]
     stamps = [STAMP.format(stage="quality", n=n, d=d) for n, d in RUNS] if name == "05_retrieval" else []
     return [f"book/chapters/{page}.ipynb" for page in before] + stamps
@@ -71,7 +73,7 @@ rule chapter:
     params:
         chapter=chapter_of,
         given=lambda w: as_settings(pages[w.page][1]),
-        sections=lambda w: chapters.every_setting(profile) if RESTORED else chapters.page_settings(profile, w.page),
+        sections=lambda w: book_pages.every_setting(profile) if RESTORED else book_pages.page_settings(profile, w.page),
     resources:
         heavy=HEAVY,
         mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both
@@ -99,7 +101,7 @@ rule run:
         touch(STAMP),
     threads: workflow.cores
     params:
-        sections=lambda w: chapters.page_settings(
+        sections=lambda w: book_pages.page_settings(
             profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{int(w.n):05d}"
         ),
     resources:

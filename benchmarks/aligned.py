@@ -4,8 +4,8 @@ import numpy as np
 from sounds import log_mels
 from timing import compare, options, write
 
-from helpers.aligned import top_aligned
-from helpers.search import top_k
+from helpers.copies.search import top_k
+from helpers.copies.shifted import top_aligned
 
 K, MAX_SHIFT = 10, 31  # frames of 16 ms: half a second either way
 

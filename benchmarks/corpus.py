@@ -8,10 +8,10 @@ import soundfile
 from log_mel import one
 from timing import compare, options, write
 
-from helpers import corpus
-from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
-from helpers.mel import log_mel
-from helpers.soundscapes import level_recording, render
+from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.sound import corpus
+from helpers.sound.mel import log_mel
+from helpers.sound.mixtures import level_recording, render
 
 CONFIG = CorpusConfig()
 

@@ -10,17 +10,20 @@ import torch
 from diffusers import DDIMScheduler
 from timing import compare, options, row, write
 
-from helpers import clips, sampling, stages, training
-from helpers.clap import load_clap
-from helpers.codec import load_codec
-from helpers.config import load_profile
-from helpers.corpus import load_corpus
-from helpers.denoiser import build_noise_scheduler
-from helpers.mel import log_mel
-from helpers.progress import progress
-from helpers.quality import kernel_distance
-from helpers.thresholds import flagged_rate
-from helpers.vocoder import load_vocoder
+from helpers.base.progress import progress
+from helpers.base.settings import load_profile
+from helpers.copies.kernel_distance import kernel_distance
+from helpers.copies.rates import flagged_rate
+from helpers.models import denoiser, sampler
+from helpers.models.clap import load_clap
+from helpers.models.codec import load_codec
+from helpers.models.denoiser import build_noise_scheduler
+from helpers.models.text import load_text
+from helpers.models.vocoder import load_vocoder
+from helpers.sound.corpus import load_corpus
+from helpers.sound.mel import log_mel
+from helpers.stages import roundtrip
+from helpers.study import registry
 
 N_TRAIN, SLOW_STEPS, TIMED_STEPS, HALVES = 16, 200, 20, 100
 
@@ -32,8 +35,8 @@ def ddim(
     """Latents by DDIM: both predictions of classifier-free guidance in one batch; the first `n_steps` of 200 steps."""
     scheduler = DDIMScheduler.from_config(build_noise_scheduler().config, set_alpha_to_one=False)
     scheduler.set_timesteps(SLOW_STEPS)
-    generators = sampling.noise_generators(seeds)
-    latents = sampling.initial_noise(generators, shape)
+    generators = sampler.noise_generators(seeds)
+    latents = sampler.initial_noise(generators, shape)
     states = torch.from_numpy(np.concatenate([np.repeat(text["null_state"][None], len(rows), 0), text["states"][rows]]))
     mask = torch.from_numpy(np.concatenate([np.repeat(text["null_mask"][None], len(rows), 0), text["mask"][rows]]))
     for timestep in scheduler.timesteps[:n_steps]:
@@ -47,14 +50,14 @@ def main():
     """64 clips in our way, and one at a time by DDIM."""
     chosen = options(__doc__, clips=64)
     profile = load_profile("smoke")
-    folders = stages.upstream_folders("generation", profile, N_TRAIN, 0)
-    data, text = load_corpus(folders["corpus"]), clips.load_text(folders["encoding"])
-    unet, config = training.load_unet(folders["training"]), profile.generation
+    folders = registry.upstream_folders("generation", profile, N_TRAIN, 0)
+    data, text = load_corpus(folders["corpus"]), load_text(folders["encoding"])
+    unet, config = denoiser.load_unet(folders["training"]), profile.generation
     shape = np.load(folders["encoding"] / "latents.npy", mmap_mode="r").shape[1:]
     rows, seeds = np.arange(chosen.clips) % N_TRAIN, list(range(chosen.clips))
 
     def ours():
-        return sampling.sample_latents(
+        return sampler.sample_latents(
             unet, text["states"][rows], text["mask"][rows], text["null_state"], text["null_mask"], seeds, config, shape
         )
 
@@ -83,7 +86,7 @@ def main():
         sound = vocode(codec.decode(latents))
         again = log_mel(sound, profile.mel, 16_000)
         cosines = np.stack(
-            [clips.cosines(again - mean, np.broadcast_to(mel - mean, again.shape)) for mel in mels], axis=1
+            [roundtrip.cosines(again - mean, np.broadcast_to(mel - mean, again.shape)) for mel in mels], axis=1
         )
         own = flagged_rate(cosines.argmax(axis=1) == rows)
         made_of = clap.embed_audio(sound)

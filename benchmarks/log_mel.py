@@ -7,8 +7,8 @@ import numpy as np
 from sounds import clips
 from timing import compare, options, write
 
-from helpers.config import CorpusConfig, MelConfig
-from helpers.mel import FLOOR, log_mel
+from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.sound.mel import FLOOR, log_mel
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 SETTINGS = {"sr": RATE, "n_fft": MEL.n_fft, "hop_length": MEL.hop_length, "n_mels": MEL.n_mels, "fmin": MEL.fmin_hz,

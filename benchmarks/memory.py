@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from timing import WORK, options, row, write
 
-from helpers import corpus
-from helpers.arrays import Selection
-from helpers.config import CorpusConfig, MelConfig, RetrievalConfig
-from helpers.detectors import Detectors
+from helpers.base.mapped import Selection
+from helpers.base.settings import CorpusConfig, MelConfig, RetrievalConfig
+from helpers.copies.detectors import Detectors
+from helpers.sound import corpus
+from helpers.stages import corpus as corpus_stage
 
 STAGES = ("corpus", "embeddings, log-mel", "embeddings, CLAP", "search, log-mel", "search, shift-aligned")
 
@@ -25,7 +26,7 @@ def compute(stage: str, folder: Path, n: int) -> None:
     """One stage on the files that those before it have left in the folder."""
     config, mel = CorpusConfig(n_train=n, n_heldout=50, n_background=50), MelConfig()
     if stage == "corpus":
-        return corpus.compute(folder, {}, config, mel)
+        return corpus_stage.compute(folder, {}, config, mel)
     data = corpus.load_corpus(folder)
     detectors = Detectors(RetrievalConfig(), mel, config.sample_rate_hz, data.mel_mean())
     train = Selection(data.audio, data.rows("train"))

@@ -14,13 +14,13 @@ import torch
 from sounds import clips
 from timing import WORK, compare, options, row, write
 
-from helpers.clap import load_clap
-from helpers.config import CorpusConfig, MelConfig, RetrievalConfig
-from helpers.detection import detection_row
-from helpers.detectors import Detectors
-from helpers.mel import log_mel
-from helpers.soundscapes import seeded
-from helpers.transforms import TRANSFORMS, apply_transform
+from helpers.base.seeds import seeded
+from helpers.base.settings import CorpusConfig, MelConfig, RetrievalConfig
+from helpers.copies.detection_metrics import detection_row
+from helpers.copies.detectors import Detectors
+from helpers.models.clap import load_clap
+from helpers.sound.mel import log_mel
+from helpers.sound.transforms import TRANSFORMS, apply_transform
 
 RATE = CorpusConfig().sample_rate_hz
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap")

@@ -7,7 +7,7 @@ import numpy as np
 from sounds import log_mels
 from timing import compare, options, write
 
-from helpers.search import top_k
+from helpers.copies.search import top_k
 
 K = 10
 

@@ -12,9 +12,9 @@ from numpy.lib.format import open_memmap
 from sounds import log_mels
 from timing import WORK, options, row, write
 
-from helpers.arrays import forget
-from helpers.progress import progress
-from helpers.search import top_k
+from helpers.base.mapped import forget
+from helpers.base.progress import progress
+from helpers.copies.search import top_k
 
 K, FRAMES, BANDS, CHECKED = 10, 1024, 64, 16
 

@@ -3,10 +3,10 @@
 import numpy as np
 from timing import WORK
 
-from helpers import corpus
-from helpers.config import SOUND_PACK, CorpusConfig, MelConfig
-from helpers.mel import log_mel
-from helpers.store import hash_file
+from helpers.base.hashing import hash_file
+from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.sound import corpus
+from helpers.sound.mel import log_mel
 
 
 def clips(n: int, seed: int = 11) -> tuple[np.ndarray, list[str]]:

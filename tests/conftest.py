@@ -28,7 +28,7 @@ def runs_root(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def own_policy():
     """What a test asks of the stage store ends with it: `chapters.begin` takes up a published study for good."""
-    from helpers import store
+    from helpers.study import store
 
     with store.use_policy(store.Policy()):
         yield
@@ -56,13 +56,13 @@ def sizes(fabricated) -> dict:
 @pytest.fixture(scope="session")
 def built_book(repository, tmp_path_factory) -> Path:
     """The whole book from the profile `tiny`: every chapter executed by Papermill, the HTML built. The folder of its pages."""
-    from helpers import chapters
-    from helpers.config import load_profile
+    from helpers.base.settings import load_profile
+    from helpers.book import execution, pages
 
     folder = tmp_path_factory.mktemp("built") / "book"
     shutil.copytree(repository / "book", folder, ignore=shutil.ignore_patterns("_build", "chapters"))
-    for page, (name, settings) in chapters.list_pages(load_profile("tiny")).items():
-        chapters.run_chapter(name, settings, folder / "chapters" / f"{page}.ipynb", "tiny")
+    for page, (name, settings) in pages.list_pages(load_profile("tiny")).items():
+        execution.run_chapter(name, settings, folder / "chapters" / f"{page}.ipynb", "tiny")
     command = [Path(sys.executable).parent / "jupyter-book", "build", folder, "-W", "-n", "--keep-going"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.config import MelConfig, TextConfig, TrainingConfig
+from helpers.base.settings import MelConfig, TextConfig, TrainingConfig
 
 RATE = 16_000
 MEL = MelConfig(hop_length=160)

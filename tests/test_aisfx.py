@@ -9,13 +9,16 @@ import pytest
 import soundfile
 import torch
 
-from helpers import aisfx_encoder, chapters, config, stages
-from helpers.config import MelConfig, RetrievalConfig, load_profile
-from helpers.detectors import Detectors
-from helpers.findings import Evidence, _mel_against
+from helpers.base import settings
+from helpers.base.settings import MelConfig, RetrievalConfig, load_profile
+from helpers.book import pages, parameters
+from helpers.copies.claims import Evidence, _mel_against
+from helpers.copies.detectors import Detectors
+from helpers.models import aisfx
+from helpers.study import registry
 
 RATE, SAMPLES = 16_000, 65_536
-needs_package = pytest.mark.skipif(not aisfx_encoder.installed(), reason=f"aisfx is not there; {aisfx_encoder.INSTALL}")
+needs_package = pytest.mark.skipif(not aisfx.installed(), reason=f"aisfx is not there; {aisfx.INSTALL}")
 ALL = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")
 
 
@@ -29,7 +32,7 @@ def without(monkeypatch):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return aisfx_encoder.load_encoder(RATE)
+    return aisfx.load_encoder(RATE)
 
 
 def sounds(n: int) -> np.ndarray:
@@ -50,7 +53,7 @@ def test_spectrograms_and_embeddings_are_the_packages_own(encoder, tmp_path, mon
 
     monkeypatch.setattr(encoder, "dtype", torch.float32)
     clips = sounds(3)
-    weights = aisfx_encoder._read_checkpoint(aisfx_encoder.Path(inference.get_path_modelWeights()))
+    weights = aisfx._read_checkpoint(aisfx.Path(inference.get_path_modelWeights()))
     heads = sorted(  # the data sets' names are not in the weights; the number of classes is
         (int(key.split(".")[1]), len(value))
         for key, value in weights.items()
@@ -108,18 +111,18 @@ def test_what_has_no_embedding_is_refused(encoder, change, message):
 def test_the_shortest_clip_and_another_sample_rate(encoder):
     assert encoder.embed_audio(sounds(1)[:, :36_781]).shape == (1, 512)
     twice = np.tile(sounds(1), 2)
-    assert aisfx_encoder.load_encoder(44_100).embed_audio(twice[:, : 99 * 1024]).shape == (1, 512)
+    assert aisfx.load_encoder(44_100).embed_audio(twice[:, : 99 * 1024]).shape == (1, 512)
     with pytest.raises(ValueError, match="sample_rate_hz: expected 8000 to 48000 Hz, got 16"):
-        aisfx_encoder.load_encoder(16)
+        aisfx.load_encoder(16)
 
 
 def test_other_weights_are_not_read(tmp_path):
     path = tmp_path / "checkpoint.pth"
     with pytest.raises(FileNotFoundError, match="aisfx: expected weights with sha256 499ea759.*found no file"):
-        aisfx_encoder._read_checkpoint(path)
+        aisfx._read_checkpoint(path)
     path.write_bytes(b"not these")
     with pytest.raises(ValueError, match=r"expected sha256 499ea759.* \(aisfx 0\.1\.2\), got "):
-        aisfx_encoder._read_checkpoint(path)
+        aisfx._read_checkpoint(path)
 
 
 @needs_package
@@ -127,9 +130,9 @@ def test_detectors_and_the_stage_take_it():
     profile = load_profile("tiny")
     detectors = Detectors(RetrievalConfig(detectors=("mel", "aisfx")), MelConfig(), RATE, np.zeros(64, np.float32))
     assert detectors.features("aisfx", sounds(3)).shape == (3, 512)
-    folder = stages.second_opinion(profile)
+    folder = registry.second_opinion(profile)
     table = pd.read_csv(folder / "detection.csv")
-    own = pd.read_csv(stages.finished("detection", profile).path / "detection.csv")
+    own = pd.read_csv(registry.finished("detection", profile).path / "detection.csv")
     assert set(table["detector"]) == {"aisfx"}
     case = ["transform", "strength", "n_pos", "n_neg"]
     assert table[case].values.tolist() == own.loc[own["detector"] == "mel", case].values.tolist()  # the same copies
@@ -141,26 +144,26 @@ def test_digests_name_the_weights_and_not_what_is_installed(without):
     profile = load_profile("smoke")
     changed = profile.replace("retrieval", detectors=ALL)
     for name in ("references", "retrieval", "detection"):
-        before, after = (stages.build(name, p)[0] for p in (profile, changed))
+        before, after = (registry.build(name, p)[0] for p in (profile, changed))
         assert "aisfx" not in before.config
-        assert after.config["aisfx"] == aisfx_encoder.WEIGHTS_SHA256
+        assert after.config["aisfx"] == aisfx.WEIGHTS_SHA256
         assert after.digest != before.digest
 
 
 def test_without_the_package_there_is_no_second_opinion(without):
-    assert not aisfx_encoder.installed()
-    assert stages.second_opinion(load_profile("smoke")) is None
-    assert "make aisfx" in aisfx_encoder.ABSENT and "missing" in aisfx_encoder.ABSENT
-    assert chapters.page_settings(load_profile("smoke"), "05_retrieval")["second_opinion"] is False
+    assert not aisfx.installed()
+    assert registry.second_opinion(load_profile("smoke")) is None
+    assert "make aisfx" in aisfx.ABSENT and "missing" in aisfx.ABSENT
+    assert pages.page_settings(load_profile("smoke"), "05_retrieval")["second_opinion"] is False
 
 
 def test_without_the_package_asking_for_it_says_how_to_install_it(without):
-    chapters.check_parameters("05_retrieval", {"profile": "smoke"})
+    parameters.check_parameters("05_retrieval", {"profile": "smoke"})
     message = (
         r"^detectors: 'aisfx' needs a package that is not installed; `make aisfx` installs it \(or .*aisfx==0\.1\.2`\)$"
     )
     with pytest.raises(ModuleNotFoundError, match=message):
-        chapters.check_parameters("05_retrieval", {"profile": "smoke", "detectors": list(ALL)})
+        parameters.check_parameters("05_retrieval", {"profile": "smoke", "detectors": list(ALL)})
     with pytest.raises(ModuleNotFoundError, match=message):
         Detectors(RetrievalConfig(detectors=ALL), MelConfig(), RATE, np.zeros(64, np.float32))
 
@@ -168,10 +171,10 @@ def test_without_the_package_asking_for_it_says_how_to_install_it(without):
 @pytest.mark.parametrize("chapter", ["01_corpus", "07_findings"])
 def test_a_profile_that_lists_it_is_refused_before_any_chapter_runs(without, monkeypatch, tmp_path, chapter):
     (tmp_path / "mine.yml").write_text("base: base\nretrieval: {detectors: [mel, aisfx]}\n")
-    (tmp_path / "base.yml").write_text((config.PROFILES / "base.yml").read_text())
-    monkeypatch.setattr(chapters, "load_profile", lambda name: load_profile(name, tmp_path))
+    (tmp_path / "base.yml").write_text((settings.PROFILES / "base.yml").read_text())
+    monkeypatch.setattr(parameters, "load_profile", lambda name: load_profile(name, tmp_path))
     with pytest.raises(ModuleNotFoundError, match="make aisfx"):
-        chapters.check_parameters(chapter, {"profile": "mine"})
+        parameters.check_parameters(chapter, {"profile": "mine"})
 
 
 def test_the_command_line_says_it_in_one_line(without, monkeypatch, capsys):
@@ -201,4 +204,4 @@ def test_each_embedding_has_a_claim_of_its_own():
 def test_the_pinned_package_is_the_one_that_messages_name(repository):
     lines = [x for x in (repository / "requirements-optional.txt").read_text().splitlines() if x and x[0] != "#"]
     assert len(lines) == 1 and lines[0].startswith("aisfx==0.1.2 --hash=sha256:")
-    assert "aisfx==0.1.2" in aisfx_encoder.INSTALL
+    assert "aisfx==0.1.2" in aisfx.INSTALL

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from helpers import aligned
-from helpers.aligned import top_aligned
-from helpers.search import top_k
+from helpers.copies import shifted
+from helpers.copies.search import top_k
+from helpers.copies.shifted import top_aligned
 
 
 def slow(query, reference, max_shift):
@@ -29,8 +29,8 @@ def smooth(n, frames, bands, seed):
 @pytest.mark.parametrize("frames, max_shift", [(40, 7), (33, 0), (64, 31)])
 def test_every_candidate_is_compared_at_every_shift(frames, max_shift, block, monkeypatch):
     queries, references = smooth(6, frames, 3, 0), smooth(11, frames, 3, 1)
-    monkeypatch.setattr(aligned, "BLOCK_BYTES", block * 1000)
-    monkeypatch.setattr(aligned, "QUERIES", 4)
+    monkeypatch.setattr(shifted, "BLOCK_BYTES", block * 1000)
+    monkeypatch.setattr(shifted, "QUERIES", 4)
     found = top_aligned(queries, references, 11, max_shift, candidates=11)
     for row, query in enumerate(queries):
         truth = [slow(query, reference, max_shift) for reference in references]

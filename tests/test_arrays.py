@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.arrays import Selection, chunks, forget
+from helpers.base.mapped import Selection, chunks, forget
 
 
 @pytest.fixture

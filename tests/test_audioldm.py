@@ -10,10 +10,10 @@ from ldm_reference import Ldm
 from ldm_reference import hifigan as slow_hifigan
 from published_inputs import MEL, RATE, random_mels
 
-from helpers import audioldm
-from helpers.codec import load_codec
-from helpers.config import CodecConfig, MelConfig
-from helpers.vocoder import load_vocoder
+from helpers.base.settings import CodecConfig, MelConfig
+from helpers.models.codec import load_codec
+from helpers.models.pretrained import audioldm
+from helpers.models.vocoder import load_vocoder
 
 SCALE = 0.9227914214134216
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from helpers import __main__ as command
-from helpers import audit
-from helpers.config import load_profile
+from helpers.base.settings import load_profile
+from helpers.copies import audit
 
 RATE, SAMPLES, N_HONEST = 16_000, 16_384, 60
 

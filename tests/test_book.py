@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from helpers import chapters, stages, study
-from helpers.config import load_profile
+from helpers.base.settings import load_profile
+from helpers.book import summaries
+from helpers.book.pages import list_pages
+from helpers.study import registry
 
 CHROMIUM_FLAGS = (
     "--headless",
@@ -50,12 +52,14 @@ def test_pages_can_be_read_without_sight(html_root):
 
 def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
     profile = load_profile("tiny")
-    table = pd.read_csv(stages.finished("thresholds", profile).path / "replication.csv")
+    table = pd.read_csv(registry.finished("thresholds", profile).path / "replication.csv")
     where = {"arm": "main", "detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
-    rows = study.rows_of(table, **where).set_index("n_train")
+    rows = summaries.rows_of(table, **where).set_index("n_train")
     page = book_checks.soup(html_root / "intro.html")
     text = " ".join(page.article.get_text().split())
-    words = {n: study.card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)}
+    words = {
+        n: summaries.card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)
+    }
     limits = {n: " ".join(found["limits"].split()) for n, found in words.items()}
     for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile tiny"):
         assert expected in text
@@ -68,7 +72,7 @@ def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
 def test_sizes_stand_in_order_in_the_contents(html_root):
     links = [tag["href"] for tag in book_checks.soup(html_root / "intro.html").select("nav.bd-links a")]
     pages = [Path(link).stem for link in links if link.startswith("chapters/")]
-    assert pages == list(chapters.list_pages(load_profile("tiny")))
+    assert pages == list(list_pages(load_profile("tiny")))
 
 
 FAULTS = {
@@ -184,7 +188,7 @@ def test_browser_loads_every_player_of_every_page_and_nothing_fails(html_root, a
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_PX, f"{name} scrolls sideways on a phone"
         assert page.locator("article .math:not(:has(mjx-container))").count() == 0, f"{name}: a formula was not set"
         page.context.close()
-    assert players >= 3 * len(chapters.list_pages(load_profile("tiny")))
+    assert players >= 3 * len(list_pages(load_profile("tiny")))
 
 
 def test_browser_moves_a_line_through_the_spectrogram(address, browser):

@@ -6,10 +6,11 @@ import pytest
 import soundfile
 from bs4 import BeautifulSoup
 
-from helpers.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
-from helpers.config import load_profile
-from helpers.corpus import Corpus
-from helpers.gallery import COLUMNS, QUANTILES, Gallery
+from helpers.base.settings import load_profile
+from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
+from helpers.book.gallery import Gallery
+from helpers.sound.corpus import Corpus
+from helpers.stages.clips import COLUMNS, QUANTILES
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,13 @@ import sys
 import nbformat
 import pytest
 
-from helpers import aisfx_encoder, chapters, config
-from helpers.chapters import begin, check_parameters, parse_settings
+from helpers.base.fields import Checked
+from helpers.base.settings import load_profile
+from helpers.book import execution
+from helpers.book import parameters as chapter_parameters
+from helpers.book.pages import list_pages, page_settings, remove_stale_pages
+from helpers.book.parameters import begin, check_parameters, parse_settings
+from helpers.models import aisfx
 
 # (setting, pattern of the message): each kind of mistake, as it is typed
 MISTAKES = [
@@ -33,8 +38,8 @@ def thresholds_namespace(**values):
         "_i1": "profile = ...",
         "In": ["", ""],
         "Out": {},
-        "chapters": chapters,
-        "Path": type(chapters.NOTEBOOKS),
+        "chapters": chapter_parameters,
+        "Path": type(chapter_parameters.NOTEBOOKS),
         "profile": "smoke",
         "beta": 0.5,
         **values,
@@ -43,7 +48,7 @@ def thresholds_namespace(**values):
 
 def test_begin_returns_the_checked_settings():
     chapter = begin("06_thresholds", thresholds_namespace(beta=0.7, ks=[1, 3]))
-    smoke = config.load_profile("smoke")
+    smoke = load_profile("smoke")
     assert chapter.config is chapter.profile.thresholds and (chapter.config.beta, chapter.config.ks) == (0.7, (1, 3))
     assert chapter.config.n_bootstrap == smoke.thresholds.n_bootstrap, (
         "what the notebook does not declare: the profile's"
@@ -122,20 +127,20 @@ def test_parameters_that_papermill_cannot_read(tmp_path):
         'profile: str = "a=b"  # x = y\nmode: Literal["u", "v"] = "u"\nn: int | None = None\nks: list[int] = [1, 2]'
     )
     nbformat.write(notebook_of(source), path)
-    assert chapters.read_parameters(path) == {"profile": "a=b", "mode": "u", "n": None, "ks": [1, 2]}
+    assert chapter_parameters.read_parameters(path) == {"profile": "a=b", "mode": "u", "n": None, "ks": [1, 2]}
     for source, message in (("n = 1", "line 1"), ("n: int = 2 * m", "n: expected a literal default")):
         nbformat.write(notebook_of(source), path)
         with pytest.raises(ValueError, match=message):
-            chapters.read_parameters(path)
+            chapter_parameters.read_parameters(path)
     nbformat.write(notebook_of("n: int = 1", "m: int = 1", tags=(("parameters",), ("parameters",))), path)
     with pytest.raises(ValueError, match="expected one cell tagged 'parameters', got 2"):
-        chapters.read_parameters(path)
+        chapter_parameters.read_parameters(path)
 
 
 @pytest.fixture
 def toy_chapter(tmp_path, monkeypatch):
     """Writes a tiny 06_thresholds with the given last cell where chapters are looked for."""
-    monkeypatch.setattr(chapters, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(chapter_parameters, "NOTEBOOKS", tmp_path)
 
     def write(last_cell):
         parameters = 'profile: str = "pocket"\nbeta: float = 0.5  # weight\nks: list = [1, 3]  # neighbours'
@@ -151,9 +156,9 @@ def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp
         "import sys\nfrom helpers.progress import say\nsay('progress line')\n"
         "print(chapter.profile.name, chapter.config.beta, chapter.config.ks, chapter.config.n_bootstrap, sys.executable)"
     )
-    chapters.run_chapter("06_thresholds", {"beta": 0.7, "n_bootstrap": 123}, output, "smoke")
+    execution.run_chapter("06_thresholds", {"beta": 0.7, "n_bootstrap": 123}, output, "smoke")
     book = nbformat.read(output, as_version=4)
-    smoke = config.load_profile("smoke").thresholds
+    smoke = load_profile("smoke").thresholds
     (stream,) = book.cells[-1].outputs  # progress is not among the outputs ...
     assert stream.text.strip() == f"smoke 0.7 {smoke.ks} 123 {sys.executable}"
     assert "progress line" in capfd.readouterr().err  # ... but on the terminal
@@ -163,7 +168,7 @@ def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp
 
 def test_kernels_take_no_ports_which_another_could_take_first(toy_chapter):
     output = toy_chapter("print(get_ipython().kernel.parent.transport)")
-    chapters.run_chapter("06_thresholds", {}, output, "smoke")
+    execution.run_chapter("06_thresholds", {}, output, "smoke")
     assert nbformat.read(output, as_version=4).cells[-1].outputs[0].text.strip() == "ipc"
 
 
@@ -172,18 +177,18 @@ def test_failing_chapter_leaves_no_page(toy_chapter):
     output.parent.mkdir()
     output.write_text("an older page")
     with pytest.raises(
-        chapters.ChapterError, match=r"page: code cell 4 failed with RuntimeError: no such thing; .*failed"
+        execution.ChapterError, match=r"page: code cell 4 failed with RuntimeError: no such thing; .*failed"
     ):
-        chapters.run_chapter("06_thresholds", {}, output, "smoke")
+        execution.run_chapter("06_thresholds", {}, output, "smoke")
     assert [path.name for path in output.parent.iterdir()] == ["page.failed.ipynb"]
 
 
 @pytest.mark.parametrize(("setting", "message"), MISTAKES)
 def test_chapter_is_refused_before_a_kernel_starts(toy_chapter, monkeypatch, setting, message):
     output = toy_chapter("pass")
-    monkeypatch.setattr(chapters, "_execute", lambda *arguments: pytest.fail("a kernel would have been started"))
+    monkeypatch.setattr(execution, "_execute", lambda *arguments: pytest.fail("a kernel would have been started"))
     with pytest.raises((TypeError, ValueError), match=message):
-        chapters.run_chapter("06_thresholds", parse_settings([setting]), output, "smoke")
+        execution.run_chapter("06_thresholds", parse_settings([setting]), output, "smoke")
 
 
 @pytest.mark.parametrize(("setting", "message"), MISTAKES[:2] + MISTAKES[3:4])
@@ -205,17 +210,23 @@ def test_settings_of_a_stage_are_checked_together(repository):
 
 
 def test_a_page_tells_of_parts_that_its_text_does_not_describe(capsys):
-    chapters.begin("01_corpus", {"profile": "smoke"})
+    chapter_parameters.begin("01_corpus", {"profile": "smoke"})
     assert not capsys.readouterr().out
-    chapters.begin("01_corpus", {"profile": "paper"})
+    chapter_parameters.begin("01_corpus", {"profile": "paper"})
     assert "IPython.core.display.Markdown" in capsys.readouterr().out
-    own = config.load_profile("smoke").replace("corpus", kind="audiofolder", path="anywhere")
-    assert chapters._other_parts(own) == ["corpus"]
-    assert chapters._other_parts(config.load_profile("paper")) == ["corpus", "codec", "text encoder", "CLAP"]
+    own = load_profile("smoke").replace("corpus", kind="audiofolder", path="anywhere")
+    assert chapter_parameters._other_parts(own) == ["corpus"]
+    assert chapter_parameters._other_parts(load_profile("paper")) == [
+        "corpus",
+        "codec",
+        "text encoder",
+        "CLAP",
+    ]
 
 
 def test_a_label_picks_one_stage_of_a_name(monkeypatch, capsys):
-    from helpers import __main__, store
+    from helpers import __main__
+    from helpers.study import store
 
     class Loaded:
         def __init__(self, stage):
@@ -223,7 +234,7 @@ def test_a_label_picks_one_stage_of_a_name(monkeypatch, capsys):
 
     monkeypatch.setattr(store, "load_or_run", Loaded)
     command = ["helpers", "run", "quality", "--profile", "pocket", "--label"]
-    monkeypatch.setattr(aisfx_encoder, "installed", lambda: True)  # an optional package that pocket retrieves by
+    monkeypatch.setattr(aisfx, "installed", lambda: True)  # an optional package that pocket retrieves by
     monkeypatch.setattr(sys, "argv", [*command, "dup4500_d0"])
     assert __main__.main() == 0 and capsys.readouterr().out == "quality dup4500_d0\n"
     monkeypatch.setattr(sys, "argv", [*command, "dup100_d0"])
@@ -246,14 +257,14 @@ def test_bare_papermill_refuses(setting, repository, tmp_path):
     assert len(ran) == 3, "the parameters, the injected parameters, begin; then nothing"
 
 
-@pytest.mark.parametrize("name", chapters.CHAPTERS)
+@pytest.mark.parametrize("name", chapter_parameters.CHAPTERS)
 def test_every_notebook_checks_its_parameters_first(name, repository, monkeypatch):
-    monkeypatch.setattr(aisfx_encoder, "installed", lambda: True)  # an optional package that pocket retrieves by
+    monkeypatch.setattr(aisfx, "installed", lambda: True)  # an optional package that pocket retrieves by
     book = nbformat.read(repository / "notebooks" / f"{name}.ipynb", as_version=4)
     first, second, *_ = [cell.source for cell in book.cells if cell.cell_type == "code"]
     namespace = {}
     exec(first, namespace)
-    declared = chapters.read_parameters(repository / "notebooks" / f"{name}.ipynb")
+    declared = chapter_parameters.read_parameters(repository / "notebooks" / f"{name}.ipynb")
     assert {key: namespace[key] for key in declared} == declared
     exec(second, namespace)
     assert namespace["chapter"].name == name and not namespace["chapter"].changed
@@ -262,30 +273,26 @@ def test_every_notebook_checks_its_parameters_first(name, repository, monkeypatc
 
 
 def test_pages_follow_the_profile():
-    profile = config.load_profile("smoke")
-    pages = chapters.list_pages(profile)
+    profile = load_profile("smoke")
+    pages = list_pages(profile)
     assert list(pages)[:4] == ["01_corpus", "02_codec", "03_training_n00016", "03_training_n00064"] and len(pages) == 9
     assert pages["04_generation_n00064"] == ("04_generation", {"n_train": 64, "draw": 0})
 
 
 def test_every_section_of_the_profile_reaches_a_page():
     """Else a changed setting would leave the book as it was."""
-    profile = config.load_profile("smoke")
-    sections = set().union(*(chapters.page_settings(profile, page) for page in chapters.list_pages(profile)))
-    own = {name for name in vars(profile) if isinstance(getattr(profile, name), config.Checked)}
+    profile = load_profile("smoke")
+    sections = set().union(*(page_settings(profile, page) for page in list_pages(profile)))
+    own = {name for name in vars(profile) if isinstance(getattr(profile, name), Checked)}
     assert own <= sections
     changed = profile.replace("thresholds", beta=0.9)
-    differing = [
-        p
-        for p in chapters.list_pages(profile)
-        if chapters.page_settings(profile, p) != chapters.page_settings(changed, p)
-    ]
+    differing = [p for p in list_pages(profile) if page_settings(profile, p) != page_settings(changed, p)]
     assert differing == ["06_thresholds"]
 
 
 def test_stale_pages_are_removed(tmp_path):
     for name in ("01_corpus.ipynb", "03_training_n100.ipynb", "06_thresholds.failed.ipynb", "notes.md"):
         (tmp_path / name).write_text("{}")
-    removed = chapters.remove_stale_pages(config.load_profile("smoke"), tmp_path)
+    removed = remove_stale_pages(load_profile("smoke"), tmp_path)
     assert removed == ["03_training_n100.ipynb", "06_thresholds.failed.ipynb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["01_corpus.ipynb", "notes.md"]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import generation
-from helpers.config import GenerationConfig, load_profile
+from helpers.base.settings import GenerationConfig, load_profile
+from helpers.models import regeneration
 
 KEPT = np.random.default_rng(0).normal(size=(4, 16, 32, 8)).astype(np.float32)
 
@@ -24,8 +24,8 @@ def folders(tmp_path):
 
 
 def check(folders, monkeypatch, again, **settings):
-    monkeypatch.setattr(generation, "regenerate", lambda folder, queries, *rest: again[: len(queries)])
-    return generation.check_live(*folders, load_profile("tiny"), GenerationConfig(), **settings)
+    monkeypatch.setattr(regeneration, "regenerate", lambda folder, queries, *rest: again[: len(queries)])
+    return regeneration.check_live(*folders, load_profile("tiny"), GenerationConfig(), **settings)
 
 
 def test_rounding_agrees(folders, monkeypatch):
@@ -35,7 +35,7 @@ def test_rounding_agrees(folders, monkeypatch):
 
 
 def test_no_more_clips_are_made_than_latents_are_kept(folders, monkeypatch):
-    assert len(check(folders, monkeypatch, KEPT, n=6)) == generation.N_REFERENCE
+    assert len(check(folders, monkeypatch, KEPT, n=6)) == regeneration.N_REFERENCE
 
 
 def test_another_clip_does_not_agree(folders, monkeypatch):

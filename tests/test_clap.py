@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.clap import Clap, laion_module, load_clap
-from helpers.config import ROOT
-from helpers.weights import write_model
+from helpers.base.settings import ROOT
+from helpers.models.clap import Clap, laion_module, load_clap
+from helpers.models.folder import write_model
 
 SAMPLES = 65_536
 CONFIG = {

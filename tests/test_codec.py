@@ -8,10 +8,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from helpers.codec import build_codec, load_codec
-from helpers.config import ROOT, MelConfig
-from helpers.mel import log_mel, normalise_waveform
-from helpers.weights import write_model
+from helpers.base.settings import ROOT, MelConfig
+from helpers.models.codec import build_codec, load_codec
+from helpers.models.folder import write_model
+from helpers.sound.mel import log_mel, normalise_waveform
 
 sys.path.insert(0, str(ROOT / "tools"))
 from linear_start import start_linear  # noqa: E402

@@ -7,9 +7,9 @@ import subprocess
 import pandas as pd
 import pytest
 
-from helpers.comparison import compare
-from helpers.publication import publish, restore
-from helpers.store import Stage, load_or_run
+from helpers.study.comparison import compare
+from helpers.study.publication import publish, restore
+from helpers.study.store import Stage, load_or_run
 
 
 def table_stage(name, file, table, published_too=()):

@@ -4,14 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import controls, corpus, stages
-from helpers.codec import load_codec
-from helpers.config import load_profile
-from helpers.detectors import Detectors
-from helpers.mel import log_mel
-from helpers.search import top_k
-from helpers.soundscapes import Recipe
-from helpers.transforms import TRANSFORMS
+from helpers.base.settings import load_profile
+from helpers.copies.detectors import Detectors
+from helpers.copies.search import top_k
+from helpers.models.codec import load_codec
+from helpers.sound import corpus
+from helpers.sound.mel import log_mel
+from helpers.sound.mixtures import Recipe
+from helpers.sound.transforms import TRANSFORMS
+from helpers.stages import controls
+from helpers.study import registry
 
 N_TRAIN, DRAW = 4, 1  # a draw whose clips are not the first four, in another order
 COLUMNS = [*controls.COLUMNS, "updates", "sample_seed"]
@@ -35,7 +37,7 @@ def profile():
 
 @pytest.fixture(scope="module")
 def upstream():
-    return {name: stages.finished(name, load_profile("tiny")).path for name in ("corpus", "encoding")}
+    return {name: registry.finished(name, load_profile("tiny")).path for name in ("corpus", "encoding")}
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,23 @@ import json
 import numpy as np
 import pytest
 
-from helpers import corpus, planted
-from helpers.config import CorpusConfig, MelConfig, PlantedConfig
-from helpers.mel import log_mel
+from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig, PlantedConfig
+from helpers.sound.corpus import (
+    Mixed,
+    generator,
+    leading_groups,
+    load_corpus,
+    originals,
+    pools,
+    render_all,
+    spread,
+    subset,
+    training_mixtures,
+    twin_recipes,
+)
+from helpers.sound.mel import log_mel
+from helpers.sound.pack import load_soundpack
+from helpers.stages import corpus, planted
 
 TINY = CorpusConfig(n_train=10, n_heldout=4, n_background=4)
 
@@ -22,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(folder):
-    return corpus.load_corpus(folder)
+    return load_corpus(folder)
 
 
 def test_shapes_order_and_levels(data):
@@ -44,14 +58,14 @@ def test_no_source_group_is_in_two_splits(data):
 
 
 def test_a_clip_belongs_to_the_group_of_the_recording_heard_first(data):
-    groups = corpus.leading_groups(data.clips)
+    groups = leading_groups(data.clips)
     assert groups.index.tolist() == data.clips["clip_id"].tolist()
-    pack = corpus.soundpack.load_soundpack(corpus.SOUND_PACK).set_index("id")["source_group"]
+    pack = load_soundpack(SOUND_PACK).set_index("id")["source_group"]
     for clip in data.clips.itertuples():
         first = min(json.loads(clip.recipe)["layers"], key=lambda layer: (layer["role"] == "bed", layer["start_s"]))
         assert groups[clip.clip_id] == pack[first["source_id"]] and groups[clip.clip_id] in clip.source_groups
     own = data.clips.head(2).assign(source_ids=[["a video"], ["another"]])
-    assert corpus.leading_groups(own).tolist() == ["a video", "another"]
+    assert leading_groups(own).tolist() == ["a video", "another"]
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
@@ -63,28 +77,28 @@ def test_same_seed_same_bytes(folder, tmp_path):
 
 def test_a_larger_corpus_begins_with_the_smaller(data):
     more = CorpusConfig(n_train=14, n_heldout=4, n_background=4)
-    pool = corpus.pools(more)["train"]
-    captions = [r.caption for r in corpus.generator(more, pool, "train").recipes(14)]
+    pool = pools(more)["train"]
+    captions = [r.caption for r in generator(more, pool, "train").recipes(14)]
     assert captions[:10] == data.clips["caption"][:10].tolist()
 
 
 def test_main_captions_are_unique_at_full_size():
     config = CorpusConfig()
-    recipes = corpus.generator(config, corpus.pools(config)["train"], "train").recipes(config.n_train)
+    recipes = generator(config, pools(config)["train"], "train").recipes(config.n_train)
     assert len({r.caption for r in recipes}) == config.n_train
 
 
 def test_pilot_touches_no_recording_outside_the_training_split():
-    main, pilot = (corpus.pools(CorpusConfig(pilot=flag)) for flag in (False, True))
+    main, pilot = (pools(CorpusConfig(pilot=flag)) for flag in (False, True))
     training = set(main["train"]["id"])
     assert all(set(pool["id"]) <= training and len(pool) for pool in pilot.values())
 
 
 def test_twins_share_captions_but_not_the_sound(data):
-    table, recipes = corpus.twin_recipes(TINY, data.clips, np.array([2, 5]), 4)
+    table, recipes = twin_recipes(TINY, data.clips, np.array([2, 5]), 4)
     assert table["query_id"].tolist() == ["twin_00002_s0", "twin_00005_s0", "twin_00002_s1", "twin_00005_s1"]
     assert table["caption"].tolist() == [data.clips["caption"][i] for i in (2, 5, 2, 5)]
-    audio = np.concatenate(list(corpus.render_all(recipes, TINY)))
+    audio = np.concatenate(list(render_all(recipes, TINY)))
     for i, row in enumerate(table["index"]):
         assert abs(np.corrcoef(audio[i].astype(float), data.audio[row].astype(float))[0, 1]) < 0.9
     assert not np.array_equal(audio[0], audio[2])
@@ -92,16 +106,16 @@ def test_twins_share_captions_but_not_the_sound(data):
 
 def test_subsets_are_nested_and_draws_differ():
     for draw in (0, 1):
-        small, large = (set(corpus.subset(n, draw, 100, 7).tolist()) for n in (10, 40))
+        small, large = (set(subset(n, draw, 100, 7).tolist()) for n in (10, 40))
         assert small < large
-    assert corpus.subset(5, 0, 100, 7).tolist() == [0, 1, 2, 3, 4]
-    assert not np.array_equal(corpus.subset(10, 1, 100, 7), corpus.subset(10, 2, 100, 7))
+    assert subset(5, 0, 100, 7).tolist() == [0, 1, 2, 3, 4]
+    assert not np.array_equal(subset(10, 1, 100, 7), subset(10, 2, 100, 7))
     with pytest.raises(ValueError, match="expected 1 to 100, the clips there are, got 101"):
-        corpus.subset(101, 0, 100, 7)
+        subset(101, 0, 100, 7)
 
 
 def test_training_mixtures_are_no_clips_of_the_corpus(data):
-    audio, captions = corpus.training_mixtures(TINY, 3, seed=1)
+    audio, captions = training_mixtures(TINY, 3, seed=1)
     assert audio.shape == (3, 65_536) and len(captions) == 3
     assert not any(np.array_equal(a, b) for a in audio for b in data.audio)
 
@@ -115,11 +129,11 @@ def test_planted_truth_matches_the_audio(tmp_path):
         folder.mkdir()
     corpus.compute(main, {}, TINY, MelConfig())
     planted.compute(out, {"corpus": main}, PLANTED, TINY, MelConfig())
-    made, source = corpus.load_corpus(out), corpus.load_corpus(main)
+    made, source = load_corpus(out), load_corpus(main)
     for split in ("heldout", "background"):  # those of the main corpus
         np.testing.assert_array_equal(made.audio[made.rows(split)], source.audio[source.rows(split)])
     clips = made.clips[made.clips["split"] == "train"]
-    again = corpus.Mixed(made.clips, TINY)
+    again = Mixed(made.clips, TINY)
     for row in clips.index[clips["alteration"] == "none"][:4]:
         np.testing.assert_array_equal(again[row], made.audio[row])
     with pytest.raises(ValueError, match="expected a clip as it was mixed, got a copy altered by"):
@@ -151,7 +165,7 @@ def test_a_group_of_copies_is_asked_for_by_its_first_caption_and_once():
         recipe=[json.dumps({"caption": name}) for name in names],
         alteration=np.where((truth["kind"] == "altered") & (truth["number"] > 0), "gain", "none"),
     )
-    asked = train.iloc[planted.originals(train)]
+    asked = train.iloc[originals(train)]
     assert asked["cluster_id"].is_unique and set(asked["cluster_id"]) == set(train["cluster_id"])
     assert not reworded[asked.index].any() and (asked["alteration"] == "none").all()
     assert (np.diff((asked["copies"] == 1).astype(int)) >= 0).all()  # copies first
@@ -159,5 +173,10 @@ def test_a_group_of_copies_is_asked_for_by_its_first_caption_and_once():
 
 def test_a_part_is_spread_over_the_whole():
     indices = np.array([5, 3, 8, 1, 9, 2])
-    assert corpus.spread(indices, 3).tolist() == [5, 8, 9] and corpus.spread(indices, 4).tolist() == [5, 3, 1, 9]
-    assert corpus.spread(indices, 7).tolist() == indices.tolist()
+    assert spread(indices, 3).tolist() == [5, 8, 9] and spread(indices, 4).tolist() == [
+        5,
+        3,
+        1,
+        9,
+    ]
+    assert spread(indices, 7).tolist() == indices.tolist()

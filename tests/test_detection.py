@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from helpers.detection import COLUMNS, auroc_interval, detection_row, roc_points, tpr_at_fpr
+from helpers.copies.detection_metrics import COLUMNS, auroc_interval, detection_row, roc_points, tpr_at_fpr
 
 
 def row(pos, neg, **options):

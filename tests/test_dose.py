@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers.config import ThresholdsConfig
-from helpers.dose import COLUMNS, TREND_COLUMNS, compute_dose, dose_table, trend
-from helpers.planted import plan
+from helpers.base.settings import ThresholdsConfig
+from helpers.copies.dose import COLUMNS, TREND_COLUMNS, dose_table, trend
+from helpers.stages.dose import compute as compute_dose
+from helpers.stages.planted import plan
 
 
 def truth_table(cells):

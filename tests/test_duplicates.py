@@ -4,12 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.duplicates import (
-    clusters_of,
-    pair_metrics,
-    pairs_above,
-    waveform_correlation,
-)
+from helpers.copies.pairs import clusters_of, pair_metrics, pairs_above, waveform_correlation
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import denoiser, empirical, sampling
-from helpers.config import GenerationConfig
+from helpers.base.settings import GenerationConfig
+from helpers.models import denoiser, optimal
+from helpers.models.sampler import build_sampler, initial_noise, noise_generators
 
 SHAPE = (4, 8, 4)
 ALPHAS = denoiser.build_noise_scheduler().alphas_cumprod
@@ -16,9 +17,7 @@ def draw_latents(n, seed=0, offset=0.0):
 
 
 def sample(latents, seeds=range(8), **changes):
-    return empirical.sample_empirical(
-        latents, list(seeds), GenerationConfig(**{"steps": 20, "batch_size": 8} | changes)
-    )
+    return optimal.sample_empirical(latents, list(seeds), GenerationConfig(**{"steps": 20, "batch_size": 8} | changes))
 
 
 def slow_mean(noisy, latents, alpha_bar):
@@ -42,7 +41,7 @@ def test_posterior_mean_agrees_with_direct_sums(n, timestep):
     noisy = torch.tensor(np.sqrt(alpha_bar) * latents[np.arange(6) % len(latents)] + np.sqrt(1 - alpha_bar) * noise)
     noisy = noisy.float()
     expected = slow_mean(noisy, latents, alpha_bar)
-    ideal = empirical.EmpiricalDenoiser(latents)
+    ideal = optimal.EmpiricalDenoiser(latents)
     np.testing.assert_allclose(ideal.expected_clips(noisy, alpha_bar).numpy(), expected, atol=2e-5)
     velocity = ideal(noisy, torch.tensor(timestep), encoder_hidden_states=None).sample
     noise = (noisy.numpy() - alpha_bar**0.5 * expected) / (1 - alpha_bar) ** 0.5
@@ -63,7 +62,7 @@ def test_every_sample_is_a_training_latent(n, changes):
 
 def test_few_steps_end_at_a_training_latent_too():
     latents = draw_latents(5)
-    rows, distances = empirical.nearest_latents(sample(latents, range(50), steps=3), latents)
+    rows, distances = optimal.nearest_latents(sample(latents, range(50), steps=3), latents)
     assert distances.max() < 1e-4 and set(rows) == set(range(5))
 
 
@@ -71,14 +70,14 @@ def test_few_steps_end_at_a_training_latent_too():
 def test_noise_and_sampler_are_those_of_a_network(sampler):
     """The same steps taken here with the direct sums."""
     latents, config = draw_latents(40), GenerationConfig(steps=20, sampler=sampler, guidance=3.0)
-    generators = sampling.noise_generators([7, 8, 9])
-    solver, noisy = sampling.build_sampler(config), sampling.initial_noise(generators, SHAPE)
+    generators = noise_generators([7, 8, 9])
+    solver, noisy = build_sampler(config), initial_noise(generators, SHAPE)
     for timestep in solver.timesteps:
         a = float(ALPHAS[int(timestep)])
         clips = torch.tensor(slow_mean(noisy, latents, a)).float()
         noise = (noisy - a**0.5 * clips) / (1 - a) ** 0.5
         noisy = solver.step(a**0.5 * noise - (1 - a) ** 0.5 * clips, timestep, noisy, generator=generators).prev_sample
-    samples = empirical.sample_empirical(latents, [7, 8, 9], config)
+    samples = optimal.sample_empirical(latents, [7, 8, 9], config)
     np.testing.assert_allclose(samples, noisy.numpy(), atol=1e-4)
 
 
@@ -95,7 +94,7 @@ def test_a_clip_depends_on_its_seed_alone():
 def test_nearest_latents_by_hand():
     latents, samples = draw_latents(1100, offset=3.0), draw_latents(30, seed=1, offset=3.0)
     samples[4] = latents[1050]
-    rows, distances = empirical.nearest_latents(samples, latents)
+    rows, distances = optimal.nearest_latents(samples, latents)
     expected = np.linalg.norm((samples[:, None].astype(np.float64) - latents).reshape(30, 1100, -1), axis=2)
     assert rows.tolist() == expected.argmin(axis=1).tolist() and (rows[4], distances[4]) == (1050, 0)
     np.testing.assert_allclose(distances, expected.min(axis=1), rtol=1e-6)
@@ -116,6 +115,6 @@ def test_latents_are_checked(latents, message):
 
 def test_samples_and_latents_must_agree():
     with pytest.raises(ValueError, match=r"of 128 numbers as the samples, got \(3, 64\)"):
-        empirical.nearest_latents(draw_latents(2), draw_latents(3)[:, :2])
+        optimal.nearest_latents(draw_latents(2), draw_latents(3)[:, :2])
     with pytest.raises(ValueError, match=r"samples: expected shape .* got \(4, 8, 4\)"):
-        empirical.nearest_latents(draw_latents(2)[0], draw_latents(3))
+        optimal.nearest_latents(draw_latents(2)[0], draw_latents(3))

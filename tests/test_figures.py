@@ -8,9 +8,9 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from helpers import figures, figures_generation
-from helpers.tables import table_html
-from helpers.theme import COLOURS, INK
+from helpers.book import figures, figures_generation, theme
+from helpers.book.tables import table_html
+from helpers.book.theme import COLOURS, INK
 
 RNG = np.random.default_rng(0)
 CLIPS = pd.DataFrame(
@@ -42,7 +42,7 @@ PLOTS = {
 def test_every_figure_reaches_the_page_named_and_in_the_page_colours(name):
     before = dict(mpl.rcParams)
     figure = PLOTS[name]()
-    html = figures.figure_html(figure, 'rain & "wind"')
+    html = theme.figure_html(figure, 'rain & "wind"')
     assert isinstance(figure, Figure) and dict(mpl.rcParams) == before
     svg = BeautifulSoup(html, "html.parser").svg
     assert svg["aria-label"] == 'rain & "wind"' and svg["role"] == "img"
@@ -53,15 +53,15 @@ def test_every_figure_reaches_the_page_named_and_in_the_page_colours(name):
 
 
 def test_two_figures_on_one_page_do_not_share_ids_and_the_same_figure_is_the_same_bytes():
-    first, second = (figures.figure_html(PLOTS[name](), "x") for name in ("loss", "roundtrip"))
+    first, second = (theme.figure_html(PLOTS[name](), "x") for name in ("loss", "roundtrip"))
     ids = [{tag["id"] for tag in BeautifulSoup(html, "html.parser").find_all(id=True)} for html in (first, second)]
     assert ids[0] and not ids[0] & ids[1]
-    assert first == figures.figure_html(PLOTS["loss"](), "x")
+    assert first == theme.figure_html(PLOTS["loss"](), "x")
 
 
 def test_a_figure_without_alternative_text_is_refused():
     with pytest.raises(ValueError, match="alt"):
-        figures.figure_html(PLOTS["loss"](), "  ")
+        theme.figure_html(PLOTS["loss"](), "  ")
 
 
 def test_similarity_has_a_panel_for_each_size_in_order_and_shares_that_sum_to_one():
@@ -100,7 +100,7 @@ def test_colours_are_seen_on_light_and_on_dark():
 
 def test_set_theme_applies_to_a_readers_own_plots():
     with mpl.rc_context():
-        figures.set_theme()
+        theme.set_theme()
         assert mpl.rcParams["text.color"] == INK
 
 

@@ -9,8 +9,8 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from helpers import figures_retrieval, figures_study, study
-from helpers.theme import COLOURS, INK, figure_html
+from helpers.book import figures_retrieval, figures_study, summaries
+from helpers.book.theme import COLOURS, INK, figure_html
 
 ONE = made_up.replication().query("updates == 5625 and draw == 0 and n_train < 4500")
 PLOTS = {
@@ -37,7 +37,7 @@ PLOTS = {
     "curve of nothing": lambda: figures_study.plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
     "dose": lambda: figures_study.plot_dose(made_up.dose()),
     "dose of nothing": lambda: figures_study.plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
-    "seeds": lambda: figures_study.plot_seeds(study.seed_shares(made_up.outcomes())),
+    "seeds": lambda: figures_study.plot_seeds(summaries.seed_shares(made_up.outcomes())),
 }
 
 

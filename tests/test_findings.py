@@ -5,8 +5,9 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from helpers import findings
-from helpers.findings import FAILS, HOLDS, UNTESTED, Evidence, read_protocol
+from helpers.copies import claims
+from helpers.copies.claims import FAILS, HOLDS, UNTESTED, Evidence
+from helpers.stages.findings import read_protocol
 
 
 def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=None) -> Evidence:
@@ -38,7 +39,7 @@ LOW, HIGH = (0.01, 0.0, 0.02), (0.9, 0.8, 0.95)
 
 @pytest.mark.parametrize(("small", "expected"), [(HIGH, HOLDS), ((0.5, 0.4, 0.6), UNTESTED), ((0.3, 0.2, 0.4), FAILS)])
 def test_most_at_the_smallest_size(small, expected):
-    found = findings._near_exact_smallest(evidence(small, LOW, LOW))
+    found = claims._near_exact_smallest(evidence(small, LOW, LOW))
     assert (found.value, found.low, found.high) == pytest.approx(small), "the mean, and the widest limits, over draws"
     assert found.verdict == expected
     assert ("this run cannot tell" in found.why) == (expected == UNTESTED)
@@ -49,13 +50,13 @@ def test_most_at_the_smallest_size(small, expected):
     ("middle", "expected"), [(LOW, HOLDS), ((0.1, 0.08, 0.13), UNTESTED), ((0.3, 0.2, 0.4), FAILS)]
 )
 def test_few_at_the_middle_size(middle, expected):
-    assert findings._near_exact_middle(evidence(HIGH, middle, LOW)).verdict == expected
+    assert claims._near_exact_middle(evidence(HIGH, middle, LOW)).verdict == expected
 
 
 def test_a_profile_of_two_sizes_has_no_middle():
     two = evidence(HIGH, LOW, LOW)
     two = Evidence(two.replication.query("n_train != 50"), two.detection, None, None, two.rules)
-    assert findings._near_exact_middle(two) == findings.Measured(
+    assert claims._near_exact_middle(two) == claims.Measured(
         None, None, None, UNTESTED, "this profile has no middle size"
     )
 
@@ -64,14 +65,14 @@ def test_a_profile_of_two_sizes_has_no_middle():
     ("large", "expected"), [(LOW, HOLDS), ((0.85, 0.7, 0.9), UNTESTED), ((0.99, 0.97, 1.0), FAILS)]
 )
 def test_falling_with_size_takes_both_intervals(large, expected):
-    found = findings._falls_with_size(evidence(HIGH, LOW, large))
+    found = claims._falls_with_size(evidence(HIGH, LOW, large))
     assert (found.low, found.high) == pytest.approx((HIGH[1] - large[2], HIGH[2] - large[1]))
     assert found.verdict == expected
 
 
 @pytest.mark.parametrize(("twins_high", "expected"), [(0.2, HOLDS), (0.9, UNTESTED), (float("nan"), UNTESTED)])
 def test_own_clips_are_compared_with_twins(twins_high, expected):
-    assert findings._follows_own_clip(evidence(HIGH, LOW, LOW, twins_high=twins_high)).verdict == expected
+    assert claims._follows_own_clip(evidence(HIGH, LOW, LOW, twins_high=twins_high)).verdict == expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_duplicates_are_judged_by_the_trend_of_exact_copies(low, high, expected)
         slope_per_doubling=9.0, low=8.0, high=10.0, note="few"
     )
     trend.loc[0, ["slope_per_doubling", "low", "high"]] = (0.0, low, high)
-    found = findings._duplicates_matter(evidence(HIGH, LOW, LOW, trend=trend))
+    found = claims._duplicates_matter(evidence(HIGH, LOW, LOW, trend=trend))
     assert found.verdict == expected and (low is not None or found.why.endswith("copies: few"))
 
 
@@ -109,18 +110,18 @@ def test_which_detector_finds_more_copies_is_said_though_no_verdict_follows(clap
     rows = [("mel", kind, 1.0, 0.9) for kind in ("gain", "crop")]
     rows += [("clap", kind, 1.0, value) for kind, value in zip(("gain", "crop"), clap)]
     table = pd.DataFrame(rows, columns=["detector", "transform", "strength", "auroc"])
-    claim = findings._mel_against("clap")(dataclasses.replace(evidence(HIGH, LOW, LOW), detection=table))
+    claim = claims._mel_against("clap")(dataclasses.replace(evidence(HIGH, LOW, LOW), detection=table))
     assert claim.verdict == UNTESTED and f"the whole interval lies {said} finds more" in claim.why
 
 
 def test_duplicates_are_counted_among_recordings_or_else_among_clips():
     pairs = pd.DataFrame({"verified": [True, False, True]})
     ours = Evidence(pd.DataFrame(), pd.DataFrame(), pairs, None, {})
-    claim = findings._duplicates_exist(ours)
+    claim = claims._duplicates_exist(ours)
     assert claim.value == 2 and claim.why == (
         "2 of 3 similar pairs of recordings share their waveform; this corpus is not AudioCaps"
     )
     theirs = dataclasses.replace(ours, pairs_of="clips", corpus="audiocaps")
-    assert findings._duplicates_exist(theirs).why == "2 of 3 similar pairs of clips share their waveform"
-    none = findings._duplicates_exist(dataclasses.replace(theirs, pairs=pairs[:0]))
+    assert claims._duplicates_exist(theirs).why == "2 of 3 similar pairs of clips share their waveform"
+    none = claims._duplicates_exist(dataclasses.replace(theirs, pairs=pairs[:0]))
     assert none.value is None and none.why == "no pair of clips sounds alike"

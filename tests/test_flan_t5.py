@@ -9,8 +9,8 @@ import torch
 from published_inputs import CAPTIONS, text_config
 from safetensors.torch import load_file, save_file
 
-from helpers.flan_t5 import load_flan_t5
-from helpers.text import encode_captions
+from helpers.models.pretrained.flan_t5 import load_flan_t5
+from helpers.models.text import encode_captions
 
 
 def test_flan_t5_gives_transformers_states(fabricated):

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from helpers import stages
-from helpers.config import load_profile
+from helpers.base.settings import load_profile
+from helpers.study import registry, store
 
 GOLDEN = Path(__file__).with_name("golden.json")
 SKIPPED_COLUMNS = {"seconds"}  # wall time
@@ -55,9 +55,9 @@ def _numbers(values: np.ndarray) -> list[float]:
     return [float(flat.size), float(flat.mean()), float(flat.std()), float(order)]
 
 
-@pytest.mark.parametrize("name", stages.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_stage_output_is_unchanged(name):
-    results = [stages.load_or_run(stage) for stage in stages.build(name, load_profile("tiny"))]
+    results = [store.load_or_run(stage) for stage in registry.build(name, load_profile("tiny"))]
     now = {"version": results[0].manifest["version"], "values": [summarise(result.path) for result in results]}
     assert all(now["values"]), "nothing to compare"
     stored = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {}

@@ -9,10 +9,10 @@ import pytest
 import torch
 from published_inputs import CAPTIONS, RATE, noise
 
-from helpers.checkpoints import NUMPY_NUMBERS
-from helpers.config import MelConfig, RetrievalConfig
-from helpers.detectors import Detectors
-from helpers.laion import build_clap, laion_module, load_laion, tower_sizes
+from helpers.base.settings import MelConfig, RetrievalConfig
+from helpers.copies.detectors import Detectors
+from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS
+from helpers.models.pretrained.laion import build_clap, laion_module, load_laion, tower_sizes
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from helpers.config import MelConfig
-from helpers.mel import FLOOR, log_mel, mel_filter, normalise_waveform
+from helpers.base.settings import MelConfig
+from helpers.sound.mel import FLOOR, log_mel, mel_filter, normalise_waveform
 
 RATE = 16_000
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from helpers import stages
-from helpers.config import load_profile
-from helpers.denoiser import load_unet
+from helpers.base.settings import load_profile
+from helpers.models.denoiser import load_unet
+from helpers.study import registry
 
 RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}
 ANIMALS, VERBS = ("dog", "cat", "bird"), ("barks", "sings", "falls", "loudly")
@@ -83,27 +83,27 @@ def test_the_profile_states_tangos_settings():
 
 
 def test_clips_pass_through_the_published_parts(profile):
-    encoding = stages.finished("encoding", profile).path
+    encoding = registry.finished("encoding", profile).path
     latents = np.load(encoding / "latents.npy")
     assert latents.shape == (6, 8, 64, 16) and np.isfinite(latents).all()
     text = np.load(encoding / "text.npz")
     assert text["states"].shape == (6, 16, 32) and text["null_mask"].sum() == 1
-    roundtrip = stages.finished("roundtrip", profile).path
+    roundtrip = registry.finished("roundtrip", profile).path
     queries, audio = pd.read_parquet(roundtrip / "queries.parquet"), np.load(roundtrip / "audio.npy")
     assert audio.shape == (6, SAMPLES) and queries["split"].value_counts().to_dict() == {"train": 4, "heldout": 2}
     assert np.isfinite(queries[["codec_cosine", "vocoder_mae"]]).all(axis=None)
 
 
 def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabricated):
-    training = stages.finished("training", loaded, 6, 0).path
+    training = registry.finished("training", loaded, 6, 0).path
     unet = load_unet(training)
     state = torch.load(fabricated / "tango" / "pytorch_model_main.bin", weights_only=True)
     for name, tensor in unet.state_dict().items():
         torch.testing.assert_close(tensor.cpu(), state[f"unet.{name}"], rtol=0, atol=0)
-    generation = stages.finished("generation", loaded, 6, 0).path
+    generation = registry.finished("generation", loaded, 6, 0).path
     audio, queries = np.load(generation / "audio.npy"), pd.read_parquet(generation / "queries.parquet")
     assert audio.shape == (6, SAMPLES) and not queries["silent"].any()
-    folder = stages.finished("retrieval", loaded, 6, 0).path
+    folder = registry.finished("retrieval", loaded, 6, 0).path
     scores, null = pd.read_parquet(folder / "scores.parquet"), pd.read_parquet(folder / "null.parquet")
     assert set(scores["detector"]) == {"mel", "mel_centred", "mel_aligned", "clap"}
     # a user's own clips cannot be mixed anew: no twins, and no other events over a known bed
@@ -113,7 +113,7 @@ def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabri
 
 
 def test_the_same_configuration_is_trained_from_nothing(profile):
-    training = stages.finished("training", profile, 6, 0).path
+    training = registry.finished("training", profile, 6, 0).path
     losses = pd.read_csv(training / "loss.csv")
     assert losses["learning_rate"].tolist() == [3e-5, 1.5e-5] and np.isfinite(losses["loss"]).all()
     unet = load_unet(training)
@@ -121,7 +121,7 @@ def test_the_same_configuration_is_trained_from_nothing(profile):
     averaged, raw = (load_unet(training, 2, kind).state_dict() for kind in ("ema", "raw"))
     for name in raw:  # ema_decay 0: nothing is averaged
         torch.testing.assert_close(averaged[name], raw[name], rtol=0, atol=1e-6)
-    audio = np.load(stages.finished("generation", profile, 6, 0).path / "audio.npy")
+    audio = np.load(registry.finished("generation", profile, 6, 0).path / "audio.npy")
     assert audio.shape == (6, SAMPLES) and np.abs(audio).max() > 33
 
 
@@ -130,7 +130,7 @@ def test_published_files_decide_the_digests_of_the_stages_that_read_them(profile
     moved = profile.replace("codec", vocoder_path=str(tmp_path / "audioldm"))
 
     def digests(p, names=("encoding", "roundtrip", "generation", "training")):
-        return {name: stages.build(name, p)[0].digest for name in names}
+        return {name: registry.build(name, p)[0].digest for name in names}
 
     assert digests(moved) == digests(profile)  # the same files elsewhere
     config = tmp_path / "audioldm" / "vocoder" / "config.json"
@@ -150,10 +150,10 @@ def test_a_missing_part_is_told_before_any_work(profile, tmp_path):
     with pytest.raises(
         FileNotFoundError, match="codec.vocoder_path: .* `hf download cvssp/audioldm vocoder/config.json"
     ):
-        stages.build("roundtrip", lacking)
+        registry.build("roundtrip", lacking)
     lacking = profile.replace("retrieval", clap_path=str(tmp_path / "x.pt"))
     with pytest.raises(FileNotFoundError, match="retrieval.clap_path: .* `hf download lukewys/laion_clap x.pt"):
-        stages.build("retrieval", lacking)
+        registry.build("retrieval", lacking)
     lacking = profile.replace("training", checkpoint_path=str(tmp_path))
     with pytest.raises(FileNotFoundError, match="`hf download declare-lab/tango pytorch_model_main.bin"):
-        stages.build("training", lacking)
+        registry.build("training", lacking)

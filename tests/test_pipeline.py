@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers import corpus, generation, stages
-from helpers.codec import load_codec
-from helpers.config import ROOT, load_profile
-from helpers.detectors import Detectors
-from helpers.gallery import Gallery
-from helpers.retrieval import normalised_scores
-from helpers.search import top_k
-from helpers.thresholds import calibrate_threshold, flag
-from helpers.vocoder import load_vocoder
+from helpers.base.settings import ROOT, load_profile
+from helpers.book.gallery import Gallery
+from helpers.copies.bias import normalised_scores
+from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.detectors import Detectors
+from helpers.copies.search import top_k
+from helpers.models import regeneration
+from helpers.models.codec import load_codec
+from helpers.models.vocoder import load_vocoder
+from helpers.sound import corpus
+from helpers.study import registry, store
 
 REPLICATION = [
     "n_train",
@@ -56,11 +58,11 @@ def profile():
 
 @pytest.fixture(scope="module")
 def data(profile):
-    return corpus.load_corpus(stages.finished("corpus", profile).path)
+    return corpus.load_corpus(registry.finished("corpus", profile).path)
 
 
 def test_every_run_arm_and_detector_has_its_rows(profile):
-    table = pd.read_csv(stages.finished("thresholds", profile).path / "replication.csv")
+    table = pd.read_csv(registry.finished("thresholds", profile).path / "replication.csv")
     assert set(REPLICATION) <= set(table.columns)
     assert not table.duplicated(["training_set", "n_train", "draw", "arm", "detector", "null", "fpr"]).any()
     assert set(table["detector"]) == set(profile.retrieval.detectors)
@@ -88,7 +90,7 @@ def test_every_run_arm_and_detector_has_its_rows(profile):
 
 
 def test_the_sweep_and_the_strata_are_there(profile):
-    folder = stages.finished("thresholds", profile).path
+    folder = registry.finished("thresholds", profile).path
     sensitivity = pd.read_csv(folder / "sensitivity.csv")
     assert {0, 1} <= set(sensitivity["contaminated"]) and set(sensitivity["beta"]) == set(profile.thresholds.betas)
     choices = pd.read_csv(folder / "choices.csv")
@@ -104,17 +106,17 @@ def test_the_sweep_and_the_strata_are_there(profile):
 
 def test_the_optimal_denoiser_replays_its_training_clips(profile):
     """The positive control goes through codec, vocoder and detector like a generated clip."""
-    null = pd.read_parquet(stages.finished("scores", profile).path / "null.parquet")
+    null = pd.read_parquet(registry.finished("scores", profile).path / "null.parquet")
     replays = null[(null["kind"] == "empirical") & (null["rank"] == 1) & (null["detector"] == "mel")]
     assert len(replays) == 4 and (replays["ref_id"] == replays["own_id"]).all()
-    ceiling = pd.read_parquet(stages.finished("scores", profile).path / "ceiling.parquet").query("detector == 'mel'")
+    ceiling = pd.read_parquet(registry.finished("scores", profile).path / "ceiling.parquet").query("detector == 'mel'")
     own = ceiling.drop_duplicates("clip_id").set_index("clip_id")["own_score"]
     assert replays["score"].to_numpy() == pytest.approx(own[replays["own_id"]].to_numpy(), abs=0.01)
 
 
 def test_scores_agree_with_a_slow_computation(profile, data):
-    folders = stages.upstream_folders("retrieval", profile, 8, 0)
-    scores = pd.read_parquet(stages.finished("retrieval", profile, 8, 0).path / "scores.parquet")
+    folders = registry.upstream_folders("retrieval", profile, 8, 0)
+    scores = pd.read_parquet(registry.finished("retrieval", profile, 8, 0).path / "scores.parquet")
     found = scores[(scores["detector"] == "mel") & (scores["arm"] == "main")]
     detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mel_mean())
     queries = detectors.features("mel", np.load(folders["generation_main"] / "audio.npy")).astype(np.float64)
@@ -131,7 +133,7 @@ def test_scores_agree_with_a_slow_computation(profile, data):
 @pytest.mark.parametrize("detector", ["mel", "mel_centred"])
 def test_a_planted_copy_is_flagged_and_an_unrelated_clip_is_not(profile, data, detector):
     """Copies and strangers both come out of codec and vocoder; tau is set on the twins."""
-    folders = stages.upstream_folders("retrieval", profile, 8, 0)
+    folders = registry.upstream_folders("retrieval", profile, 8, 0)
     detectors = Detectors(profile.retrieval, profile.mel, 16_000, data.mel_mean())
     references = detectors.features(detector, data.audio[data.rows("train")[:8]])
     background = detectors.features(detector, data.audio[data.rows("background")])
@@ -151,19 +153,19 @@ def test_a_planted_copy_is_flagged_and_an_unrelated_clip_is_not(profile, data, d
 
 
 def test_generation_does_not_depend_on_the_batch(profile):
-    folder = stages.finished("generation", profile, 8, 0).path
+    folder = registry.finished("generation", profile, 8, 0).path
     queries, first = pd.read_parquet(folder / "queries.parquet"), np.load(folder / "first_latents.npy")
     config = profile.replace("generation", n_train=8).generation
-    weights = stages.finished("training", profile, 8, 0).path
-    alone = generation.regenerate(weights, queries.head(3), profile, config, first.shape[1:])
+    weights = registry.finished("training", profile, 8, 0).path
+    alone = regeneration.regenerate(weights, queries.head(3), profile, config, first.shape[1:])
     np.testing.assert_allclose(alone, first[:3], atol=1e-3 * np.abs(first).max())
 
 
 def test_planted_clusters_are_asked_for_once(profile):
     """The model of the planted set is prompted by originals: groups of copies first, each once."""
     dup = profile.with_duplicates()
-    queries = pd.read_parquet(stages.finished("generation", dup, 16, 0).path / "queries.parquet")
-    truth = pd.read_parquet(stages.finished("planted", profile).path / "clips.parquet").set_index("clip_id")
+    queries = pd.read_parquet(registry.finished("generation", dup, 16, 0).path / "queries.parquet")
+    truth = pd.read_parquet(registry.finished("planted", profile).path / "clips.parquet").set_index("clip_id")
     asked = truth.loc[queries["clip_id"]]
     assert (asked["alteration"] == "none").all() and len(queries) == 6 * 2
     assert asked["cluster_id"].value_counts().tolist() == [2] * 6
@@ -171,17 +173,17 @@ def test_planted_clusters_are_asked_for_once(profile):
 
 
 def test_nothing_is_computed_twice(profile):
-    every = [stage for name in stages.NAMES for stage in stages.build(name, profile)]
+    every = [stage for name in registry.NAMES for stage in registry.build(name, profile)]
     for stage in every:
-        stages.load_or_run(stage)
-    assert not any(stages.load_or_run(stage).computed for stage in every)
+        store.load_or_run(stage)
+    assert not any(store.load_or_run(stage).computed for stage in every)
 
 
 def test_one_changed_parameter_touches_only_what_follows(profile):
     changed = profile.replace("thresholds", beta=0.7)
     after = ("thresholds", "dose", "findings")
-    for name in stages.NAMES:
-        pairs = zip(stages.build(name, profile), stages.build(name, changed))
+    for name in registry.NAMES:
+        pairs = zip(registry.build(name, profile), registry.build(name, changed))
         assert all((a.digest == b.digest) == (name not in after) for a, b in pairs), name
 
 
@@ -195,11 +197,11 @@ def test_one_changed_parameter_touches_only_what_follows(profile):
 )
 def test_stages_that_are_not_there_are_refused(profile, name, chosen, message):
     with pytest.raises(ValueError, match=message):
-        stages.build(name, profile, **chosen)
+        registry.build(name, profile, **chosen)
 
 
 def test_findings_hold_a_verdict_for_each_claim(profile):
-    folder = stages.finished("findings", profile).path
+    folder = registry.finished("findings", profile).path
     claims = pd.read_csv(folder / "claims.csv")
     assert claims.columns.tolist() == [
         "claim",
@@ -218,7 +220,7 @@ def test_findings_hold_a_verdict_for_each_claim(profile):
 @pytest.mark.parametrize("first", ["mel", "mel_aligned"])
 def test_the_whole_background_as_a_variant_is_the_background(profile, first):
     used = profile.replace("retrieval", detectors=(first,))
-    folder = stages.finished("retrieval", used, min(profile.sizes), 0).path
+    folder = registry.finished("retrieval", used, min(profile.sizes), 0).path
     whole, variants = (pd.read_parquet(folder / f"{name}.parquet") for name in ("background", "variants"))
     variants = variants.query("contaminated == 0 and size == size.max()")
     assert variants["k"].nunique() > 1
@@ -236,19 +238,19 @@ def test_a_users_own_clips_go_all_the_way(profile, data, tmp_path):
     pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(tmp_path / "metadata.csv", index=False)
     own = dataclasses.replace(profile, name="own", sizes=(4,), draws=(1,)).replace("planted", trained=False)
     own = own.replace("corpus", kind="audiofolder", path=str(tmp_path))
-    every = [stage for name in stages.NAMES for stage in stages.build(name, own)]
+    every = [stage for name in registry.NAMES for stage in registry.build(name, own)]
     assert not [stage.title for stage in every if str(tmp_path) in json.dumps(stage.config)]  # manifests are published
-    assert corpus.reader_report(stages.finished("corpus", own).path)["n_left_out"] == 2
-    stages.finished("findings", own)
-    table = pd.read_csv(stages.finished("thresholds", own).path / "replication.csv")
+    assert corpus.reader_report(registry.finished("corpus", own).path)["n_left_out"] == 2
+    registry.finished("findings", own)
+    table = pd.read_csv(registry.finished("thresholds", own).path / "replication.csv")
     assert set(table["null"]) == {"heldout"} and table["twins_top1_rate"].isna().all()
     assert table.dropna(subset=["tau"])["flagged_rate"].between(0, 1).all()
-    claims = pd.read_csv(stages.finished("findings", own).path / "claims.csv").set_index("claim")
+    claims = pd.read_csv(registry.finished("findings", own).path / "claims.csv").set_index("claim")
     assert " of clips " in claims["why"]["The data set holds many duplicates"]
 
 
 def test_a_random_clip_beside_a_nearest_one_is_another(profile):
-    for result in (stages.load_or_run(stage) for stage in stages.build("clips", profile)):
+    for result in (store.load_or_run(stage) for stage in registry.build("clips", profile)):
         table = pd.read_csv(result.path / "gallery.csv", keep_default_na=False)
         assert (table["random_id"] != table["ref_id"]).all() and not table["slot"].duplicated().any()
         gallery = Gallery(result.path)

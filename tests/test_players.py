@@ -11,8 +11,8 @@ import soundfile
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from helpers.config import MelConfig
-from helpers.players import PEAK, Item, describe_spectrum, match_loudness, player_row
+from helpers.base.settings import MelConfig
+from helpers.book.players import PEAK, Item, describe_spectrum, match_loudness, player_row
 
 RATE = 16_000
 TIME = np.arange(65_536) / RATE

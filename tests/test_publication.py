@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from helpers import publication, store
-from helpers.publication import difference, publish, restore, use_publication
-from helpers.store import NotPublished, Stage, load_or_run
+from helpers.base import hashing
+from helpers.study import publication
+from helpers.study.publication import difference, publish, restore, use_publication
+from helpers.study.store import NotPublished, Stage, load_or_run
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +189,7 @@ def test_changed_input_file_and_unpublished_upstream_are_named(tmp_path):
     before = differing(name="before", files=(pack,), published=())
     load_or_run(differing(upstream={"x": before}), tmp_path)
     publish([differing(upstream={"x": before})], folder, tmp_path)
-    old = store.hash_file(pack)
+    old = hashing.hash_file(pack)
     pack.write_text("newer")
     after = differing(name="before", files=(pack,), published=())
     stage = differing(upstream={"x": after})
@@ -199,7 +200,7 @@ def test_changed_input_file_and_unpublished_upstream_are_named(tmp_path):
     publish([differing(name="before", files=(pack,), published=())], folder, tmp_path)
     pack.write_text("newer")
     assert difference(differing(upstream={"x": differing(name="before", files=(pack,), published=())}), folder) == (
-        f"before: pack.bin has sha256 {store.hash_file(pack)[:12]} here, {old[:12]} in the published study"
+        f"before: pack.bin has sha256 {hashing.hash_file(pack)[:12]} here, {old[:12]} in the published study"
         " (toy is made from it)"
     )
 
@@ -207,12 +208,12 @@ def test_changed_input_file_and_unpublished_upstream_are_named(tmp_path):
 def test_damaged_file_is_refused_by_name_and_sha256(published):
     folder, root = published
     path = folder / "training" / "n100_d0" / "loss.csv"
-    expected = store.hash_file(path)[:12]
+    expected = hashing.hash_file(path)[:12]
     content = bytearray(path.read_bytes())
     content[0] ^= 1
     path.write_bytes(bytes(content))
     _, training, _, _ = study()
-    line = f"{path}: expected sha256 {expected}, got {store.hash_file(path)[:12]}"
+    line = f"{path}: expected sha256 {expected}, got {hashing.hash_file(path)[:12]}"
     with pytest.raises(NotPublished) as refused:
         restore(training, folder, root)
     assert str(refused.value) == line == difference(training, folder)

@@ -10,11 +10,11 @@ import torch
 from published_inputs import RATE, random_mels, text_config, unet_config
 from safetensors.torch import load_file, save_file
 
-from helpers import audioldm, published, tango
-from helpers.checkpoints import load_exactly, read_tensors
-from helpers.codec import load_codec
-from helpers.flan_t5 import load_flan_t5
-from helpers.laion import load_laion
+from helpers.models.codec import load_codec
+from helpers.models.pretrained import audioldm, locate, tango
+from helpers.models.pretrained.checkpoint import load_exactly, read_tensors
+from helpers.models.pretrained.flan_t5 import load_flan_t5
+from helpers.models.pretrained.laion import load_laion
 
 
 def load_t5(folder):
@@ -180,14 +180,14 @@ def test_the_hubs_cache_is_read_and_what_it_lacks_is_named(fabricated, tmp_path,
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("def456")
     shutil.copytree(fabricated / "clap", repository / "snapshots" / "def456")
-    assert published.find_clap("hub:lukewys/laion_clap/630k-audioset-best.pt").is_file()
+    assert locate.find_clap("hub:lukewys/laion_clap/630k-audioset-best.pt").is_file()
     with pytest.raises(ValueError, match="expected hub:<owner>/<name>, got 'hub:audioldm'"):
         load_codec("hub:audioldm")
 
 
 def test_sha256_is_checked_by_its_first_digits(fabricated):
     path = fabricated / "tango" / "pytorch_model_vae.bin"
-    right = published.hash_file(path)
+    right = locate.hash_file(path)
     load_codec(fabricated / "tango", right[:8])
     load_codec(fabricated / "tango", right)
     wrong = "7d49e188"  # the published file's

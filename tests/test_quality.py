@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.config import ThresholdsConfig
-from helpers.quality import COLUMNS, compute_quality, kernel_distance, kernel_distance_interval
+from helpers.base.settings import ThresholdsConfig
+from helpers.copies.kernel_distance import kernel_distance, kernel_distance_interval
+from helpers.stages.quality import COLUMNS
+from helpers.stages.quality import compute as compute_quality
 
 
 def test_it_is_the_unbiased_estimate_written_out():

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers import corpus, readers
-from helpers.config import CorpusConfig, MelConfig
+from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.sound import user_audio
+from helpers.sound.corpus import load_corpus, reader_report
+from helpers.stages import corpus
 
 RATE, SAMPLES = 16_000, 16_384
 rng = np.random.default_rng(0)
@@ -47,7 +49,7 @@ def user_config(path, kind="audiofolder", **options):
 def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     corpus.compute(out, {}, user_config(audiofolder), MelConfig())
-    data, report = corpus.load_corpus(out), corpus.reader_report(out)
+    data, report = load_corpus(out), reader_report(out)
     assert data.audio.shape == (10, SAMPLES) and data.clips["split"].value_counts().to_dict() == {
         "train": 6,
         "heldout": 2,
@@ -67,10 +69,10 @@ def test_too_few_usable_clips_are_refused(audiofolder, tmp_path_factory):
 
 def test_missing_column_and_missing_file_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected metadata.csv in the folder"):
-        readers.read_table(tmp_path, "audiofolder")
+        user_audio.read_table(tmp_path, "audiofolder")
     pd.DataFrame({"file_name": ["a.wav"]}).to_csv(tmp_path / "metadata.csv", index=False)
     with pytest.raises(ValueError, match="missing text"):
-        readers.read_table(tmp_path, "audiofolder")
+        user_audio.read_table(tmp_path, "audiofolder")
 
 
 def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
@@ -89,13 +91,13 @@ def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
     out.mkdir()
     config = user_config(csv, "audiocaps", n_train=4, n_heldout=2, n_background=2, audio_path=str(audio))
     corpus.compute(out, {}, config, MelConfig())
-    clips = corpus.load_corpus(out).clips
+    clips = load_corpus(out).clips
     assert clips.assign(video=clips["source_groups"].str[0]).groupby("video")["split"].nunique().max() == 1
-    assert corpus.reader_report(out)["n_left_out"] == 2
+    assert reader_report(out)["n_left_out"] == 2
     assert json.loads((out / "left_out.json").read_text())["clips"][0]["why"] == "missing"
 
 
 def test_audiocaps_without_its_audio_folder_is_refused(tmp_path):
     table = pd.DataFrame({"audiocap_id": [1], "youtube_id": ["a"], "start_time": [0], "caption": ["x"]})
     with pytest.raises(FileNotFoundError, match="audio_path: expected a folder"):
-        readers.locate_audiocaps(table, tmp_path / "none")
+        user_audio.locate_audiocaps(table, tmp_path / "none")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers import reading
+from helpers.book import sentences
 
 COLUMNS = ["n_train", "draw", "arm", "updates", "epochs"]
 SHARES = ["near_exact_rate", "near_exact_low", "near_exact_high"]
@@ -27,7 +27,7 @@ def plain(text):
 
 
 def test_each_size_stands_beside_the_null():
-    small, middle, large = map(plain, reading.of_sizes(STUDY))
+    small, middle, large = map(plain, sentences.of_sizes(STUDY))
     assert (
         small
         == "After training on 100 clips, 85 % (75 to 95) of what is generated is near-exact, more than of twins (2 %)."
@@ -37,31 +37,31 @@ def test_each_size_stands_beside_the_null():
 
 
 def test_the_first_checkpoint_above_the_null_is_named():
-    small, middle, large = map(plain, reading.of_onset(STUDY))
+    small, middle, large = map(plain, sentences.of_onset(STUDY))
     assert small == "With 100 clips copying begins between 100 and 400 updates, 32 and 128 epochs."
     assert middle == "With 400 clips it does not begin within 2,000 updates, 160 epochs."
     assert large == "With 4,000 clips it does not begin within 2,000 updates, 16 epochs."
-    early = reading.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
+    early = sentences.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
     assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, 100 updates, 32 epochs."
 
 
 def test_two_sizes_are_compared_after_as_many_epochs():
-    assert list(map(plain, reading.of_epochs(STUDY))) == [
+    assert list(map(plain, sentences.of_epochs(STUDY))) == [
         "After about as many epochs with 100 and 400 clips: 32 and 32: none (at most 5 %) and 1 % (-4 to 6); "
         "128 and 160: 50 % (45 to 55) and 5 % (0 to 10)."
     ]
-    assert reading.of_epochs(STUDY[STUDY["n_train"] == 100]) == []
+    assert sentences.of_epochs(STUDY[STUDY["n_train"] == 100]) == []
 
 
 def test_equal_epochs_are_those_that_every_size_has():
-    assert reading.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
+    assert sentences.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
-    assert plain(reading.of_equal_epochs(both)) == (
+    assert plain(sentences.of_equal_epochs(both)) == (
         "At equal epochs, 32, near-exact are 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows there. "
         "But with 100 clips these are only 100 of 400 updates, and a model that makes little real sound yet copies little."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
-    assert plain(reading.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")
+    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")
 
 
 def test_machines_and_number_formats_are_told_by_run():
@@ -69,7 +69,7 @@ def test_machines_and_number_formats_are_told_by_run():
         return {"machine": {"cpu": cpu, "vectors": list(vectors), "gpu": gpu}, "config": {"precision": precision}}
 
     old, new, card = trained("A", ["avx2"]), trained("A", ["avx2", "avx512_bf16"]), trained("B", gpu="G")
-    assert reading.of_machines({"n1_d0": old, "n2_d0": old}) == (
+    assert sentences.of_machines({"n1_d0": old, "n2_d0": old}) == (
         "All models were trained on one kind of machine: A (float32)."
     )
     runs = {
@@ -79,7 +79,7 @@ def test_machines_and_number_formats_are_told_by_run():
         "n2_d1": card,
         "n3_d0": trained("A", ["amx_bf16"], precision="no"),
     }
-    assert reading.of_machines(runs).endswith(
+    assert sentences.of_machines(runs).endswith(
         "format: on A (float32) n1_d0, n3_d0; on A (bfloat16) n1_d1, n2_d0; on G (bfloat16) n2_d1."
     )
 
@@ -90,11 +90,11 @@ def test_quality_of_the_largest_size_is_told_by_each_embedding():
                           (50, "train", "aisfx", 0.5, 0.4, 0.6, 0.02, 0.3), (50, "heldout", "clap", 9.0, 8.0, 10.0, 9.0, 9.0)],
                          columns=names)  # fmt: skip
     table = table.assign(clap_agreement=0.5, clap_agreement_low=0.4, clap_agreement_high=0.6, silent_rate=0.0)
-    words = reading.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
+    words = sentences.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
     assert words["distances"] == (
         "by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
         "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3"
     )
     assert words["n_large"] == "50" and words["caption_agreement"] == "0.5 (0.4 to 0.6)"
     assert plain(words["silent"]) == "none (at most 2 %)"
-    assert set(reading.of_quality(table[:0]).values()) == {"unknown"}
+    assert set(sentences.of_quality(table[:0]).values()) == {"unknown"}

@@ -12,9 +12,12 @@ import nbformat
 import pytest
 import yaml
 
-from helpers import aisfx_encoder, chapters, config
+from helpers.base.settings import PROFILES, ROOT, load_profile
+from helpers.book import parameters
+from helpers.book.pages import list_pages
+from helpers.models import aisfx
 
-NOTEBOOKS = sorted((config.ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEXT_SUFFIXES = {
     ".py",
     ".md",
@@ -33,7 +36,7 @@ TEXT_SUFFIXES = {
 }
 LARGEST_MIB = {"data/sounds.parquet": 48}
 OTHERWISE_MIB = 40
-CODE_FOLDERS = [name for name in ("src/helpers", "tests", "tools", "benchmarks") if (config.ROOT / name).is_dir()]
+CODE_FOLDERS = [name for name in ("src/helpers", "tests", "tools", "benchmarks") if (ROOT / name).is_dir()]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def test_direct_dependencies_are_locked_at_their_pins(repository):
 
 
 def test_there_is_a_notebook_per_chapter():
-    assert [path.stem for path in NOTEBOOKS] == list(chapters.CHAPTERS)
+    assert [path.stem for path in NOTEBOOKS] == list(parameters.CHAPTERS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -92,10 +95,10 @@ def test_notebook_keeps_the_chapter_contract(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_defaults_are_those_of_pocket(path, monkeypatch):
-    monkeypatch.setattr(aisfx_encoder, "installed", lambda: True)  # an optional package that pocket retrieves by
-    declared = chapters.read_parameters(path)
+    monkeypatch.setattr(aisfx, "installed", lambda: True)  # an optional package that pocket retrieves by
+    declared = parameters.read_parameters(path)
     assert declared["profile"] == "pocket"
-    assert chapters.check_parameters(path.stem, declared).changed == {}
+    assert parameters.check_parameters(path.stem, declared).changed == {}
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]], ids=["check", "format"])
@@ -162,10 +165,10 @@ def test_snakemake_orders_the_pages(checkout):
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", "--config", "profile=pocket"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
     assert done.returncode == 0, done.stderr
-    profile = config.load_profile("pocket")
+    profile = load_profile("pocket")
     planned = re.findall(r"output: book/chapters/(\w+)\.ipynb", done.stdout + done.stderr)
-    assert sorted(planned) == sorted(chapters.list_pages(profile))
-    order = [list(chapters.CHAPTERS).index(page.split("_n")[0]) for page in planned]
+    assert sorted(planned) == sorted(list_pages(profile))
+    order = [list(parameters.CHAPTERS).index(page.split("_n")[0]) for page in planned]
     assert order.index(4) > max(i for i, chapter in enumerate(order) if chapter == 3), (
         "retrieval needs every generation"
     )
@@ -183,7 +186,7 @@ def test_snakemake_only_shows_what_is_published(checkout, repository):
     said = done.stdout + done.stderr
     assert "rule run:" not in said and not re.search(r"^    input: notebooks/.*book/chapters", said, re.MULTILINE)
     planned = re.findall(r"output: book/chapters/(\w+)\.ipynb", said)
-    assert sorted(planned) == sorted(chapters.list_pages(config.load_profile("pocket")))
+    assert sorted(planned) == sorted(list_pages(load_profile("pocket")))
 
 
 def test_every_setting_concerns_every_page_of_what_is_published(checkout, repository):
@@ -192,9 +195,7 @@ def test_every_setting_concerns_every_page_of_what_is_published(checkout, reposi
         (checkout / name).unlink()
         shutil.copytree(repository / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     (checkout / "results").symlink_to(repository / "results")
-    pages = [
-        checkout / "book" / "chapters" / f"{page}.ipynb" for page in chapters.list_pages(config.load_profile("pocket"))
-    ]
+    pages = [checkout / "book" / "chapters" / f"{page}.ipynb" for page in list_pages(load_profile("pocket"))]
     pages[0].parent.mkdir(parents=True)
     for page in pages:
         page.touch()
@@ -257,8 +258,8 @@ def test_make_installs_again_after_an_interruption(checkout):
 def test_the_study_follows_its_protocol():
     """What the plan of analysis froze is what the profile computes."""
     pocket, plan = (
-        config.load_profile("pocket"),
-        yaml.safe_load((config.PROFILES / "protocol.yml").read_text())["primary"],
+        load_profile("pocket"),
+        yaml.safe_load((PROFILES / "protocol.yml").read_text())["primary"],
     )
     used, made = pocket.thresholds, pocket.generation
     for name in ("detector", "beta", "k", "fpr", "theta"):

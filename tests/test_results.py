@@ -8,9 +8,11 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import collection, comparison, publication, reading, stages, study
 from helpers.__main__ import LARGEST_PUBLICATION_MB
-from helpers.config import load_profile
+from helpers.base.settings import load_profile
+from helpers.book import sentences, summaries
+from helpers.copies import score_table
+from helpers.study import comparison, publication, registry
 
 FOLDER = publication.RESULTS / "pocket"
 COLUMNS = {
@@ -39,7 +41,7 @@ def profile():
 
 @pytest.fixture(scope="module")
 def wanted(profile):
-    return publication.wanted([s for name in stages.NAMES for s in stages.build(name, profile)], FOLDER)
+    return publication.wanted([s for name in registry.NAMES for s in registry.build(name, profile)], FOLDER)
 
 
 def test_every_stage_is_published_as_this_code_would_make_it(wanted):
@@ -63,16 +65,16 @@ def test_the_tables_have_their_columns(name):
 
 
 def test_all_runs_are_in_it(profile):
-    table = study.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main")
+    table = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main")
     assert sorted(set(zip(table["n_train"], table["draw"]))) == sorted(profile.runs)
 
 
 def test_the_readme_tells_what_was_found(profile, repository):
     used = profile.thresholds
     where = {"detector": used.detector, "null": profile.nulls[0], "fpr": used.fpr}
-    rows = study.rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
+    rows = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
     readme = re.sub(r"\s+", " ", (repository / "README.md").read_text())
-    for sentence in reading.of_sizes(rows, study.KNOWN[profile.nulls[0]]):
+    for sentence in sentences.of_sizes(rows, summaries.KNOWN[profile.nulls[0]]):
         assert sentence.replace("\u00a0", " ") in readme
 
 
@@ -80,27 +82,32 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
     """Each phrase beside the numbers that it is true by."""
     readme = re.sub(r"\s+", " ", (repository / "README.md").read_text()).replace("\u00a0", " ")
     table = pd.read_csv(FOLDER / "replication.csv")
-    rows = study.rows_of(
+    rows = summaries.rows_of(
         table, arm="main", null=profile.nulls[0], fpr=profile.thresholds.fpr, n_train=min(profile.sizes)
     )
     flagged = rows.groupby("detector")["flagged_rate"].mean()
-    strangers = study.rows_of(table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
+    strangers = summaries.rows_of(
+        table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes)
+    )
     at_strangers = strangers.groupby("detector")["flagged_rate"].mean()
     claims = pd.read_csv(FOLDER / "claims.csv").set_index("claim")
-    primary = study.rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
+    primary = summaries.rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
     by_size = primary[primary["arm"] == "main"].groupby("n_train").agg(
         rate=("flagged_rate", "mean"), low=("ci_low", "min"), high=("ci_high", "max"),
         own=("own_clip_top1_rate", "mean"), twins=("twins_top1_rate", "mean"),
     )  # fmt: skip
     small, middle, large = (
-        study.share_text(row["rate"], row["low"], row["high"]).replace("\u00a0", " ") for _, row in by_size.iterrows()
+        summaries.share_text(row["rate"], row["low"], row["high"]).replace("\u00a0", " ")
+        for _, row in by_size.iterrows()
     )
-    own, of_twins = (study.share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
-    swept = study.rows_of(pd.read_csv(FOLDER / "sensitivity.csv"), detector="clap", beta=0, n_train=min(profile.sizes))
+    own, of_twins = (summaries.share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
+    swept = summaries.rows_of(
+        pd.read_csv(FOLDER / "sensitivity.csv"), detector="clap", beta=0, n_train=min(profile.sizes)
+    )
     unbiased = swept.drop_duplicates("draw")["flagged_rate"].mean()
     updates = primary.loc[primary["epochs"] == 40].groupby("n_train")["updates"].min()
-    scores = collection.ScoreTable(FOLDER)
-    known = pd.concat([study.known_kinds(scores, ("main", 4500, draw), profile, None) for draw in range(2)])
+    scores = score_table.ScoreTable(FOLDER)
+    known = pd.concat([summaries.known_kinds(scores, ("main", 4500, draw), profile, None) for draw in range(2)])
     altered = known.loc[known["kind"] == "altered copies", "near_exact"]
     trend = pd.read_csv(FOLDER / "dose_trend.csv").query("kind == 'exact'").set_index("outcome")["low"]
     clap, other = (
@@ -124,7 +131,7 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
         ),
         "flags and own-clip matches rise with the number of exact copies": (trend[["flagged", "top1"]] > 0).all(),
         "holds here at equal updates": claims.loc["Replication falls as the training set grows", "verdict"] == "holds",
-        "At equal epochs (40) no copying shows at any size": "no fall shows" in reading.of_equal_epochs(primary),
+        "At equal epochs (40) no copying shows at any size": "no fall shows" in sentences.of_equal_epochs(primary),
     }
     assert [phrase for phrase, true in so.items() if not true or phrase not in readme] == []
 

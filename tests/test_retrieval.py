@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import neighbours
-from helpers.retrieval import bias, centre, normalised_scores
-from helpers.search import top_k
+from helpers.copies.bias import bias, centre, normalised_scores
+from helpers.copies.search import top_k
+from helpers.stages import retrieval
 
 
 def test_bias_and_normalised_scores_by_hand():
@@ -62,8 +62,8 @@ def test_silent_clips_are_listed_but_not_searched_and_silence_alone_is_an_error(
     rows = {"query_id": ["a", "b", "c"], "kind": "generated", "index": [3, 4, 5], "caption": "rain", "row": range(3)}
     table = pd.DataFrame({**rows, "silent": [False, True, False], "prompt_set": ["train", "train", "heldout"]})
     audio = np.arange(3, dtype=np.int16)[:, None] * np.ones((1, 4), np.int16)
-    kept, sound = neighbours._complete(table.copy(), audio, "generation_main")
+    kept, sound = retrieval._complete(table.copy(), audio, "generation_main")
     assert kept["query_id"].tolist() == ["a", "b", "c"] and sound[0:2][:, 0].tolist() == [0, 2]
     assert kept["index"].tolist() == [3, 4, -1]  # a held-out prompt has no training clip of its own
     with pytest.raises(ValueError, match="generation_main: expected sound, got 1 silent clips"):
-        neighbours._complete(table[1:2].reset_index(drop=True), audio, "generation_main")
+        retrieval._complete(table[1:2].reset_index(drop=True), audio, "generation_main")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import denoiser, sampling
-from helpers.config import GenerationConfig, TrainingConfig
+from helpers.base.settings import GenerationConfig, TrainingConfig
+from helpers.models import denoiser, sampler
 
 SHAPE = (4, 8, 4)
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ NULL_STATE, NULL_MASK = np.zeros((3, 16), np.float16), np.ones(3, bool)
 
 def generate(unet, seeds=(0, 1, 2, 3, 4), rows=slice(None), **changes):
     config = GenerationConfig(**{"steps": 10, "guidance": 3.0, "batch_size": 5, **changes})
-    return sampling.sample_latents(
+    return sampler.sample_latents(
         unet, STATES[rows], MASK[rows], NULL_STATE, NULL_MASK, list(seeds), config, latent_shape=SHAPE
     )
 
@@ -61,12 +61,12 @@ def test_solver_keeps_the_deviation_of_gaussian_data(deviation):
 
     unet.device = torch.device("cpu")
     samples = generate(unet, steps=20)
-    noise = sampling.initial_noise(sampling.noise_generators([0, 1, 2, 3, 4]), SHAPE).numpy()
+    noise = sampler.initial_noise(sampler.noise_generators([0, 1, 2, 3, 4]), SHAPE).numpy()
     np.testing.assert_allclose(samples, deviation * noise, rtol=0.03)
 
 
 def test_solver_shares_the_training_schedule():
-    solver = sampling.build_solver(20)
+    solver = sampler.build_solver(20)
     assert torch.equal(solver.alphas_cumprod, denoiser.build_noise_scheduler().alphas_cumprod)
     assert solver.config.prediction_type == "v_prediction" and solver.config.algorithm_type == "dpmsolver++"
     assert solver.config.solver_order == 2 and not solver.config.use_karras_sigmas

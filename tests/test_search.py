@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import codes, search
-from helpers.search import TIE, pairs_above, top_k
+from helpers.copies import bounds, search
+from helpers.copies.search import TIE, pairs_above, top_k
 
 WIDE = 1536  # dimensions: more than NARROW, so that rows are coded
 
@@ -28,7 +28,7 @@ def slow_top_k(queries, references, k):
 def coded():
     """Codes are used wherever they are right, also on a CPU on which they are slow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "codes_pay", codes.codes_are_exact)
+        patch.setattr(search, "codes_pay", bounds.codes_are_exact)
         yield
 
 
@@ -102,9 +102,9 @@ def test_bounds_are_never_exceeded_and_close():
     rng = np.random.default_rng(0)
     for kind in KINDS:
         queries, references = (awkward_rows(kind, 50, rng).astype(np.float32) for _ in range(2))
-        mean = codes.mean_row(references)
-        some, block = (codes.measure(rows, 0, mean, "rows") for rows in (queries, references))
-        slack = codes.upper_bounds(some, block).numpy() - slow_cosines(queries, references)
+        mean = bounds.mean_row(references)
+        some, block = (bounds.measure(rows, 0, mean, "rows") for rows in (queries, references))
+        slack = bounds.upper_bounds(some, block).numpy() - slow_cosines(queries, references)
         assert slack.min() > 0, kind
         if kind != "spikes":
             assert slack.max() < 0.03, kind
@@ -112,9 +112,9 @@ def test_bounds_are_never_exceeded_and_close():
 
 @pytest.mark.parametrize(("has", "exact", "pay"), [(True, True, True), (True, False, False), (False, True, False)])
 def test_codes_pay_where_the_cpu_multiplies_them_exactly_and_fast(monkeypatch, has, exact, pay):
-    monkeypatch.setattr(codes.torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_vnni": has})
-    monkeypatch.setattr(codes, "codes_are_exact", lambda: exact)
-    assert codes.codes_pay() is pay
+    monkeypatch.setattr(bounds.torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_vnni": has})
+    monkeypatch.setattr(bounds, "codes_are_exact", lambda: exact)
+    assert bounds.codes_pay() is pay
 
 
 def test_float32_products_give_the_same_answer(monkeypatch):

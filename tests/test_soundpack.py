@@ -14,14 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from helpers.soundpack import (
-    LICENCES,
-    METADATA_COLUMNS,
-    ROLES,
-    SAMPLE_RATE_HZ,
-    decode_sounds,
-    load_soundpack,
-)
+from helpers.sound.pack import LICENCES, METADATA_COLUMNS, ROLES, SAMPLE_RATE_HZ, decode_sounds, load_soundpack
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

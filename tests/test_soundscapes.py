@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.soundscapes import Generator, Layer, Recipe, join_captions, level_recording, render, split_sources
+from helpers.sound.mixtures import Generator, Layer, Recipe, join_captions, level_recording, render, split_sources
 
 RATE = 16_000
 

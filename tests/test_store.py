@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import store
-from helpers.store import Stage, load_or_run
+from helpers.base import hashing
+from helpers.study import store
+from helpers.study.store import Stage, load_or_run
 
 
 def writing(text="done", calls=None):
@@ -35,7 +36,7 @@ def test_computes_once_and_then_loads(tmp_path):
     manifest = first.manifest
     assert manifest["config"] == {"a": 1} and manifest["seed"] == 7 and manifest["digest"] == stage.digest
     assert set(manifest["files"]) == {"deep/out.txt"} and manifest["files"]["deep/out.txt"]["size"] == 1
-    assert manifest["files"]["deep/out.txt"]["sha256"] == store.hash_file(first.path / "deep" / "out.txt")
+    assert manifest["files"]["deep/out.txt"]["sha256"] == hashing.hash_file(first.path / "deep" / "out.txt")
     assert manifest["peak_memory_mib"] > 5 and manifest["wall_s"] >= 0 and manifest["machine"]["cores"] >= 1
     assert manifest["versions"]["python"] and "numpy" in manifest["versions"]
 
@@ -365,6 +366,6 @@ def test_input_files_of_one_name_are_both_recorded(tmp_path):
     files = (tmp_path / "codec" / "config.json", tmp_path / "vocoder" / "config.json", tmp_path / "pack.bin")
     manifest = load_or_run(Stage("toy", {}, writing(), files=files), tmp_path / "runs").manifest
     assert manifest["inputs"] == {
-        name: store.hash_file(path)
+        name: hashing.hash_file(path)
         for name, path in zip(("codec/config.json", "vocoder/config.json", "pack.bin"), files)
     }

@@ -5,13 +5,13 @@ import pytest
 import torch
 from published_inputs import CAPTIONS, MEL, RATE, text_config, unet_config
 
-from helpers import tango
-from helpers.codec import load_codec
-from helpers.config import CodecConfig, GenerationConfig, load_profile
-from helpers.denoiser import TANGO_UNET, build_noise_scheduler, build_unet
-from helpers.sampling import build_sampler, sample_latents
-from helpers.text import encode_captions
-from helpers.vocoder import load_vocoder
+from helpers.base.settings import CodecConfig, GenerationConfig, load_profile
+from helpers.models.codec import load_codec
+from helpers.models.denoiser import TANGO_UNET, build_noise_scheduler, build_unet
+from helpers.models.pretrained import tango
+from helpers.models.sampler import build_sampler, sample_latents
+from helpers.models.text import encode_captions
+from helpers.models.vocoder import load_vocoder
 
 
 def test_tangos_unet_at_full_size_has_866_million_weights():

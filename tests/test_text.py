@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import text
-from helpers.config import TextConfig
+from helpers.base.settings import TextConfig
+from helpers.models import text
 
 CONFIG = TextConfig(max_tokens=12)
 
@@ -29,7 +29,7 @@ def test_states_do_not_depend_on_the_batch_or_on_padding():
 
 
 def test_a_long_caption_is_cut_and_reported(caplog):
-    with caplog.at_level("WARNING", logger="helpers.text"):
+    with caplog.at_level("WARNING", logger="helpers.models.text"):
         _, mask = text.encode_captions(["rain " * 50, "rain"], CONFIG)
     assert mask[0].all() and mask[1].sum() == 3
     assert "1 of 2 captions" in caplog.text

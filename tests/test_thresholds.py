@@ -6,21 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helpers.thresholds import (
-    calibrate_threshold,
-    choose_beta_k,
-    choose_theta,
-    cluster_bootstrap,
-    clustered_rate,
-    flag,
-    flagged_rate,
-    near_exact,
-    own_clip_top1,
-    position,
-    split_calibration,
-    sweep,
-    verified_fpr,
-)
+from helpers.copies.calibration import calibrate_threshold, choose_beta_k, flag, split_calibration, sweep, verified_fpr
+from helpers.copies.rates import cluster_bootstrap, clustered_rate, flagged_rate
+from helpers.copies.replication import choose_theta, near_exact, own_clip_top1, position
 
 
 @pytest.mark.parametrize("m, fpr", [(19, 0.05), (50, 0.1), (120, 0.01)])

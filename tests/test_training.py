@@ -12,9 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from helpers import denoiser, training
-from helpers.config import TrainingConfig
+from helpers.base.settings import TrainingConfig
+from helpers.models import denoiser
+from helpers.models.trainer import Data, Trainer, draw_batch, train
+from helpers.stages import denoiser as denoiser_stage
 
 CONFIG = TrainingConfig(
     n_train=6,
@@ -51,20 +54,20 @@ def assert_same_run(folder, other):
 
 def stop_after(monkeypatch, updates):
     """Makes the training stop as an interrupt would, once it has done so many updates."""
-    step = training.Trainer.step
+    step = Trainer.step
 
     def interrupted(self):
         if self.update == updates:
             raise KeyboardInterrupt
         return step(self)
 
-    monkeypatch.setattr(training.Trainer, "step", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    training.train(folder, CONFIG, *make_data())
+    train(folder, CONFIG, *make_data())
     return folder
 
 
@@ -84,7 +87,7 @@ def test_learning_rate_follows_the_schedule(finished):
 
 def test_loss_decreases(finished, tmp_path):
     """On the same clips, noise and timesteps: those of the first update."""
-    trainer = training.Trainer(tmp_path, CONFIG, training.Data(*map(torch.as_tensor, make_data())))
+    trainer = Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
     untrained = trainer._loss().item()
     assert untrained == float(read_losses(finished)[0][1])
     trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
@@ -126,7 +129,7 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     assert not (tmp_path / "loss.csv").exists()
-    training.train(tmp_path, CONFIG, *make_data())
+    train(tmp_path, CONFIG, *make_data())
     assert_same_run(finished, tmp_path)
 
 
@@ -134,12 +137,12 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
 def test_a_damaged_state_is_set_aside(finished, tmp_path, monkeypatch, caplog, damaged):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 14)
-        training.train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+        train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
     for name, keep in zip(damaged, (0.6, 0.0)):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: int(keep * len(content))])
-    with caplog.at_level("INFO", logger="helpers.training"):
-        training.train(tmp_path, CONFIG, *make_data())
+    with caplog.at_level("INFO", logger="helpers.models.trainer"):
+        train(tmp_path, CONFIG, *make_data())
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == len(damaged) and "state.pt cannot be read" in warnings[0] and "\n" not in warnings[0]
     assert ("resumes after update 13 of 24" in caplog.text) == (len(damaged) == 1)
@@ -150,9 +153,9 @@ def test_a_damaged_state_is_set_aside(finished, tmp_path, monkeypatch, caplog, d
 def test_a_state_of_another_configuration_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 2)
-        training.train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+        train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
     with pytest.raises(ValueError, match=r"expected learning_rate = 0.02, got 0.01"):
-        training.train(tmp_path, replace(CONFIG, learning_rate=0.02), *make_data())
+        train(tmp_path, replace(CONFIG, learning_rate=0.02), *make_data())
 
 
 def test_noise_schedule_is_tangos():
@@ -165,9 +168,9 @@ def test_noise_schedule_is_tangos():
 
 
 def test_loss_is_the_weighted_error_of_v_by_hand(tmp_path):
-    trainer = training.Trainer(tmp_path, CONFIG, training.Data(*map(torch.as_tensor, make_data())))
+    trainer = Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
     trainer.model = lambda noisy, *_, **__: SimpleNamespace(sample=torch.zeros_like(noisy))
-    drawn = training.draw_batch(CONFIG, 0, (4, 8, 4))
+    drawn = draw_batch(CONFIG, 0, (4, 8, 4))
     a = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[drawn.timesteps.numpy()]
     latents, noise = make_data()[0][drawn.clips.numpy()], drawn.noise.numpy()
     v = np.sqrt(a)[:, None, None, None] * noise - np.sqrt(1 - a)[:, None, None, None] * latents
@@ -185,24 +188,24 @@ def test_min_snr_weight_at_two_steps():
 
 
 def test_every_epoch_holds_every_clip_once():
-    drawn = torch.cat([training.draw_batch(CONFIG, update, (1, 1, 1)).clips for update in range(9)])  # 72 = 12 * 6
+    drawn = torch.cat([draw_batch(CONFIG, update, (1, 1, 1)).clips for update in range(9)])  # 72 = 12 * 6
     epochs = drawn.reshape(12, 6)
     assert (epochs.sort(1).values == torch.arange(6)).all()
     assert len({tuple(epoch) for epoch in epochs.tolist()}) > 6
 
 
 def test_draws_depend_on_seed_draw_size_and_update_only():
-    first = training.draw_batch(CONFIG, 7, (4, 8, 4))
-    assert torch.equal(first.noise, training.draw_batch(CONFIG, 7, (4, 8, 4)).noise)
+    first = draw_batch(CONFIG, 7, (4, 8, 4))
+    assert torch.equal(first.noise, draw_batch(CONFIG, 7, (4, 8, 4)).noise)
     changed = [replace(CONFIG, **change) for change in ({"seed": 1}, {"draw": 1}, {"n_train": 5})]
-    others = [training.draw_batch(config, 7, (4, 8, 4)) for config in changed]
-    others.append(training.draw_batch(CONFIG, 8, (4, 8, 4)))
+    others = [draw_batch(config, 7, (4, 8, 4)) for config in changed]
+    others.append(draw_batch(CONFIG, 8, (4, 8, 4)))
     assert all(not torch.equal(first.noise, other.noise) for other in others)
 
 
 def test_timesteps_and_dropped_captions_have_the_stated_shares():
     config = replace(CONFIG, batch_size=100, caption_dropout=0.1)
-    drawn = [training.draw_batch(config, update, (1, 1, 1)) for update in range(60)]
+    drawn = [draw_batch(config, update, (1, 1, 1)) for update in range(60)]
     assert torch.cat([d.dropped for d in drawn]).float().mean().item() == pytest.approx(0.1, abs=0.02)
     timesteps = torch.cat([d.timesteps for d in drawn])
     assert timesteps.min() < 10 and timesteps.max() > 989 and abs(timesteps.float().mean() - 499.5) < 15
@@ -213,13 +216,11 @@ def test_a_dropped_caption_is_replaced_by_the_null_prompt(tmp_path):
     losses = {}
     for share in (0.0, 1.0):
         for name, text in (("own", states), ("other", states[::-1].copy())):
-            data = training.Data(*map(torch.as_tensor, (latents, text, mask, null_state, null_mask)))
-            losses[share, name] = (
-                training.Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._loss().item()
-            )
+            data = Data(*map(torch.as_tensor, (latents, text, mask, null_state, null_mask)))
+            losses[share, name] = Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._loss().item()
     padded = states + 5 * ~mask[..., None]
-    data = training.Data(*map(torch.as_tensor, (latents, padded.astype(np.float16), mask, null_state, null_mask)))
-    unread = training.Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._loss().item()
+    data = Data(*map(torch.as_tensor, (latents, padded.astype(np.float16), mask, null_state, null_mask)))
+    unread = Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._loss().item()
     assert unread == pytest.approx(losses[0.0, "own"], rel=1e-6)  # padding is masked
     assert losses[1.0, "own"] == losses[1.0, "other"]
     assert losses[0.0, "own"] != losses[0.0, "other"]
@@ -240,14 +241,14 @@ def test_data_that_disagree_are_refused(tmp_path, position, change, message):
     data = list(make_data())
     data[position] = change(data[position])
     with pytest.raises(ValueError, match=message):
-        training.train(tmp_path, CONFIG, *data)
+        train(tmp_path, CONFIG, *data)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_update(tmp_path):
     latents, *rest = make_data()
     with pytest.raises(FloatingPointError, match=r"got (inf|nan) in update 1 "):
-        training.train(tmp_path, CONFIG, latents * 1e30, *rest)
+        train(tmp_path, CONFIG, latents * 1e30, *rest)
 
 
 def test_unet_has_tangos_shape_at_tangos_size():
@@ -289,8 +290,8 @@ def test_half_precision_copy_is_read_as_the_denoiser_itself(tmp_path):
     (trained / "unet.json").write_text("{}")
     for updates, value in ((6, 0.0), (24, 1 / 3)):
         save_file({"w": torch.full((2,), value)}, trained / "checkpoints" / f"ema_{updates:06d}.safetensors")
-    training.compute_half(half, {"training": trained})
+    denoiser_stage.compute(half, {"training": trained})
     (kept,) = (half / "checkpoints").iterdir()
-    weights = training.load_file(kept)["w"]
+    weights = load_file(kept)["w"]
     assert kept.name == "ema_000024.safetensors" and weights.dtype == torch.float16
     assert weights.float().numpy() == pytest.approx(1 / 3, rel=1e-3) and (half / "unet.json").read_text() == "{}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from helpers.transforms import TRANSFORMS, apply_transform
+from helpers.sound.transforms import TRANSFORMS, apply_transform
 
 RATE, SAMPLES = 16_000, 32_768
 CASES = [(name, strength) for name, t in TRANSFORMS.items() for strength in t.strengths]

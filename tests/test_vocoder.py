@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.config import CodecConfig, MelConfig
-from helpers.mel import as_float, log_mel, mel_filter
-from helpers.vocoder import PHASE_SEED, griffin_lim, linear_magnitudes, load_vocoder, to_int16
-from helpers.vocos import Vocos, load_vocos, synthesise
-from helpers.weights import write_model
+from helpers.base.settings import CodecConfig, MelConfig
+from helpers.models.folder import write_model
+from helpers.models.vocoder import PHASE_SEED, griffin_lim, linear_magnitudes, load_vocoder, to_int16
+from helpers.models.vocos import Vocos, load_vocos, synthesise
+from helpers.sound.mel import as_float, log_mel, mel_filter
 
 RATE = 16_000
 MEL = MelConfig()

@@ -15,19 +15,30 @@ import train_codec
 from fitting import heldout
 from judge_codec import closeness
 
-from helpers import clips, corpus, sampling, training
-from helpers.aisfx_encoder import load_encoder
-from helpers.clap import load_clap
-from helpers.codec import Codec, load_codec
-from helpers.config import ROOT, CodecConfig, CorpusConfig, GenerationConfig, MelConfig, TextConfig, TrainingConfig
-from helpers.mel import log_mel
-from helpers.progress import progress
-from helpers.quality import kernel_distance
-from helpers.search import top_k
-from helpers.store import hash_file
-from helpers.text import encode_captions
-from helpers.thresholds import cluster_bootstrap
-from helpers.vocoder import load_vocoder
+from helpers.base.hashing import hash_file
+from helpers.base.progress import progress
+from helpers.base.settings import (
+    ROOT,
+    CodecConfig,
+    CorpusConfig,
+    GenerationConfig,
+    MelConfig,
+    TextConfig,
+    TrainingConfig,
+)
+from helpers.copies.kernel_distance import kernel_distance
+from helpers.copies.rates import cluster_bootstrap
+from helpers.copies.search import top_k
+from helpers.models import denoiser, sampler, trainer
+from helpers.models.aisfx import load_encoder
+from helpers.models.clap import load_clap
+from helpers.models.codec import Codec, load_codec
+from helpers.models.text import encode_captions
+from helpers.models.vocoder import load_vocoder
+from helpers.sound import corpus
+from helpers.sound.mel import log_mel
+from helpers.stages import corpus as corpus_stage
+from helpers.stages import roundtrip
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 CHANNELS = (8, 16, 32)
@@ -63,7 +74,7 @@ def pilot_corpus(work: Path) -> corpus.Corpus:
     config = CorpusConfig(pilot=True, n_train=N_TRAIN, n_heldout=N_HELDOUT)
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        corpus.compute(folder, {}, replace(config, n_background=1), MEL)
+        corpus_stage.compute(folder, {}, replace(config, n_background=1), MEL)
         (folder / "done").touch()
     return corpus.load_corpus(folder)
 
@@ -81,16 +92,16 @@ def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: in
     )  # fmt: skip
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "loss.csv").is_file():
-        training.train(work, recipe, latents, states, mask, null_states[0], null_mask[0])
-    made = sampling.sample_latents(
-        training.load_unet(work), states, mask, null_states[0], null_mask[0], list(range(N_TRAIN)),
+        trainer.train(work, recipe, latents, states, mask, null_states[0], null_mask[0])
+    made = sampler.sample_latents(
+        denoiser.load_unet(work), states, mask, null_states[0], null_mask[0], list(range(N_TRAIN)),
         GenerationConfig(n_train=N_TRAIN), latents.shape[1:],
     )  # fmt: skip
     vocode = load_vocoder(CodecConfig(), MEL, RATE)
     encoders = {"clap": load_clap("models/clap"), "aisfx": load_encoder(RATE)}
     sound = vocode(codec.decode(made))
     heard, mean = log_mel(sound, MEL, RATE), mels.mean(axis=(0, 1))
-    own = clips.cosines(heard - mean, mels - mean)
+    own = roundtrip.cosines(heard - mean, mels - mean)
     nearest = top_k(heard.reshape(len(heard), -1), mels.reshape(len(mels), -1), 1).indices[:, 0]
     low, high = cluster_bootstrap(own, range(len(own)), np.median)
     # held-out clips take the same way, so that the codec's own colour is in both distances

@@ -7,8 +7,9 @@ import argparse
 
 import pandas as pd
 
-from helpers import figures, publication, stages, study
-from helpers.config import ROOT, load_profile
+from helpers.base.settings import ROOT, load_profile
+from helpers.book import figures, summaries
+from helpers.study import publication, registry
 
 
 def main():
@@ -16,9 +17,9 @@ def main():
     parser.add_argument("--profile", default="pocket", help="default: %(default)s")
     profile = load_profile(parser.parse_args().profile)
     publication.use_publication(publication.find(profile.name))  # shown as published, never trained anew for it
-    folder = stages.finished("scores", profile).path
+    folder = registry.finished("scores", profile).path
     scores = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")], ignore_index=True)
-    best = study.rows_of(scores, rank=1, detector=profile.thresholds.detector, draw=0)
+    best = summaries.rows_of(scores, rank=1, detector=profile.thresholds.detector, draw=0)
     best = best[best["arm"].isin(["main", ""])].replace({"kind": {"heldout": "held-out"}})
     figure = figures.plot_similarity(best[best["kind"].isin(figures.KINDS)])
     path = ROOT / "book" / "_static" / "overview.png"

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig, T5Config, T5EncoderModel, T5Tokenizer
 
-from helpers.audioldm import HIFIGAN
-from helpers.config import TrainingConfig
-from helpers.denoiser import build_unet
-from helpers.laion import build_clap
+from helpers.base.settings import TrainingConfig
+from helpers.models.denoiser import build_unet
+from helpers.models.pretrained.audioldm import HIFIGAN
+from helpers.models.pretrained.laion import build_clap
 
 SCALING_FACTOR = 0.9227914214134216
 WORDS = [

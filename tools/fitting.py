@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from helpers import corpus
-from helpers.config import CorpusConfig, MelConfig
-from helpers.machine import describe_machine
-from helpers.progress import progress
-from helpers.store import hash_file
-from helpers.weights import model_folder
+from helpers.base.hashing import hash_file
+from helpers.base.machine import describe_machine
+from helpers.base.progress import progress
+from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.models.folder import model_folder
+from helpers.sound import corpus
+from helpers.stages import corpus as corpus_stage
 
 MIXTURES_AT_ONCE = 1500  # rendered, analysed and dropped: the audio of thousands would fill the memory
 PILOT = "_pilot"  # in names of what was made from the pilot's recordings
@@ -82,7 +83,7 @@ def heldout(options) -> corpus.Corpus:
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config = replace(CorpusConfig(), pilot=options.pilot, n_train=2, n_heldout=options.heldout, n_background=1)
-        corpus.compute(folder, {}, config, MelConfig())
+        corpus_stage.compute(folder, {}, config, MelConfig())
         (folder / "done").touch()
     data = corpus.load_corpus(folder)
     rows = data.rows("heldout")

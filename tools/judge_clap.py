@@ -14,13 +14,13 @@ import torch
 from fitting import LICENCE, heldout, mixtures
 from train_clap import CONFIG, GAIN_DB, analyse
 
-from helpers.aisfx_encoder import load_encoder
-from helpers.clap import BATCH, Clap, laion_module, load_clap
-from helpers.config import ROOT
-from helpers.soundscapes import GENERIC
-from helpers.text import sentence_embeddings
-from helpers.thresholds import flagged_rate
-from helpers.weights import write_card
+from helpers.base.settings import ROOT
+from helpers.copies.rates import flagged_rate
+from helpers.models.aisfx import load_encoder
+from helpers.models.clap import BATCH, Clap, laion_module, load_clap
+from helpers.models.folder import write_card
+from helpers.models.text import sentence_embeddings
+from helpers.sound.mixtures import GENERIC
 
 FOLDER = ROOT / "models" / "clap"
 N_FIGURES = 500  # mixtures for the figures on training recordings

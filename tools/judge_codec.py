@@ -13,15 +13,16 @@ from fitting import LICENCE, heldout, mixtures
 from patch_pca import PatchPCA
 from train_codec import KL_WEIGHT, MSE_WEIGHT
 
-from helpers import corpus
-from helpers.codec import Codec, load_codec
-from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
-from helpers.mel import log_mel
-from helpers.progress import progress
-from helpers.search import top_k
-from helpers.store import hash_file
-from helpers.vocoder import load_vocoder
-from helpers.weights import write_card
+from helpers.base.hashing import hash_file
+from helpers.base.progress import progress
+from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, MelConfig
+from helpers.copies.search import top_k
+from helpers.models.codec import Codec, load_codec
+from helpers.models.folder import write_card
+from helpers.models.vocoder import load_vocoder
+from helpers.sound import corpus
+from helpers.sound.mel import log_mel
+from helpers.stages import corpus as corpus_stage
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 FOLDER = ROOT / "models" / "codec"
@@ -124,7 +125,7 @@ def own_clip_top1(codec: Codec, work: Path) -> dict:
     folder = work / f"corpus_{hash_file(corpus.SOUND_PACK)[:8]}"
     if not (folder / "done").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        corpus.compute(folder, {}, CorpusConfig(n_background=1), MEL)
+        corpus_stage.compute(folder, {}, CorpusConfig(n_background=1), MEL)
         (folder / "done").touch()
     data = corpus.load_corpus(folder)
     rows = np.concatenate([data.rows("train"), data.rows("heldout")])

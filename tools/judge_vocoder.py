@@ -15,13 +15,13 @@ import torch
 from fitting import LICENCE, heldout
 from spectral import stft_distance
 
-from helpers.aisfx_encoder import load_encoder
-from helpers.codec import load_codec
-from helpers.config import ROOT, CodecConfig, CorpusConfig, MelConfig
-from helpers.mel import as_float, log_mel
-from helpers.thresholds import cluster_bootstrap
-from helpers.vocoder import load_vocoder
-from helpers.weights import write_card
+from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, MelConfig
+from helpers.copies.rates import cluster_bootstrap
+from helpers.models.aisfx import load_encoder
+from helpers.models.codec import load_codec
+from helpers.models.folder import write_card
+from helpers.models.vocoder import load_vocoder
+from helpers.sound.mel import as_float, log_mel
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 VOCODERS = {

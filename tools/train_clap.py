@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from fitting import arguments, fit, mixtures, parse, provenance
 
-from helpers.clap import BATCH, Clap, laion_module
-from helpers.config import CorpusConfig
-from helpers.text import sentence_embeddings
-from helpers.weights import write_model
+from helpers.base.settings import CorpusConfig
+from helpers.models.clap import BATCH, Clap, laion_module
+from helpers.models.folder import write_model
+from helpers.models.text import sentence_embeddings
 
 CONFIG = {
     "kind": "clap",

@@ -13,10 +13,10 @@ from fitting import arguments, fit, mixtures, parse, provenance
 from linear_start import start_linear
 from patch_pca import PATCH, PatchPCA
 
-from helpers.codec import Codec, build_codec, load_codec
-from helpers.config import CorpusConfig, MelConfig
-from helpers.mel import log_mel
-from helpers.weights import write_model
+from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.models.codec import Codec, build_codec, load_codec
+from helpers.models.folder import write_model
+from helpers.sound.mel import log_mel
 
 RATE = CorpusConfig().sample_rate_hz
 MSE_WEIGHT, KL_WEIGHT = 0.1, 1e-4

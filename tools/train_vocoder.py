@@ -13,12 +13,12 @@ from discriminators import Discriminators
 from fitting import arguments, fit, mixtures, parse, provenance
 from spectral import stft_distance
 
-from helpers.codec import Codec, load_codec
-from helpers.config import ROOT, CorpusConfig, MelConfig
-from helpers.mel import FLOOR, log_mel
-from helpers.store import hash_file
-from helpers.vocos import Vocos
-from helpers.weights import write_model
+from helpers.base.hashing import hash_file
+from helpers.base.settings import ROOT, CorpusConfig, MelConfig
+from helpers.models.codec import Codec, load_codec
+from helpers.models.folder import write_model
+from helpers.models.vocos import Vocos
+from helpers.sound.mel import FLOOR, log_mel
 
 RATE = CorpusConfig().sample_rate_hz
 SEGMENT_FRAMES = 64  # about a second a segment

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import stages, thresholds
-from helpers.collection import ScoreTable
-from helpers.config import ROOT, Profile, load_profile
+from helpers.base.settings import ROOT, Profile, load_profile
+from helpers.copies import replication
+from helpers.copies.score_table import ScoreTable
+from helpers.study import registry
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95
@@ -30,15 +31,15 @@ CANDIDATES = (
 
 def judge_candidate(profile: Profile) -> pd.DataFrame:
     """One row an arm: own-clip top-1, median best-match score, both by log-mel, beside the twins', and the quality columns."""
-    folder = stages.finished("retrieval", profile, SIZE, 0).path
-    quality = pd.read_csv(stages.finished("quality", profile, SIZE, 0).path / "quality.csv")
+    folder = registry.finished("retrieval", profile, SIZE, 0).path
+    quality = pd.read_csv(registry.finished("quality", profile, SIZE, 0).path / "quality.csv")
     wide = quality.pivot(index="arm", columns="embedding", values=["kid", "floor_kid", "clap_agreement", "silent_rate"])
     wide.columns = [f"{measure}_{embedding}" for measure, embedding in wide.columns]
     best = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]).query("rank == 1")
     best = best[(best["detector"] == "mel") & best["kind"].isin(["generated", "twins"])]
     best["top1"] = best["ref_id"] == best["own_id"]
     table = best.groupby(["kind", "arm"]).agg(top1=("top1", "mean"), score=("score", "median"), n=("top1", "size"))
-    losses = pd.read_csv(stages.finished("training", profile, SIZE, 0).path / "loss.csv")
+    losses = pd.read_csv(registry.finished("training", profile, SIZE, 0).path / "loss.csv")
     return table.reset_index().merge(wide, on="arm", how="left").assign(loss=losses["loss"].tail(100).mean())
 
 
@@ -55,8 +56,8 @@ def tune_recipe(profile: Profile) -> None:
 
 def make_plan(profile: Profile) -> None:
     """Beta and K by how well they tell altered copies from twins, and theta, by detector and size."""
-    table = ScoreTable(stages.finished("scores", profile).path)
-    choices = pd.read_csv(stages.finished("thresholds", profile).path / "choices.csv")
+    table = ScoreTable(registry.finished("scores", profile).path)
+    choices = pd.read_csv(registry.finished("thresholds", profile).path / "choices.csv")
     choices.to_csv(OUT / "choices.csv", index=False, float_format="%.5g")
     rows = []
     for detector in profile.retrieval.detectors:
@@ -68,7 +69,7 @@ def make_plan(profile: Profile) -> None:
             rng = np.random.default_rng(profile.thresholds.seed)
             count = min(len(strangers), len(positions["altered"]))
             chosen = rng.choice(strangers, count, replace=False)
-            theta = thresholds.choose_theta(rng.permutation(positions["altered"])[:count], chosen, PRECISION)
+            theta = replication.choose_theta(rng.permutation(positions["altered"])[:count], chosen, PRECISION)
             recall = None if theta is None else float((positions["altered"] >= theta).mean())
             falsely = None if theta is None else float((strangers >= theta).mean())
             replays = None if theta is None else float((positions["empirical"] >= theta).mean())
@@ -82,7 +83,7 @@ def make_plan(profile: Profile) -> None:
 def position(table: ScoreTable, run, detector: str, kind: str) -> np.ndarray:
     """Positions of a kind's clips between the median twin and the ceiling of their match; NaN left out."""
     best, median = table.best(run, detector, kind), float(table.best(run, detector, "twins")["score"].median())
-    found = thresholds.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median)
+    found = replication.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median)
     return found[~np.isnan(found)]
 
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from . import aisfx_encoder, chapters, config, publication, store
+from helpers.base.fields import Checked
+from helpers.base.settings import ROOT, Profile, load_profile
+from helpers.book import execution, pages, parameters
+from helpers.models import aisfx
+from helpers.study import publication, store
 
 DEFAULT_PROFILE = os.environ.get("PROFILE", "pocket")
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
@@ -47,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(action=run_stage)
     chapter = commands.add_parser("chapter", parents=[profile, settings], help="execute a chapter's notebook")
-    chapter.add_argument("name", metavar="NAME", help=", ".join(chapters.CHAPTERS))
+    chapter.add_argument("name", metavar="NAME", help=", ".join(parameters.CHAPTERS))
     chapter.add_argument("--output", type=Path, help="default: runs/chapters/NAME/NAME.ipynb")
     chapter.set_defaults(action=run_chapter)
     audit = commands.add_parser(
@@ -81,14 +85,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_stage(arguments):
     """`run`: n_train and draw choose one training run; other settings replace fields of the profile's section."""
-    from . import stages  # the stages import torch: only where one is asked for
+    from helpers.study import registry  # the stages import torch: only where one is asked for
 
     with checking():
-        settings = chapters.parse_settings(arguments.settings)
+        settings = parameters.parse_settings(arguments.settings)
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
-        profile = _with_settings(config.load_profile(arguments.profile), arguments.stage, settings)
-        aisfx_encoder.require(profile.retrieval.detectors)
-        wanted = stages.build(arguments.stage, profile, **chosen)
+        profile = _with_settings(load_profile(arguments.profile), arguments.stage, settings)
+        aisfx.require(profile.retrieval.detectors)
+        wanted = registry.build(arguments.stage, profile, **chosen)
         if not wanted:
             raise ValueError(f"{arguments.stage}: profile {profile.name} has no such stage for {chosen or 'any run'}")
         if arguments.label:
@@ -105,7 +109,7 @@ def run_stage(arguments):
             print(store.load_or_run(stage).path)
 
 
-def _with_settings(profile: config.Profile, stage: str, settings: dict) -> config.Profile:
+def _with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
     sections = {}
     for key, value in settings.items():
         sections.setdefault(_section(profile, stage, key), {})[key.split(".")[-1]] = value
@@ -114,9 +118,9 @@ def _with_settings(profile: config.Profile, stage: str, settings: dict) -> confi
     return profile
 
 
-def _section(profile: config.Profile, stage: str, setting: str) -> str:
+def _section(profile: Profile, stage: str, setting: str) -> str:
     """The section that a setting belongs to: as written (`mel.n_mels`), the stage's own, or the only one that has it."""
-    sections = {f.name for f in dataclasses.fields(profile) if isinstance(getattr(profile, f.name), config.Checked)}
+    sections = {f.name for f in dataclasses.fields(profile) if isinstance(getattr(profile, f.name), Checked)}
     section, dot, field = setting.rpartition(".")
     if dot:
         if section not in sections:
@@ -137,17 +141,17 @@ def _section(profile: config.Profile, stage: str, setting: str) -> str:
 
 def run_audit(arguments):
     """`audit`: writes a table of all clips and prints what each detector flags."""
-    from . import audit  # imports torch
+    from helpers.copies import audit  # imports torch
 
     out, draft = arguments.output, arguments.output.with_name(f"{arguments.output.name}.part")
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as cleaning:
         with checking():
-            settings = chapters.parse_settings(arguments.settings)
-            profile = _with_settings(config.load_profile(arguments.profile), "thresholds", settings)
-            if "detectors" not in settings and not aisfx_encoder.installed():  # it is optional
-                others = [name for name in profile.retrieval.detectors if name != aisfx_encoder.NAME]
+            settings = parameters.parse_settings(arguments.settings)
+            profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
+            if "detectors" not in settings and not aisfx.installed():  # it is optional
+                others = [name for name in profile.retrieval.detectors if name != aisfx.NAME]
                 profile = profile.replace("retrieval", detectors=others)
-            aisfx_encoder.require(profile.retrieval.detectors)
+            aisfx.require(profile.retrieval.detectors)
             if out.is_dir() or not out.parent.is_dir():
                 raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
             try:
@@ -168,11 +172,11 @@ def run_chapter(arguments):
     """`chapter`: prints the path of the executed notebook."""
     output = arguments.output or store.runs_root() / "chapters" / arguments.name / f"{arguments.name}.ipynb"
     with checking():
-        settings = chapters.parse_settings(arguments.settings)
+        settings = parameters.parse_settings(arguments.settings)
         if "profile" in settings:
             raise ValueError("profile: give it as --profile")
-        chapters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
-    path = chapters.run_chapter(arguments.name, settings, output, arguments.profile)
+        parameters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
+    path = execution.run_chapter(arguments.name, settings, output, arguments.profile)
     print(path)
 
 
@@ -188,10 +192,9 @@ def list_stages(arguments):
 
 
 def _all_stages(profile: str) -> list[store.Stage]:
-    from . import stages
+    from helpers.study import registry
 
-    loaded = config.load_profile(profile)
-    return [stage for name in stages.NAMES for stage in stages.build(name, loaded)]
+    return registry.build_all(load_profile(profile))
 
 
 def publish_stages(arguments):
@@ -229,7 +232,7 @@ def restore_stages(arguments):
 
 def compare_tables(arguments):
     """`compare`: how many rates lie within the published intervals, and each that does not."""
-    from . import comparison  # pandas: only where it is needed
+    from helpers.study import comparison  # pandas: only where it is needed
 
     folder = arguments.folder or publication.RESULTS / arguments.profile
     with checking():
@@ -247,7 +250,7 @@ def compare_tables(arguments):
 def print_profile(arguments):
     """`profile`: every section and field as YAML."""
     with checking():
-        profile = dataclasses.asdict(config.load_profile(arguments.name))
+        profile = dataclasses.asdict(load_profile(arguments.name))
     print(yaml.safe_dump(_plain(profile), sort_keys=False, default_flow_style=None, width=120), end="")
 
 
@@ -260,18 +263,28 @@ def _plain(value):
 def tidy_pages(arguments):
     """`tidy`: so that the book holds the pages of one profile only."""
     with checking():
-        chapters.remove_stale_pages(config.load_profile(arguments.profile), config.ROOT / "book" / "chapters")
+        pages.remove_stale_pages(load_profile(arguments.profile), ROOT / "book" / "chapters")
+
+
+# For this process and the kernels that it starts. Nobody who only imports the package is told what to do.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",  # every weight is in the repository or in a package; a hub would be asked for updates only
+    "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's python3 kernel, not the user's own
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else each kernel starts with a debugger's warning
+}
 
 
 def main() -> int:
     """Exit code 0; 2 for what the user can put right, told in one line; 1 for a failed chapter; 130 when interrupted."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     arguments = build_parser().parse_args()
     try:
         arguments.action(arguments)
     except (UserError, store.NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except chapters.ChapterError as error:
+    except execution.ChapterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,0 +1,57 @@
+"""What each model is asked for: the main clips, and smaller arms that change one thing (checkpoint, weights, prompts, ...).
+
+Notebook: 04_generation.
+"""
+
+from dataclasses import replace
+
+from helpers.base.settings import GenerationConfig, Profile
+
+MAIN = "main"
+
+
+def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, GenerationConfig]:
+    """The arms of one run by name, the main one first.
+
+    `u00125`: an earlier checkpoint; `raw`: the last weights without averaging; `heldout`: captions of held-out clips;
+    `guidance3`: another guidance, at one training size; `seeds`: several clips a prompt. The last two for draw 0 only.
+    """
+    main = replace(profile.generation, n_train=n_train, draw=draw)
+    arms, sizes = {MAIN: main}, profile.arms
+    trained = not profile.training.checkpoint_path  # weights that were loaded are one checkpoint
+    if sizes.n_checkpoint and trained:
+        for updates in sorted(set(profile.training.checkpoints) - {profile.training.updates}):
+            arms[f"u{updates:05d}"] = _part(main, sizes.n_checkpoint, updates=updates)
+    if sizes.n_raw and trained:
+        arms["raw"] = _part(main, sizes.n_raw, weights="raw")
+    if sizes.n_heldout:
+        arms["heldout"] = _part(main, sizes.n_heldout, prompts="heldout")
+    if sizes.n_guidance and n_train == sizes.guidance_size and draw == 0:
+        for guidance in sizes.guidances:
+            if guidance != main.guidance:
+                arms[f"guidance{guidance:g}"] = _part(main, sizes.n_guidance, guidance=guidance)
+    if sizes.n_seed_prompts and draw == 0:
+        arms["seeds"] = _part(main, sizes.n_seed_prompts, seeds_per_prompt=sizes.n_seeds)
+    return arms
+
+
+def _part(main: GenerationConfig, n_prompts: int, **changes) -> GenerationConfig:
+    return replace(main, **{"n_prompts": min(n_prompts, main.n_prompts), "seeds_per_prompt": 1, **changes})
+
+
+def describe_arms(profile: Profile, n_train: int, draw: int) -> dict[str, str]:
+    """What each arm of one run changes, in words, by its name; from its settings."""
+    arms = list_arms(profile, n_train, draw)
+    return {name: _difference(config, arms[MAIN]) for name, config in arms.items()}
+
+
+def _difference(config: GenerationConfig, main: GenerationConfig) -> str:
+    if config.updates != main.updates:
+        return f"after {config.updates:,} updates"
+    if config.guidance != main.guidance:
+        return f"guidance {config.guidance:g}"
+    if config.weights != main.weights:
+        return "weights not averaged"
+    if config.prompts != main.prompts:
+        return "held-out prompts"
+    return "more seeds" if config.seeds_per_prompt != main.seeds_per_prompt else "as in the study"

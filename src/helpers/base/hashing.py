@@ -1,0 +1,32 @@
+"""The sha256 of files: what stages are named by, and what published weights are checked against."""
+
+import functools
+import hashlib
+import string
+from pathlib import Path
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's contents in hex; kept in memory for as long as its size and time of change stay the same."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
+    stat = path.stat()
+    return _hash_contents(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.cache
+def _hash_contents(path: Path, mtime_ns: int, size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raises ValueError unless the file's sha256 begins with `expected` (8 to 64 hex digits; empty: not checked)."""
+    if not expected:
+        return
+    if not 8 <= len(expected) <= 64 or not set(expected) <= set(string.hexdigits):
+        raise ValueError(f"sha256: expected 8 to 64 hex digits, got {expected!r}")
+    got = hash_file(path)
+    if not got.startswith(expected.lower()):
+        raise ValueError(f"{path}: expected sha256 {expected}, got {got[: max(len(expected), 16)]}")

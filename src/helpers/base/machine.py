@@ -1,0 +1,119 @@
+"""What a result was made with: package versions, commit, machine, and the memory that a block of work took at most."""
+
+import contextlib
+import functools
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+from helpers.base.settings import ROOT
+
+PACKAGES = ("numpy", "scipy", "torch", "diffusers", "transformers", "accelerate", "librosa", "laion-clap", "faiss-cpu")
+
+
+def describe_machine() -> dict:
+    """Versions, commit and machine, as they stand in every stage's manifest. Holds no host name, user name or path."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    torch = sys.modules.get("torch")  # only where the stage has loaded it: importing it takes seconds
+    return {
+        "versions": versions,
+        "commit": _commit(),
+        "machine": {
+            "cpu": _cpu_model(),
+            "vectors": vector_extensions(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "os": platform.platform(),
+            "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
+        },
+    }
+
+
+@functools.cache
+def _commit() -> str | None:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def vector_extensions() -> list[str]:
+    """The processor's vector instructions that decide how fast this project runs; empty where the system does not tell.
+
+    Two processors under one name may differ in them, and without those for 16-bit and 8-bit numbers most is slower.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                flags = set(line.split(":", 1)[1].split())
+                return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
+    return []
+
+
+def computes_in_bf16(device_type: str) -> bool:
+    """Whether bfloat16 is faster than float32 there: on GPUs, and on CPUs with instructions for it; others emulate it."""
+    import torch
+
+    if device_type != "cpu":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+class PeakMemory:
+    """Peak resident memory of this process and its children while the block runs, in MiB.
+
+    Sampled, since children come and go; the operating system's own maximum replaces the samples of this process where
+    it rose during the block. Pages that forked workers share are counted in each.
+    """
+
+    INTERVAL_S = 0.5
+
+    def __enter__(self):
+        self.peak_mib = 0.0
+        self._stop = threading.Event()
+        self._before = self._own_maximum()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._thread.join()
+        if (own := self._own_maximum()) > self._before:
+            self.peak_mib = max(self.peak_mib, own)
+
+    def _watch(self):
+        process = psutil.Process()
+        while True:
+            total = 0
+            with contextlib.suppress(psutil.Error):  # a child that ends while it is looked at
+                for one in (process, *process.children(recursive=True)):
+                    total += one.memory_info().rss
+            self.peak_mib = max(self.peak_mib, total / 2**20)
+            if self._stop.wait(self.INTERVAL_S):
+                return
+
+    @staticmethod
+    def _own_maximum() -> float:
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

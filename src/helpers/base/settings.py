@@ -1,0 +1,348 @@
+"""The settings of every stage: one frozen dataclass each, checked on construction, read from `profiles/*.yml`.
+
+Fields marked `digest=False` change how fast a result is reached but not the result, and so do not enter a stage's digest.
+"""
+
+import dataclasses
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from helpers.base.fields import Checked, option
+
+ROOT = Path(__file__).resolve().parents[3]
+PROFILES = ROOT / "profiles"
+SOUND_PACK = ROOT / "data" / "sounds.parquet"
+MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
+DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
+
+
+def sha256_option():
+    """The first hex digits of the sha256 that published weights must have; empty: not checked. No digest needs it:
+    stages hash the files themselves."""
+    return option("", unit="first hex digits", digest=False)
+
+
+@dataclass(frozen=True)
+class CorpusConfig(Checked):
+    """What clips there are (`corpus`). The pocket corpus mixes recordings of the sound pack; the readers take a user's."""
+
+    kind: str = option("pocket", choices=("pocket", "planted", "audiofolder", "audiocaps"))
+    path: str = option("")  # a user's own data: folder with metadata.csv, or AudioCaps' CSV
+    audio_path: str = option("")  # AudioCaps: the folder of audio files
+    seed: int = option(2024, low=0)
+    pilot: bool = option(False)  # mix only recordings of the training split, split again: for tuning
+    n_train: int = option(4500, unit="clips", low=2)
+    n_heldout: int = option(500, unit="clips", low=1)
+    n_background: int = option(500, unit="clips", low=1)
+    captions: str = option("specific", choices=("specific", "generic"))
+    sample_rate_hz: int = option(16_000, unit="Hz", low=8_000, high=48_000)
+    clip_samples: int = option(65_536, unit="samples", low=4_096)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the clips were mixed here, so that they can be mixed anew."""
+        return self.kind in ("pocket", "planted")
+
+
+@dataclass(frozen=True)
+class PlantedConfig(Checked):
+    """The separate training set with planted duplicates and its truth table (`planted`)."""
+
+    n_train: int = option(4500, unit="clips", low=2)
+    groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
+    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64)
+    seed: int = option(2024, low=0)
+    trained: bool = option(False, digest=False)  # whether a model is trained on this set
+    n_prompts: int = option(540, unit="clusters of which that model is asked for one clip", low=2, digest=False)
+    n_seeds: int = option(4, unit="seeds for each of those", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class DuplicatesConfig(Checked):
+    """How alike two clips, or two recordings, must be to be called duplicates (`duplicates`). Centred log-mel cosine."""
+
+    clip_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
+    recording_threshold: float = option(0.95, unit="centred cosine", low=0.0, high=1.0)
+    recording_frames: int = option(24, unit="frames of a recording's beginning compared", low=8, high=1024)
+    correlation_threshold: float = option(0.9, unit="waveform correlation", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
+class MelConfig(Checked):
+    """The log-mel front end: TANGO's, with a hop of 256 at pocket scale so that a clip has 256 frames."""
+
+    n_fft: int = option(1024, unit="samples", low=64)
+    hop_length: int = option(256, unit="samples", low=16)
+    n_mels: int = option(64, unit="bands", low=8, high=256)
+    fmin_hz: float = option(0.0, unit="Hz", low=0.0)
+    fmax_hz: float = option(8000.0, unit="Hz", low=100.0)
+
+
+@dataclass(frozen=True)
+class CodecConfig(Checked):
+    """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
+
+    codec_path: str = option("models/codec")  # a folder, or `hub:cvssp/audioldm` (see `published`)
+    codec_sha256: str = sha256_option()
+    vocoder: str = option("vocos", choices=("vocos", "griffin_lim", "hifigan"))
+    vocoder_path: str = option("models/vocoder", digest=False)  # of a network; the digest has the contents
+    vocoder_sha256: str = sha256_option()
+    griffin_lim_iterations: int = option(32, unit="iterations", low=1, high=512)
+    n_roundtrip: int = option(500, unit="training clips round-tripped for the ceiling", low=1)
+    batch_size: int = option(32, unit="clips", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class TextConfig(Checked):
+    """The frozen text encoder (`encoding`)."""
+
+    encoder: str = option("minilm", choices=("minilm", "flan_t5"))
+    encoder_path: str = option("hub:google/flan-t5-large", digest=False)  # of flan_t5; the digest has the contents
+    encoder_weights_path: str = option("", digest=False)  # TANGO's folder: the encoder's weights are in its checkpoint
+    encoder_sha256: str = sha256_option()
+    max_tokens: int = option(48, unit="tokens", low=4, high=256)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Checked):
+    """One denoiser (`training`): TANGO's objective on a UNet2DConditionModel, one run per (n_train, draw)."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, unit="index of the subset and seed", low=0)
+    seed: int = option(2024, low=0)
+    updates: int = option(5625, unit="updates", low=1)
+    checkpoints: tuple[int, ...] = option((125, 350, 625, 1400, 2800, 5625), unit="updates", low=1)
+    batch_size: int = option(32, unit="clips", low=1)
+    learning_rate: float = option(1e-3, low=1e-7, high=1.0)
+    warmup_updates: int = option(100, unit="updates", low=0)
+    weight_decay: float = option(1e-2, low=0.0, high=1.0)
+    schedule: str = option("constant", choices=("constant", "linear", "cosine"))
+    ema_decay: float = option(0.995, low=0.0, high=0.99999)
+    caption_dropout: float = option(0.1, low=0.0, high=1.0)
+    min_snr_gamma: float = option(5.0, low=0.1, high=100.0)
+    block_out_channels: tuple[int, ...] = option((32, 64, 160), unit="channels", low=8)
+    layers_per_block: int = option(1, low=1, high=4)
+    attention_head_dim: int = option(32, low=4)
+    precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
+    compiled: bool = option(False, digest=False)  # torch.compile: faster steps after minutes of compiling
+    architecture: str = option("scaled", choices=("scaled", "tango"))
+    checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
+    checkpoint_sha256: str = sha256_option()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if max(self.checkpoints) > self.updates:
+            raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
+
+
+@dataclass(frozen=True)
+class GenerationConfig(Checked):
+    """Generation with the training prompts (`generation`): a sampler with classifier-free guidance."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, low=0)
+    updates: int = option(0, unit="updates of the checkpoint; 0 = the last", low=0)
+    n_prompts: int = option(4500, unit="training prompts at most", low=1)
+    seeds_per_prompt: int = option(1, unit="clips per prompt", low=1, high=1000)
+    sample_seed: int = option(2024, low=0)
+    steps: int = option(20, unit="solver steps", low=2, high=1000)
+    guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO uses 3, which brings many of these clips to full scale
+    weights: str = option("ema", choices=("ema", "raw"))  # averaged, or as after the last update
+    prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
+    sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
+    steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
+    batch_size: int = option(32, unit="clips", low=1, digest=False)
+
+
+@dataclass(frozen=True)
+class ArmsConfig(Checked):
+    """What each model generates beside its main clips (`generation`): other checkpoints, weights, prompts, guidance, seeds."""
+
+    n_checkpoint: int = option(250, unit="training prompts at each earlier checkpoint; 0 = none", low=0)
+    n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
+    n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
+    n_guidance: int = option(250, unit="training prompts at each other guidance; 0 = none", low=0)
+    guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0)
+    guidance_size: int = option(500, unit="training clips of the run that compares guidance", low=2)
+    n_seed_prompts: int = option(50, unit="training prompts with several seeds; 0 = none", low=0)
+    n_seeds: int = option(8, unit="seeds for each of those", low=2, high=1000)
+
+
+@dataclass(frozen=True)
+class ControlsConfig(Checked):
+    """Clips of known kind beside the generated ones (`controls`): copies, strangers over a known bed, perfect replays."""
+
+    n_altered: int = option(200, unit="altered training clips", low=0)
+    n_same_bed: int = option(200, unit="clips with a training clip's bed under other events", low=0)
+    n_empirical: int = option(50, unit="clips of the exact empirical denoiser", low=0)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class TwinsConfig(Checked):
+    """The twins null of one training set (`twins`): its captions rendered anew, then round-tripped."""
+
+    n_train: int = option(100, unit="clips", low=2)
+    draw: int = option(0, low=0)
+    n_twins: int = option(1000, unit="twins", low=20)
+
+
+@dataclass(frozen=True)
+class RetrievalConfig(Checked):
+    """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
+
+    detectors: tuple[str, ...] = option(("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS)
+    clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
+    clap_sha256: str = sha256_option()
+    top_k: int = option(5, unit="neighbours kept", low=1, high=1000)
+    k_max: int = option(10, unit="background neighbours kept", low=1, high=1000)
+    max_shift_s: float = option(0.5, unit="s either way, of mel_aligned", low=0.0, high=1.5)
+    n_candidates: int = option(32, unit="clips compared frame by frame by mel_aligned", low=1, high=1000)
+    n_detection: int = option(200, unit="positives, and negatives, per alteration", low=10)
+    n_strengths: int = option(3, unit="strengths per alteration", low=1, high=10)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class ThresholdsConfig(Checked):
+    """From scores to decisions (`thresholds`)."""
+
+    detector: str = option("mel", choices=DETECTORS)
+    beta: float = option(0.5, unit="weight of the bias", low=0.0, high=2.0)
+    k: int = option(10, unit="background neighbours", low=1, high=1000)
+    fpr: float = option(0.05, unit="false-positive rate on the twins", low=1e-4, high=0.5)
+    further_fprs: tuple[float, ...] = option(
+        (0.01, 0.001), unit="false-positive rates shown beside it", low=1e-4, high=0.5
+    )
+    theta: float = option(0.69, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
+    betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0)
+    ks: tuple[int, ...] = option((1, 3, 5, 10), low=1, high=1000)
+    n_bootstrap: int = option(1000, unit="resamples", low=100)
+    confidence: float = option(0.95, low=0.5, high=0.999)
+    seed: int = option(2024, low=0)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are."""
+
+    name: str
+    sizes: tuple[int, ...]
+    draws: tuple[int, ...]
+    corpus: CorpusConfig
+    planted: PlantedConfig
+    duplicates: DuplicatesConfig
+    mel: MelConfig
+    codec: CodecConfig
+    text: TextConfig
+    training: TrainingConfig
+    generation: GenerationConfig
+    arms: ArmsConfig
+    twins: TwinsConfig
+    controls: ControlsConfig
+    retrieval: RetrievalConfig
+    thresholds: ThresholdsConfig
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Every (n_train, draw) of the study."""
+        return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
+
+    def key(self, n_train: int, draw: int) -> str:
+        """The name of one training run in stage keys, folders and query ids, e.g. n100_d0; dup4500_d0 with duplicates."""
+        return f"{'dup' if self.corpus.kind == 'planted' else 'n'}{n_train}_d{draw}"
+
+    @property
+    def training_set(self) -> str:
+        """Which of the two training sets this profile is of: the main one, or the one with planted duplicates."""
+        return DUPLICATE_SET if self.corpus.kind == "planted" else MAIN_SET
+
+    def with_duplicates(self) -> "Profile":
+        """The profile of the model that is trained on the set with planted duplicates: one run, a few clips a cluster."""
+        planted = dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,)).replace("corpus", kind="planted")
+        generation = {
+            "prompts": "clusters",
+            "n_prompts": self.planted.n_prompts,
+            "seeds_per_prompt": self.planted.n_seeds,
+        }
+        none = {"n_checkpoint": 0, "n_raw": 0, "n_heldout": 0, "n_guidance": 0, "n_seed_prompts": 0}
+        return planted.replace("generation", **generation).replace("arms", **none).replace("controls", n_empirical=0)
+
+    @property
+    def variants(self) -> "tuple[Profile, ...]":
+        """This profile and, where a model is trained on planted duplicates, that model's."""
+        return (self, self.with_duplicates()) if self.planted.trained else (self,)
+
+    @property
+    def nulls(self) -> tuple[str, ...]:
+        """The nulls that this corpus can have, the one that sets tau first. Twins need recordings to mix anew."""
+        return ("twins", "heldout") if self.corpus.mixed else ("heldout",)
+
+    def __post_init__(self):
+        if not self.sizes or len(self.sizes) != len(self.draws):
+            raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
+        if max(self.sizes) > self.corpus.n_train:
+            raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
+        if self.planted.trained and self.planted.n_train != self.corpus.n_train:
+            raise ValueError(
+                f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
+                f"got {self.planted.n_train}"
+            )
+        if self.thresholds.k > min(self.retrieval.k_max, self.corpus.n_background):
+            raise ValueError(
+                f"k: expected at most retrieval.k_max = {self.retrieval.k_max} and the "
+                f"{self.corpus.n_background} background clips, got {self.thresholds.k}"
+            )
+        if self.training.checkpoint_path and len(self.runs) > 1:
+            raise ValueError(f"sizes: expected one run, as training.checkpoint_path is one model, got {self.runs}")
+        if self.corpus.clip_samples % self.mel.hop_length:
+            raise ValueError(
+                f"clip_samples: expected a multiple of hop_length = {self.mel.hop_length}, got {self.corpus.clip_samples}"
+            )
+
+    def replace(self, section: str, **changes) -> "Profile":
+        """The same profile with some fields of one section changed and checked; an unknown name is refused."""
+        known = [f.name for f in fields(getattr(self, section))]
+        for name in changes:
+            if name not in known:
+                raise ValueError(f"{name}: unknown parameter; expected one of {', '.join(known)}")
+        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **changes)})
+
+
+def read_yaml(name: str, folder: Path = PROFILES) -> dict:
+    """The merged mapping of profile `name`: its `base` first, then its own differences, section by section."""
+    path = folder / f"{name}.yml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yml") if p.stem not in ("base", "protocol"))
+        raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}")
+    own = yaml.safe_load(path.read_text()) or {}
+    base = own.pop("base", None)
+    merged = read_yaml(base, folder) if base else {}
+    for key, value in own.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+def load_profile(name: str, folder: Path = PROFILES) -> Profile:
+    """Reads, merges and checks `profiles/<name>.yml`.
+
+    Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
+    entry.
+    """
+    data = read_yaml(name, folder)
+    sections = {f.name: f.type for f in fields(Profile) if isinstance(f.type, type) and issubclass(f.type, Checked)}
+    values = {"name": name, "sizes": tuple(data.pop("sizes", ())), "draws": tuple(data.pop("draws", ()))}
+    for key, kind in sections.items():
+        given = data.pop(key, {})
+        unknown = set(given) - {f.name for f in fields(kind)}
+        if unknown:
+            raise ValueError(f"profile {name}: {key}.{min(unknown)} is not a setting of {kind.__name__}")
+        try:
+            values[key] = kind(**given)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"profile {name}: {key}.{error}") from None
+    if data:
+        raise ValueError(f"profile {name}: unknown section {min(data)!r}; expected {', '.join(sections)}")
+    return Profile(**values)

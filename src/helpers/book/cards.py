@@ -1,0 +1,57 @@
+"""Cards: a clip of the gallery beside its nearest training clip and a random one, and what is folded away below a title.
+
+Notebooks: 05_retrieval to 07_findings.
+"""
+
+from collections.abc import Iterable
+from html import escape
+
+from IPython.display import HTML
+
+from helpers.base.settings import Profile
+from helpers.book.gallery import Gallery
+from helpers.book.players import Item, player_row
+from helpers.sound.corpus import Corpus
+
+QUANTILE_LABELS = {
+    "quantile 1.00": "The nearest of all",
+    "quantile 0.95": "Nearer than 95 % of the others",
+    "quantile 0.75": "Nearer than 75 %",
+    "quantile 0.50": "The median",
+    "quantile 0.25": "Nearer than 25 %",
+    "quantile 0.05": "Nearer than 5 %",
+    "quantile 0.00": "The least near",
+}
+KIND_LABELS = {
+    "twins": "Twin",
+    "heldout": "Held-out clip",
+    "same_bed": "Same bed, other events",
+    "altered": "Altered copy",
+    "empirical": "Perfect replay",
+    "generated": "Generated clip",
+}
+
+
+def card(
+    gallery: Gallery, slot: str, data: Corpus, profile: Profile, label: str = "", with_random: bool = True
+) -> HTML:
+    """Players of a slot's clip, its nearest training clip by the slot's detector, and a random training clip.
+
+    The score stays folded. Without a `label` the first player is called by what the clip is.
+    """
+    row = gallery[slot]
+    items = [
+        Item(label or KIND_LABELS[row["kind"]], gallery.audio(slot), row["caption"]),
+        Item("Nearest training clip", *data.clip(row["ref_id"]), float(row["score"])),
+    ]
+    if with_random:
+        items.append(Item("Random training clip", *data.clip(row["random_id"])))
+    rate_hz = profile.corpus.sample_rate_hz
+    return player_row(items, rate_hz, score_name=f"{row['detector']} similarity", mel=profile.mel)
+
+
+def folded(title: str, parts: Iterable[HTML], opened: bool = False) -> HTML:
+    """`parts` one below the other under a title that opens and closes them."""
+    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
+    state = " open" if opened else ""
+    return HTML(f"<details{state}>{summary}{''.join(part.data for part in parts)}</details>")

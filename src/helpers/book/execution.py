@@ -1,0 +1,95 @@
+"""Chapters executed: a notebook run by Papermill with checked parameters, kept whole or not at all."""
+
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from helpers.base.progress import say
+from helpers.base.settings import ROOT
+from helpers.book.parameters import NOTEBOOKS, PER_SIZE, _known_parameters, check_parameters, read_parameters
+
+KERNEL_ARGUMENTS = [
+    "--IPKernelApp.log_level=CRITICAL",  # it warns of its sockets
+    # jsonschema, which `glue` imports, loads every format checker there is. This one builds a grammar at import, which
+    # takes seconds in every kernel, and no notebook has a use for it.
+    "--IPKernelApp.exec_lines=import sys; sys.modules.setdefault('rfc3987_syntax', None); del sys",
+]
+
+
+class ChapterError(RuntimeError):
+    """A chapter's notebook failed while it ran; the message is one line and says where the notebook was kept."""
+
+
+def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path:
+    """Executes the chapter's notebook with `profile`'s values and `parameters` over them; returns `output`.
+
+    All is checked before a kernel starts: ValueError and TypeError name the parameter. A notebook that fails is kept as
+    `<output>.failed.ipynb`, and ChapterError says so; `output` exists only when all cells ran.
+    """
+    chapter = check_parameters(name, {"profile": profile, **parameters})
+    notebook, output = NOTEBOOKS / f"{name}.ipynb", Path(output).resolve()
+    declared = read_parameters(notebook)
+    if unknown := set(declared) - set(_known_parameters(name)):
+        raise ValueError(f"{notebook.name}: the parameters cell declares {min(unknown)!r}, which is not a setting")
+    values = {"profile": profile}
+    for key in dict.fromkeys((*declared, *parameters)):
+        if key != "profile":
+            value = getattr(chapter.config, key)
+            values[key] = list(value) if isinstance(value, tuple) else value
+    _execute(notebook, output, values)
+    return output
+
+
+def _execute(notebook: Path, output: Path, values: dict):
+    # Imported here: Papermill takes a second, and notebooks import this module only to call `begin`.
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_suffix(".failed.ipynb")
+    draft = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    for old in (output, failed):
+        old.unlink(missing_ok=True)
+    start = time.perf_counter()
+    say(f"{output.stem}: running")
+    try:
+        # Sockets in a folder of this kernel's own: TCP ports are picked before they are bound, and kernels that start at
+        # the same time have picked the same (papermill issue 511).
+        with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+            book = papermill.execute_notebook(
+                notebook,
+                draft,
+                values,
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=ROOT,
+                start_timeout=300,
+                extra_arguments=KERNEL_ARGUMENTS,
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),
+            )
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        os.replace(draft, failed)
+        raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
+        title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
+        book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+    book.metadata.papermill.update(
+        input_path=f"notebooks/{notebook.name}", output_path=output.name
+    )  # no machine's paths
+    nbformat.write(book, draft)
+    os.replace(draft, output)
+    say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")
+
+
+def _summary(error: Exception) -> str:
+    if not hasattr(error, "ename"):
+        return "the kernel died, perhaps for want of memory"
+    reason = (str(error.evalue).strip().splitlines() or [""])[0]
+    return f"code cell {error.exec_count} failed with {error.ename}: {reason}"

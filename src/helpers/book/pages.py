@@ -1,0 +1,52 @@
+"""The book's pages: which there are for a profile, and which settings each depends on."""
+
+import dataclasses
+from pathlib import Path
+
+from helpers.base.settings import Profile
+from helpers.book.parameters import CHAPTERS, PER_SIZE
+from helpers.models import aisfx
+
+# Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
+FURTHER_SECTIONS = {
+    "01_corpus": ("mel", "planted", "duplicates"),
+    "02_codec": ("text",),
+    "04_generation": ("arms", "twins", "controls"),
+}
+
+
+def list_pages(profile: Profile) -> dict[str, tuple[str, dict]]:
+    """The book's chapter pages for a profile, in order: page name to chapter name and the settings beside the profile."""
+    pages = {}
+    for name in CHAPTERS:
+        for n in profile.sizes if name in PER_SIZE else (None,):
+            # padded, since the book's table of contents sorts names as text
+            pages[name if n is None else f"{name}_n{n:05d}"] = (name, {} if n is None else {"n_train": n, "draw": 0})
+    return pages
+
+
+def page_settings(profile: Profile, page: str) -> dict:
+    """The profile sections that a page is the first to depend on, JSON-ready: what Snakemake compares between runs."""
+    name, settings = list_pages(profile)[page]
+    section = CHAPTERS[name]
+    if settings:
+        profile = profile.replace(section, **settings)
+    sections = [*([section] if section else []), *FURTHER_SECTIONS.get(name, ())]
+    found = {"profile": profile.name, **{key: dataclasses.asdict(getattr(profile, key)) for key in sections}}
+    if name == "05_retrieval":
+        found["second_opinion"] = aisfx.installed()  # the page shows it where it can be had
+    return found
+
+
+def every_setting(profile: Profile) -> dict:
+    """All sections of the profile, JSON-ready: what a page of a published study depends on, as no page waits for another."""
+    return {**dataclasses.asdict(profile), "second_opinion": aisfx.installed()}
+
+
+def remove_stale_pages(profile: Profile, folder: Path) -> list[str]:
+    """Deletes notebooks in `folder` that are no page of this profile (another one's, failed ones); returns their names."""
+    keep = {f"{page}.ipynb" for page in list_pages(profile)}
+    stale = [path for path in sorted(folder.glob("*.ipynb")) if path.name not in keep]
+    for path in stale:
+        path.unlink()
+    return [path.name for path in stale]

@@ -1,0 +1,187 @@
+"""Chapters: their parameters checked before anything runs, and their notebooks executed by Papermill.
+
+Papermill 2.7 only warns of an unknown parameter, does not look at types, and its own reading of the `parameters` cell
+misses `Literal[...]`, `X | None` and lines with a second `=`. So the cell is read here with `ast`, and `begin`, which
+every notebook calls in its second code cell, checks again what arrived: a bare `papermill` run is refused as well.
+"""
+
+import ast
+import difflib
+import types
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from helpers.base.fields import Checked
+from helpers.base.settings import ROOT, CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
+from helpers.models import aisfx
+from helpers.study import publication
+
+NOTEBOOKS = ROOT / "notebooks"
+# Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.
+CHAPTERS = {
+    "01_corpus": "corpus",
+    "02_codec": "codec",
+    "03_training": "training",
+    "04_generation": "generation",
+    "05_retrieval": "retrieval",
+    "06_thresholds": "thresholds",
+    "07_findings": None,
+}
+PER_SIZE = ("03_training", "04_generation")  # one page per training size
+OTHER_PARTS = (
+    "Figures, tables and the numbers in sentences are this profile's. But where a sentence describes how a part was made, or what it "
+    "was trained on, it speaks of the book's own."
+)
+_BEGUN = "__chapter_begun__"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter's checked settings: `profile` with this chapter's section replaced by `config`.
+
+    `config` is None for a chapter without a section. `changed` holds the parameters that differ from the profile.
+    """
+
+    name: str
+    profile: Profile
+    config: Checked | None
+    changed: dict
+
+
+def begin(name: str, namespace: dict) -> Chapter:
+    """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
+
+    From here on stages of a published study are restored, and only what takes seconds is computed beside them. Where the
+    profile has other parts than the book's text describes, the page says so. Every data
+    value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
+    underscore are passed over. Raises ValueError or TypeError that names the parameter.
+    """
+    values = {
+        key: value
+        for key, value in namespace.items()
+        if not (key.startswith("_") or key in ("In", "Out") or isinstance(value, types.ModuleType) or callable(value))
+    }
+    if namespace.get(_BEGUN):  # cells run again by hand in one session: later cells have left their own values
+        values = {key: value for key, value in values.items() if key in _known_parameters(name)}
+    chapter = check_parameters(name, values)
+    publication.use_publication(publication.find(chapter.profile.name))
+    namespace[_BEGUN] = True
+    if others := _other_parts(chapter.profile):
+        from IPython.display import Markdown, display
+
+        display(Markdown(f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"))
+    return chapter
+
+
+def _other_parts(profile: Profile) -> list[str]:
+    """What the chapters' text describes and this profile replaces: AudioCaps for the corpus, LAION's CLAP for ours."""
+    used = {
+        "corpus": (profile.corpus.mixed, True),
+        "codec": (profile.codec.codec_path, CodecConfig().codec_path),
+        "text encoder": (profile.text.encoder, TextConfig().encoder),
+        "CLAP": (profile.retrieval.clap_path, RetrievalConfig().clap_path),
+    }
+    return [name for name, (value, own) in used.items() if value != own]
+
+
+def check_parameters(name: str, values: dict) -> Chapter:
+    """The chapter's settings with `values` (`profile` and any of its section's fields) over the profile's own.
+
+    Raises ValueError for an unknown chapter, parameter or profile and for a value out of range, TypeError for a value
+    of the wrong type, ModuleNotFoundError for a detector whose package is not installed.
+    """
+    known = _known_parameters(name)
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ValueError(f"unknown parameter {key!r}{hint}; expected one of {', '.join(known)}")
+    values = dict(values)
+    profile_name = values.pop("profile", None)
+    if not isinstance(profile_name, str):
+        raise TypeError(
+            f"profile: expected the name of a profile, got {profile_name!r} ({type(profile_name).__name__})"
+        )
+    profile, section = load_profile(profile_name), CHAPTERS[name]
+    own = getattr(profile, section) if section else None
+    profile = profile.replace(section, **values) if section else profile
+    if not publication.find(profile_name):  # else it is restored
+        aisfx.require(profile.retrieval.detectors)  # in every chapter: the first ones are long, and come before it
+    if section is None:
+        return Chapter(name, profile, None, {})
+    config = getattr(profile, section)
+    if name == "06_thresholds" and config.detector not in profile.retrieval.detectors:
+        detectors = ", ".join(profile.retrieval.detectors)
+        raise ValueError(
+            f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
+        )
+    if name in PER_SIZE and config.n_train > profile.corpus.n_train:
+        raise ValueError(
+            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile_name}, "
+            f"got {config.n_train}"
+        )
+    changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}
+    return Chapter(name, profile, config, changed)
+
+
+def _known_parameters(name: str) -> list[str]:
+    if name not in CHAPTERS:
+        raise ValueError(f"unknown chapter {name!r}; expected one of {', '.join(CHAPTERS)}")
+    section = CHAPTERS[name]
+    kind = {f.name: f.type for f in fields(Profile)}[section] if section else None
+    return ["profile", *(f.name for f in fields(kind))] if kind else ["profile"]
+
+
+def read_parameters(notebook: Path) -> dict:
+    """Names and default values in the notebook's one `parameters` cell, in order.
+
+    Raises ValueError where there is no such cell or more than one, or where a line is not `name: type = literal`.
+    """
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook.name}: expected one cell tagged 'parameters', got {len(tagged)}")
+    defaults = {}
+    for line in ast.parse(tagged[0].source).body:
+        if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value):
+            raise ValueError(
+                f"{notebook.name}: expected 'name: type = literal' in the parameters cell, line {line.lineno}"
+            )
+        try:
+            defaults[line.target.id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise ValueError(f"{notebook.name}: {line.target.id}: expected a literal default") from None
+    return defaults
+
+
+def parse_settings(settings: list[str]) -> dict:
+    """`["beta=0.7", "ks=[1, 3]"]` as `{"beta": 0.7, "ks": [1, 3]}`; values are read as YAML. Raises ValueError."""
+    parsed = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not (equals and name):
+            raise ValueError(f"expected name=value, got {setting!r}")
+        if name in parsed:
+            raise ValueError(f"{name}: given twice")
+        try:
+            parsed[name] = _read_value(text.strip())
+        except yaml.YAMLError:
+            raise ValueError(f"{name}: cannot be read as a value: {text!r}") from None
+    return parsed
+
+
+def _read_value(text: str):
+    value = yaml.safe_load(text)
+    if isinstance(value, bool) and text.lower() not in ("true", "false"):
+        return text  # YAML 1.1 takes `no` for False; here it is a word, as in precision=no
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 takes 1e-4, without a dot, for a word
+        except ValueError:
+            return value
+    return value

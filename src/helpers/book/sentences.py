@@ -1,0 +1,131 @@
+"""The study in words: sentences that follow from its tables by rule, so that they are true of whichever run is shown.
+
+Rows are those of `study.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
+their limits are the lowest and the highest of any draw.
+Notebooks: 05_retrieval, 07_findings.
+"""
+
+import pandas as pd
+
+from helpers.book.summaries import checkpoints, epochs_text, share_text
+from helpers.book.tables import with_interval
+
+LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
+
+
+def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
+    """A sentence a training size: its near-exact share at the last checkpoint beside the null's."""
+    sentences = []
+    for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
+        share = share_text(last["rate"], last["low"], last["high"])
+        theirs = share_text(last["null_rate"])
+        if last["low"] > last["null_high"]:
+            verdict = f"more than of {null} ({theirs})"
+        elif last["rate"] <= last["null_rate"]:
+            verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
+        else:
+            verdict = f"not clearly more than of {null} ({theirs})"
+        sentences.append(
+            f"After training on **{n_train:,} clips**, {share} of what is generated is near-exact, {verdict}."
+        )
+    return sentences
+
+
+def of_onset(rows: pd.DataFrame) -> list[str]:
+    """Between which checkpoints each size's near-exact share first rises above the null's, in updates and in epochs."""
+    sentences = []
+    for n_train, curve in _shares(checkpoints(rows), ["n_train", "updates", "epochs"]).groupby(level="n_train"):
+        above = (curve["low"] > curve["null_high"]).to_numpy()
+        (_, last, epochs) = curve.index[-1]
+        if not above.any():
+            sentences.append(
+                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs_text(epochs)} epochs."
+            )
+            continue
+        first = int(above.argmax())
+        if first == 0:
+            (_, updates, epochs) = curve.index[0]
+            when = f"by the first checkpoint, {updates:,} updates, {epochs_text(epochs)} epochs"
+        else:
+            (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
+            when = f"between {u:,} and {updates:,} updates, {epochs_text(e)} and {epochs_text(epochs)} epochs"
+        sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
+    return sentences
+
+
+def of_equal_epochs(rows: pd.DataFrame) -> str:
+    """All sizes after exactly as many epochs, if there are such checkpoints: near-exact shares, and whether they fall."""
+    curve = _shares(checkpoints(rows), ["epochs", "n_train"])
+    sizes = curve.index.unique("n_train")
+    alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
+    if not alike:
+        return "No number of epochs is common to all sizes here."
+    epochs, part = alike[-1]
+    part = part.droplevel("epochs").sort_index()
+    shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
+    small, large = part.iloc[0], part.iloc[-1]
+    falls = small["low"] > large["high"]
+    text = f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: "
+    text += "it falls there too." if falls else "no fall shows there."
+    smallest = rows[rows["n_train"] == sizes.min()]
+    updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
+    if not falls and updates < last:
+        text += f" But with {sizes.min():,} clips these are only {updates:,} of {last:,} updates, and a model that makes little real sound yet copies little."
+    return text
+
+
+def of_epochs(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each size and the next: near-exact shares after about as many epochs, wherever any were found."""
+    curve = _shares(checkpoints(rows), ["n_train", "epochs"])
+    sizes, sentences = sorted(curve.index.unique("n_train")), []
+    for small, large in zip(sizes, sizes[1:]):
+        pairs = []
+        for epochs, one in curve.loc[small].iterrows():
+            for later, other in curve.loc[large].iterrows():
+                if 1 / LIKE_EPOCHS <= later / epochs <= LIKE_EPOCHS and one["rate"] + other["rate"] > 0:
+                    shares = (share_text(side["rate"], side["low"], side["high"]) for side in (one, other))
+                    pairs.append(f"{epochs_text(epochs)} and {epochs_text(later)}: {' and '.join(shares)}")
+        if pairs:
+            sentences.append(f"After about as many epochs with **{small:,} and {large:,} clips**: {'; '.join(pairs)}.")
+    return sentences
+
+
+def of_quality(rows: pd.DataFrame) -> dict[str, str]:
+    """The largest size's clips of training prompts, from rows of quality.csv: n_large, distances, caption_agreement, silent."""
+    large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
+    if large.empty:
+        return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
+    distances = with_interval(large, "kid", "kid_low", "kid_high", percent=False)
+    twins, heldout = (
+        large[name].map("{:.2g}".format, na_action="ignore").fillna("–") for name in ("twins_kid", "floor_kid")
+    )
+    places = [
+        f"by {embedding} at {distance}, where twins stand at {of_twins} and held-out clips at {of_heldout}"
+        for embedding, distance, of_twins, of_heldout in zip(large["embedding"], distances, twins, heldout)
+    ]
+    agreement = with_interval(large, "clap_agreement", "clap_agreement_low", "clap_agreement_high", percent=False)[0]
+    silent = share_text(*large[["silent_rate", "silent_low", "silent_high"]].iloc[0])
+    return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
+            "caption_agreement": agreement, "silent": silent}  # fmt: skip
+
+
+def of_machines(manifests: dict[str, dict]) -> str:
+    """What each run was trained on, from the manifests of their training stages, and in which number format."""
+    kinds = {}
+    for run, manifest in manifests.items():
+        machine = manifest["machine"]
+        automatic = bool(machine["gpu"]) or any(name.endswith("bf16") for name in machine["vectors"])
+        half = {"bf16": True, "no": False}.get(manifest["config"]["precision"], automatic)
+        kinds.setdefault(f"{machine['gpu'] or machine['cpu']} ({'bfloat16' if half else 'float32'})", []).append(run)
+    if len(kinds) == 1:
+        return f"All models were trained on one kind of machine: {next(iter(kinds))}."
+    parts = "; ".join(f"on {kind} {', '.join(runs)}" for kind, runs in kinds.items())
+    return f"Where the models were trained (n is the size, d the draw), and in which number format: {parts}."
+
+
+def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """rate, low, high, null_rate and null_high over the draws of each group, in the order of `by`."""
+    return rows.groupby(by).agg(
+        rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"), high=("near_exact_high", "max"),
+        null_rate=("null_near_exact_rate", "mean"), null_high=("null_near_exact_high", "max"),
+    )  # fmt: skip

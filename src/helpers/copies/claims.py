@@ -1,0 +1,254 @@
+"""The findings stage: the claims ledger, each of the paper's claims beside what this run measured.
+
+The paper's values come from its abstract or from a secondary summary of it; what neither states stays "unknown". Each
+verdict follows from an interval by a rule whose bounds are in `profiles/protocol.yml`, never by hand.
+
+Notebook: 07_findings.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helpers.base.settings import ThresholdsConfig
+from helpers.copies.rates import cluster_bootstrap
+
+HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
+REMARKS = {
+    "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
+    "laion": "LAION's CLAP, which may not be the paper's",
+    "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
+}
+COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What this run says about one claim; `value`, `low` and `high` are None where nothing was measured."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tables that claims are judged by; `replication` holds the main clips, primary detector, first null and rate."""
+
+    replication: pd.DataFrame
+    detection: pd.DataFrame
+    pairs: pd.DataFrame  # of recordings that sound alike; where there are none but clips, of clips
+    trend: pd.DataFrame | None
+    rules: dict
+    by_detector: pd.DataFrame | None = None  # as `replication`, for every detector
+    limits: ThresholdsConfig = ThresholdsConfig()  # of the bootstrap
+    own_clap: bool = True  # the CLAP of this book, not LAION's
+    pairs_of: str = "recordings"
+    corpus: str = "pocket"
+    by_heldout: pd.DataFrame | None = None  # as `by_detector`, for the held-out null where another is the first
+    unbiased: pd.DataFrame | None = None  # sensitivity.csv at beta = 0, a row for each run and detector
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted(self.replication["n_train"].unique())
+
+    def rate(self, which: int, name: str, low: str, high: str) -> tuple[float, float, float]:
+        """A rate at the smallest (0), a middle or the largest (-1) size: mean over draws, lowest and highest limit of any."""
+        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
+
+    def near_exact(self, which: int) -> tuple[float, float, float]:
+        """Near-exact share at a size."""
+        return self.rate(which, "near_exact_rate", "near_exact_low", "near_exact_high")
+
+    def by_the_null(self, which: int) -> str:
+        """What the near-exact rule says of the null's clips at a size, for the reasons: it should spare them all."""
+        rate = self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))[0]
+        return f"by the same rule {rate:.1%} of the null's clips are near-exact"
+
+    def both_flag(self, embedding: str) -> str:
+        """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown.
+
+        By each null's threshold, as a clip that is told from strangers need not be told from twins; and without a bias,
+        whose weight was tuned for mel alone.
+        """
+        with_bias = self._shares_of_both(self.by_detector, embedding)
+        if not with_bias:
+            return ""
+        why = f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {with_bias}"
+        if unbiased := self._shares_of_both(self.unbiased, embedding):
+            why += f", without any bias by {unbiased}"
+        if strangers := self._shares_of_both(self.by_heldout, embedding):
+            why += f"; at a threshold set on held-out clips, not on twins, by {strangers}"
+        return why
+
+    def _shares_of_both(self, rows: pd.DataFrame | None, embedding: str) -> str:
+        if rows is None:
+            return ""
+        rows = rows[rows["n_train"] == self.sizes[0]]
+        flagged = rows.groupby("detector")["flagged_rate"].mean().reindex(["mel", embedding])
+        return "" if flagged.isna().any() else " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
+
+    def runs(self, which: int) -> str:
+        """ "n = 100, 3 draws", for the reasons."""
+        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        return f"n = {self.sizes[which]:,}, {len(rows)} draw{'s' if len(rows) > 1 else ''}"
+
+
+def _above(measured: tuple, bound: float, why: str) -> Measured:
+    """Holds where the whole interval of `measured` (value, low, high) lies above the bound, fails where it lies below."""
+    return _judge(measured, measured[1] > bound, measured[2] < bound, why)
+
+
+def _below(measured: tuple, bound: float, why: str) -> Measured:
+    return _judge(measured, measured[2] < bound, measured[1] > bound, why)
+
+
+def _judge(measured: tuple, holds: bool, fails: bool, why: str) -> Measured:
+    if any(map(math.isnan, measured)):
+        return Measured(*measured, UNTESTED, f"{why}; there is no interval to judge by")
+    if holds or fails:
+        return Measured(*measured, HOLDS if holds else FAILS, why)
+    return Measured(*measured, UNTESTED, f"{why}; it reaches to both sides, so this run cannot tell")
+
+
+def _near_exact_smallest(found: Evidence) -> Measured:
+    measured, bound = found.near_exact(0), found.rules["smallest_near_exact_above"]
+    why = f"{found.runs(0)}, near-exact by rule ({found.by_the_null(0)}): whether the interval lies above {bound:.0%}"
+    return _above(measured, bound, why)
+
+
+def _near_exact_middle(found: Evidence) -> Measured:
+    if len(found.sizes) < 3:
+        return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+    measured, bound = found.near_exact(1), found.rules["middle_near_exact_below"]
+    why = f"{found.runs(1)}, near-exact by rule ({found.by_the_null(1)}): whether the interval lies below {bound:.0%}"
+    return _below(measured, bound, why)
+
+
+def _near_exact_largest(found: Evidence) -> Measured:
+    why = f"{found.runs(-1)}, for the paper's 45,000; {found.by_the_null(-1)}, so only listening could tell a share near the paper's"
+    return Measured(*found.near_exact(-1), UNTESTED, why)
+
+
+def _flagged(which: int) -> Callable[[Evidence], Measured]:
+    def judge(found: Evidence) -> Measured:
+        if which == 1 and len(found.sizes) < 3:
+            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+        measured = found.rate(which, "flagged_rate", "ci_low", "ci_high")
+        if math.isnan(measured[0]):
+            return Measured(None, None, None, UNTESTED, "the false-positive rate was unattainable")
+        why = f"{found.runs(which)}; the paper's threshold is unknown, ours flags {found.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
+        return Measured(*measured, UNTESTED, why)
+
+    return judge
+
+
+def _precision(which: int) -> Callable[[Evidence], Measured]:
+    def judge(found: Evidence) -> Measured:
+        if which == 1 and len(found.sizes) < 3:
+            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+        measured = found.rate(which, "precision", "precision_low", "precision_high")
+        if math.isnan(measured[0]):
+            return Measured(None, None, None, UNTESTED, "nothing was flagged")
+        why = (
+            f"{found.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
+        )
+        return Measured(*measured, UNTESTED, why)
+
+    return judge
+
+
+def _falls_with_size(found: Evidence) -> Measured:
+    small, large = found.near_exact(0), found.near_exact(-1)
+    measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
+    why = f"near-exact share at n = {found.sizes[0]:,} less that at n = {found.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
+    return _above(measured, 0.0, why)
+
+
+def _follows_own_clip(found: Evidence) -> Measured:
+    measured = found.rate(0, "own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high")
+    twins = found.replication.loc[found.replication["n_train"] == found.sizes[0], "twins_top1_high"].max()
+    if pd.isna(twins):
+        why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
+        return Measured(*measured, UNTESTED, why)
+    why = f"{found.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
+    if len(found.sizes) > 1:
+        large, theirs = (
+            found.rate(-1, f"{whose}_rate", f"{whose}_low", f"{whose}_high")[0]
+            for whose in ("own_clip_top1", "twins_top1")
+        )
+        why += f" (at n = {found.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
+    return _above(measured, twins, why)
+
+
+def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
+    def judge(found: Evidence) -> Measured:
+        table = found.detection
+        remark = REMARKS["laion" if embedding == "clap" and not found.own_clap else embedding]
+        if not {"mel", embedding} <= set(table["detector"]):
+            return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
+        wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
+        difference = wide["mel"] - wide[embedding]
+        kinds = difference.index.get_level_values("transform")
+        low, high = cluster_bootstrap(
+            difference.to_numpy(), kinds, np.mean, found.limits.n_bootstrap, found.limits.confidence, found.limits.seed
+        )
+        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these"
+        if low > 0 or high < 0:
+            why += f"; the whole interval lies {'above' if low > 0 else 'below'} 0: of these copies {'mel' if low > 0 else embedding} finds more"
+        why += f"; {remark}{found.both_flag(embedding)}"
+        return Measured(float(difference.mean()), low, high, UNTESTED, why)
+
+    return judge
+
+
+def _duplicates_exist(found: Evidence) -> Measured:
+    if found.pairs.empty:
+        return Measured(None, None, None, UNTESTED, f"no pair of {found.pairs_of} sounds alike")
+    count = int(found.pairs["verified"].sum())
+    why = f"{count} of {len(found.pairs)} similar pairs of {found.pairs_of} share their waveform"
+    why += "" if found.corpus == "audiocaps" else "; this corpus is not AudioCaps"
+    return Measured(count, None, None, UNTESTED, why)
+
+
+def _duplicates_matter(found: Evidence) -> Measured:
+    if found.trend is None:
+        return Measured(None, None, None, UNTESTED, "this profile trains no model on planted duplicates")
+    row = found.trend.set_index(["outcome", "kind"]).loc[("replicated", "exact")]
+    if pd.isna(row["low"]):
+        return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
+    why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"
+    measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
+    return _above(measured, 0.0, why)
+
+
+def _unknown(_: Evidence) -> Measured:
+    return Measured(None, None, None, UNTESTED, "the paper's value is unknown to this project")
+
+
+SUMMARY = "secondary summary"
+# claim, the paper's value, its source, how it is judged
+CLAIMS: tuple[tuple[str, str, str, Callable[[Evidence], Measured]], ...] = (
+    ("Trained on few clips, most generations are near-exact copies", "about 90 % (n = 1,000)", SUMMARY, _near_exact_smallest),
+    ("At the middle size few are", "about 30 of 5,000 (0.6 %)", SUMMARY, _near_exact_middle),
+    ("On the whole data set almost none are", "about 10 of 45,000 (0.03 % as summarised; the quotient is 0.022 %)", SUMMARY, _near_exact_largest),
+    ("Replication falls as the training set grows", "yes", "abstract", _falls_with_size),
+    ("Share flagged at the middle size", "178 of 5,000 (3.6 %)", SUMMARY, _flagged(1)),
+    ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged(-1)),
+    ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision(1)),
+    ("Share of the flagged that is near-exact, whole data set", "about 10 of 2,000 (0.5 %)", SUMMARY, _precision(-1)),
+    ("Trained on few clips, the nearest is the one whose prompt was used, more often than for honest clips", "unknown", "unknown", _follows_own_clip),
+    ("Mel similarity finds matches more robustly than a CLAP embedding", "yes", "abstract", _mel_against("clap")),
+    ("Mel similarity finds matches more robustly than another learned embedding", "yes", "abstract", _mel_against("aisfx")),
+    ("The data set holds many duplicates", "a large amount; number unknown", "abstract", _duplicates_exist),
+    ("Clips that are in the set more often are replicated more often", "unknown", "unknown", _duplicates_matter),
+    ("beta, K, tau and the background set used", "unknown", "unknown", _unknown),
+    ("Whether epochs or updates were equal across training sizes", "unknown", "unknown", _unknown),
+    ("The CLAP checkpoint, and how listeners judged", "unknown", "unknown", _unknown),
+)  # fmt: skip

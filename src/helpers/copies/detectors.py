@@ -1,0 +1,95 @@
+"""The detectors under study: each turns clips into vectors that are compared by cosine similarity.
+
+`mel` is the plain log-mel spectrogram, as in the paper; `mel_centred` subtracts the training mean of each mel bin;
+`mel_aligned` compares the same at the best shift in time; `clap` is the CLAP audio embedding; `aisfx`, which is optional, that of an encoder which others trained.
+
+Notebook: 05_retrieval.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from helpers.base.mapped import chunks, forget
+from helpers.base.settings import MelConfig, RetrievalConfig
+from helpers.copies.bias import centre
+from helpers.copies.search import Neighbours, top_k
+from helpers.copies.shifted import aligned_cosines, top_aligned
+from helpers.models.aisfx import load_encoder
+from helpers.models.clap import load_clap
+from helpers.sound.mel import level, log_mel
+
+EMBEDDINGS = ("clap", "aisfx")  # small features that take long
+CHUNK = 512  # clips per step: bounds memory
+
+
+class Detectors:
+    """Features of clips by detector name.
+
+    Args:
+        config, mel, sample_rate_hz: the retrieval and mel settings.
+        mel_mean: float32 [M], what the centred log-mel subtracts (`Corpus.mel_mean`).
+    """
+
+    def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, mel_mean: np.ndarray):
+        self.config, self.names, self.mel, self.rate = config, config.detectors, mel, sample_rate_hz
+        self.max_shift = round(config.max_shift_s * sample_rate_hz / mel.hop_length)  # frames
+        self.mean = mel_mean
+        path, sha256 = config.clap_path, config.clap_sha256
+        self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None
+        self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
+
+    def features(self, name: str, audio, file: Path | None = None) -> np.ndarray:
+        """Features of clips int16 [N, S]: float32 [N, D], D = T·M or the embedding's size; [N, T, M] for `mel_aligned`.
+
+        `audio` may be a mapped file or an `arrays.Selection` of one. Many clips' log-mels do not fit into memory: with
+        `file` the features are written there (.npy) and come back as a mapped file.
+
+        Raises:
+            ValueError: an unknown detector, or no clips.
+        """
+        if name not in self.names:
+            raise ValueError(f"detector: expected one of {', '.join(self.names)}, got {name!r}")
+        if not len(audio):
+            raise ValueError(f"audio: expected clips for detector {name}, got none")
+        features = None
+        for part, clips in chunks(audio, CHUNK):
+            found = self._part(name, clips)
+            if features is None:
+                shape = (len(audio), *found.shape[1:])
+                features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
+            features[part] = found
+            forget(features)
+        if file:
+            features.flush()
+            features = np.load(file, mmap_mode="r")
+        return features
+
+    def _part(self, name: str, audio: np.ndarray) -> np.ndarray:
+        if name == "clap":
+            return self.clap.embed_audio(np.round(level(audio) * 32767).astype(np.int16))
+        if name == "aisfx":
+            return self.aisfx.embed_audio(level(audio))
+        mels = log_mel(level(audio), self.mel, self.rate)
+        if name != "mel":
+            mels = centre(mels, self.mean)
+        return mels if name == "mel_aligned" else mels.reshape(len(mels), -1)
+
+    def nearest(self, name: str, queries, references, k: int) -> Neighbours:
+        """The k references nearest to each query: `features` of both, or an `arrays.Selection` of them."""
+        if name != "mel_aligned":
+            return top_k(queries, references, k)
+        found = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))
+        return Neighbours(found.scores, found.indices)
+
+    def similarity(self, name: str, a, b) -> np.ndarray:
+        """Similarity float64 [N] of each pair of rows of two `features` with N rows."""
+        found = np.empty(len(a))
+        for (part, left), (_, right) in zip(chunks(a, CHUNK), chunks(b, CHUNK)):
+            if name == "mel_aligned":
+                found[part] = aligned_cosines(left, right, self.max_shift)
+            else:
+                norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+                found[part] = np.einsum("nd,nd->n", left, right, dtype=np.float64) / norms
+        return found

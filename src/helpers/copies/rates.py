@@ -1,0 +1,107 @@
+"""Shares with their intervals: exact binomial ones, and bootstraps over groups of clips that depend on one another."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}" if share >= 0.01 else f"{100 * share:.2g}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A count of n with its confidence interval; `method` says how the interval was made."""
+
+    count: int
+    n: int
+    rate: float
+    low: float
+    high: float
+    method: str
+    confidence: float = 0.95
+
+    def __str__(self) -> str:
+        if self.count == 0:
+            return f"0 of {self.n} (at most {_percent(self.high)} %)"
+        interval = f"{_percent(self.low)} to {_percent(self.high)} %"
+        return f"{self.count} of {self.n} ({_percent(self.rate)} %, {_percent(self.confidence)} % interval {interval})"
+
+
+def flagged_rate(flags: np.ndarray, confidence: float = 0.95) -> Rate:
+    """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N].
+
+    It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
+    """
+    flags = np.asarray(flags, dtype=bool)
+    if flags.size == 0:
+        raise ValueError("flags: expected at least one query, got none")
+    count, n = int(flags.sum()), flags.size
+    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
+    return Rate(count, n, count / n, float(low), float(high), "exact binomial, given this model", confidence)
+
+
+def cluster_bootstrap(
+    values: np.ndarray,
+    groups: Sequence,
+    statistic: Callable[[np.ndarray], float],
+    n: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of `statistic(values)` when whole groups are drawn anew (scipy's bootstrap over groups).
+
+    values [N, ...], groups [N]; `statistic` takes the values of one resample and returns a number. With a single group
+    there is nothing to resample and both limits are NaN.
+    """
+    values = np.asarray(values)
+    if len(values) != len(groups):
+        raise ValueError(f"groups: expected {len(values)} labels, one a value, got {len(groups)}")
+    _, labels, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        return math.nan, math.nan
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
+    result = stats.bootstrap(
+        (np.arange(len(sizes)),),
+        lambda drawn: statistic(values[np.concatenate([members[group] for group in drawn])]),
+        n_resamples=n,
+        confidence_level=confidence,
+        method="percentile",
+        vectorized=False,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidence: float = 0.95, seed: int = 0) -> Rate:
+    """Share of True with a bootstrap interval over groups: flags bool [N], groups [N].
+
+    Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there
+    are groups: a count of zero keeps an upper bound. With hits in one or two groups only, the bootstrap cannot see beyond
+    these and its limits are too near. NaN limits with a single group.
+    """
+    whole = flagged_rate(flags, confidence)
+    clusters = len(np.unique(groups))
+    if clusters >= 2 and whole.count in (0, whole.n):
+        low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
+        return Rate(whole.count, whole.n, whole.rate, float(low), float(high), "exact binomial over groups", confidence)
+    if clusters < 2:
+        low = high = math.nan
+    else:
+        labels = np.unique(np.asarray(groups), return_inverse=True)[1]
+        hits, sizes = np.bincount(labels, np.asarray(flags, dtype=float)), np.bincount(labels)
+        result = stats.bootstrap(
+            (np.arange(clusters),),
+            lambda drawn, axis: hits[drawn].sum(axis) / sizes[drawn].sum(axis),
+            n_resamples=n,
+            batch=max(1, 2**22 // clusters),
+            confidence_level=confidence,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+        low, high = map(float, result.confidence_interval)
+    return Rate(whole.count, whole.n, whole.rate, low, high, "bootstrap over groups", confidence)

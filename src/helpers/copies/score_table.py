@@ -1,0 +1,86 @@
+"""The tables of the scores stage, read and arranged for thresholds."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.base.arms import MAIN
+from helpers.base.settings import DUPLICATE_SET
+from helpers.copies.bias import normalised_scores
+
+
+class ScoreTable:
+    """The tables of the scores stage, arranged for thresholds.
+
+    `best(run, detector, kind, arm)` has one row a query: query_id, own_id, ref_id, score (its best match).
+    A run is (training_set, n_train, draw).
+    """
+
+    def __init__(self, folder: Path):
+        tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
+        best = pd.concat(tables, ignore_index=True).query("rank == 1").drop(columns="rank")
+        self._best = dict(tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"])))
+        self._queries = pd.read_parquet(folder / "queries.parquet").set_index(["training_set", "query_id"])
+        ceiling = pd.read_parquet(folder / "ceiling.parquet")
+        self._ceiling = {
+            key: part.set_index("clip_id")["own_score"] for key, part in ceiling.groupby(["training_set", "detector"])
+        }
+        background = pd.read_parquet(folder / "background.parquet").sort_values(
+            ["training_set", "detector", "query_id", "rank"]
+        )
+        self._background = {}
+        for key, part in background.groupby(["training_set", "detector"]):
+            depth = int(part["rank"].max())
+            self._background[key] = (
+                part["query_id"].iloc[::depth].to_numpy(),
+                part["score"].to_numpy().reshape(-1, depth),
+            )
+
+    def runs(self) -> list[tuple[str, int, int]]:
+        """Every run, by training set, size and draw."""
+        return sorted({key[:3] for key in self._best}, key=lambda run: (run[0] == DUPLICATE_SET, *run[1:]))
+
+    def arms(self, run) -> list[str]:
+        """The arms of a run's generated clips, the main one first."""
+        found = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
+        return sorted(found, key=lambda arm: (arm != MAIN, arm))
+
+    def query(self, training_set: str, query_id: str) -> pd.Series:
+        """What one query was made with: updates, weights, prompt_set, guidance, steps and more."""
+        return self._queries.loc[(training_set, query_id)]
+
+    def best(self, run, detector: str, kind: str, arm: str = "") -> pd.DataFrame:
+        """See above; raises KeyError where there are no such clips."""
+        return self._best[(*run, detector, kind, arm)].reset_index(drop=True)
+
+    def has(self, run, detector: str, kind: str) -> bool:
+        """Whether the run has queries of this kind."""
+        return (*run, detector, kind, "") in self._best
+
+    def ceiling(self, run, detector: str) -> pd.Series:
+        """What each training clip scores against itself after codec and vocoder, by clip_id."""
+        return self._ceiling[run[0], detector]
+
+    def match_ceiling(self, run, detector: str, best: pd.DataFrame) -> np.ndarray:
+        """What the match of each query scores against itself after codec and vocoder, float [Q].
+
+        A match beyond those that were round-tripped takes the median.
+        """
+        ceiling = self.ceiling(run, detector)
+        return best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+
+    def background(self, run, detector: str, query_ids) -> np.ndarray:
+        """Similarity of queries to their nearest background clips, float [Q, K_max], descending."""
+        names, table = self._background[run[0], detector]
+        rows = pd.Index(names).get_indexer(query_ids)
+        if (rows < 0).any():
+            raise ValueError(
+                f"background: expected scores for every query, found none for {query_ids[int(np.argmin(rows))]}"
+            )
+        return table[rows]
+
+    def normalised(self, run, detector: str, best: pd.DataFrame, beta: float, k: int) -> np.ndarray:
+        """The bias-normalised best score of each query, float [Q]."""
+        background = self.background(run, detector, best["query_id"].to_numpy())
+        return normalised_scores(best["score"].to_numpy(), background, beta, k)

@@ -1,0 +1,74 @@
+"""What other settings of the bias would have flagged: other beta, K and backgrounds.
+
+Notebook: 06_thresholds.
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers.base.arms import MAIN
+from helpers.base.settings import Profile, ThresholdsConfig
+from helpers.copies import calibration
+from helpers.copies.score_table import ScoreTable
+
+
+def choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.DataFrame:
+    """How well every beta and K tells altered copies from the twins of part C1; `chosen` marks the best."""
+    config = profile.thresholds
+    if not (table.has(run, detector, "altered") and table.has(run, detector, "twins")):
+        columns = ["beta", "k", "auroc", "training_set", "n_train", "draw", "detector", "chosen"]
+        return pd.DataFrame(columns=columns)
+    copies, twins = table.best(run, detector, "altered"), table.best(run, detector, "twins")
+    c1 = calibration.split_calibration(twins["query_id"], config.seed) == "C1"
+    background = {
+        kind: table.background(run, detector, part["query_id"].to_numpy())
+        for kind, part in (("altered", copies), ("twins", twins))
+    }
+    beta, k, found = calibration.choose_beta_k(
+        copies["score"].to_numpy(), background["altered"], twins["score"].to_numpy()[c1], background["twins"][c1],
+        config.betas, _depths(config, background["twins"]),
+    )  # fmt: skip
+    chosen = (found["beta"] == beta) & (found["k"] == k)
+    return found.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
+
+
+def _depths(config: ThresholdsConfig, background: np.ndarray) -> list[int]:
+    return [k for k in config.ks if k <= background.shape[1]]
+
+
+def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profile: Profile) -> pd.DataFrame:
+    """What the main clips' flagged share would be with another beta, K or background, each at a tau of its own."""
+    config, null = profile.thresholds, profile.nulls[0]
+    best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
+    background = {kind: table.background(run, detector, part["query_id"].to_numpy()) for kind, part in best.items()}
+    size = profile.corpus.n_background
+    found = [
+        _swept(best, background, null, config, _depths(config, background[null])).assign(
+            background_size=size, contaminated=0
+        )
+    ]
+    if detector == profile.retrieval.detectors[0]:
+        own = variants[(variants[["training_set", "n_train", "draw"]] == list(run)).all(axis=1)]
+        for (size, contaminated, k), part in own.groupby(["size", "contaminated", "k"]):
+            bias = part.drop_duplicates("query_id").set_index("query_id")["bias"]
+            some = {kind: rows[rows["query_id"].isin(bias.index)].reset_index(drop=True) for kind, rows in best.items()}
+            if all(len(rows) for rows in some.values()):
+                # the bias is given: as a background of one neighbour it is its own mean
+                given = {kind: bias[rows["query_id"]].to_numpy()[:, None] for kind, rows in some.items()}
+                swept = _swept(some, given, null, config, [1]).assign(
+                    k=k, background_size=size, contaminated=contaminated
+                )
+                found.append(swept)
+    return pd.concat(found, ignore_index=True).assign(
+        training_set=run[0], n_train=run[1], draw=run[2], detector=detector
+    )
+
+
+def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks: list[int]) -> pd.DataFrame:
+    part = calibration.split_calibration(best[null]["query_id"], config.seed)
+    scores = best[null]["score"].to_numpy()
+    return calibration.sweep(
+        best["generated"]["score"].to_numpy(), background["generated"],
+        scores[part == "C2"], background[null][part == "C2"], config.betas, ks, config.fpr,
+        scores[part == "C3"], background[null][part == "C3"], config.confidence,
+    )  # fmt: skip

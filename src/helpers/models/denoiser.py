@@ -1,0 +1,137 @@
+"""The denoiser and its noise schedule: TANGO's design (Ghosal et al., 2023) on diffusers' classes, scaled by channels.
+
+Chapter: `notebooks/03_training.ipynb`.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from diffusers.training_utils import compute_snr
+from safetensors.torch import load_file
+
+from helpers.base.settings import TrainingConfig
+
+# declare-lab/tango, configs/diffusion_model_config.json: 866 million parameters. It lies with TANGO's code, not with
+# the weights. `sample_size` is not that of its latents, which are 256 x 16; no layer depends on it.
+TANGO_UNET = {
+    "act_fn": "silu",
+    "attention_head_dim": (5, 10, 20, 20),
+    "block_out_channels": (320, 640, 1280, 1280),
+    "center_input_sample": False,
+    "cross_attention_dim": 1024,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "downsample_padding": 1,
+    "dual_cross_attention": False,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 8,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-05,
+    "norm_num_groups": 32,
+    "num_class_embeds": None,
+    "only_cross_attention": False,
+    "out_channels": 8,
+    "sample_size": (32, 2),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "upcast_attention": True,
+    "use_linear_projection": True,
+}
+
+
+def build_noise_scheduler(steps_offset: int = 1) -> DDPMScheduler:
+    """TANGO's noise schedule, that of Stable Diffusion 2.1: 1,000 steps, scaled linear, v-prediction.
+
+    The values are written out because the repository that TANGO reads them from is gone. Its two further settings,
+    `set_alpha_to_one=False` and `skip_prk_steps=True`, belong to other samplers; a DDPMScheduler has neither. It also
+    states `steps_offset` 1, but diffusers' DDPMScheduler took no notice of that when TANGO was released: 200 steps
+    were 995, 990, ... 0 then (`steps_offset=0`) and are 996, 991, ... 1 since diffusers 0.18.
+    """
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        steps_offset=steps_offset,
+    )
+
+
+def min_snr_weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Loss weights [B] of Min-SNR (Hang et al., 2023), min(SNR, gamma) / SNR.
+
+    This is the form for a network that predicts the noise. TANGO uses it although its network predicts v, for which
+    the paper divides by SNR + 1; we follow TANGO.
+    """
+    snr = compute_snr(scheduler, timesteps)
+    return snr.clamp(max=gamma) / snr
+
+
+def _norm_groups(channels: tuple[int, ...]) -> int:
+    """TANGO's 32 groups, or fewer, so that every group has at least four channels."""
+    return max(g for g in (1, 2, 4, 8, 16, 32) if all(c % g == 0 and c // g >= 4 for c in channels))
+
+
+def build_unet(config: TrainingConfig, latent_shape=(16, 32, 8), text_dim: int = 384) -> UNet2DConditionModel:
+    """TANGO's UNet scaled to `block_out_channels`, on latents of `latent_shape` = (channels, time, frequency).
+
+    The lowest level has no attention, as in TANGO. `architecture` "tango" takes all else from TANGO's own settings too
+    (at its widths, `TANGO_UNET` to the letter). Raises ValueError if `attention_head_dim` does not divide every channel
+    count, or if the latent cannot be halved once per level.
+    """
+    channels, depth = config.block_out_channels, len(config.block_out_channels)
+    if any(c % config.attention_head_dim for c in channels):
+        raise ValueError(f"attention_head_dim: expected a divisor of {channels}, got {config.attention_head_dim}")
+    if any(size % 2 ** (depth - 1) for size in latent_shape[1:]):
+        raise ValueError(
+            f"latent_shape: expected time and frequency divisible by {2 ** (depth - 1)}, got {latent_shape}"
+        )
+    shape = {"sample_size": tuple(latent_shape[1:]), "use_linear_projection": True}
+    if config.architecture == "tango":
+        shape = TANGO_UNET
+    return UNet2DConditionModel(
+        **shape
+        | {
+            "in_channels": latent_shape[0],
+            "out_channels": latent_shape[0],
+            "block_out_channels": channels,
+            "layers_per_block": config.layers_per_block,
+            "down_block_types": ("CrossAttnDownBlock2D",) * (depth - 1) + ("DownBlock2D",),
+            "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (depth - 1),
+            "cross_attention_dim": text_dim,
+            # Despite its name, diffusers takes this as the number of heads (huggingface/diffusers issue 2011).
+            "attention_head_dim": tuple(c // config.attention_head_dim for c in channels),
+            "norm_num_groups": _norm_groups(channels),
+        }
+    )
+
+
+def prepare_attention(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """On CPUs, replaces torch's fused attention by plain products: a bf16 training step takes a quarter less time."""
+    if unet.device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())
+    return unet
+
+
+def last_checkpoint(folder: Path) -> int:
+    """Updates of the last checkpoint of a training folder."""
+    return max(int(path.stem.split("_")[1]) for path in (folder / "checkpoints").glob("ema_*"))
+
+
+def load_unet(folder: Path, updates: int = 0, weights: str = "ema") -> UNet2DConditionModel:
+    """The denoiser of a training folder after `updates` updates (0: the last), on this process's device, float32.
+
+    `weights` is "ema" (averaged) or "raw" (the last checkpoint only). Raises ValueError naming the checkpoints there
+    are.
+    """
+    found = {int(path.stem.split("_")[1]): path for path in sorted((folder / "checkpoints").glob(f"{weights}_*"))}
+    if not found or (updates and updates not in found):
+        raise ValueError(f"checkpoint: expected one of {weights} {sorted(found)}, got {weights} {updates} in {folder}")
+    unet = UNet2DConditionModel.from_config(json.loads((folder / "unet.json").read_text()))
+    unet.load_state_dict(load_file(found[updates or max(found)]))
+    return prepare_attention(unet.to(PartialState().device)).eval().requires_grad_(False)

@@ -1,0 +1,117 @@
+"""Draws latents from a trained denoiser: DPM-Solver++ (Lu et al., 2022) with classifier-free guidance.
+
+TANGO samples with 200 steps of DDPM's ancestral sampler, which can be chosen too; the second-order solver of diffusers
+needs about 20.
+Chapter: `notebooks/04_generation.ipynb`.
+"""
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+
+from helpers.base.progress import progress
+from helpers.base.settings import GenerationConfig
+from helpers.models.denoiser import build_noise_scheduler
+
+
+def build_solver(steps: int) -> DPMSolverMultistepScheduler:
+    """Second-order multistep DPM-Solver++ on the schedule that training uses, set to `steps` steps.
+
+    Steps are uniform in log signal-to-noise ratio, as the solver's authors space them, and the last one goes to
+    sigma = 0. Steps uniform in time leave so few for low noise that 20 of them take a fifth off the deviation of
+    detail at 0.3 of the latent's own (exact solution on Gaussian data); these take less than 1 %.
+    """
+    solver = DPMSolverMultistepScheduler.from_config(
+        build_noise_scheduler().config,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        use_lu_lambdas=True,
+        lower_order_final=True,
+        final_sigmas_type="zero",
+    )
+    solver.set_timesteps(steps)
+    return solver
+
+
+def build_sampler(config: GenerationConfig) -> DPMSolverMultistepScheduler | DDPMScheduler:
+    """The configured sampler, set to its steps: `build_solver`'s, or DDPM's with TANGO's spacing of the steps."""
+    if config.sampler == "dpm_solver":
+        return build_solver(config.steps)
+    ddpm = build_noise_scheduler(config.steps_offset)
+    ddpm.set_timesteps(config.steps)
+    return ddpm
+
+
+def noise_generators(seeds: list[int]) -> list[torch.Generator]:
+    """A generator of its own for each clip, so that a clip does not depend on its batch."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def initial_noise(generators: list[torch.Generator], latent_shape) -> torch.Tensor:
+    """Standard normal noise [N, C, h, w], each clip from its own generator."""
+    return torch.stack([torch.randn(*latent_shape, generator=generator) for generator in generators])
+
+
+def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> torch.Tensor:
+    """v of the null prompt + guidance * (v of the caption - v of the null prompt), in one pass of the network."""
+    sides = [side for side, used in ((null, guidance != 1), (text, guidance != 0)) if used]
+    states, mask = (torch.cat(parts) for parts in zip(*sides))
+    stacked = torch.cat([noisy] * len(sides))
+    predicted = unet(stacked, timestep, encoder_hidden_states=states, encoder_attention_mask=mask).sample
+    if len(sides) == 1:
+        return predicted
+    unconditional, conditional = predicted.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)
+
+
+def _check(text_states, text_mask, null_state, null_mask, noise_seeds) -> None:
+    n, (length, dim) = len(noise_seeds), null_state.shape
+    expected = {"text_states": (n, length, dim), "text_mask": (n, length), "null_mask": (length,)}
+    for name, array in {"text_states": text_states, "text_mask": text_mask, "null_mask": null_mask}.items():
+        if array.shape != expected[name]:
+            raise ValueError(f"{name}: expected shape {expected[name]} for {n} noise seeds, got {array.shape}")
+
+
+@torch.inference_mode()
+def sample_latents(
+    unet: UNet2DConditionModel,
+    text_states: np.ndarray,
+    text_mask: np.ndarray,
+    null_state: np.ndarray,
+    null_mask: np.ndarray,
+    noise_seeds: list[int],
+    config: GenerationConfig,
+    latent_shape=(16, 32, 8),
+) -> np.ndarray:
+    """Generates one float32 latent per caption [N, C, h, w].
+
+    Text states [N, L, D] and mask [N, L] are the prompts', `null_state` [L, D] and `null_mask` [L] those of "".
+    `config.guidance` 1 means no guidance, 0 no prompt. Clip i depends on its prompt and `noise_seeds[i]` only, not on
+    the batch it is in. Raises ValueError for shapes that disagree, FloatingPointError naming a clip that is not finite.
+    """
+    _check(text_states, text_mask, null_state, null_mask, noise_seeds)
+    device = unet.device
+    results = np.empty((len(noise_seeds), *latent_shape), np.float32)
+    with progress(total=len(noise_seeds), desc="generating", unit="clip") as bar:
+        for start in range(0, len(noise_seeds), config.batch_size):
+            rows = slice(start, start + config.batch_size)
+            count = len(noise_seeds[rows])
+            text, null = (
+                (torch.as_tensor(states).to(device).float(), torch.as_tensor(mask).to(device))
+                for states, mask in (
+                    (text_states[rows], text_mask[rows]),
+                    (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
+                )
+            )
+            generators = noise_generators(noise_seeds[rows])
+            solver, latents = build_sampler(config), initial_noise(generators, latent_shape).to(device)
+            for timestep in solver.timesteps:
+                predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
+                # DDPM draws noise in every step, and goes on with the clip's own generator
+                latents = solver.step(predicted, timestep, latents, generator=generators).prev_sample
+            results[rows] = latents.cpu().numpy()
+            bar.update(count)
+    finite = np.isfinite(results).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise FloatingPointError(f"latents: expected finite values, got NaN or infinity in clip {int(finite.argmin())}")
+    return results

@@ -1,0 +1,66 @@
+"""The findings stage: the claims ledger and the summary of the study.
+
+Notebook: 07_findings.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from helpers.base.arms import MAIN
+from helpers.base.settings import PROFILES, Profile
+from helpers.copies.claims import CLAIMS, COLUMNS, Evidence
+from helpers.models.pretrained.locate import is_laion
+
+
+def read_protocol() -> dict:
+    """The frozen plan of analysis, `profiles/protocol.yml`."""
+    return yaml.safe_load((PROFILES / "protocol.yml").read_text())
+
+
+def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+    """Writes claims.csv (COLUMNS) and summary.json."""
+    evidence = load_evidence(upstream, profile)
+    rows = []
+    for claim, paper_value, source, judge in CLAIMS:
+        found = judge(evidence)
+        rows.append((claim, paper_value, source, found.value, found.low, found.high, found.verdict, found.why))
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "claims.csv", index=False)
+    (out / "summary.json").write_text(json.dumps(_summary(profile, upstream), indent=1))
+
+
+def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
+    """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
+    table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
+    swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
+    main = table[(table["fpr"] == used.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
+    by_null = {null: main[main["null"] == null] for null in profile.nulls}
+    first = by_null[profile.nulls[0]]
+    pairs_of, pairs = ("recordings", "recordings.csv") if profile.corpus.mixed else ("clips", "clip_pairs.csv")
+    trend = upstream.get("dose")
+    return Evidence(
+        first[first["detector"] == used.detector].reset_index(drop=True),
+        pd.read_csv(upstream["detection"] / "detection.csv"),
+        pd.read_csv(upstream["duplicates"] / pairs),
+        pd.read_csv(trend / "dose_trend.csv") if trend else None,
+        read_protocol()["verdicts"] | {"fpr": used.fpr},
+        first,
+        used,
+        not is_laion(profile.retrieval.clap_path),
+        pairs_of,
+        profile.corpus.kind,
+        by_null["heldout"] if profile.nulls[0] != "heldout" else None,
+        swept.drop_duplicates(["n_train", "draw", "detector"]),
+    )
+
+
+def _summary(profile: Profile, upstream: dict[str, Path]) -> dict:
+    """What the results were made with: the settings, and of every stage before this one digest, seconds and memory."""
+    stages = {}
+    for name, folder in upstream.items():
+        manifest = json.loads((folder / "manifest.json").read_text())
+        kept = ("digest", "commit", "machine", "versions", "wall_s", "peak_memory_mib")
+        stages[name] = {key: manifest[key] for key in kept}
+    return {"profile": profile.name, "sizes": list(profile.sizes), "draws": list(profile.draws), "stages": stages}

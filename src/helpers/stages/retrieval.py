@@ -1,0 +1,225 @@
+"""The retrieval stage of one training run: which training clips are nearest to each of its clips, by every detector.
+
+Queries are the generated clips of all arms, the twins, the controls, held-out clips and the ceiling (training clips after
+codec and vocoder). All went through codec and vocoder, as generated clips do.
+
+Notebook: 05_retrieval.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from helpers.base.arms import MAIN
+from helpers.base.mapped import Selection
+from helpers.base.progress import progress
+from helpers.base.seeds import seeded
+from helpers.base.settings import Profile
+from helpers.copies.detectors import EMBEDDINGS, Detectors
+from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
+from helpers.sound.corpus import load_corpus, spread, subset
+
+MOST_CEILING = (
+    500  # training clips after the codec that are searched for, for the figure; each has its own score anyway
+)
+VARIANT_QUERIES = 500  # generated clips, and twins, whose bias is also taken from other backgrounds
+BACKGROUND_SIZES = (25, 100, 250)  # clips, beside the whole background
+CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background
+VARIANT_KS = (1, 3, 10)
+QUERY_COLUMNS = {"arm": "", "weights": "", "prompt_set": "", "guidance": np.nan, "steps": 0, "silent": False, "clipped": False,
+                 "updates": 0, "sample_seed": 0}  # fmt: skip
+
+
+def compute(
+    out: Path, upstream: dict[str, Path], kinds: dict[str, str], profile: Profile, n_train: int, draw: int
+) -> None:
+    """Writes the nearest clips of every query that is not silent, and what quality is judged by.
+
+    scores.parquet: detector, n_train, draw, updates, sample_seed, kind, arm, query_id, own_id (the training clip whose
+    caption it was made from; empty for held-out), rank (1 = nearest), ref_id, score, own_score (similarity to the own clip;
+    NaN without one), for generated clips; null.parquet the same for all others (kind: twins, heldout, ceiling, altered,
+    same_bed, empirical). background.parquet: detector, query_id, rank, score of the nearest background clips.
+    variants.parquet: n_train, draw, query_id, size, contaminated, k, bias by the first detector with other backgrounds (draw 0).
+    queries.parquet: every query with its settings; row-aligned with it clap.npy, aisfx.npy (zeros where silent) and
+    clap_text.npy (of the caption).
+    """
+    corpus, config = load_corpus(upstream["corpus"]), profile.retrieval
+    detectors, audio = build_detectors(profile, corpus), reference_audio(corpus, upstream["roundtrip"])
+    rows = subset(n_train, draw, len(audio["train"]), profile.training.seed)
+    queries = _queries(upstream, kinds, rows)
+    table = pd.concat([part for part, _ in queries], ignore_index=True)
+    ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]
+    run = {"n_train": n_train, "draw": draw}
+    scores, backgrounds = [], []
+    for name in progress(config.detectors, desc=f"retrieval {profile.key(n_train, draw)}", unit="detector"):
+        with TemporaryDirectory(dir=out) as scratch:
+            references = ReferenceFeatures(detectors, name, audio, upstream["references"], Path(scratch))
+            features = _query_features(detectors, name, queries, references, Path(scratch))
+            if name in EMBEDDINGS:
+                np.save(out / f"{name}.npy", _aligned(features, table))
+            for (part, _), found in zip(queries, features):
+                sounding = part[~part["silent"]].reset_index(drop=True)
+                scores.append(
+                    _score_rows(detectors, name, sounding, found, references["train"], rows, ids, config.top_k).assign(
+                        **run
+                    )
+                )
+                backgrounds.append(
+                    _background_rows(detectors, name, sounding, found, references["background"], config.k_max)
+                )
+            if name == config.detectors[0] and draw == 0:
+                found = _variants(detectors, name, queries, features, references, rows, profile)
+                found.assign(**run).to_parquet(out / "variants.parquet", index=False)
+    every = pd.concat(scores, ignore_index=True)
+    generated = every["kind"] == "generated"
+    every[generated].to_parquet(out / "scores.parquet", index=False)
+    every[~generated].to_parquet(out / "null.parquet", index=False)
+    pd.concat(backgrounds, ignore_index=True).to_parquet(out / "background.parquet", index=False)
+    if detectors.clap is not None:
+        np.save(out / "clap_text.npy", detectors.clap.embed_text(table["caption"].tolist()))
+    table.to_parquet(out / "queries.parquet", index=False)
+
+
+def _queries(
+    upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray
+) -> list[tuple[pd.DataFrame, Selection]]:
+    """Tables of queries, each with the audio of those that are not silent; `index` is the own training clip's, or -1."""
+    found = []
+    for key, kind in kinds.items():
+        folder = upstream[key]
+        table, audio = pd.read_parquet(folder / "queries.parquet"), np.load(folder / "audio.npy", mmap_mode="r")
+        table["row"] = np.arange(len(table))
+        if kind == "roundtrip":
+            own = table["index"].where(table["split"] == "train", -1)
+            table = table.assign(index=own, kind=table["split"].replace({"train": "ceiling"}))
+            of_run = table[(table["kind"] == "ceiling") & table["index"].isin(rows)]
+            parts = [of_run.iloc[spread(np.arange(len(of_run)), MOST_CEILING)], table[table["kind"] == "heldout"]]
+        else:
+            table = table.assign(kind=table["kind"] if kind == "controls" else kind)
+            parts = [part for _, part in table.groupby("kind", sort=False)]
+        for part in parts:
+            if len(part):
+                found.append(_complete(part.reset_index(drop=True), audio, key))
+    return found
+
+
+def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.DataFrame, Selection]:
+    """A table with all of QUERY_COLUMNS, and its audio without silent clips: a cosine to silence means nothing."""
+    for column, value in QUERY_COLUMNS.items():
+        if column not in table:
+            table[column] = value
+    prompted = table["prompt_set"] == "heldout"
+    table["index"] = table["index"].mask(prompted, -1)
+    sounding = table.loc[~table["silent"], "row"].to_numpy()
+    if not len(sounding):
+        raise ValueError(
+            f"{key}: expected sound, got {len(table)} silent clips; was the model trained for long enough?"
+        )
+    return table[["query_id", "kind", "index", "caption", *QUERY_COLUMNS]], Selection(audio, sounding)
+
+
+def _query_features(
+    detectors: Detectors, name: str, queries: list, references: ReferenceFeatures, scratch: Path
+) -> list:
+    """Features of every table's clips that are not silent; held-out and ceiling clips have theirs among the references."""
+    found = []
+    for number, (table, audio) in enumerate(queries):
+        kind = table["kind"].iloc[0]
+        if kind == "heldout":
+            found.append(references["heldout"])
+        elif kind == "ceiling":  # the first training clips, in order
+            found.append(Selection(references["ceiling"], table["index"].to_numpy()))
+        else:
+            found.append(detectors.features(name, audio, scratch / f"{number}.npy"))
+    return found
+
+
+def _aligned(features: list, table: pd.DataFrame) -> np.ndarray:
+    """Embeddings [Q, E] in the order of the table of all queries, zeros where silent."""
+    sounding = ~table["silent"].to_numpy(bool)
+    result = np.zeros((len(table), features[0].shape[1]), np.float32)
+    result[sounding] = np.concatenate([np.asarray(part[0 : len(part)]) for part in features])
+    return result
+
+
+def _score_rows(
+    detectors: Detectors,
+    name: str,
+    table: pd.DataFrame,
+    features,
+    references,
+    rows: np.ndarray,
+    ids: np.ndarray,
+    k: int,
+) -> pd.DataFrame:
+    found = detectors.nearest(name, features, Selection(references, rows), min(k, len(rows)))
+    depth = found.scores.shape[1]
+    own = np.full(len(table), np.nan, np.float32)
+    index = table["index"].to_numpy()
+    has_own = index >= 0
+    if has_own.any():
+        own_clips = Selection(references, index[has_own])
+        own[has_own] = detectors.similarity(name, Selection(features, np.flatnonzero(has_own)), own_clips)
+    columns = ["kind", "arm", "query_id", "updates", "sample_seed"]
+    repeated = table[columns].loc[table.index.repeat(depth)].reset_index(drop=True)
+    return repeated.assign(
+        detector=name,
+        own_id=np.repeat(np.where(has_own, ids[np.maximum(index, 0)], ""), depth),
+        own_score=np.repeat(own, depth),
+        rank=np.tile(np.arange(1, depth + 1), len(table)),
+        ref_id=ids[rows[found.indices.ravel()]],
+        score=found.scores.ravel(),
+    )
+
+
+def _background_rows(
+    detectors: Detectors, name: str, table: pd.DataFrame, features, background, k_max: int
+) -> pd.DataFrame:
+    found = detectors.nearest(name, features, background, min(k_max, len(background)))
+    depth = found.scores.shape[1]
+    return pd.DataFrame(
+        {
+            "detector": name,
+            "query_id": np.repeat(table["query_id"].to_numpy(), depth),
+            "rank": np.tile(np.arange(1, depth + 1), len(table)),
+            "score": found.scores.ravel(),
+        }
+    )
+
+
+def _variants(
+    detectors: Detectors,
+    name: str,
+    queries: list,
+    features: list,
+    references: ReferenceFeatures,
+    rows: np.ndarray,
+    profile: Profile,
+) -> pd.DataFrame:
+    """The bias of main clips and twins by a smaller background, and by one that wrongly holds training clips."""
+    background, rng = np.asarray(references["background"][:]), seeded(profile.retrieval.seed, "background")
+    order, intruders = rng.permutation(len(background)), rng.permutation(rows)
+    sizes = [(size, 0) for size in BACKGROUND_SIZES if size < len(background)]
+    cases = [*sizes, *((len(background), count) for count in (0, *CONTAMINATED) if count <= len(rows))]
+    found = []
+    for (table, _), features_of in zip(queries, features):
+        if table["kind"].iloc[0] != profile.nulls[0] and table["arm"].iloc[0] != MAIN:
+            continue
+        sounding = table[~table["silent"]]["query_id"].to_numpy()
+        chosen = np.unique(np.linspace(0, len(sounding) - 1, min(VARIANT_QUERIES, len(sounding))).astype(int))
+        some = np.asarray(Selection(features_of, chosen)[:])
+        for size, contaminated in cases:
+            extra = np.asarray(Selection(references["train"], np.sort(intruders[:contaminated]))[:])
+            against = np.concatenate([background[np.sort(order[:size])], extra])
+            depth = min(profile.retrieval.k_max, len(against))
+            nearest = detectors.nearest(name, some, against, depth).scores
+            for k in (k for k in VARIANT_KS if k <= depth):
+                bias = nearest[:, :k].mean(axis=1)
+                found.append(
+                    pd.DataFrame(
+                        {"query_id": sounding[chosen], "size": size, "contaminated": contaminated, "k": k, "bias": bias}
+                    )
+                )
+    return pd.concat(found, ignore_index=True)

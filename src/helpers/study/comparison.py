@@ -1,0 +1,94 @@
+"""A study computed anew beside the published one: whether each rate lies within the interval that was published."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_float_dtype
+
+from helpers.study import store
+from helpers.study.publication import difference, read_entries, shown
+from helpers.study.store import MANIFEST, Stage
+
+# Each table's rates and the ends of their intervals.
+INTERVALS = {
+    "replication.csv": (
+        ("flagged_rate", "ci_low", "ci_high"),
+        ("near_exact_rate", "near_exact_low", "near_exact_high"),
+    ),
+    "quality.csv": (("kid", "kid_low", "kid_high"),),
+    "detection.csv": (("auroc", "auroc_low", "auroc_high"),),
+    "dose.csv": (("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
+}
+# Rows of two runs of the study are the same row where all but measured columns agree: floats are measured but for
+# these settings, anything else is a setting but for these counts and any other n_... than n_train.
+SETTINGS = ("strength", "guidance", "fpr", "beta", "theta", "copies")
+COUNTS = ("flagged", "near_exact", "flagged_near_exact", "distinct_clusters", "replicated", "undefined")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study computed here beside the published one.
+
+    `counts`: table, rate, rows (that have a published interval), inside (it). `outside`: table, rate, row (what tells
+    it apart), published, low, high, ours. `notes`: what could not be compared, and stages that differ.
+    """
+
+    counts: pd.DataFrame
+    outside: pd.DataFrame
+    notes: list[str]
+
+
+def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> Comparison:
+    """Whether each rate of `INTERVALS` computed here lies in the interval that the published table gives it.
+
+    Raises FileNotFoundError for a table that is not there, or of a stage that was restored or not computed; ValueError
+    for rows that cannot be told apart.
+    """
+    root, folder, entries = root or store.runs_root(), Path(folder), read_entries(folder)
+    flat = {stage.name: stage for stage in stages if not stage.label}
+    counts, outside, notes = [], [], []
+    if not entries:
+        raise FileNotFoundError(f"{shown(folder / MANIFEST)}: expected a published study, found none")
+    for table, rates in INTERVALS.items():
+        key = next((key for key in entries if key in flat and table in entries[key]["files"]), None)
+        if key is None:
+            notes.append(f"{table}: not part of the published study")
+            continue
+        manifest = store.read_manifest(flat[key], root)
+        if not manifest or manifest.get("restored"):
+            found = "restored from the published study" if manifest else "not computed"
+            raise FileNotFoundError(f"{table}: expected {flat[key].title} to be computed here, found it {found}")
+        if line := difference(flat[key], folder):
+            notes.append(line)
+        published, ours = (pd.read_csv(place / table) for place in (folder, flat[key].folder(root)))
+        rows = _match_rows(table, published, ours)
+        if lost := int((rows["_merge"] != "both").sum()):
+            notes.append(f"{table}: {lost} of {len(rows)} published rows have no counterpart here")
+        for names in rates:
+            if set(names) <= set(published.columns) and names[0] in ours.columns:
+                counts.append({"table": table, "rate": names[0], **_judge(rows, *names)})
+                outside += [{"table": table, "rate": names[0], **row} for row in counts[-1].pop("outside")]
+    columns = ["table", "rate", "row", "published", "low", "high", "ours"]
+    return Comparison(pd.DataFrame(counts), pd.DataFrame(outside, columns=columns), notes)
+
+
+def _match_rows(table: str, published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    counts = {name for name in published.columns if name in COUNTS or name.startswith("n_")} - {"n_train"}
+    both = [name for name in published.columns if name in ours.columns and name not in counts]
+    keys = [c for c in both if c in SETTINGS or not (is_float_dtype(published[c]) or is_float_dtype(ours[c]))]
+    if not keys or published.duplicated(keys).any() or ours.duplicated(keys).any():
+        raise ValueError(f"{table}: expected rows that differ in {', '.join(keys) or 'some setting'}, got equal ones")
+    rows = published.merge(ours, on=keys, how="left", suffixes=("", "_ours"), indicator=True)
+    telling = [key for key in keys if rows[key].nunique() > 1]
+    return rows.assign(row=[" ".join(f"{k}={row[k]}" for k in telling) for row in rows[telling].to_dict("records")])
+
+
+def _judge(rows: pd.DataFrame, rate: str, low: str, high: str) -> dict:
+    rows = rows[(rows["_merge"] == "both") & rows[low].notna() & rows[high].notna()]
+    inside = rows[f"{rate}_ours"].between(rows[low] - 1e-9, rows[high] + 1e-9)  # a bound itself, as text keeps it
+    out = rows.loc[~inside, ["row", rate, low, high, f"{rate}_ours"]].set_axis(
+        ["row", "published", "low", "high", "ours"], axis=1
+    )
+    return {"rows": len(rows), "inside": int(inside.sum()), "outside": out.to_dict("records")}

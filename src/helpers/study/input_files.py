@@ -1,0 +1,49 @@
+"""The files from outside the store that decide a stage's result: frozen models, published weights, a user's own data."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
+from helpers.models.pretrained.locate import find_clap, find_flan_t5, find_hifigan, find_vae, is_audioldm, is_laion
+
+
+def model_files(folder: str) -> tuple[Path, ...]:
+    """What decides the results of a model made here; its figures and card may be remade without changing them."""
+    files = sorted((ROOT / folder).glob("*.safetensors"))
+    return (*files, ROOT / folder / "config.json")
+
+
+def codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
+    """What decides latents and, with `vocoder`, how clips come back as sound."""
+    path = config.codec_path
+    files = tuple(find_vae(path)[1].values()) if is_audioldm(path) else model_files(path)
+    if vocoder and config.vocoder == "hifigan":
+        files += tuple(find_hifigan(config.vocoder_path)[1].values())
+    elif vocoder and config.vocoder == "vocos":
+        files += model_files(config.vocoder_path)
+    return files
+
+
+def text_files(config: TextConfig) -> tuple[Path, ...]:
+    """Weights of a published text encoder; MiniLM's are a locked package's."""
+    return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
+
+
+def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
+    """What decides CLAP embeddings."""
+    return (find_clap(config.clap_path),) if is_laion(config.clap_path) else model_files(config.clap_path)
+
+
+def user_files(config: CorpusConfig) -> tuple[Path, ...]:
+    """The table that lists a user's own clips."""
+    path = Path(config.path)
+    return (path / "metadata.csv" if path.is_dir() else path,)
+
+
+@cache
+def listing(path: str) -> str:
+    """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
+    files = sorted(p for p in Path(path).rglob("*") if p.is_file())
+    stats = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()

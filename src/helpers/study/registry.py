@@ -1,0 +1,96 @@
+"""The stages of the graph by name: looked up, and loaded or computed."""
+
+from pathlib import Path
+
+from helpers.base.arms import list_arms
+from helpers.base.settings import Profile
+from helpers.models import aisfx
+from helpers.study.graph import Graph
+from helpers.study.store import Result, Stage, load_or_run, read_manifest
+
+SINGLE = (
+    "corpus", "planted", "duplicates", "encoding", "roundtrip", "denoiser", "references", "detection", "scores",
+    "thresholds", "dose", "findings",
+)  # fmt: skip
+PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
+PER_RUN = ("training", "generation", "twins", "controls", "retrieval", "quality", "clips")
+NAMES = SINGLE + PER_RUN
+
+
+def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw: int | None = None) -> list[Stage]:
+    """The stages called `name`: one, or one per training run; `n_train` and `draw` pick among those.
+
+    With a model trained on planted duplicates, its stages come last; a generation has one stage an arm. Who asks for
+    several names gives a `Graph`, whose stages are built once.
+
+    Raises:
+        ValueError: an unknown name, no such run in the profile, or a run chosen of a stage that all runs share.
+    """
+    graph = profile if isinstance(profile, Graph) else Graph(profile)
+    if name in SINGLE and (n_train, draw) != (None, None):
+        raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
+    if name == "dose" and not graph.profile.planted.trained:
+        return []
+    if name in SINGLE:
+        return [getattr(of, name)() for of in (graph.variants if name in PER_VARIANT else (graph,))]
+    if name not in PER_RUN:
+        raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
+    if n_train is not None and draw is not None:
+        return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
+    runs = [
+        (of, n, d) for of in graph.variants for n, d in of.profile.runs if n_train in (None, n) and draw in (None, d)
+    ]
+    if not runs:
+        raise ValueError(
+            f"{name}: expected one of the profile's runs {graph.profile.runs}, got n_train={n_train}, draw={draw}"
+        )
+    return [stage for run in runs for stage in _of_run(name, *run)]
+
+
+def build_all(profile: Profile) -> list[Stage]:
+    """Every stage of a profile, in the order of NAMES."""
+    graph = Graph(profile)
+    return [stage for name in NAMES for stage in build(name, graph)]
+
+
+def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
+    if name == "clips" and (draw > 0 or graph.profile.corpus.kind == "planted"):
+        return []  # the book plays the first draw of the main training sets
+    if name == "generation":
+        return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
+    return [getattr(graph, name)(n_train, draw)]
+
+
+def finished(name: str, profile: Profile, n_train: int | None = None, draw: int | None = None) -> Result:
+    """Loads a stage, or computes it and what it needs first. With `n_train` and `draw`: that training run's."""
+    return load_or_run(build(name, profile, n_train, draw)[0])
+
+
+def denoiser_folder(profile: Profile, n_train: int, draw: int) -> Path:
+    """The folder with the weights of one denoiser: where it was trained, or the half-precision copy that is published.
+
+    Of a published study only the first denoiser of the smallest set is there; of the others the folder has no weights.
+    """
+    trained = finished("training", profile, n_train, draw).path
+    first = n_train == min(profile.sizes) and draw == 0
+    return trained if (trained / "checkpoints").is_dir() or not first else finished("denoiser", profile).path
+
+
+def second_opinion(profile: Profile) -> Path | None:
+    """The folder of the detection stage that holds the optional detector: the profile's own, or one of that detector alone.
+
+    What is installed decides whether there is such a stage, never the digest of one: None where the package is missing
+    and nothing was computed with it before.
+    """
+    if aisfx.NAME not in profile.retrieval.detectors:
+        profile = profile.replace("retrieval", detectors=(aisfx.NAME,))
+    there = aisfx.installed() or read_manifest(Graph(profile).detection())
+    return finished("detection", profile).path if there else None
+
+
+def upstream_folders(
+    name: str, profile: Profile, n_train: int | None = None, draw: int | None = None
+) -> dict[str, Path]:
+    """The finished folders that a stage is made from, by the names its computation knows them by."""
+    stage = build(name, profile, n_train, draw)[0]
+    return {key: load_or_run(before).path for key, before in stage.upstream.items()}

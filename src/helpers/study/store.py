@@ -1,0 +1,311 @@
+"""The stage store: every result is a folder `runs/<stage>/<digest>/`, computed once and then only loaded.
+
+A stage's digest covers all that decides its output: name, version, full configuration, seed, the digests of the stages
+before it and the contents of the files it reads. `manifest.json` is written last, the folder gets its final name after
+that: a folder without a manifest, or with files that differ from it in size, is unfinished and is computed again.
+
+A published study (`helpers.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
+restored from it holds only what chapters read, so it serves to load and as the source of a `light` stage; any other
+stage has it computed in full first. `HELPERS_COMPUTE=all` in the environment (`make reproduce`) overrules the policy:
+nothing is restored, nothing restored is used.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+from helpers.base.hashing import hash_file
+from helpers.base.machine import PeakMemory, describe_machine
+from helpers.base.progress import say
+from helpers.base.settings import ROOT
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline: what it is made from and how it is computed.
+
+    `compute(folder, upstream)` writes its files into `folder`; `upstream` maps each key of `Stage.upstream` to that
+    stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
+    gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
+
+    The last five are no part of the digest: `published` are the files that a published study holds (patterns relative
+    to the folder); where `collected_by` names a stage made from this one, only until that has published its own.
+    `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
+    published files of the stages before it.
+    """
+
+    name: str
+    config: dict
+    compute: Callable[[Path, dict[str, Path]], None]
+    upstream: dict[str, "Stage"] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    version: int = 1
+    seed: int | None = None
+    resumable: bool = False
+    published: tuple[str, ...] = ()
+    collected_by: str = ""
+    label: str = ""
+    light: bool = False
+
+    @property
+    def title(self) -> str:
+        """Name and label, for people."""
+        return f"{self.name} {self.label}".strip()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """64 hex digits. Raises FileNotFoundError for a missing input file, TypeError for a config JSON cannot hold."""
+        identity = {
+            "name": self.name,
+            "version": self.version,
+            "config": canonical(self.config),
+            "seed": self.seed,
+            "upstream": {key: stage.digest for key, stage in self.upstream.items()},
+            "files": [[Path(path).name, hash_file(path)] for path in self.files],
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def folder(self, root: Path | None = None) -> Path:
+        """Where the finished result is, or will be. Names carry 16 hex digits; the manifest carries all 64."""
+        return (root or runs_root()) / self.name / self.digest[:16]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished stage: its folder, digest and manifest, and whether this call computed it."""
+
+    path: Path
+    digest: str
+    manifest: dict
+    computed: bool
+
+
+class NotPublished(RuntimeError):
+    """A stage that the published study cannot give and that may not be computed unasked; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What `load_or_run` does about a missing stage; as it stands, it computes.
+
+    `restore(stage, root)` puts the stage's folder in place and says whether it could. `refusal(stage)` is the message
+    of NotPublished for a stage that is not light; without it every stage may be computed.
+    """
+
+    restore: Callable[[Stage, Path], bool] | None = None
+    refusal: Callable[[Stage], str] | None = None
+
+
+_active = {"policy": Policy()}
+
+
+def use_policy(policy: Policy) -> contextlib.ExitStack:
+    """`load_or_run` follows `policy` from now on; as a `with` statement: until the block ends."""
+    back = contextlib.ExitStack()
+    back.callback(_active.update, policy=_active["policy"])
+    _active["policy"] = policy
+    return back
+
+
+def _computes_all() -> bool:
+    if (value := os.environ.get("HELPERS_COMPUTE", "")) not in ("", "all"):
+        raise ValueError(f"HELPERS_COMPUTE: expected all or nothing, got {value!r}")
+    return value == "all"
+
+
+def runs_root() -> Path:
+    """Where stages are kept: `HELPERS_RUNS` (relative to the repository where it is relative), else `runs/`."""
+    return ROOT / os.environ.get("HELPERS_RUNS", "runs")
+
+
+def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> Result:
+    """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing.
+
+    `whole`: a restored folder, which may lack files, is not enough. Two runs of one stage do not collide: the second
+    waits, then loads. Interrupted or killed at any moment, the next call completes the work. Errors of `compute` pass
+    through, and leave no finished folder behind. Raises NotPublished where the policy forbids to compute.
+    """
+    root = Path(root) if root else runs_root()
+    policy, whole = (Policy(), True) if _computes_all() else (_active["policy"], whole)
+    folder, manifest = stage.folder(root), read_manifest(stage, root)
+    if policy.restore and not whole and not _serves(manifest, whole=True) and policy.restore(stage, root):
+        manifest = _check_manifest(stage, folder)
+    if _serves(manifest, whole):
+        return Result(folder, stage.digest, manifest, computed=False)
+    if policy.refusal and not stage.light:
+        raise NotPublished(policy.refusal(stage))
+    upstream = {key: load_or_run(before, root, whole=not stage.light).path for key, before in stage.upstream.items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+        manifest = _check_manifest(stage, folder)
+        if _serves(manifest, whole):  # finished by the run that this one waited for
+            return Result(folder, stage.digest, manifest, computed=False)
+        if not manifest:
+            _discard(folder)
+        part = folder.with_suffix(".part")
+        if not _check_manifest(stage, part):  # else: a run was killed just before the folder got its name
+            _compute(stage, part, upstream)
+        _discard(folder)  # a restored one, which served until now
+        os.rename(part, folder)
+        return Result(folder, stage.digest, _check_manifest(stage, folder), computed=True)
+
+
+def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path):
+    """Makes a finished folder that was not computed here: `fill(folder)` writes the files that `manifest` names.
+
+    A folder that was computed, or that has these files, stays. What an interrupted run of the stage left stays too.
+    Errors of `fill` pass through, and leave the folder as it was.
+    """
+    folder = stage.folder(root)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if _holds(stage, folder, manifest):  # asked before the lock, which a run that computes the stage has for hours
+        return
+    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+        if _holds(stage, folder, manifest):
+            return
+        draft = folder.with_suffix(".restoring")
+        _discard(draft)
+        draft.mkdir()
+        try:
+            fill(draft)
+            for name in manifest["files"]:
+                _sync(draft / name)
+            write_manifest(draft, manifest)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        _discard(folder)
+        os.rename(draft, folder)
+
+
+def _serves(manifest: dict | None, whole: bool) -> bool:
+    return manifest is not None and not (whole and manifest.get("restored"))
+
+
+def _holds(stage: Stage, folder: Path, manifest: dict) -> bool:
+    there = _check_manifest(stage, folder)
+    return _serves(there, whole=True) or (there is not None and there["files"] == manifest["files"])
+
+
+def read_manifest(stage: Stage, root: Path | None = None) -> dict | None:
+    """The manifest of the finished stage, or None where it is missing, unfinished or damaged (which is said)."""
+    folder = stage.folder(root)
+    manifest = _check_manifest(stage, folder)
+    if manifest is None and folder.exists():
+        say(f"{stage.name} {folder.name}: unfinished or damaged, so not used")
+    return manifest
+
+
+def hash_inputs(stage: Stage) -> dict[str, str]:
+    """The sha256 of each of the stage's input files by name; with the folder's name where two have one name."""
+    paths = [Path(path) for path in stage.files]
+    names = [path.name for path in paths]
+    return {p.name if names.count(p.name) == 1 else f"{p.parent.name}/{p.name}": hash_file(p) for p in paths}
+
+
+def canonical(value):
+    """`value` with 1.0 as 1: a profile that writes `beta: 1` means the same as one that writes `beta: 1.0`."""
+    if isinstance(value, dict):
+        return {key: canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _check_manifest(stage: Stage, folder: Path) -> dict | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        whole = manifest["digest"] == stage.digest and all(
+            (folder / name).stat().st_size == entry["size"] for name, entry in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if whole else None
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str):
+    """Holds the lock file `path` during the block; says that it waits where another process has it."""
+    # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"{what}: another run is at it; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _discard(folder: Path):
+    (folder / MANIFEST).unlink(missing_ok=True)  # first, so that a deletion cut short leaves no finished folder
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
+    if stage.resumable:
+        (part / MANIFEST).unlink(missing_ok=True)
+    else:
+        _discard(part)
+    part.mkdir(exist_ok=True)
+    say(f"{stage.name} {stage.digest[:16]}: {'resuming' if any(part.iterdir()) else 'computing'}")
+    start = time.perf_counter()
+    try:
+        with PeakMemory() as memory:
+            stage.compute(part, upstream)
+        _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
+    except BaseException:
+        if not stage.resumable:
+            shutil.rmtree(part, ignore_errors=True)  # give the space back: the disk may be what failed
+        raise
+    say(f"{stage.name} {stage.digest[:16]}: {time.perf_counter() - start:.1f} s, peak {memory.peak_mib:.0f} MiB")
+
+
+def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
+    paths = sorted(path for path in part.rglob("*") if path.is_file())
+    if not paths:
+        raise RuntimeError(f"{stage.name}: expected compute to write at least one file, got none")
+    manifest = {
+        "stage": stage.name,
+        "version": stage.version,
+        "digest": stage.digest,
+        "config": stage.config,
+        "seed": stage.seed,
+        "upstream": {key: before.digest for key, before in stage.upstream.items()},
+        "inputs": hash_inputs(stage),
+        "wall_s": round(wall_s, 3),
+        "peak_memory_mib": round(peak_mib, 1),
+        **describe_machine(),
+        "files": {p.relative_to(part).as_posix(): {"size": p.stat().st_size, "sha256": _sync(p)} for p in paths},
+    }
+    write_manifest(part, manifest)
+
+
+def write_manifest(folder: Path, manifest: dict):
+    """Writes the folder's manifest.json, which is there whole or not at all."""
+    draft = folder / f"{MANIFEST}.draft"
+    draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    _sync(draft)
+    os.replace(draft, folder / MANIFEST)
+
+
+def _sync(path: Path) -> str:
+    """Brings a file to the disk before the manifest vouches for it; returns its sha256."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+        return hashlib.file_digest(stream, "sha256").hexdigest()
