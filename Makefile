@@ -65,7 +65,7 @@ $(READY): requirements.lock pyproject.toml
 	echo "Installed in $$(( $$(date +%s) - start )) s"
 
 # Snakemake's own lock outlives a killed run, so it is off: stages and pages are safe under locks that end with the
-# process (src/helpers/store.py), and pages get their names when they are whole.
+# process (src/helpers/study/store.py), and pages get their names when they are whole.
 book: $(READY)
 	@start=$$(date +%s) && \
 	$(PY) -m helpers tidy --profile $(PROFILE) && \
@@ -89,7 +89,7 @@ html:
 	@echo "$(CURDIR)/book/_build/html/index.html"
 
 # Every chapter again, from stages computed here: restored ones do not count, those that an interrupted run of this had
-# finished do. HELPERS_COMPUTE overrules what the chapters ask of the stage store (src/helpers/store.py).
+# finished do. HELPERS_COMPUTE overrules what the chapters ask of the stage store (src/helpers/study/store.py).
 reproduce: PROFILE := pocket
 reproduce: $(READY) aisfx # the study uses that encoder too
 	@$(PY) -m helpers tidy --profile $(PROFILE)

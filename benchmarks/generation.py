@@ -22,8 +22,8 @@ from helpers.models.text import load_text
 from helpers.models.vocoder import load_vocoder
 from helpers.sound.corpus import load_corpus
 from helpers.sound.mel import log_mel
-from helpers.stages import roundtrip
-from helpers.study import registry
+from helpers.study.registry import roundtrip
+from helpers.book.summaries import registry
 
 N_TRAIN, SLOW_STEPS, TIMED_STEPS, HALVES = 16, 200, 20, 100
 

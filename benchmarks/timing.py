@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers.base.machine import describe_machine
 from helpers.base.settings import ROOT
-from helpers.study.store import runs_root
+from helpers.book.summaries.store import runs_root
 
 RESULTS = Path(__file__).parent / "results.csv"
 PAGE = ROOT / "book" / "speed.md"

@@ -1,7 +1,7 @@
 """The golden test of every stage: what it computes from the tiny profile must not change unless its version is raised.
 
 `UPDATE_GOLDEN=1 make test PYTEST_ARGS=tests/test_golden.py` stores new values; do that only together with a raised
-version in `pipeline.VERSIONS` (or for a change of frozen weights or of the sound pack, which enter every digest).
+version in `graph.VERSIONS` (or for a change of frozen weights or of the sound pack, which enter every digest).
 """
 
 import json
@@ -73,5 +73,5 @@ def test_stage_output_is_unchanged(name):
         for key, numbers in before.items():
             scale = max(map(abs, numbers[1:]), default=1.0)
             assert after[key] == pytest.approx(numbers, rel=TOLERANCE, abs=TOLERANCE * scale), (
-                f"{name}: {key} changed; if that is meant, raise its version in pipeline.VERSIONS and store new values"
+                f"{name}: {key} changed; if that is meant, raise its version in graph.VERSIONS and store new values"
             )

@@ -153,7 +153,7 @@ def test_resumable_stage_goes_on_from_what_is_there(tmp_path):
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from helpers import store
+from helpers.study import store
 
 root, at, resumable = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "resumable"
 

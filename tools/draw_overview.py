@@ -9,7 +9,7 @@ import pandas as pd
 
 from helpers.base.settings import ROOT, load_profile
 from helpers.book import figures, summaries
-from helpers.study import publication, registry
+from helpers.book.summaries import publication, registry
 
 
 def main():

@@ -55,7 +55,7 @@ The gap between the first two lines is knowledge of the training recordings, of 
 made too: this CLAP is favoured on them.
 
 - **Data**: mixtures of recordings of the training split with their captions
-  (`helpers.corpus.training_mixtures`); none is a clip of the study. Held-out: {heldout} soundscapes of recordings from
+  (`helpers.sound.corpus.training_mixtures`); none is a clip of the study. Held-out: {heldout} soundscapes of recordings from
   other sources.
 - **Commands**: `{command}`, then `python tools/judge_clap.py`
 - **Training**: AdamW, cosine schedule, bf16, levels varied by {gain} dB either way, time and band masks

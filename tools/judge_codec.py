@@ -22,7 +22,7 @@ from helpers.models.folder import write_card
 from helpers.models.vocoder import load_vocoder
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
-from helpers.stages import corpus as corpus_stage
+from helpers.study.registry import corpus as corpus_stage
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 FOLDER = ROOT / "models" / "codec"
@@ -65,7 +65,7 @@ listens: by log-mel and CLAP the smallest comes nearest to its training clips at
 a small codec smooths away, {best:,} numbers sound most like them. That size is in use. Its targets were a cosine of 0.99 and
 0.15 nepers: {at_4096_cos:.3f} and {at_4096_mae:.3f} were reached. Remade by `{curve_command}`.
 
-- **Data**: {mixtures:,d} mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a
+- **Data**: {mixtures:,d} mixtures of recordings of the training split (`helpers.sound.corpus.training_mixtures`); none is a
   clip of the study. Held-out: {heldout} soundscapes of recordings from other sources.
 - **Commands**: `{command}`, then `python tools/judge_codec.py`
 - **Loss**: mean absolute error + {mse} mean squared error + {kl} Kullback-Leibler divergence per latent; bf16, AdamW,

@@ -41,7 +41,7 @@ MEASURES = {
 
 CARD = """# Vocoder: log-mels to waveforms ({phase})
 
-A small Vocos (`helpers.vocos`), {parameters:.1f} million parameters: ConvNeXt blocks at the frame rate, a head of
+A small Vocos (`helpers.models.vocos`), {parameters:.1f} million parameters: ConvNeXt blocks at the frame rate, a head of
 magnitudes and phases, an inverse STFT, and {refinements} refinements towards the mel it was given. 16 kHz, 64 mels, hop 256.
 It takes the place that HiFi-GAN has in TANGO. It knows this project's soundscapes only: it is no general vocoder.
 {story}
@@ -61,7 +61,7 @@ Speed on two cores, median of {runs} runs: {speed}.
 
 STFT distance and mel error are near to what the networks were trained on, so they favour them; `aisfx` and loudness are not.
 
-- **Data**: fresh mixtures of recordings of the training split (`helpers.corpus.training_mixtures`); none is a clip of
+- **Data**: fresh mixtures of recordings of the training split (`helpers.sound.corpus.training_mixtures`); none is a clip of
   the study; from the second phase on half of the log-mels come through the codec. Held-out: soundscapes of recordings from
   other sources.
 - **Commands**: `{command}`, then `python tools/judge_vocoder.py`

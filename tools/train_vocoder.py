@@ -47,7 +47,7 @@ class Segments:
         return torch.from_numpy(parts.astype(np.float32) / 32_768) * gains
 
     def mels(self, model: Vocos, waveforms: torch.Tensor) -> torch.Tensor:
-        """Log-mels [N, T, M], differentiable: `helpers.mel.log_mel` is not."""
+        """Log-mels [N, T, M], differentiable: `helpers.sound.mel.log_mel` is not."""
         bands = model.transform(waveforms).abs()[:, :-1] @ self.bank.T
         return bands.clamp(min=FLOOR).log()
 

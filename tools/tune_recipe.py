@@ -17,7 +17,7 @@ import pandas as pd
 from helpers.base.settings import ROOT, Profile, load_profile
 from helpers.copies import replication
 from helpers.copies.score_table import ScoreTable
-from helpers.study import registry
+from helpers.book.summaries import registry
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95

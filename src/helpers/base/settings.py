@@ -84,7 +84,7 @@ class MelConfig(Checked):
 class CodecConfig(Checked):
     """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
 
-    codec_path: str = option("models/codec")  # a folder, or `hub:cvssp/audioldm` (see `published`)
+    codec_path: str = option("models/codec")  # a folder, or `hub:cvssp/audioldm` (see `models.pretrained.locate`)
     codec_sha256: str = sha256_option()
     vocoder: str = option("vocos", choices=("vocos", "griffin_lim", "hifigan"))
     vocoder_path: str = option("models/vocoder", digest=False)  # of a network; the digest has the contents

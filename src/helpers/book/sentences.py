@@ -1,6 +1,6 @@
 """The study in words: sentences that follow from its tables by rule, so that they are true of whichever run is shown.
 
-Rows are those of `study.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
+Rows are those of `summaries.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
 their limits are the lowest and the highest of any draw.
 Notebooks: 05_retrieval, 07_findings.
 """

@@ -1,4 +1,4 @@
-"""From scores to decisions: calibrated thresholds, rates and their intervals.
+"""Calibrated thresholds: which scores are flagged at a stated false-positive rate.
 
 A threshold comes with a false-positive rate. The finite-sample rule is split conformal calibration (Vovk et al. 2005;
 Angelopoulos and Bates 2021, arXiv:2107.07511): it holds for any score distribution, if a null score to come is

@@ -1,4 +1,4 @@
-"""The findings stage: the claims ledger, each of the paper's claims beside what this run measured.
+"""The claims ledger: each of the paper's claims beside what this run measured.
 
 The paper's values come from its abstract or from a secondary summary of it; what neither states stays "unknown". Each
 verdict follows from an interval by a rule whose bounds are in `profiles/protocol.yml`, never by hand.

@@ -43,7 +43,7 @@ class Detectors:
     def features(self, name: str, audio, file: Path | None = None) -> np.ndarray:
         """Features of clips int16 [N, S]: float32 [N, D], D = T·M or the embedding's size; [N, T, M] for `mel_aligned`.
 
-        `audio` may be a mapped file or an `arrays.Selection` of one. Many clips' log-mels do not fit into memory: with
+        `audio` may be a mapped file or an `mapped.Selection` of one. Many clips' log-mels do not fit into memory: with
         `file` the features are written there (.npy) and come back as a mapped file.
 
         Raises:
@@ -77,7 +77,7 @@ class Detectors:
         return mels if name == "mel_aligned" else mels.reshape(len(mels), -1)
 
     def nearest(self, name: str, queries, references, k: int) -> Neighbours:
-        """The k references nearest to each query: `features` of both, or an `arrays.Selection` of them."""
+        """The k references nearest to each query: `features` of both, or an `mapped.Selection` of them."""
         if name != "mel_aligned":
             return top_k(queries, references, k)
         found = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))

@@ -1,6 +1,6 @@
 """Exact nearest-neighbour search by cosine, blocked, so that memory does not grow with the number of clips.
 
-Wide rows (log-mels) are searched by filter and refinement: the bounds of `codes` rule most references out, faiss computes
+Wide rows (log-mels) are searched by filter and refinement: the bounds of `bounds` rule most references out, faiss computes
 the products of the rest, and nothing is lost. Narrow rows (embeddings), and all rows on a CPU without fast 8-bit products,
 take float32 products with all references.
 
@@ -40,7 +40,7 @@ def top_k(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
     """The k references of greatest cosine for each query: exact search.
 
     queries [Q, D] and references [R, D] are numbers of any float type, taken as float32; arrays on disk (memory maps,
-    or an `arrays.Selection` of one) are read in blocks. Scores are cosines in [-1, 1]. References whose scores lie within 1e-6 of the group's greatest
+    or an `mapped.Selection` of one) are read in blocks. Scores are cosines in [-1, 1]. References whose scores lie within 1e-6 of the group's greatest
     are tied and come in the order of their index, also where the k-th place falls among them; scores stay descending,
     so a tied score may differ from its own by 1e-6. Raises ValueError for shapes that do not fit, k outside 1..R, or a
     row that is zero or not finite (named).

@@ -38,7 +38,7 @@ def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 3
 
     The score of a shift is the cosine of the two log-mels over the frames that both have. queries [Q, T, M] and
     references [R, T, M] are to be centred: what all clips have in common does not move with a shift. Both may be
-    `arrays.Selection`s. The k are the best of those `candidates` that are nearest on coarse log-mels, so a reference
+    `mapped.Selection`s. The k are the best of those `candidates` that are nearest on coarse log-mels, so a reference
     that resembles the query at some shift can be missed; a shifted copy hardly is.
 
     Args:

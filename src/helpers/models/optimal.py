@@ -20,7 +20,7 @@ BLOCK = 1024  # latents taken to float64 at a time, of 4,096 numbers each: 32 Mi
 
 
 class EmpiricalDenoiser:
-    """Takes the network's place in `sampling.sample_latents`; prompts are ignored.
+    """Takes the network's place in `sampler.sample_latents`; prompts are ignored.
 
     Args:
         latents: the training latents [n, C, h, w]; they are read as float32.

@@ -1,6 +1,6 @@
-"""The corpus stage: training, held-out and background clips with captions, and their log-mels.
+"""A corpus: training, held-out and background clips with captions and log-mels, made, written and read.
 
-The default corpus mixes the sound pack's recordings (`soundscapes`); a user's own audio comes in through `readers`.
+The default corpus mixes the sound pack's recordings (`mixtures`); a user's own audio comes in through `user_audio`.
 Every stage downstream sees the same files and never asks which it was.
 
 Notebook: 01_corpus.

@@ -40,7 +40,7 @@ HIFIGAN = {
 def load_vae(where: str, sha256: str = "") -> AutoencoderKL:
     """AudioLDM's autoencoder between log-mels [N, 1, T, M] and latents [N, C, T / 4, M / 4] that are not yet scaled.
 
-    `vae.config.scaling_factor` scales them. Raises FileNotFoundError or ValueError as `published` does.
+    `vae.config.scaling_factor` scales them. Raises FileNotFoundError or ValueError as `locate` does.
     """
     layout, files = find_vae(where)
     config = json.loads(files["config"].read_text())
@@ -102,7 +102,7 @@ def _ldm_names(state: dict[str, torch.Tensor], config: dict, source: Path) -> di
 
 @functools.lru_cache(maxsize=1)
 def load_hifigan(where: str, sha256: str = "") -> SpeechT5HifiGan:
-    """The vocoder, loaded once per process. Raises FileNotFoundError or ValueError as `published` does."""
+    """The vocoder, loaded once per process. Raises FileNotFoundError or ValueError as `locate` does."""
     layout, files = find_hifigan(where)
     state = read_tensors(files["weights"], sha256)
     if layout is TANGO_VAE:

@@ -26,7 +26,7 @@ PADDED_TO = 128  # T5 rounds its embedding's rows up to a multiple of this: 32,1
 def load_flan_t5(config: TextConfig):
     """The tokenizer and the encoder (evaluation mode, no gradients), loaded once per process.
 
-    Raises FileNotFoundError or ValueError as `published` does, RuntimeError for an empty tokenizer or another model's.
+    Raises FileNotFoundError or ValueError as `locate` does, RuntimeError for an empty tokenizer or another model's.
     """
     files = find_flan_t5(config)
     settings = T5Config.from_json_file(files["config"])

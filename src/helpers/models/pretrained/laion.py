@@ -117,7 +117,7 @@ def load_laion(where: str, sample_rate_hz: int, sha256: str = "") -> LaionClap:
     """The CLAP in LAION's checkpoint, on this process's device; `where` is the .pt, or `hub:lukewys/laion_clap/<file>`.
 
     RoBERTa's tokenizer, which only text needs, comes from the hub's cache or the folder `roberta-base` beside it. Raises
-    FileNotFoundError or ValueError as `published` and `checkpoints` do.
+    FileNotFoundError or ValueError as `locate` and `checkpoint` do.
     """
     path = find_clap(where)
     state = read_tensors(path, sha256, NUMPY_NUMBERS)

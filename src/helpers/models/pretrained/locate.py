@@ -1,4 +1,4 @@
-"""Published weights: where their files lie, and whether they are the expected ones. `checkpoints` reads them.
+"""Published weights: where their files lie, and whether they are the expected ones. `checkpoint` reads them.
 
 A part is given as a folder in the layout of its repository on the Hugging Face hub, relative to this repository's root,
 or as `hub:<owner>/<name>`, what the hub's cache holds of it. Nothing is fetched: a missing file is an error that says

@@ -37,7 +37,7 @@ def load_unet(config: TrainingConfig, latent_shape, text_dim: int) -> UNet2DCond
     """TANGO's UNet for latents of `latent_shape` and token states of `text_dim`, on the CPU, frozen.
 
     Its widths are the configuration's: TANGO's own are in profiles/paper.yml. Raises FileNotFoundError or ValueError as
-    `published` does.
+    `locate` does.
     """
     path = find_main(config.checkpoint_path)
     state = read_main(path, "unet.", config.checkpoint_sha256)
