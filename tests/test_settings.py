@@ -1,3 +1,5 @@
+"""Settings: what is refused and in which words, and which fields enter a digest."""
+
 import dataclasses
 import math
 import pickle

@@ -1,6 +1,8 @@
 """The settings of every stage: one frozen pydantic dataclass each, checked on construction, read from `profiles/*.yml`.
 
 Fields marked `digest=False` change how fast a result is reached but not the result, and so do not enter a stage's digest.
+A field that is added to a section declares `before`, its value that means "as before the field existed": else every
+published stage with that section would be stale.
 """
 
 import dataclasses
