@@ -1,15 +1,17 @@
-"""The settings of every stage: one frozen dataclass each, checked on construction, read from `profiles/*.yml`.
+"""The settings of every stage: one frozen pydantic dataclass each, checked on construction, read from `profiles/*.yml`.
 
 Fields marked `digest=False` change how fast a result is reached but not the result, and so do not enter a stage's digest.
+A field that is added to a section declares `before`, its value that means "as before the field existed": else every
+published stage with that section would be stale.
 """
 
 import dataclasses
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
 
-from helpers.base.fields import Checked, option
+from helpers.base.fields import Checked, option, settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = ROOT / "profiles"
@@ -24,7 +26,7 @@ def sha256_option():
     return option("", unit="first hex digits", digest=False)
 
 
-@dataclass(frozen=True)
+@settings
 class CorpusConfig(Checked):
     """What clips there are (`corpus`). The pocket corpus mixes recordings of the sound pack; the readers take a user's."""
 
@@ -46,7 +48,7 @@ class CorpusConfig(Checked):
         return self.kind in ("pocket", "planted")
 
 
-@dataclass(frozen=True)
+@settings
 class PlantedConfig(Checked):
     """The separate training set with planted duplicates and its truth table (`planted`)."""
 
@@ -59,7 +61,7 @@ class PlantedConfig(Checked):
     n_seeds: int = option(4, unit="seeds for each of those", low=1, digest=False)
 
 
-@dataclass(frozen=True)
+@settings
 class DuplicatesConfig(Checked):
     """How alike two clips, or two recordings, must be to be called duplicates (`duplicates`). Centred log-mel cosine."""
 
@@ -69,7 +71,7 @@ class DuplicatesConfig(Checked):
     correlation_threshold: float = option(0.9, unit="waveform correlation", low=0.0, high=1.0)
 
 
-@dataclass(frozen=True)
+@settings
 class MelConfig(Checked):
     """The log-mel front end: TANGO's, with a hop of 256 at pocket scale so that a clip has 256 frames."""
 
@@ -80,7 +82,7 @@ class MelConfig(Checked):
     fmax_hz: float = option(8000.0, unit="Hz", low=100.0)
 
 
-@dataclass(frozen=True)
+@settings
 class CodecConfig(Checked):
     """The frozen codec and vocoder and how clips go through them (`encoding`, `roundtrip`, `twins`)."""
 
@@ -94,7 +96,7 @@ class CodecConfig(Checked):
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
-@dataclass(frozen=True)
+@settings
 class TextConfig(Checked):
     """The frozen text encoder (`encoding`)."""
 
@@ -105,7 +107,7 @@ class TextConfig(Checked):
     max_tokens: int = option(48, unit="tokens", low=4, high=256)
 
 
-@dataclass(frozen=True)
+@settings
 class TrainingConfig(Checked):
     """One denoiser (`training`): TANGO's objective on a UNet2DConditionModel, one run per (n_train, draw)."""
 
@@ -132,12 +134,11 @@ class TrainingConfig(Checked):
     checkpoint_sha256: str = sha256_option()
 
     def __post_init__(self):
-        super().__post_init__()
         if max(self.checkpoints) > self.updates:
             raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
 
 
-@dataclass(frozen=True)
+@settings
 class GenerationConfig(Checked):
     """Generation with the training prompts (`generation`): a sampler with classifier-free guidance."""
 
@@ -156,7 +157,7 @@ class GenerationConfig(Checked):
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
-@dataclass(frozen=True)
+@settings
 class ArmsConfig(Checked):
     """What each model generates beside its main clips (`generation`): other checkpoints, weights, prompts, guidance, seeds."""
 
@@ -170,7 +171,7 @@ class ArmsConfig(Checked):
     n_seeds: int = option(8, unit="seeds for each of those", low=2, high=1000)
 
 
-@dataclass(frozen=True)
+@settings
 class ControlsConfig(Checked):
     """Clips of known kind beside the generated ones (`controls`): copies, strangers over a known bed, perfect replays."""
 
@@ -180,7 +181,7 @@ class ControlsConfig(Checked):
     seed: int = option(2024, low=0)
 
 
-@dataclass(frozen=True)
+@settings
 class TwinsConfig(Checked):
     """The twins null of one training set (`twins`): its captions rendered anew, then round-tripped."""
 
@@ -189,7 +190,7 @@ class TwinsConfig(Checked):
     n_twins: int = option(1000, unit="twins", low=20)
 
 
-@dataclass(frozen=True)
+@settings
 class RetrievalConfig(Checked):
     """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
 
@@ -205,7 +206,7 @@ class RetrievalConfig(Checked):
     seed: int = option(2024, low=0)
 
 
-@dataclass(frozen=True)
+@settings
 class ThresholdsConfig(Checked):
     """From scores to decisions (`thresholds`)."""
 
@@ -224,26 +225,26 @@ class ThresholdsConfig(Checked):
     seed: int = option(2024, low=0)
 
 
-@dataclass(frozen=True)
+@settings
 class Profile:
     """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are."""
 
     name: str
-    sizes: tuple[int, ...]
-    draws: tuple[int, ...]
-    corpus: CorpusConfig
-    planted: PlantedConfig
-    duplicates: DuplicatesConfig
-    mel: MelConfig
-    codec: CodecConfig
-    text: TextConfig
-    training: TrainingConfig
-    generation: GenerationConfig
-    arms: ArmsConfig
-    twins: TwinsConfig
-    controls: ControlsConfig
-    retrieval: RetrievalConfig
-    thresholds: ThresholdsConfig
+    sizes: tuple[int, ...] = ()
+    draws: tuple[int, ...] = ()
+    corpus: CorpusConfig = CorpusConfig()
+    planted: PlantedConfig = PlantedConfig()
+    duplicates: DuplicatesConfig = DuplicatesConfig()
+    mel: MelConfig = MelConfig()
+    codec: CodecConfig = CodecConfig()
+    text: TextConfig = TextConfig()
+    training: TrainingConfig = TrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    arms: ArmsConfig = ArmsConfig()
+    twins: TwinsConfig = TwinsConfig()
+    controls: ControlsConfig = ControlsConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    thresholds: ThresholdsConfig = ThresholdsConfig()
 
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
@@ -332,17 +333,10 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     entry.
     """
     data = read_yaml(name, folder)
-    sections = {f.name: f.type for f in fields(Profile) if isinstance(f.type, type) and issubclass(f.type, Checked)}
-    values = {"name": name, "sizes": tuple(data.pop("sizes", ())), "draws": tuple(data.pop("draws", ()))}
-    for key, kind in sections.items():
-        given = data.pop(key, {})
-        unknown = set(given) - {f.name for f in fields(kind)}
-        if unknown:
-            raise ValueError(f"profile {name}: {key}.{min(unknown)} is not a setting of {kind.__name__}")
-        try:
-            values[key] = kind(**given)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"profile {name}: {key}.{error}") from None
-    if data:
-        raise ValueError(f"profile {name}: unknown section {min(data)!r}; expected {', '.join(sections)}")
-    return Profile(**values)
+    sections = [f.name for f in fields(Profile) if f.name not in ("name", "sizes", "draws")]
+    if unknown := set(data) - {"sizes", "draws", *sections}:
+        raise ValueError(f"profile {name}: unknown section {min(unknown)!r}; expected {', '.join(sections)}")
+    try:
+        return Profile(name=name, **data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"profile {name}: {error}") from None

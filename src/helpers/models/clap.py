@@ -62,7 +62,7 @@ class Clap(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         self.samples, self.sample_rate_hz = config["samples"], config["sample_rate_hz"]
-        self.mel = MelConfig(**config["mel"])
+        self.mel = MelConfig.from_digest_fields(config["mel"])
         htsat, size = config["htsat"], config["embedding"]
         # a centred STFT has one frame more than S // hop, and HTSAT folds exactly this many frames into its square
         self.frames = htsat["spec_size"] ** 2 // self.mel.n_mels

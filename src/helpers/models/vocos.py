@@ -45,7 +45,7 @@ class Vocos(nn.Module):
 
     def __init__(self, config: dict):
         super().__init__()
-        self.mel, self.sample_rate_hz = MelConfig(**config["mel"]), config["sample_rate_hz"]
+        self.mel, self.sample_rate_hz = MelConfig.from_digest_fields(config["mel"]), config["sample_rate_hz"]
         self.refinements = config["refinements"]
         bank = torch.tensor(mel_filter(self.mel, self.sample_rate_hz))
         cover = bank.sum(dim=0)

@@ -82,7 +82,7 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def _stored_config(folder: Path) -> CorpusConfig:
-    return CorpusConfig(**json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
+    return CorpusConfig.from_digest_fields(json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
 
 
 def leading_groups(clips: pd.DataFrame, pack_path: Path = SOUND_PACK) -> pd.Series:
