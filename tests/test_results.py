@@ -69,18 +69,22 @@ def test_all_runs_are_in_it(profile):
     assert sorted(set(zip(table["n_train"], table["draw"]))) == sorted(profile.runs)
 
 
-def test_the_readme_tells_what_was_found(profile, repository):
+def text_of(path) -> str:
+    return re.sub(r"\s+", " ", path.read_text()).replace("\u00a0", " ")
+
+
+def test_the_answer_tells_what_was_found(profile, repository):
     used = profile.thresholds
     where = {"detector": used.detector, "null": profile.nulls[0], "fpr": used.fpr}
     rows = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
-    readme = re.sub(r"\s+", " ", (repository / "README.md").read_text())
+    answer = text_of(repository / "book" / "answer.md")
     for sentence in sentences.of_sizes(rows, summaries.KNOWN[profile.nulls[0]]):
-        assert sentence.replace("\u00a0", " ") in readme
+        assert sentence.replace("\u00a0", " ") in answer
 
 
-def test_what_the_readme_says_in_words_is_so(profile, repository):
+def test_what_the_answer_says_in_words_is_so(profile, repository):
     """Each phrase beside the numbers that it is true by."""
-    readme = re.sub(r"\s+", " ", (repository / "README.md").read_text()).replace("\u00a0", " ")
+    answer = text_of(repository / "book" / "answer.md")
     table = pd.read_csv(FOLDER / "replication.csv")
     rows = summaries.rows_of(
         table, arm="main", null=profile.nulls[0], fpr=profile.thresholds.fpr, n_train=min(profile.sizes)
@@ -117,7 +121,7 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
     areas = pd.read_csv(FOLDER / "detection.csv").groupby("detector")["auroc"].mean()
     so = {
         f"pass, are {small}, {middle} and {large}.": profile.thresholds.fpr == 0.05,
-        f"mel flags {100 * flagged['mel']:.1f} %": True,
+        f"mel flags {100 * flagged['mel']:.1f} % of it": True,
         f"others trained {100 * flagged['aisfx']:.0f} %": True,
         f"the CLAP trained here {100 * flagged['clap']:.0f} % ({100 * unbiased:.0f} % without the bias": True,
         "all three flag at least 96 %": at_strangers[["mel", "clap", "aisfx"]].min() > 0.96,
@@ -129,11 +133,27 @@ def test_what_the_readme_says_in_words_is_so(profile, repository):
         "too seldom replicated to tell": pd.isna(
             claims.loc["Clips that are in the set more often are replicated more often", "our_value"]
         ),
-        "flags and own-clip matches rise with the number of exact copies": (trend[["flagged", "top1"]] > 0).all(),
+        "lags and own-clip matches rise with the number of exact copies": (trend[["flagged", "top1"]] > 0).all(),
         "holds here at equal updates": claims.loc["Replication falls as the training set grows", "verdict"] == "holds",
         "At equal epochs (40) no copying shows at any size": "no fall shows" in sentences.of_equal_epochs(primary),
     }
-    assert [phrase for phrase, true in so.items() if not true or phrase not in readme] == []
+    assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
+
+
+def test_the_readme_shows_the_published_numbers(profile, repository):
+    where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}
+    rows = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main", **where)
+    readme = text_of(repository / "README.md")
+    for n_train, part in rows.groupby("n_train"):
+        cells = [
+            summaries.share_text(part[rate].mean(), part[low].min(), part[high].max())
+            for rate, low, high in (
+                ("near_exact_rate", "near_exact_low", "near_exact_high"),
+                ("flagged_rate", "ci_low", "ci_high"),
+            )
+        ]
+        cells.insert(1, summaries.share_text(part["null_near_exact_rate"].mean()))
+        assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in readme
 
 
 def test_it_is_restored_by_one_command(repository, tmp_path):
