@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from helpers.base.fields import Checked, option
+from helpers.base.paths import PROFILES as PROFILES
+from helpers.base.paths import ROOT as ROOT
+from helpers.base.paths import SOUND_PACK as SOUND_PACK
 
-ROOT = Path(__file__).resolve().parents[3]
-PROFILES = ROOT / "profiles"
-SOUND_PACK = ROOT / "data" / "sounds.parquet"
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
