@@ -256,7 +256,7 @@ class Profile:
 
     @property
     def training_set(self) -> str:
-        """Which of the two training sets this profile is of: the main one, or the one with planted duplicates."""
+        """The training set that this profile is of, `MAIN_SET` or, with planted duplicates, `DUPLICATE_SET`."""
         return DUPLICATE_SET if self.corpus.kind == "planted" else MAIN_SET
 
     def with_duplicates(self) -> "Profile":
