@@ -8,7 +8,8 @@ import soundfile
 from log_mel import one
 from timing import compare, options, write
 
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.base.paths import SOUND_PACK
+from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
 from helpers.sound.mixtures import level_recording, render

@@ -4,7 +4,8 @@ import numpy as np
 from timing import WORK
 
 from helpers.base.hashing import hash_file
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.base.paths import SOUND_PACK
+from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
 

@@ -149,3 +149,30 @@ def test_the_command_writes_the_table(folders, tmp_path, monkeypatch, capsys):
     table = pd.read_csv(out)
     np.testing.assert_allclose(table["score"], table["similarity"], atol=1e-6)
     assert capsys.readouterr().out.startswith("mel: flagged 3 of 5 ")
+
+
+def test_one_call_takes_folders_and_gives_table_and_words(folders, profile):
+    result = audit.audit(*map(str, of(folders).values()), profile, beta=0.0)
+    rows = result.table[result.table["flagged"] & (result.table["kind"] == "generated")]
+    assert set(rows["clip"]) == {"copy_0.wav", "copy_1.wav", "copy_2.wav"}
+    np.testing.assert_allclose(result.table["score"], result.table["similarity"], atol=1e-6)
+    assert str(result).splitlines() == audit.in_words(result.table, result.verdicts)
+
+
+def test_bad_input_is_told_apart_from_a_comparison_that_failed(folders, profile, monkeypatch):
+    with pytest.raises(ValueError, match="fpr: expected"):
+        audit.audit(*of(folders).values(), profile, fpr=2.0)
+    monkeypatch.setattr(audit, "judge", lambda *_: audit.flag(np.zeros(1), None))
+    with pytest.raises(RuntimeError, match="audit: the comparison failed: tau: expected a number"):
+        audit.audit(*of(folders).values(), profile)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_profile_by_name_does_without_the_optional_detector(installed, monkeypatch):
+    monkeypatch.setattr(audit.aisfx, "installed", lambda: installed)
+    pocket = load_profile("pocket")
+    assert ("aisfx" in audit.leave_out_missing(pocket).retrieval.detectors) is installed
+    missing = FileNotFoundError if installed else ModuleNotFoundError  # the folders, or the package before them
+    monkeypatch.setattr(audit, "load_detectors", lambda _: None)
+    with pytest.raises(missing):
+        audit.audit("nowhere", "nowhere", "nowhere", pocket)

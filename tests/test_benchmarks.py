@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.base.settings import ROOT
+from helpers.base.paths import ROOT
 
 FOLDER = ROOT / "benchmarks"
 COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]

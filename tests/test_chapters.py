@@ -39,7 +39,7 @@ def thresholds_namespace(**values):
         "In": ["", ""],
         "Out": {},
         "chapters": chapter_parameters,
-        "Path": type(chapter_parameters.NOTEBOOKS),
+        "Path": type(execution.NOTEBOOKS),
         "profile": "smoke",
         "beta": 0.5,
         **values,
@@ -140,7 +140,7 @@ def test_parameters_that_papermill_cannot_read(tmp_path):
 @pytest.fixture
 def toy_chapter(tmp_path, monkeypatch):
     """Writes a tiny 06_thresholds with the given last cell where chapters are looked for."""
-    monkeypatch.setattr(chapter_parameters, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(execution, "NOTEBOOKS", tmp_path)
 
     def write(last_cell):
         parameters = 'profile: str = "pocket"\nbeta: float = 0.5  # weight\nks: list = [1, 3]  # neighbours'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.base.settings import ROOT
+from helpers.base.paths import ROOT
 from helpers.models.clap import Clap, laion_module, load_clap
 from helpers.models.folder import write_model
 

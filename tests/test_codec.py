@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from helpers.base.settings import ROOT, MelConfig
+from helpers.base.paths import ROOT
+from helpers.base.settings import MelConfig
 from helpers.models.codec import build_codec, load_codec
 from helpers.models.folder import write_model
 from helpers.sound.mel import log_mel, normalise_waveform

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig, PlantedConfig
+from helpers.base.paths import SOUND_PACK
+from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig
 from helpers.sound.corpus import (
     Mixed,
     generator,

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers.base.settings import ROOT, load_profile
+from helpers.base.paths import ROOT
+from helpers.base.settings import load_profile
 from helpers.book.gallery import Gallery
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag

@@ -12,7 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from helpers.base.settings import PROFILES, ROOT, load_profile
+from helpers.base.paths import PROFILES, ROOT
+from helpers.base.settings import load_profile
 from helpers.book import parameters
 from helpers.book.pages import list_pages
 from helpers.models import aisfx

@@ -16,16 +16,9 @@ from fitting import heldout
 from judge_codec import closeness
 
 from helpers.base.hashing import hash_file
+from helpers.base.paths import ROOT
 from helpers.base.progress import progress
-from helpers.base.settings import (
-    ROOT,
-    CodecConfig,
-    CorpusConfig,
-    GenerationConfig,
-    MelConfig,
-    TextConfig,
-    TrainingConfig,
-)
+from helpers.base.settings import CodecConfig, CorpusConfig, GenerationConfig, MelConfig, TextConfig, TrainingConfig
 from helpers.copies.kernel_distance import kernel_distance
 from helpers.copies.rates import cluster_bootstrap
 from helpers.copies.search import top_k

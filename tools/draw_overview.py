@@ -7,7 +7,8 @@ import argparse
 
 import pandas as pd
 
-from helpers.base.settings import ROOT, load_profile
+from helpers.base.paths import ROOT
+from helpers.base.settings import load_profile
 from helpers.book import figures, summaries
 from helpers.book.summaries import publication, registry
 

@@ -14,7 +14,7 @@ import torch
 from fitting import LICENCE, heldout, mixtures
 from train_clap import CONFIG, GAIN_DB, analyse
 
-from helpers.base.settings import ROOT
+from helpers.base.paths import ROOT
 from helpers.copies.rates import flagged_rate
 from helpers.models.aisfx import load_encoder
 from helpers.models.clap import BATCH, Clap, laion_module, load_clap

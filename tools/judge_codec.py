@@ -14,8 +14,9 @@ from patch_pca import PatchPCA
 from train_codec import KL_WEIGHT, MSE_WEIGHT
 
 from helpers.base.hashing import hash_file
+from helpers.base.paths import ROOT
 from helpers.base.progress import progress
-from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, MelConfig
+from helpers.base.settings import CodecConfig, CorpusConfig, MelConfig
 from helpers.copies.search import top_k
 from helpers.models.codec import Codec, load_codec
 from helpers.models.folder import write_card

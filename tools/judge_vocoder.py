@@ -15,7 +15,8 @@ import torch
 from fitting import LICENCE, heldout
 from spectral import stft_distance
 
-from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, MelConfig
+from helpers.base.paths import ROOT
+from helpers.base.settings import CodecConfig, CorpusConfig, MelConfig
 from helpers.copies.rates import cluster_bootstrap
 from helpers.models.aisfx import load_encoder
 from helpers.models.codec import load_codec

@@ -14,7 +14,8 @@ from fitting import arguments, fit, mixtures, parse, provenance
 from spectral import stft_distance
 
 from helpers.base.hashing import hash_file
-from helpers.base.settings import ROOT, CorpusConfig, MelConfig
+from helpers.base.paths import ROOT
+from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.models.codec import Codec, load_codec
 from helpers.models.folder import write_model
 from helpers.models.vocos import Vocos

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base.settings import ROOT, Profile, load_profile
+from helpers.base.paths import ROOT
+from helpers.base.settings import Profile, load_profile
+from helpers.book.summaries import registry
 from helpers.copies import replication
 from helpers.copies.score_table import ScoreTable
-from helpers.book.summaries import registry
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95

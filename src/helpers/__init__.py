@@ -1,1 +1,9 @@
-"""The core of the book: who copies what, from sound to verdict (`study.graph` draws how data flows)."""
+"""Who copies what, from sound to verdict: the public door to the instrument behind the book.
+
+`from helpers import audit, log_mel, ...`: a name is imported when it is asked for, so that nobody waits for a library
+that he does not use. The page "The instrument" of the book shows each in use; `study.graph` draws how data flows.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

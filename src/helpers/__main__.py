@@ -5,13 +5,13 @@ import contextlib
 import dataclasses
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
 
 from helpers.base.fields import Checked
-from helpers.base.settings import ROOT, Profile, load_profile
+from helpers.base.paths import BOOK
+from helpers.base.settings import Profile, load_profile
 from helpers.book import execution, pages, parameters
 from helpers.models import aisfx
 from helpers.study import publication, store
@@ -144,28 +144,23 @@ def run_audit(arguments):
     from helpers.copies import audit  # imports torch
 
     out, draft = arguments.output, arguments.output.with_name(f"{arguments.output.name}.part")
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as cleaning:
+    with contextlib.ExitStack() as cleaning:
         with checking():
             settings = parameters.parse_settings(arguments.settings)
             profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
-            if "detectors" not in settings and not aisfx.installed():  # it is optional
-                others = [name for name in profile.retrieval.detectors if name != aisfx.NAME]
-                profile = profile.replace("retrieval", detectors=others)
-            aisfx.require(profile.retrieval.detectors)
+            if "detectors" not in settings:
+                profile = audit.leave_out_missing(profile)
             if out.is_dir() or not out.parent.is_dir():
                 raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
             try:
                 draft.touch()  # before the work: where it cannot be written is told now
                 cleaning.callback(draft.unlink, missing_ok=True)
-                detectors = audit.load_detectors(profile)
-                folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
-                clips = audit.read_folders(folders, profile, Path(scratch))
+                result = audit.audit(*(getattr(arguments, kind) for kind in audit.KINDS), profile)
             except OSError as error:
                 raise ValueError(str(error)) from error
-        table, verdicts = audit.judge(clips, detectors, profile, Path(scratch))
-        table.to_csv(draft, index=False)
+        result.table.to_csv(draft, index=False)
         draft.replace(out)
-    print(*audit.in_words(table, verdicts), out, sep="\n")
+    print(result, out, sep="\n")
 
 
 def run_chapter(arguments):
@@ -263,7 +258,7 @@ def _plain(value):
 def tidy_pages(arguments):
     """`tidy`: so that the book holds the pages of one profile only."""
     with checking():
-        pages.remove_stale_pages(load_profile(arguments.profile), ROOT / "book" / "chapters")
+        pages.remove_stale_pages(load_profile(arguments.profile), BOOK / "chapters")
 
 
 # For this process and the kernels that it starts. Nobody who only imports the package is told what to do.

@@ -5,12 +5,16 @@ import hashlib
 import string
 from pathlib import Path
 
+from helpers.base.paths import not_carried
+
 
 def hash_file(path: Path) -> str:
     """The sha256 of a file's contents in hex; kept in memory for as long as its size and time of change stay the same."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
+        raise FileNotFoundError(
+            f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}{not_carried(path)}"
+        )
     stat = path.stat()
     return _hash_contents(path, stat.st_mtime_ns, stat.st_size)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.base.settings import ROOT
+from helpers.base.paths import INSTALLED, ROOT
 
 PACKAGES = ("numpy", "scipy", "torch", "diffusers", "transformers", "accelerate", "librosa", "laion-clap", "faiss-cpu")
 
@@ -41,6 +41,8 @@ def describe_machine() -> dict:
 
 @functools.cache
 def _commit() -> str | None:
+    if INSTALLED:  # git would tell of whatever repository lies around the environment
+        return None
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()

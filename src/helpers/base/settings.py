@@ -12,10 +12,8 @@ from pathlib import Path
 import yaml
 
 from helpers.base.fields import Checked, option, settings
+from helpers.base.paths import PROFILES
 
-ROOT = Path(__file__).resolve().parents[3]
-PROFILES = ROOT / "profiles"
-SOUND_PACK = ROOT / "data" / "sounds.parquet"
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
@@ -257,7 +255,7 @@ class Profile:
 
     @property
     def training_set(self) -> str:
-        """Which of the two training sets this profile is of: the main one, or the one with planted duplicates."""
+        """The training set that this profile is of, `MAIN_SET` or, with planted duplicates, `DUPLICATE_SET`."""
         return DUPLICATE_SET if self.corpus.kind == "planted" else MAIN_SET
 
     def with_duplicates(self) -> "Profile":

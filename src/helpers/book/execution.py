@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from helpers.base.paths import NOTEBOOKS, WORK, not_carried
 from helpers.base.progress import say
-from helpers.base.settings import ROOT
-from helpers.book.parameters import NOTEBOOKS, PER_SIZE, _known_parameters, check_parameters, read_parameters
+from helpers.book.parameters import PER_SIZE, _known_parameters, check_parameters, read_parameters
 
 KERNEL_ARGUMENTS = [
     "--IPKernelApp.log_level=CRITICAL",  # it warns of its sockets
@@ -30,6 +30,8 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
     """
     chapter = check_parameters(name, {"profile": profile, **parameters})
     notebook, output = NOTEBOOKS / f"{name}.ipynb", Path(output).resolve()
+    if not notebook.is_file():
+        raise ChapterError(f"{name}: expected its notebook at {notebook}, found none{not_carried(notebook)}")
     declared = read_parameters(notebook)
     if unknown := set(declared) - set(_known_parameters(name)):
         raise ValueError(f"{notebook.name}: the parameters cell declares {min(unknown)!r}, which is not a setting")
@@ -67,7 +69,7 @@ def _execute(notebook: Path, output: Path, values: dict):
                 values,
                 kernel_name="python3",
                 progress_bar=False,
-                cwd=ROOT,
+                cwd=WORK.absolute(),
                 start_timeout=300,
                 extra_arguments=KERNEL_ARGUMENTS,
                 config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),

@@ -14,11 +14,10 @@ from pathlib import Path
 import yaml
 
 from helpers.base.fields import Checked
-from helpers.base.settings import ROOT, CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
+from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
 from helpers.models import aisfx
 from helpers.study import publication
 
-NOTEBOOKS = ROOT / "notebooks"
 # Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.
 CHAPTERS = {
     "01_corpus": "corpus",

@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +22,12 @@ from numpy.lib.format import open_memmap
 
 from helpers.base.mapped import Selection, chunks, forget
 from helpers.base.progress import progress, say
-from helpers.base.settings import Profile
+from helpers.base.settings import Profile, load_profile
 from helpers.copies.bias import bias, normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
 from helpers.copies.detectors import Detectors
 from helpers.copies.rates import Rate, flagged_rate
+from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.user_audio import AUDIO_SUFFIXES, read_clip
 
@@ -49,6 +51,63 @@ class Verdict(NamedTuple):
     flagged: Rate
     verified: Rate
     copies: Rate
+
+
+class Audit(NamedTuple):
+    """What `audit` returns: a table of clips (COLUMNS), and a verdict for each detector. As text: `in_words`."""
+
+    table: pd.DataFrame
+    verdicts: list[Verdict]
+
+    def __str__(self) -> str:
+        return "\n".join(in_words(*self))
+
+
+def audit(
+    generated: str | Path, training: str | Path, honest: str | Path, profile: Profile | str = "pocket", **thresholds
+) -> Audit:
+    """Which clips of a model come nearer to its training clips than honest clips do: three folders of audio, one call.
+
+    Args:
+        generated: the folder of the clips that the model made; a folder is searched with all its subfolders.
+        training: the folder of those that it was trained on.
+        honest: the folder of clips of the same kind that it was not trained on, through its codec if it has one.
+        profile: clip length, sample rate, detectors and thresholds. A name stands for `profiles/<name>.yml`, less the
+            detector `aisfx` where its package is not installed.
+        thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
+
+    Returns:
+        The table and the verdicts that `judge` describes. Printed, it says in a line a detector what was flagged.
+
+    Raises:
+        FileNotFoundError: a folder that is missing.
+        ValueError: a setting out of range, or folders that cannot be compared (`read_folders` says which).
+        ModuleNotFoundError: a detector whose package is not installed.
+        OSError: too little room in the folder for temporary files, or a file that cannot be read.
+        RuntimeError: the comparison failed after all of these were in order.
+
+    Source: the score and its threshold are those of chapters 05 and 06 (`copies.bias`, `copies.calibration`).
+    """
+    if isinstance(profile, str):
+        profile = leave_out_missing(load_profile(profile))
+    if thresholds:
+        profile = profile.replace("thresholds", **thresholds)
+    aisfx.require(profile.retrieval.detectors)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch, detectors = Path(folder), load_detectors(profile)
+        clips = read_folders(dict(zip(KINDS, map(Path, (generated, training, honest)))), profile, scratch)
+        try:
+            return Audit(*judge(clips, detectors, profile, scratch))
+        except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
+            raise RuntimeError(f"audit: the comparison failed: {error}") from error
+
+
+def leave_out_missing(profile: Profile) -> Profile:
+    """The profile without the detector whose package is optional, where that is not installed."""
+    names = profile.retrieval.detectors
+    if aisfx.NAME not in names or aisfx.installed():
+        return profile
+    return profile.replace("retrieval", detectors=tuple(name for name in names if name != aisfx.NAME))
 
 
 def load_detectors(profile: Profile) -> Detectors:

@@ -31,7 +31,8 @@ def normalised_scores(scores: np.ndarray, background_scores: np.ndarray, beta: f
     """Normalised scores `s - beta * bias(q)`, float64: scores [Q] or [Q, n], background_scores [Q, K].
 
     The bias belongs to the query alone, so within a query every score moves by the same amount: it never changes which
-    reference is nearest, only which queries pass a threshold common to all. Source: see the module's first lines.
+    reference is nearest, only which queries pass a threshold common to all. Raises ValueError for different numbers of
+    queries, and as `bias` does. Source: see the module's first lines.
     """
     if len(scores) != len(background_scores):
         raise ValueError(f"background_scores: expected {len(scores)} rows, one a query, got {len(background_scores)}")

@@ -47,7 +47,10 @@ def calibrate_threshold(null_scores: np.ndarray, fpr: float) -> float | None:
 
 
 def flag(scores: np.ndarray, tau: float) -> np.ndarray:
-    """Which scores reach the threshold: bool, `score >= tau`. The single place where the comparison is written."""
+    """Which scores reach the threshold: bool of the shape of `scores`, `score >= tau`. The only place of this comparison.
+
+    Raises ValueError for a tau that is None or NaN: the rate was unattainable, so nothing can be called flagged or not.
+    """
     if tau is None or math.isnan(tau):
         raise ValueError("tau: expected a number, got none: the false-positive rate was unattainable")
     return np.asarray(scores, dtype=np.float64) >= tau

@@ -29,7 +29,11 @@ class Detectors:
 
     Args:
         config, mel, sample_rate_hz: the retrieval and mel settings.
-        mel_mean: float32 [M], what the centred log-mel subtracts (`Corpus.mel_mean`).
+        mel_mean: float32 [M] in nepers, what the centred log-mel subtracts (`Corpus.mel_mean`).
+
+    Raises:
+        FileNotFoundError, ValueError: a model of the detectors `clap` or `aisfx` is missing, altered, or of another rate.
+        ModuleNotFoundError: the package of the detector `aisfx` is not installed.
     """
 
     def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, mel_mean: np.ndarray):

@@ -82,8 +82,11 @@ def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidenc
 
     Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there
     are groups: a count of zero keeps an upper bound. With hits in one or two groups only, the bootstrap cannot see beyond
-    these and its limits are too near. NaN limits with a single group.
+    these and its limits are too near. NaN limits with a single group. Raises ValueError if empty, or for another number
+    of groups than flags.
     """
+    if len(groups) != len(flags):
+        raise ValueError(f"groups: expected {len(flags)} labels, one a flag, got {len(groups)}")
     whole = flagged_rate(flags, confidence)
     clusters = len(np.unique(groups))
     if clusters >= 2 and whole.count in (0, whole.n):

@@ -10,7 +10,8 @@ def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_spa
     """Where scores lie between null and ceiling: `(s - median twin) / (s_own round trip - median twin)`, float64.
 
     0 is a typical twin, 1 what a perfect replay of the own clip reaches through codec and vocoder; the three broadcast.
-    NaN where the span is below `min_span` (cosine), as null and ceiling then cannot be told apart.
+    NaN where the span is below `min_span` (cosine), as null and ceiling then cannot be told apart. Raises ValueError for
+    shapes that do not broadcast.
     """
     span = np.asarray(own_roundtrip, dtype=np.float64) - median_twin
     above = np.asarray(scores, dtype=np.float64) - median_twin
@@ -18,7 +19,7 @@ def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_spa
 
 
 def near_exact(p: np.ndarray, theta: float) -> np.ndarray:
-    """Near-exact by rule: bool, `p >= theta`; an undefined position (NaN) is not near-exact."""
+    """Near-exact by rule: bool of the shape of `p`, `p >= theta`; an undefined position (NaN) is not near-exact."""
     return np.asarray(p) >= theta
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from helpers.base.settings import ROOT
+from helpers.base.paths import resolve
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder of a model: a relative path counts from the root of this repository, wherever Python was started."""
-    return ROOT / path
+    """The folder of a model, absolute; a relative path counts as `paths.resolve` says, wherever Python was started."""
+    return resolve(path)
 
 
 def read_config(folder: Path, kind: str) -> dict:

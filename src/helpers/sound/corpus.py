@@ -18,9 +18,10 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from helpers.base.mapped import Selection, chunks, forget
+from helpers.base.paths import SOUND_PACK
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.sound.mel import log_mel, mean_of_bands
 from helpers.sound.mixtures import Generator, Recipe, level_recording, render, split_sources, vary
 from helpers.sound.pack import decode_sounds, load_soundpack

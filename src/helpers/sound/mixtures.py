@@ -284,7 +284,7 @@ def render(recipe: Recipe, recordings: dict[str, np.ndarray], clip_samples: int)
         clip_samples: length of the result.
 
     Returns:
-        int16 [clip_samples]: mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
+        The clip, int16 [clip_samples], mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
     """
     mixture = np.zeros(clip_samples, np.float32)
     for layer in recipe.layers:

@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import soundfile
 
+from helpers.base.paths import not_carried
+
 SAMPLE_RATE_HZ = 16_000
 METADATA_COLUMNS = (
     "id", "package", "version", "path", "sha256", "author", "licence", "title", "class", "role", "caption",
@@ -36,8 +38,11 @@ def load_soundpack(path: str | Path) -> pd.DataFrame:
         Table with the columns ``METADATA_COLUMNS``; ``seconds`` is the packed length in s.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if a column is missing, ids repeat, or a row lacks an author or a known licence or role.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"expected the sound pack at {path}, found none{not_carried(path)}")
     available = pq.read_schema(path).names
     missing = [name for name in (*METADATA_COLUMNS, "audio") if name not in available]
     if missing:

@@ -75,12 +75,13 @@ def locate_audiocaps(table: pd.DataFrame, folder: Path) -> list[Path | None]:
     return found
 
 
-def read_clip(path: Path, sample_rate_hz: int, clip_samples: int) -> np.ndarray:
+def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int) -> np.ndarray:
     """One file as int16 [clip_samples]: mono, resampled, mean removed, peak at 0.5, padded or cut at the end (as TANGO).
 
     Raises:
         ValueError: the file cannot be decoded or is silent.
     """
+    path = Path(path)
     try:
         # by handle: soundfile takes names in UTF-8 only
         with path.open("rb") as raw, soundfile.SoundFile(raw) as file:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig
+from helpers.base.paths import SOUND_PACK
+from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.sound import user_audio
 from helpers.sound.corpus import clip_row, generator, pools, render_all, write_clips
 

@@ -10,7 +10,8 @@ import pandas as pd
 import yaml
 
 from helpers.base.arms import MAIN
-from helpers.base.settings import PROFILES, Profile
+from helpers.base.paths import PROFILES
+from helpers.base.settings import Profile
 from helpers.copies.claims import CLAIMS, COLUMNS, Evidence
 from helpers.models.pretrained.locate import is_laion
 

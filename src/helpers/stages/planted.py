@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks
+from helpers.base.paths import SOUND_PACK
 from helpers.base.seeds import seeded
-from helpers.base.settings import SOUND_PACK, CorpusConfig, MelConfig, PlantedConfig
+from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig
 from helpers.sound import corpus
 from helpers.sound.transforms import TRANSFORMS, apply_transform
 

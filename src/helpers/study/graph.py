@@ -16,7 +16,8 @@ import functools
 
 from helpers import stages
 from helpers.base.arms import MAIN, list_arms
-from helpers.base.settings import PROFILES, SOUND_PACK, CorpusConfig, Profile
+from helpers.base.paths import PROFILES, SOUND_PACK
+from helpers.base.settings import CorpusConfig, Profile
 from helpers.models import aisfx
 from helpers.models.pretrained.locate import find_main
 from helpers.study.input_files import clap_files, codec_files, listing, text_files, user_files

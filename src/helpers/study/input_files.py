@@ -4,14 +4,15 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from helpers.base.settings import ROOT, CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
+from helpers.base.paths import resolve
+from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
 from helpers.models.pretrained.locate import find_clap, find_flan_t5, find_hifigan, find_vae, is_audioldm, is_laion
 
 
 def model_files(folder: str) -> tuple[Path, ...]:
     """What decides the results of a model made here; its figures and card may be remade without changing them."""
-    files = sorted((ROOT / folder).glob("*.safetensors"))
-    return (*files, ROOT / folder / "config.json")
+    place = resolve(folder)
+    return (*sorted(place.glob("*.safetensors")), place / "config.json")
 
 
 def codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:

@@ -15,12 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from helpers.base import hashing
+from helpers.base.paths import RESULTS, WORK
 from helpers.base.progress import say
-from helpers.base.settings import ROOT
 from helpers.study import store
 from helpers.study.store import MANIFEST, NotPublished, Stage, canonical
 
-RESULTS = ROOT / "results"
 _ABSENT = "absent"
 
 
@@ -278,8 +277,8 @@ def _base(folder: Path, key: str) -> Path:
 
 def shown(path: Path) -> str:
     """A path as messages give it: within the repository from its root."""
-    path = Path(path).absolute()
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    path, root = Path(path).absolute(), WORK.absolute()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _brief(value) -> str:

@@ -4,7 +4,7 @@ A stage's digest covers all that decides its output: name, version, full configu
 before it and the contents of the files it reads. `manifest.json` is written last, the folder gets its final name after
 that: a folder without a manifest, or with files that differ from it in size, is unfinished and is computed again.
 
-A published study (`helpers.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
+A published study (`study.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
 restored from it holds only what chapters read, so it serves to load and as the source of a `light` stage; any other
 stage has it computed in full first. `HELPERS_COMPUTE=all` in the environment (`make reproduce`) overrules the policy:
 nothing is restored, nothing restored is used.
@@ -25,8 +25,8 @@ import filelock
 
 from helpers.base.hashing import hash_file
 from helpers.base.machine import PeakMemory, describe_machine
+from helpers.base.paths import WORK
 from helpers.base.progress import say
-from helpers.base.settings import ROOT
 
 MANIFEST = "manifest.json"
 
@@ -126,8 +126,11 @@ def _computes_all() -> bool:
 
 
 def runs_root() -> Path:
-    """Where stages are kept: `HELPERS_RUNS` (relative to the repository where it is relative), else `runs/`."""
-    return ROOT / os.environ.get("HELPERS_RUNS", "runs")
+    """Where stages are kept, absolute: `HELPERS_RUNS`, else `runs/`.
+
+    A relative path counts from the root of the checkout; with an installed package, from the current folder.
+    """
+    return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
 
 
 def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> Result:

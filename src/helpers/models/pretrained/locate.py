@@ -8,7 +8,8 @@ what to fetch and where to put it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.base.settings import ROOT, TextConfig
+from helpers.base.paths import resolve
+from helpers.base.settings import TextConfig
 
 HUB = "hub:"
 
@@ -53,7 +54,7 @@ ROBERTA_TOKENIZER = Layout("FacebookAI/roberta-base", {"vocabulary": ("vocab.jso
 def locate(where: str, name: str) -> Path | None:
     """The file `name` of the folder or `hub:<owner>/<name>` that `where` gives; None where there is none."""
     if not where.startswith(HUB):
-        path = ROOT / where / name
+        path = resolve(Path(where) / name)
         return path if path.is_file() else None
     owner, _, rest = where.removeprefix(HUB).partition("/")
     repository, _, folder = rest.partition("/")
@@ -139,5 +140,5 @@ def _fetch_line(part: str, where: str, repository: str, missing: list[tuple[str,
     if where.startswith(HUB):
         place, target = f"the hub's cache of {where.removeprefix(HUB)}", ""
     else:
-        place, target = str(ROOT / where), f" --local-dir {ROOT / where}"
+        place, target = str(resolve(where)), f" --local-dir {resolve(where)}"
     return f"{part}: expected {wanted} in {place}, found none; `{fetch}{target}` puts it there"

@@ -1,0 +1,37 @@
+"""Where things lie on disk: in a checkout of the repository, or carried by the installed package.
+
+A checkout holds everything. A wheel holds the profiles and the small frozen models, in `helpers/resources/` (`setup.py`
+puts them there); the notebooks, the published study and the sound pack stay in the repository. What a program writes
+goes to the checkout, or, with an installed package, to the current folder: never beside installed code.
+"""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CARRIED = _PACKAGE / "resources"
+INSTALLED = _CARRIED.is_dir()  # no checkout has that folder
+
+ROOT = _CARRIED if INSTALLED else _PACKAGE.parents[1]  # what profiles/ and models/ are in
+WORK = Path() if INSTALLED else ROOT  # what results go into: relative, so it is the current folder at any time
+PROFILES = ROOT / "profiles"
+SOUND_PACK = WORK / "data" / "sounds.parquet"
+RESULTS = WORK / "results"  # published studies, a folder for each profile
+NOTEBOOKS = WORK / "notebooks"
+BOOK = WORK / "book"
+
+
+def resolve(path: str | Path) -> Path:
+    """The place that a path in the settings names, e.g. `models/codec`, as an absolute path.
+
+    A relative path counts from the root of the checkout, wherever Python was started. With an installed package it is
+    looked up among what the package carries, then counts from the current folder.
+    """
+    carried = ROOT / path
+    return carried if carried.exists() or not INSTALLED else (WORK / path).absolute()
+
+
+def not_carried(path: Path) -> str:
+    """What a message adds where `path`, which is not there, is a part of the repository that no wheel carries; else ""."""
+    if not INSTALLED or not any(Path(path).is_relative_to(place) for place in (SOUND_PACK, NOTEBOOKS, RESULTS)):
+        return ""
+    return f"; the installed package does not carry it: work in a checkout of the repository, or copy {path} from there"
