@@ -20,14 +20,14 @@ from helpers.progress import progress
 
 # Cosines this close are one score: two copies of one clip must not swap places with the order in which numbers are added.
 TIE = 1e-6
-FLOAT32 = 5e-5  # rounding of faiss' float32 cosines; with log-mels up to 5e-6 was seen
+FLOAT32 = 5e-5  # rounding of faiss' float32 cosines; with log-mels up to 4e-6 was seen
 BLOCK_BYTES = 2**29  # of a block of references as float32
 MOST_REFERENCES = 8192  # in a block
 MOST_QUERIES = 2048  # at a time
 MOST_PAIRS = 2**18  # scored at a time
 NARROW = 1024  # up to so many dimensions, codes cost more than they save
-EXTRA = 2  # references listed beyond k at first
-SPARE = 32  # references kept beyond k while blocks are searched, for ties
+EXTRA = 2  # references scored beyond k before anything is known of a query
+SPARE = 32  # references kept beyond k while blocks are searched, for ties; and listed by faiss at first
 
 
 class Neighbours(NamedTuple):
@@ -44,9 +44,10 @@ def top_k(queries: np.ndarray, references: np.ndarray, k: int, *, codes: bool | 
     disk (memory maps, or an `arrays.Selection` of one) are read in blocks. Scores are cosines in [-1, 1], within 2e-6 of
     float64 ones. References whose scores lie within 1e-6 of the group's greatest are tied and come in the order of their
     index, also where the k-th place falls among them; scores stay descending, so a tied score may differ from its own by
-    1e-6. `codes`: whether 8-bit codes filter the references (True) or faiss does (False); by default what is faster,
-    `codes_pay`. The answer is the same.
+    1e-6. `codes`: whether 8-bit codes filter the references (True) or faiss does (False). By default codes do where they
+    are faster: rows of more than 1,024 dimensions on a CPU where `codes.codes_pay`. The answer is the same.
 
+    Source: faiss' flat index (Douze et al., 2024, "The Faiss library", arXiv:2401.08281); for codes see `helpers.codes`.
     Raises ValueError for shapes that do not fit, D above 131,072, k outside 1..R, a row that is zero or not finite
     (named), or codes on a CPU that gets them wrong.
     """
