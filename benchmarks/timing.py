@@ -23,7 +23,7 @@ What the study spends its hours on was made fast before it ran, and gives up not
 shift-aligned one, whose row says what it misses, and log-mels agree with librosa's. Each row times a function of the book and a peer in turns, within one run, and gives the medians. A *textbook*
 peer is used as its documentation shows, a *tuned* one at its best. Rows without a peer are measurements of their own.
 `make bench` remakes the table of its processor from the scripts in `benchmarks/`. How much is gained depends on the processor: the exact search
-owes its lead to instructions for 8-bit products, and without them takes float32 products, as faiss does.
+owes its lead to instructions for 8-bit products (VNNI, AMX); without them faiss itself searches, and only its scores are made more accurate.
 """
 COLUMNS = ["benchmark", "ours_s", "peer", "peer_s", "ratio", "n_runs", "detail", "versions", "cpu"]
 
@@ -99,5 +99,7 @@ def options(description: str, n_runs: int = 5, **more) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=n_runs, help="timed runs, after one that is not counted")
     parser.add_argument("--out", type=Path, default=RESULTS, help="table of results")
     for name, value in more.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help="size of the case")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(value), default=value, help="the case that is timed"
+        )
     return parser.parse_args()

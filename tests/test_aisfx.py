@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from helpers.base import settings
+from helpers.base import paths
 from helpers.base.settings import MelConfig, RetrievalConfig, load_profile
 from helpers.book import pages, parameters
 from helpers.copies.claims import Evidence, _mel_against
@@ -171,7 +171,7 @@ def test_without_the_package_asking_for_it_says_how_to_install_it(without):
 @pytest.mark.parametrize("chapter", ["01_corpus", "07_findings"])
 def test_a_profile_that_lists_it_is_refused_before_any_chapter_runs(without, monkeypatch, tmp_path, chapter):
     (tmp_path / "mine.yml").write_text("base: base\nretrieval: {detectors: [mel, aisfx]}\n")
-    (tmp_path / "base.yml").write_text((settings.PROFILES / "base.yml").read_text())
+    (tmp_path / "base.yml").write_text((paths.PROFILES / "base.yml").read_text())
     monkeypatch.setattr(parameters, "load_profile", lambda name: load_profile(name, tmp_path))
     with pytest.raises(ModuleNotFoundError, match="make aisfx"):
         parameters.check_parameters(chapter, {"profile": "mine"})

@@ -1,5 +1,6 @@
 """Exact search against an independent slow answer: narrow and wide rows, one block and many, copies and clusters."""
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,12 +25,12 @@ def slow_top_k(queries, references, k):
     return np.take_along_axis(cosines, order, axis=1), order
 
 
-@pytest.fixture(scope="module", autouse=True)
-def coded():
-    """Codes are used wherever they are right, also on a CPU on which they are slow."""
+@pytest.fixture(scope="module", autouse=True, params=["codes", "faiss"])
+def coded(request):
+    """Runs every test with codes wherever they are right, also on a CPU on which they are slow, and without any."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "codes_pay", bounds.codes_are_exact)
-        yield
+        patch.setattr(search, "codes_pay", bounds.codes_are_exact if request.param == "codes" else lambda: False)
+        yield request.param
 
 
 @pytest.fixture(params=["one block", "many blocks"])
@@ -117,15 +118,69 @@ def test_codes_pay_where_the_cpu_multiplies_them_exactly_and_fast(monkeypatch, h
     assert bounds.codes_pay() is pay
 
 
+def test_faiss_rounds_less_than_the_search_allows_for():
+    """The same promise of faiss' float32 products; sums of positive numbers of like size err most."""
+    rng = np.random.default_rng(0)
+    kinds = [(kind, WIDE) for kind in KINDS] + [("long", 2**16)]
+    for kind, dimensions in kinds:
+        queries, references = (
+            awkward_rows(kind, 50, rng) if kind in KINDS else rng.uniform(4, 6, size=(50, dimensions)) for _ in range(2)
+        )
+        units = [
+            (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32) for rows in (queries, references)
+        ]
+        for some in (units[0], units[0][:3]):  # for few queries faiss has other code
+            products, indices = faiss.knn(some, units[1], 50, metric=faiss.METRIC_INNER_PRODUCT)
+            truth = np.take_along_axis(slow_cosines(queries[: len(some)], references), indices, axis=1)
+            assert np.abs(products - truth).max() < search.FLOAT32 / 5, kind
+
+
 def test_float32_products_give_the_same_answer(monkeypatch):
     rng = np.random.default_rng(3)
     queries, references = rng.normal(size=(2, 30, WIDE)).astype(np.float32)
-    coded = top_k(queries, references, 4)
+    coded = top_k(queries, references, 4, codes=True)
     monkeypatch.setattr(search, "codes_pay", lambda: False)
     monkeypatch.setattr(search, "upper_bounds", None)
     plain = top_k(queries, references, 4)
     np.testing.assert_array_equal(coded.indices, plain.indices)
     np.testing.assert_allclose(coded.scores, plain.scores, atol=1e-6)
+
+
+def rows_of_every_kind() -> np.ndarray:
+    """Wide rows [300, WIDE]: the awkward ones, and copies that differ by less than float32 products can tell."""
+    rng = np.random.default_rng(3)
+    rows = np.concatenate([awkward_rows(kind, 40, rng) for kind in KINDS])
+    near = rows[:1] * (1 + 10.0 ** rng.uniform(-5, -2, size=(60, 1)) * rng.normal(size=(60, WIDE)))
+    return np.concatenate([rows, near]).astype(np.float32)
+
+
+def test_both_filters_agree_on_awkward_rows(monkeypatch):
+    """Scores agree to 1e-6; indices too, but for cosines at the edge of a tie, where either is right."""
+    monkeypatch.setattr(search, "BLOCK_BYTES", 4 * WIDE * 100)
+    rows = rows_of_every_kind()
+    before = rows.copy()
+    coded, pairs = top_k(rows, rows, 4, codes=True), pairs_above(rows, 0.999, codes=True)
+    monkeypatch.setattr(search, "upper_bounds", None)
+    plain, plain_pairs = top_k(rows, rows, 4, codes=False), pairs_above(rows, 0.999, codes=False)
+    np.testing.assert_allclose(coded.scores, plain.scores, atol=1e-6)
+    truth = slow_cosines(rows, rows)
+    for found in (coded, plain):
+        np.testing.assert_allclose(np.take_along_axis(truth, found.indices, axis=1), found.scores, atol=2e-6)
+    apart = np.abs(np.diff(-np.sort(-truth, axis=1)[:, :5], axis=1)).min(axis=1) > 3 * TIE
+    assert apart.sum() > 100
+    np.testing.assert_array_equal(coded.indices[apart], plain.indices[apart])
+    for left, right in zip(pairs[:2], plain_pairs[:2]):
+        np.testing.assert_array_equal(left, right)
+    np.testing.assert_allclose(pairs[2], plain_pairs[2], atol=1e-6)
+    assert pairs[2].dtype == plain_pairs[2].dtype == np.float32
+    np.testing.assert_array_equal(rows, before)
+
+
+def test_codes_are_refused_where_the_cpu_multiplies_them_wrongly(monkeypatch):
+    monkeypatch.setattr(search, "codes_are_exact", lambda: False)
+    with pytest.raises(ValueError, match="codes: expected a CPU that multiplies 8-bit numbers exactly"):
+        top_k(np.eye(3), np.eye(3), 1, codes=True)
+    assert top_k(np.eye(3), np.eye(3), 1).indices.tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("dimensions", [8, WIDE])

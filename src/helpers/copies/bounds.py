@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 CHUNK_ROWS = 32  # rows measured and coded at a time: 32 log-mels of 256 x 64 are 2 MB, which a cache holds
-PART = 1024  # dimensions that are summed in float32; the parts are added in float64
+PART = 512  # dimensions that are summed in float32; the parts are added in float64: cosines of 16,384 err by 3e-7
 MEAN_ROWS = 512  # whose mean need not be coded
 WIDEST = 2**17  # dimensions; beyond, a sum of 8-bit products could leave 32 bits
 ROUNDING = 2e-5  # float32 rounding of the terms of a bound; with log-mels up to 3e-6 was seen
@@ -23,7 +23,7 @@ class Codes(NamedTuple):
     """Rows of unit length, less a common mean, as 8-bit numbers [N, D]; the rest is a number a row, float32 [N].
 
     row - mean = step * code + remainder. `size` is the length of row - mean, `error` that of the remainder, `offset`
-    the product of the row and the mean.
+    the product of the row and the mean, less half the mean's with itself.
     """
 
     codes: torch.Tensor
@@ -34,19 +34,19 @@ class Codes(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some rows of an array: float32 [n, D], the index of the first, their lengths float64 [n], their codes if wide."""
+    """Some rows of an array: float32 [n, D], the index of the first, their lengths float64 [n], and codes if wanted."""
 
     rows: np.ndarray
     start: int
     lengths: np.ndarray
     codes: Codes | None
-    mean: torch.Tensor | None
 
 
 def codes_pay() -> bool:
-    """Whether this CPU multiplies 8-bit numbers exactly, and by instructions for it (VNNI or AMX).
+    """The switch of the exact search: whether this CPU multiplies 8-bit numbers exactly, and by instructions for it.
 
-    Without these the products are exact as well, but many times as slow as float32 ones.
+    With these (VNNI or AMX) wide rows are filtered by their codes; without them the products are exact as well, but many
+    times as slow as float32 ones, and faiss filters. `search.top_k(..., codes=)` forces either.
     """
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name) for name in ("avx512_vnni", "amx_int8")) and codes_are_exact()
@@ -84,14 +84,21 @@ def measure(features: np.ndarray, first_row: int, mean: torch.Tensor | None, nam
         if codes is not None:
             part = Codes(*(column[chunk] for column in codes))
             _encode(rows[chunk], lengths[chunk], mean, part, scratch[:, : len(part.step)])
-    return Block(features, first_row, lengths.numpy(), codes, mean)
+    return Block(features, first_row, lengths.numpy(), codes)
+
+
+def unit_length(block: Block) -> Block:
+    """The same rows at unit length, as a copy without codes."""
+    rows, factor = np.empty_like(block.rows), (1 / block.lengths).astype(np.float32)
+    torch.mul(torch.from_numpy(block.rows), torch.from_numpy(factor)[:, None], out=torch.from_numpy(rows))
+    return Block(rows, block.start, np.ones(len(rows)), None)
 
 
 def _encode(rows: torch.Tensor, lengths: torch.Tensor, mean: torch.Tensor, into: Codes, scratch: torch.Tensor) -> None:
     """Writes the codes of a chunk of rows [n, D]; `scratch` [2, n, D] spares the allocation of memory for each chunk."""
     unit, rounded = scratch
     torch.mul(rows, (1 / lengths).float()[:, None], out=unit)
-    into.offset.copy_(unit @ mean)
+    into.offset.copy_(unit @ mean - mean @ mean / 2)
     unit -= mean
     into.size.copy_(torch.linalg.vector_norm(unit, dim=1))
     into.step.copy_(torch.maximum(unit.amax(1), -unit.amin(1)).div_(127).clamp_(min=1e-30))  # aminmax is far slower
@@ -110,7 +117,7 @@ def upper_bounds(some: Block, block: Block) -> torch.Tensor:
     bounds = torch._int_mm(left.codes, right.codes.T).float()
     bounds.mul_(left.step[:, None]).mul_(right.step)
     outer = (left.error, left.size + left.error, left.offset, one(left.step))
-    inner = (right.size, right.error, one(right.step), right.offset - block.mean @ block.mean + ROUNDING)
+    inner = (right.size, right.error, one(right.step), right.offset + ROUNDING)
     return bounds.addmm_(torch.stack(outer, dim=1), torch.stack(inner))
 
 

@@ -1,8 +1,8 @@
 """Exact nearest-neighbour search by cosine, blocked, so that memory does not grow with the number of clips.
 
-Wide rows (log-mels) are searched by filter and refinement: the bounds of `bounds` rule most references out, faiss computes
-the products of the rest, and nothing is lost. Narrow rows (embeddings), and all rows on a CPU without fast 8-bit products,
-take float32 products with all references.
+Both ways to search filter and refine: a cheap product rules out most references of a block and cannot rule out one that
+belongs to the answer; the few that are left are scored by accurate dot products. The cheap product is faiss' float32 one,
+or, for wide rows on a CPU that multiplies 8-bit numbers fast, that of 8-bit codes. `bounds.codes_pay` is the switch.
 
 Notebook: 05_retrieval.
 """
@@ -16,17 +16,28 @@ import torch
 
 from helpers.base.mapped import chunks
 from helpers.base.progress import progress
-from helpers.copies.bounds import WIDEST, Block, codes_pay, mean_row, measure, parts, upper_bounds
+from helpers.copies.bounds import (
+    WIDEST,
+    Block,
+    codes_are_exact,
+    codes_pay,
+    mean_row,
+    measure,
+    parts,
+    unit_length,
+    upper_bounds,
+)
 
-# Cosines this close are one score: a float32 product of 16,384 numbers is not more exact, and two copies of one clip
-# must not swap places with the order in which the matrix library adds.
+# Cosines this close are one score: two copies of one clip must not swap places with the order in which numbers are added.
 TIE = 1e-6
+FLOAT32 = 5e-5  # rounding of faiss' float32 cosines; with log-mels up to 4e-6 was seen
 BLOCK_BYTES = 2**29  # of a block of references as float32
-SCORES = 2**24  # query-reference pairs at a time: float32 scores of 64 MB
+MOST_REFERENCES = 8192  # in a block
 MOST_QUERIES = 2048  # at a time
+MOST_PAIRS = 2**18  # scored at a time
 NARROW = 1024  # up to so many dimensions, codes cost more than they save
-EXTRA = 2  # references refined at once beyond k
-SPARE = 32  # references kept beyond k while blocks are searched, for ties
+EXTRA = 2  # references scored beyond k before anything is known of a query
+SPARE = 32  # references kept beyond k while blocks are searched, for ties; and listed by faiss at first
 
 
 class Neighbours(NamedTuple):
@@ -36,38 +47,47 @@ class Neighbours(NamedTuple):
     indices: np.ndarray
 
 
-def top_k(queries: np.ndarray, references: np.ndarray, k: int) -> Neighbours:
+def top_k(queries: np.ndarray, references: np.ndarray, k: int, *, codes: bool | None = None) -> Neighbours:
     """The k references of greatest cosine for each query: exact search.
 
-    queries [Q, D] and references [R, D] are numbers of any float type, taken as float32; arrays on disk (memory maps,
-    or an `mapped.Selection` of one) are read in blocks. Scores are cosines in [-1, 1]. References whose scores lie within 1e-6 of the group's greatest
-    are tied and come in the order of their index, also where the k-th place falls among them; scores stay descending,
-    so a tied score may differ from its own by 1e-6. Raises ValueError for shapes that do not fit, k outside 1..R, or a
-    row that is zero or not finite (named).
+    queries [Q, D] and references [R, D] are numbers of any float type, taken as float32, and are not changed; arrays on
+    disk (memory maps, or an `mapped.Selection` of one) are read in blocks. Scores are cosines in [-1, 1], within 2e-6 of
+    float64 ones. References whose scores lie within 1e-6 of the group's greatest are tied and come in the order of their
+    index, also where the k-th place falls among them; scores stay descending, so a tied score may differ from its own by
+    1e-6. `codes`: whether 8-bit codes filter the references (True) or faiss does (False). By default codes do where they
+    are faster: rows of more than 1,024 dimensions on a CPU where `bounds.codes_pay`. The answer is the same.
+
+    Source: faiss' flat index (Douze et al., 2024, "The Faiss library", arXiv:2401.08281); for codes see `helpers.copies.bounds`.
+    Raises ValueError for shapes that do not fit, D above 131,072, k outside 1..R, a row that is zero or not finite
+    (named), or codes on a CPU that gets them wrong.
     """
     _check_shapes(queries, references, k)
     scores = np.full((len(queries), k + SPARE), -np.inf, np.float32)
     indices = np.full(scores.shape, -1, np.int64)
-    for block, some in _pairs_of_blocks(queries, references, "queries"):
+    for block, some in _pairs_of_blocks(queries, references, "queries", codes):
         part = slice(some.start, some.start + len(some.rows))
         scores[part], indices[part] = _best_so_far(some, block, Neighbours(scores[part], indices[part]), k)
     return Neighbours(scores[:, :k].clip(-1, 1), indices[:, :k].copy())
 
 
-def pairs_above(features: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every pair of rows whose cosine is at least `threshold`: i and j (i < j) and scores, ordered by i and j.
+def pairs_above(
+    features: np.ndarray, threshold: float, *, codes: bool | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every pair of rows whose cosine is at least `threshold`: i and j (i < j) int64, scores float32, ordered by i and j.
 
-    features [N, D] as in `top_k`. A cosine within 1e-6 below the threshold counts, so that at 1.0 exact copies are
-    found. Raises ValueError for a row that is zero or not finite.
+    features [N, D], `codes` and errors as in `top_k`. A cosine within 1e-6 below the threshold counts, so that at 1.0
+    exact copies are found.
     """
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
-    for block, some in _pairs_of_blocks(features, features, "features"):
+    for block, some in _pairs_of_blocks(features, features, "features", codes):
         if some.start >= block.start + len(block.rows):
             continue  # all of its pairs come with i and j exchanged
-        close = _close_pairs(some, block, threshold - TIE)
-        rows, columns = np.nonzero(np.isfinite(close.scores))
-        i, j, score = some.start + rows, close.indices[rows, columns], close.scores[rows, columns]
-        found.append((i[i < j], j[i < j], score[i < j]))
+        row, column = _close(some, block, threshold - TIE)
+        once = some.start + row < block.start + column
+        row, column = row[once], column[once]
+        scores = _cosines(some, block, row, column)
+        enough = scores >= threshold - TIE
+        found.append((some.start + row[enough], block.start + column[enough], scores[enough].astype(np.float32)))
     i, j, score = map(np.concatenate, zip(*found))
     order = np.lexsort((j, i))
     return i[order], j[order], score[order]
@@ -85,25 +105,27 @@ def _check_shapes(queries: np.ndarray, references: np.ndarray, k: int) -> None:
         raise ValueError(f"k: expected 1 to the number of references = {len(references)}, got {k}")
 
 
-def _pairs_of_blocks(queries: np.ndarray, references: np.ndarray, name: str) -> Iterator[tuple[Block, Block]]:
+def _pairs_of_blocks(
+    queries: np.ndarray, references: np.ndarray, name: str, codes: bool | None
+) -> Iterator[tuple[Block, Block]]:
     """Every block of references with every block of queries; `name` is what an error calls the queries."""
+    if codes is None:
+        codes = references.shape[1] > NARROW and codes_pay()
+    if codes and not codes_are_exact():
+        raise ValueError("codes: expected a CPU that multiplies 8-bit numbers exactly, got one that does not")
     mean, same = None, queries is references
-    size = max(1, BLOCK_BYTES // (4 * references.shape[1]))
-    sizes = [min(size, len(references) - start) for start in range(0, len(references), size)]
-    total = sum(-(-len(queries) // _queries_beside(rows)) for rows in sizes)
+    size = max(1, min(MOST_REFERENCES, BLOCK_BYTES // (4 * references.shape[1])))
+    total = -(-len(references) // size) * -(-len(queries) // MOST_QUERIES)
     with progress(total=total, desc="search", unit="block") as bar:
         for start, rows in _rows(references, size):
-            if mean is None and references.shape[1] > NARROW and codes_pay():
+            if codes and mean is None:
                 mean = mean_row(rows)
             block = measure(rows, start, mean, name if same else "references")
-            for first, some in _rows(queries, _queries_beside(len(rows))):
+            del rows  # else those of a file stay in memory beside their copy of unit length
+            block = block if codes else unit_length(block)
+            for first, some in _rows(queries, MOST_QUERIES):
                 yield block, measure(some, first, mean, name)
                 bar.update()
-
-
-def _queries_beside(references: int) -> int:
-    """How many queries are taken at a time beside a block of so many references."""
-    return max(1, min(MOST_QUERIES, SCORES // references))
 
 
 def _rows(features, size: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -115,90 +137,76 @@ def _rows(features, size: int) -> Iterator[tuple[int, np.ndarray]]:
 def _best_so_far(some: Block, block: Block, kept: Neighbours, k: int) -> Neighbours:
     """The best of each query, `kept` [q, k + SPARE], after one more block of references."""
     if some.codes is None:
-        return _merge(kept, _greatest(_cosines(some, block), block.start, k))
-    upper = upper_bounds(some, block)
+        return _best_by_faiss(some, block, kept, k, k + SPARE)
+    upper, new = upper_bounds(some, block), kept
     if not block.start:  # nothing is known yet: the cosines of those with the greatest bounds give a threshold
         first = upper.topk(min(k + EXTRA, len(block.rows)), sorted=False).indices
-        kept = _merge(kept, _listed_cosines(some, block, first.numpy()))
+        row = np.repeat(np.arange(len(first)), first.shape[1])
+        new = _merge(kept, some, block, row, first.numpy().reshape(-1))
         upper.scatter_(1, first, torch.nan)  # done: passes no threshold, not even that of a list not yet full
-    passed = (upper >= torch.from_numpy(kept.scores[:, k - 1 : k] - 2 * TIE)).numpy()
-    many = _too_many(passed)
-    kept = _merge(kept, _listed_cosines(some, block, _listed(passed & ~many[:, None])))
+    passed = (upper >= torch.from_numpy(new.scores[:, k - 1 : k] - 2 * TIE)).numpy()
+    many = passed.sum(axis=1) > max(64, passed.shape[1] // 8)  # as in a cluster of copies: faiss is faster
+    new = _merge(new, some, block, *(passed & ~many[:, None]).nonzero())
     if many.any():
-        earlier = kept.indices[many] < block.start
-        before = Neighbours(np.where(earlier, kept.scores[many], -np.inf), np.where(earlier, kept.indices[many], -1))
-        found = _merge(before, _greatest(_cosines(_pick(some, many), block), block.start, k))
-        kept.scores[many], kept.indices[many] = found
-    return kept
+        before = Neighbours(*(part[many] for part in kept))
+        found = _best_by_faiss(_pick(some, many), unit_length(block), before, k, k + SPARE)
+        new.scores[many], new.indices[many] = found
+    return new
 
 
-def _close_pairs(some: Block, block: Block, threshold: float) -> Neighbours:
-    """Cosines of at least `threshold` [q, c] between two blocks; the others are -inf."""
-    if some.codes is None:
-        scores = _cosines(some, block).numpy()
-        listed = _listed(scores >= threshold)
-        close = Neighbours(np.take_along_axis(scores, np.maximum(listed, 0), axis=1), listed + block.start)
-        return close._replace(scores=np.where(listed < 0, -np.inf, close.scores))
-    passed = (upper_bounds(some, block) >= threshold).numpy()
-    close = _listed_cosines(some, block, _listed(passed))
-    return close._replace(scores=np.where(close.scores >= threshold, close.scores, -np.inf))
-
-
-def _too_many(passed: np.ndarray) -> np.ndarray:
-    """Which queries have so many references left, as in a cluster of copies, that cosines with all of them are faster."""
-    return passed.sum(axis=1) > max(64, passed.shape[1] // 8)
+def _best_by_faiss(some: Block, block: Block, kept: Neighbours, k: int, n: int) -> Neighbours:
+    """As `_best_so_far`, beside references of unit length: faiss lists n a query, and more where n may be too few."""
+    n = min(n, len(block.rows))
+    products, listed = faiss.knn(some.rows, block.rows, n, metric=faiss.METRIC_INNER_PRODUCT)
+    products /= some.lengths[:, None]
+    least = np.maximum(products[:, min(k, n) - 1] - FLOAT32, kept.scores[:, k - 1]) - 2 * TIE  # of a cosine
+    passed = products >= (least - FLOAT32)[:, None]
+    more = passed[:, -1] & (n < len(block.rows))
+    row, place = (passed & ~more[:, None]).nonzero()
+    new = _merge(kept, some, block, row, listed[row, place])
+    if more.any():
+        before = Neighbours(*(part[more] for part in kept))
+        new.scores[more], new.indices[more] = _best_by_faiss(_pick(some, more), block, before, k, 8 * n)
+    return new
 
 
 def _pick(block: Block, chosen: np.ndarray) -> Block:
     """The chosen rows of a block, without their codes; `start` no longer means anything."""
-    return Block(block.rows[chosen], -1, block.lengths[chosen], None, None)
+    return Block(block.rows[chosen], -1, block.lengths[chosen], None)
 
 
-def _listed(passed: np.ndarray) -> np.ndarray:
-    """Column numbers of the true elements of each row [q, r], padded with -1 to the longest row."""
-    counts = passed.sum(axis=1)
-    listed = np.full((len(passed), counts.max(initial=0)), -1, np.int64)
-    row, column = passed.nonzero()
-    listed[row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)] = column
-    return listed
+def _close(some: Block, block: Block, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pairs of two blocks whose cosine may be `threshold` or more."""
+    if some.codes is not None:
+        return (upper_bounds(some, block) >= threshold).numpy().nonzero()
+    index = faiss.IndexFlatIP(block.rows.shape[1])
+    index.add(block.rows)
+    limits, _, columns = index.range_search(unit_length(some).rows, threshold - FLOAT32)
+    return np.repeat(np.arange(len(some.rows)), np.diff(limits.astype(np.int64))), columns
 
 
-def _listed_cosines(some: Block, block: Block, listed: np.ndarray) -> Neighbours:
-    """Cosines of each query with the references of the block that `listed` [q, c] names (-1: none, -inf)."""
-    dimensions = some.rows.shape[1]
-    cuts, (q, c) = parts(dimensions), listed.shape
-    numbers = np.where(listed[:, None] < 0, -1, listed[:, None] * cuts + np.arange(cuts)[:, None])  # [q, cuts, c]
-    products = np.empty(numbers.shape, np.float32)
-    if numbers.size:
-        arrays = map(faiss.swig_ptr, (products, some.rows, block.rows, numbers))
-        faiss.fvec_inner_products_by_idx(*arrays, dimensions // cuts, q * cuts, c)
-    scores = products.sum(axis=1, dtype=np.float64) / (some.lengths[:, None] * block.lengths[listed])
-    return Neighbours(np.where(listed < 0, -np.inf, scores), np.where(listed < 0, -1, listed + block.start))
+def _cosines(some: Block, block: Block, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Cosines float64 [n] of n pairs of a row of one block and a row of another: short float32 sums, added in float64."""
+    cuts, scores = parts(some.rows.shape[1]), np.empty(len(row))
+    for start in range(0, len(row), MOST_PAIRS // cuts):
+        part = slice(start, start + MOST_PAIRS // cuts)
+        left, right = (np.add.outer(number[part] * cuts, np.arange(cuts)) for number in (row, column))
+        products = np.empty(left.shape, np.float32)
+        x, ix, y, iy, dot = map(faiss.swig_ptr, (some.rows, left, block.rows, right, products))
+        faiss.pairwise_indexed_inner_product(some.rows.shape[1] // cuts, left.size, x, ix, y, iy, dot)
+        scores[part] = products.sum(axis=1, dtype=np.float64)
+    return scores / (some.lengths[row] * block.lengths[column])
 
 
-def _cosines(some: Block, block: Block) -> torch.Tensor:
-    """Cosines float32 [q, r] of all queries with all references of a block."""
-    scores = torch.from_numpy(some.rows) @ torch.from_numpy(block.rows).T
-    return scores.div_(torch.from_numpy(some.lengths[:, None] * block.lengths))
-
-
-def _greatest(scores: torch.Tensor, start: int, k: int) -> Neighbours:
-    """The k + SPARE greatest of scores [q, r] with references numbered from `start`."""
-    n = scores.shape[1]
-    best = scores.topk(min(k + SPARE, n))
-    values, indices = best.values.numpy(), best.indices.numpy() + start
-    cut = values[:, -1] >= values[:, min(k, n) - 1] - 2 * TIE  # ties go on beyond: take those of lower index
-    if indices.shape[1] < n and cut.any():
-        every = np.broadcast_to(np.arange(start, start + n), (int(cut.sum()), n))
-        ordered = _ordered(scores.numpy()[cut], every)
-        values[cut], indices[cut] = (part[:, : k + SPARE] for part in ordered)
-    return Neighbours(values, indices)
-
-
-def _merge(kept: Neighbours, found: Neighbours) -> Neighbours:
-    """The best of two lists, as many as `kept` has."""
-    scores, indices = (np.concatenate(parts, axis=1) for parts in zip(kept, found))
-    return Neighbours(*(part[:, : kept.scores.shape[1]] for part in _ordered(scores.astype(np.float32), indices)))
+def _merge(kept: Neighbours, some: Block, block: Block, row: np.ndarray, column: np.ndarray) -> Neighbours:
+    """The best of `kept` and of pairs of rows of two blocks (rows ascending), as many as `kept` has."""
+    counts = np.bincount(row, minlength=len(some.rows))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + kept.scores.shape[1]
+    pad = ((0, 0), (0, counts.max(initial=0)))
+    scores, indices = np.pad(kept.scores, pad, constant_values=-np.inf), np.pad(kept.indices, pad, constant_values=-1)
+    scores[row, place] = _cosines(some, block, row, column)
+    indices[row, place] = block.start + column
+    return Neighbours(*(part[:, : kept.scores.shape[1]] for part in _ordered(scores, indices)))
 
 
 def _ordered(scores: np.ndarray, indices: np.ndarray) -> Neighbours:
