@@ -2,7 +2,8 @@
 
 The files of a stage without a label lie flat there, those of one with a label under `<stage>/<label>/`. `manifest.json`
 holds each stage's own manifest as the store wrote it, its files cut down to the published ones. A stage of which
-nothing is published has its entry too: so what differs can be named, and what it took be told.
+nothing is published has its entry too: so what differs can be named, and what it took be told. `digests.json` lists the
+digests of all of them by title, so that a review shows at a glance which stages are another study's.
 """
 
 import json
@@ -15,12 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from helpers.base import hashing
+from helpers.base.machine import is_dirty
 from helpers.base.progress import say
 from helpers.base.settings import ROOT
 from helpers.study import store
 from helpers.study.store import MANIFEST, NotPublished, Stage, canonical
 
 RESULTS = ROOT / "results"
+DIGESTS = "digests.json"
 _ABSENT = "absent"
 
 
@@ -70,7 +73,7 @@ def read_entries(folder: Path) -> dict[str, dict]:
         raise NotPublished(f"{shown(path)}: cannot be read ({type(error).__name__})") from None
     for name in names:
         pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or str(pure) in (".", MANIFEST) or "\\" in name:
+        if pure.is_absolute() or ".." in pure.parts or str(pure) in (".", MANIFEST, DIGESTS) or "\\" in name:
             raise NotPublished(f"{shown(path)}: expected names of files inside a stage's folder, got {name!r}")
     return entries
 
@@ -79,7 +82,8 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
     """Copies the published files of finished stages into `folder` and renews its manifest; returns the copies' paths.
 
     Other entries stay. Files that a renewed stage no longer has are deleted, and those of a stage once the one that
-    collects it has its own here. A stage that is not finished, or only restored, is passed over, which is said. All
+    collects it has its own here. A stage that is not finished, only restored, or computed by code that no commit holds is
+    passed over, which is said. All
     copies are made before the first takes its place, so a failure leaves the earlier publication as it was; killed while
     they do, the next call completes the work. Raises ValueError for two stages of one name or two files that would lie
     in one place, NotPublished for a result that was altered since.
@@ -128,14 +132,22 @@ def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
 
 
 def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
-    manifest = store.read_manifest(stage, root)
+    """The manifest of a result that may be published; else None, and a line says why unless it is published already."""
+    manifest, reason = store.read_manifest(stage, root), ""
     if manifest is None:
-        say(f"{stage.title}: not computed, so not published")
+        reason = "not computed"
     elif manifest.get("restored"):
-        if not (entry and entry["digest"] == stage.digest):
-            say(f"{stage.title}: restored from a published study, not computed here, so not published")
-        return None
-    return manifest
+        if not entry or entry["digest"] != stage.digest:
+            reason = "restored from a published study, not computed here"
+    elif not is_dirty(manifest["commit"]):
+        return manifest
+    elif not entry or any(entry[name] != manifest[name] for name in ("digest", "commit", "wall_s")):
+        tree = "a tree with uncommitted changes" if manifest["commit"] else "a tree without a known commit"
+        folder = shown(stage.folder(root))
+        say(f"{stage.title}: computed from {tree}, so not published; commit, delete {folder} and compute it again")
+    if reason:
+        say(f"{stage.title}: {reason}, so not published")
+    return None
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:
@@ -177,7 +189,8 @@ def _take_place(draft: Path, folder: Path, fresh: dict, merged: dict) -> list[Pa
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(_base(draft, key) / name, path)
             paths.append(path)
-    store.write_manifest(folder, {"stages": merged})
+    store.write_json(folder / DIGESTS, {key.replace("/", " ", 1): entry["digest"] for key, entry in merged.items()})
+    store.write_json(folder / MANIFEST, {"stages": merged})  # last: what it names is there
     return paths
 
 

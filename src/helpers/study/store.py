@@ -24,11 +24,12 @@ from pathlib import Path
 import filelock
 
 from helpers.base.hashing import hash_file
-from helpers.base.machine import PeakMemory, describe_machine
+from helpers.base.machine import PeakMemory, commit, describe_machine
 from helpers.base.progress import say
 from helpers.base.settings import ROOT
 
 MANIFEST = "manifest.json"
+commit()  # of the code as it is imported, for the manifests of this process
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path
             fill(draft)
             for name in manifest["files"]:
                 _sync(draft / name)
-            write_manifest(draft, manifest)
+            write_json(draft / MANIFEST, manifest)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -293,15 +294,15 @@ def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
         **describe_machine(),
         "files": {p.relative_to(part).as_posix(): {"size": p.stat().st_size, "sha256": _sync(p)} for p in paths},
     }
-    write_manifest(part, manifest)
+    write_json(part / MANIFEST, manifest)
 
 
-def write_manifest(folder: Path, manifest: dict):
-    """Writes the folder's manifest.json, which is there whole or not at all."""
-    draft = folder / f"{MANIFEST}.draft"
-    draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+def write_json(path: Path, content: dict):
+    """Writes a JSON file with sorted keys, a value a line, which is there whole or not at all."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     _sync(draft)
-    os.replace(draft, folder / MANIFEST)
+    os.replace(draft, path)
 
 
 def _sync(path: Path) -> str:
