@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.study import store
-from helpers.study.publication import difference, read_entries, shown
+from helpers.study.entries import difference, read_entries, shown
 from helpers.study.store import MANIFEST, Stage
 
 # Each table's rates and the ends of their intervals.

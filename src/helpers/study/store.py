@@ -148,8 +148,7 @@ def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> 
     if policy.refusal and not stage.light:
         raise NotPublished(policy.refusal(stage))
     upstream = {key: load_or_run(before, root, whole=not stage.light).path for key, before in stage.upstream.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+    with _locked_folder(stage, folder):
         manifest = _check_manifest(stage, folder)
         if _serves(manifest, whole):  # finished by the run that this one waited for
             return Result(folder, stage.digest, manifest, computed=False)
@@ -170,10 +169,9 @@ def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path
     Errors of `fill` pass through, and leave the folder as it was.
     """
     folder = stage.folder(root)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if _holds(stage, folder, manifest):  # asked before the lock, which a run that computes the stage has for hours
         return
-    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+    with _locked_folder(stage, folder):
         if _holds(stage, folder, manifest):
             return
         draft = folder.with_suffix(".restoring")
@@ -240,6 +238,7 @@ def _check_manifest(stage: Stage, folder: Path) -> dict | None:
 def locked(path: Path, what: str):
     """Holds the lock file `path` during the block; says that it waits where another process has it."""
     # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -250,6 +249,10 @@ def locked(path: Path, what: str):
         yield
     finally:
         lock.release()
+
+
+def _locked_folder(stage: Stage, folder: Path):
+    return locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}")
 
 
 def _discard(folder: Path):
