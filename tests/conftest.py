@@ -34,6 +34,14 @@ def own_policy():
         yield
 
 
+@pytest.fixture
+def committed(monkeypatch):
+    """Stages are computed as from a clean tree, so that they can be published; this repository may have changes."""
+    from helpers.base import machine
+
+    monkeypatch.setattr(machine, "commit", lambda: "c" * 40)
+
+
 @pytest.fixture(scope="session")
 def fabricated(repository, tmp_path_factory) -> Path:
     """Reduced checkpoints of random weights in the published layouts: audioldm/, flan-t5/, tango/, clap/."""

@@ -7,9 +7,11 @@ import subprocess
 import pandas as pd
 import pytest
 
-from helpers.study.comparison import compare
+from helpers.study.comparison import INTERVALS, KEYS, compare
 from helpers.study.publication import publish, restore
 from helpers.study.store import Stage, load_or_run
+
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 def table_stage(name, file, table, published_too=()):
@@ -19,14 +21,23 @@ def table_stage(name, file, table, published_too=()):
     return Stage(name, {}, compute, published=(file, *published_too))
 
 
-def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2)):
+def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2), beta=0.5):
     replication = pd.DataFrame(
-        {"n_train": [100, 500], "detector": "mel", "fpr": 0.05, "flagged": flagged, "undefined": flagged, "n_generated": flagged + 5,
+        {"training_set": "main", "n_train": [100, 500], "draw": 0, "arm": "main", "detector": "mel", "null": "twins",
+         "fpr": 0.05, "beta": beta, "flagged": flagged, "undefined": flagged, "n_generated": flagged + 5,
          "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": [0.0, 0.5],
          "near_exact_low": [0.0, 0.4], "near_exact_high": [0.1, 0.6]}
     )  # fmt: skip
     detection = pd.DataFrame(
-        {"transform": "noise", "strength": strengths, "auroc": [auroc, 0.5], "auroc_low": 0.4, "auroc_high": 0.6}
+        {
+            "detector": "mel",
+            "transform": "noise",
+            "strength": strengths,
+            "split": "test",
+            "auroc": [auroc, 0.5],
+            "auroc_low": 0.4,
+            "auroc_high": 0.6,
+        }
     )
     return [
         table_stage("thresholds", "replication.csv", replication),
@@ -36,7 +47,7 @@ def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2)):
 
 def test_comparison_counts_and_names_what_lies_outside(tmp_path):
     folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
-    for stages, root in ((tables(0.2, 0.5), first), (tables(0.3, 0.9, flagged=4), second)):
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.3, 0.9, flagged=4, beta=0.7), second)):  # chosen anew
         for stage in stages:
             load_or_run(stage, root)
     publish(tables(0.2, 0.5), folder, first)
@@ -80,11 +91,25 @@ def test_rows_without_a_counterpart_and_rows_alike_are_told(tmp_path):
     assert "detection.csv: 1 of 2 published rows have no counterpart here" in notes
     alike = tables(0.2, 0.5, strengths=(0.1, 0.1))[1]
     load_or_run(alike, tmp_path / "third")
+    publish([alike], folder, tmp_path / "third")
     with pytest.raises(
-        ValueError, match="detection.csv: expected rows that differ in transform, strength, got equal ones"
+        ValueError,
+        match="detection.csv: expected rows that differ in detector, transform, strength, split, got equal ones",
     ):
-        publish([alike], folder, tmp_path / "third")
         compare([alike], folder, tmp_path / "third")
+    bare = table_stage("detection", "detection.csv", pd.DataFrame({"detector": ["mel"], "auroc": 0.5}))
+    load_or_run(bare, tmp_path / "fourth")
+    publish([bare], folder, tmp_path / "fourth")
+    with pytest.raises(
+        ValueError, match="detection.csv: expected columns detector, transform, .*, got none called transform"
+    ):
+        compare([bare], folder, tmp_path / "fourth")
+
+
+def test_every_table_that_is_compared_has_its_keys():
+    assert KEYS.keys() == INTERVALS.keys()
+    for table, rates in INTERVALS.items():
+        assert not set(KEYS[table]) & {name for names in rates for name in names}
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

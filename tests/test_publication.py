@@ -10,10 +10,12 @@ import sys
 
 import pytest
 
-from helpers.base import hashing
+from helpers.base import hashing, machine
 from helpers.study import publication
 from helpers.study.publication import difference, publish, restore, use_publication
 from helpers.study.store import NotPublished, Stage, load_or_run
+
+pytestmark = pytest.mark.usefixtures("committed")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +67,8 @@ def files_of(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-EVERY = ["clips/one.csv", "clips/two.csv", "manifest.json", "rates.csv", "scores.csv", "training/n100_d0/loss.csv"]
+LISTS = ["digests.json", "manifest.json"]
+EVERY = ["clips/one.csv", "clips/two.csv", *LISTS, "rates.csv", "scores.csv", "training/n100_d0/loss.csv"]
 
 
 def test_layout_and_manifest(published):
@@ -77,6 +80,51 @@ def test_layout_and_manifest(published):
     assert set(entry["files"]) == {"loss.csv"} and entry["config"] == {"learning_rate": 0.001, "steps": [1, 2]}
     assert {"stage", "version", "digest", "seed", "upstream", "inputs", "wall_s", "peak_memory_mib"} <= set(entry)
     assert {"versions", "commit", "machine"} <= set(entry) and entries["corpus"]["files"] == {}
+    assert json.loads((folder / "digests.json").read_text()) == {stage.title: stage.digest for stage in study()}
+
+
+@pytest.mark.parametrize("commit", ["d" * 40 + "-dirty", None])
+def test_what_no_commit_holds_is_not_published(published, monkeypatch, capfd, commit):
+    folder, root = published
+    before = {name: (folder / name).read_bytes() for name in EVERY}
+    *_, scores, thresholds = study(beta=0.9)
+    load_or_run(scores, root)
+    monkeypatch.setattr(machine, "commit", lambda: commit)
+    load_or_run(thresholds, root)
+    capfd.readouterr()
+    assert publish([thresholds], folder, root) == []
+    assert {name: (folder / name).read_bytes() for name in files_of(folder)} == before
+    (line,) = capfd.readouterr().err.splitlines()
+    tree = "a tree with uncommitted changes" if commit else "a tree without a known commit"
+    place = thresholds.folder(root)
+    assert line.endswith(
+        f"thresholds: computed from {tree}, so not published; commit, delete {place} and compute it again"
+    )
+    publish([scores, thresholds], folder, root)
+    assert publication.read_entries(folder)["thresholds"]["config"] == {"beta": 0.5}, "the clean one beside it is"
+    shutil.rmtree(place)  # as the line says
+    monkeypatch.setattr(machine, "commit", lambda: "e" * 40)
+    load_or_run(thresholds, root)
+    publish([thresholds], folder, root)
+    assert publication.read_entries(folder)["thresholds"]["commit"] == "e" * 40
+    assert json.loads((folder / "digests.json").read_text())["thresholds"] == thresholds.digest
+
+
+def test_what_was_published_from_a_dirty_tree_stays_without_a_word(published, tmp_path, capfd):
+    folder, root = published
+    *_, thresholds = stages = study()
+    load_or_run(thresholds, root)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for stage in stages:  # as earlier versions published it
+        path = stage.folder(root) / "manifest.json"
+        dirty = json.loads(path.read_text()) | {"commit": "d" * 40 + "-dirty"}
+        path.write_text(json.dumps(dirty))
+        key = f"{stage.name}/{stage.label}".rstrip("/")
+        manifest["stages"][key] |= {"commit": dirty["commit"], "wall_s": dirty["wall_s"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    capfd.readouterr()
+    assert publish(stages, folder, root) == [] and publication.read_entries(folder) == manifest["stages"]
+    assert capfd.readouterr().err == ""
 
 
 def test_published_study_is_restored_byte_for_byte(published):
@@ -225,7 +273,7 @@ def test_damaged_file_is_refused_by_name_and_sha256(published):
     assert difference(training, folder) == f"{path}: expected sha256 {expected}, the file is missing"
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x", "", "manifest.json"])
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x", "", *LISTS])
 def test_names_that_lead_out_of_the_folder_are_refused(published, name):
     folder, root = published
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -268,23 +316,31 @@ def test_interim_files_go_once_a_stage_made_from_them_is_published(tmp_path):
     both = Stage("scores", {}, writing(all="all"), upstream={"a": one, "b": two}, published=("all.csv",), light=True)
     load_or_run(one, root)
     publish([one, two, both], folder, root)
-    assert files_of(folder) == ["manifest.json", "search/d0/scores.csv"]
+    assert files_of(folder) == [*LISTS, "search/d0/scores.csv"]
     assert publication.wanted([one, two, both], folder) == [one, two, both]
     load_or_run(beside, root)
     publish([one, two, beside, both], folder, root)  # made from it too, but holds nothing of it
-    assert files_of(folder) == ["kid.csv", "manifest.json", "search/d0/scores.csv"]
+    assert files_of(folder) == ["digests.json", "kid.csv", "manifest.json", "search/d0/scores.csv"]
     shutil.rmtree(root)
     load_or_run(two, root)  # another machine
     publish([one, two, both], folder, root)
-    assert files_of(folder) == ["kid.csv", "manifest.json", "search/d0/scores.csv", "search/d1/scores.csv"]
+    assert files_of(folder) == [
+        "digests.json",
+        "kid.csv",
+        "manifest.json",
+        "search/d0/scores.csv",
+        "search/d1/scores.csv",
+    ]
     with use_publication(folder):
         load_or_run(both, root)
     publish([one, two, both], folder, root)
-    assert files_of(folder) == ["all.csv", "kid.csv", "manifest.json"] and not (folder / "search").exists()
+    assert (
+        files_of(folder) == ["all.csv", "digests.json", "kid.csv", "manifest.json"] and not (folder / "search").exists()
+    )
     assert publication.read_entries(folder)["search/d0"]["digest"] == one.digest  # what it took can still be told
     assert publication.wanted([one, two, both], folder) == [both]
     publish([two], folder, root)  # again: nothing comes back
-    assert files_of(folder) == ["all.csv", "kid.csv", "manifest.json"]
+    assert files_of(folder) == ["all.csv", "digests.json", "kid.csv", "manifest.json"]
     with use_publication(folder):
         assert load_or_run(both, tmp_path / "third").manifest["restored"]
 

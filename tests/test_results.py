@@ -49,7 +49,7 @@ def test_every_stage_is_published_as_this_code_would_make_it(wanted):
 
 
 def test_it_is_small_enough_for_git_and_holds_nothing_else():
-    listed = {"manifest.json"}
+    listed = {"manifest.json", publication.DIGESTS}
     for key, entry in publication.read_entries(FOLDER).items():
         listed |= {f"{key}/{name}" if "/" in key else name for name in entry["files"]}
     there = {path.relative_to(FOLDER).as_posix(): path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
@@ -167,5 +167,6 @@ def test_it_is_restored_by_one_command(repository, tmp_path):
 @pytest.mark.parametrize("name", comparison.INTERVALS)
 def test_every_row_can_be_compared_with_one_computed_anew(name):
     table = pd.read_csv(FOLDER / name)
+    assert not table.duplicated(list(comparison.KEYS[name])).any()
     rows = comparison._match_rows(name, table, table)
     assert len(rows) == len(table) and (rows["_merge"] == "both").all() and rows["row"].is_unique

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.base import hashing
+from helpers.base import hashing, machine
 from helpers.study import store
 from helpers.study.store import Stage, load_or_run
 
@@ -39,6 +40,80 @@ def test_computes_once_and_then_loads(tmp_path):
     assert manifest["files"]["deep/out.txt"]["sha256"] == hashing.hash_file(first.path / "deep" / "out.txt")
     assert manifest["peak_memory_mib"] > 5 and manifest["wall_s"] >= 0 and manifest["machine"]["cores"] >= 1
     assert manifest["versions"]["python"] and "numpy" in manifest["versions"]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A repository of one commit, with code under src/, as the place where the package lies; git in it."""
+
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", tmp_path, *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "code.py").write_text("x = 1")
+    (tmp_path / ".gitignore").write_text("ignored.py")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    return tmp_path, git
+
+
+def test_commit_is_dirty_where_code_differs_from_it(checkout):
+    folder, git = checkout
+    commit = machine.commit.__wrapped__  # not the one that is kept for this process
+    head = git("rev-parse", "HEAD")
+    (folder / "notes.txt").write_text("of mine")
+    (folder / "src" / "ignored.py").write_text("")
+    assert commit() == head and not machine.is_dirty(head), "neither decides a result"
+    (folder / "src" / "new.py").write_text("x = 2")
+    assert commit() == f"{head}-dirty", "code that git does not know"
+    (folder / "src" / "new.py").unlink()
+    (folder / "src" / "code.py").write_text("x = 2")
+    assert commit() == f"{head}-dirty" and machine.is_dirty(commit())
+    git("commit", "--quiet", "-am", "two")
+    assert commit() == git("rev-parse", "HEAD") != head
+
+
+def test_commit_of_an_installed_package_is_unknown(checkout, monkeypatch):
+    """It may lie within somebody else's repository."""
+    monkeypatch.setattr(machine, "ROOT", checkout[0] / "src")
+    assert machine.commit.__wrapped__() is None and machine.is_dirty(None)
+
+
+def test_manifest_holds_the_commit_of_the_imported_code(tmp_path, checkout):
+    """At a run's end the tree can be another than the one that ran."""
+    before = machine.commit()
+
+    def edit(folder, upstream):
+        (checkout[0] / "src" / "code.py").write_text("x = 3")
+        (folder / "out.txt").write_text("done")
+
+    assert load_or_run(Stage("toy", {}, edit), tmp_path / "runs").manifest["commit"] == before
+    assert machine.commit.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("release", "mac", "name"),
+    [
+        ({"PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}, "", "Debian GNU/Linux 12 (bookworm)"),
+        (None, "14.5", "macOS 14.5"),
+        (None, "", "Windows 11"),
+    ],
+)
+def test_manifest_names_the_distribution(monkeypatch, release, mac, name):
+    def os_release():
+        if release is None:
+            raise OSError("no /etc/os-release")
+        return release
+
+    monkeypatch.setattr(platform, "freedesktop_os_release", os_release)
+    monkeypatch.setattr(platform, "mac_ver", lambda: (mac, ("", "", ""), ""))
+    monkeypatch.setattr(platform, "system", lambda: "Windows")
+    monkeypatch.setattr(platform, "release", lambda: "11")
+    assert machine.describe_machine()["machine"]["os"] == name
 
 
 def test_manifest_holds_no_path_of_this_machine(tmp_path):
@@ -229,15 +304,17 @@ def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):
 
 
 def test_second_run_waits_and_loads(tmp_path):
-    script = SCRIPT.replace("time.sleep(120)", "time.sleep(1.5)")
+    released = 'next((i for i in range(1500) if (root / "release").exists() or time.sleep(0.02)), None)'
+    script = SCRIPT.replace("time.sleep(120)", released)
     command = [sys.executable, "-c", script, str(tmp_path), "compute", "plain"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     first = subprocess.Popen(command, **pipes)
     wait_for(tmp_path / "reached", first)
     second = subprocess.Popen(command, **pipes)
-    (out_1, _), (out_2, err_2) = first.communicate(timeout=20), second.communicate(timeout=20)
+    assert "another run is at it; waiting" in second.stderr.readline()
+    (tmp_path / "release").touch()
+    (out_1, _), (out_2, _) = first.communicate(timeout=20), second.communicate(timeout=20)
     assert (out_1.split()[0], out_2.split()[0]) == ("True", "False")
-    assert "another run is at it; waiting" in err_2
 
 
 def restoring(*names):

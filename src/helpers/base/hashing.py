@@ -34,3 +34,17 @@ def check_sha256(path: Path, expected: str) -> None:
     got = hash_file(path)
     if not got.startswith(expected.lower()):
         raise ValueError(f"{path}: expected sha256 {expected}, got {got[: max(len(expected), 16)]}")
+
+
+def read_checked(path: Path, expected: str, kind: str, source: str) -> bytes:
+    """The bytes of a weights file, if their sha256 is `expected`: hashed as read, so what is parsed is what was checked.
+
+    Raises FileNotFoundError naming `kind` where the file is missing, ValueError naming the `source` of another sha256.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind}: expected weights with sha256 {expected}, found no file at {path}")
+    data = path.read_bytes()
+    got = hashlib.sha256(data).hexdigest()
+    if got != expected:
+        raise ValueError(f"{path}: expected sha256 {expected} ({source}), got {got}")
+    return data

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.base.paths import INSTALLED, ROOT
+from helpers.base.paths import ROOT
 
 PACKAGES = ("numpy", "scipy", "torch", "diffusers", "transformers", "accelerate", "librosa", "laion-clap", "faiss-cpu")
 
@@ -27,27 +27,54 @@ def describe_machine() -> dict:
     torch = sys.modules.get("torch")  # only where the stage has loaded it: importing it takes seconds
     return {
         "versions": versions,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": {
             "cpu": _cpu_model(),
             "vectors": vector_extensions(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "os": platform.platform(),
+            "os": _distribution(),
             "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
         },
     }
 
 
 @functools.cache
-def _commit() -> str | None:
-    if INSTALLED:  # git would tell of whatever repository lies around the environment
+def commit() -> str | None:
+    """The commit of the code that this process runs, with "-dirty" where files differ from it; None without git.
+
+    Asked once a process, and by the stage store as it is imported: at the end of a run of hours the tree can be another
+    than the one that ran. Dirty is a changed tracked file anywhere, or a file under `src/` that git neither tracks nor
+    ignores: code that no commit holds. Untracked files elsewhere are none of a result's making: what a stage reads is in
+    its manifest by settings and sha256.
+    """
+    if not (ROOT / ".git").exists():  # an installed package, which may lie in someone else's repository
         return None
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        described = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        unknown_code = _git("ls-files", "--others", "--exclude-standard", "--", "src")
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{described}-dirty" if unknown_code and not is_dirty(described) else described
+
+
+def is_dirty(commit: str | None) -> bool:
+    """Whether no commit holds the code that ran: it had changes, or it is not known which it was."""
+    return commit is None or commit.endswith("-dirty")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+
+def _distribution() -> str:
+    """The operating system as people name it, as "Debian GNU/Linux 12 (bookworm)": its kernel's build decides no result."""
+    with contextlib.suppress(OSError):  # systems without /etc/os-release
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    if version := platform.mac_ver()[0]:
+        return f"macOS {version}"  # platform.release() is Darwin's there
+    return f"{platform.system()} {platform.release()}"
 
 
 def _cpu_model() -> str:

@@ -29,6 +29,7 @@ from helpers.copies.detectors import Detectors
 from helpers.copies.rates import Rate, flagged_rate
 from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
+from helpers.sound.silence import is_silent
 from helpers.sound.user_audio import AUDIO_SUFFIXES, read_clip
 
 KINDS = ("generated", "training", "honest")
@@ -192,7 +193,7 @@ def _read(kind: str, folder: Path, paths: list[Path], profile: Profile, scratch:
                 if clip is not None:
                     audio[len(names)] = clip
                     names.append(_name(path, folder))
-                    short += np.ptp(clip[-rate // 100 :]) == 0  # padded: recordings seldom end in digital silence
+                    short += is_silent(clip[-rate // 100 :])  # padded: recordings seldom end in digital silence
             forget(audio)
             bar.update(part.stop - part.start)
     say(

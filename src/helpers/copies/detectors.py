@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from helpers.base.cosine import row_cosines
 from helpers.base.mapped import chunks, forget
 from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.copies.bias import centre
@@ -94,6 +95,5 @@ class Detectors:
             if name == "mel_aligned":
                 found[part] = aligned_cosines(left, right, self.max_shift)
             else:
-                norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-                found[part] = np.einsum("nd,nd->n", left, right, dtype=np.float64) / norms
+                found[part] = row_cosines(left, right, np.float64)
         return found

@@ -9,6 +9,7 @@ from scipy import signal, sparse
 from scipy.sparse.csgraph import connected_components
 
 from helpers.copies.rates import Rate, flagged_rate
+from helpers.sound.silence import is_silent
 
 
 def pairs_above(features: np.ndarray, threshold: float) -> pd.DataFrame:
@@ -76,8 +77,9 @@ def waveform_correlation(a: np.ndarray, b: np.ndarray) -> float:
     signals = []
     for name, clip in (("a", a), ("b", b)):
         clip = np.asarray(clip, dtype=np.float64)
-        if clip.ndim != 1 or not (length := np.linalg.norm(clip - clip.mean())) > 0:
+        if clip.ndim != 1 or not np.isfinite(clip).all() or is_silent(clip):
             raise ValueError(f"{name}: expected one clip [samples] that is not silent, got shape {clip.shape}")
-        signals.append((clip - clip.mean()) / length)
+        clip = clip - clip.mean()
+        signals.append(clip / np.linalg.norm(clip))
     correlation = np.abs(signal.correlate(*signals, method="fft"))
     return float(min(correlation.max(), 1.0))

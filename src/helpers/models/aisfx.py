@@ -13,7 +13,6 @@ Notebook: 05_retrieval.
 
 # torch, librosa and soxr are imported where they are used: processes that only name stages ask for `installed` and `weights`.
 import functools
-import hashlib
 import importlib
 import importlib.util
 import io
@@ -22,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.base.hashing import read_checked
 from helpers.base.machine import computes_in_bf16
+from helpers.sound.silence import refuse_silence
 
 NAME = "aisfx"
 WEIGHTS_SHA256 = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"  # models/checkpoint.pth of 0.1.2
@@ -114,10 +115,6 @@ class SoundEffectsEncoder:
         return self.package.blocking(scaled, block_size=length, hop_size=hop, drop_partial_block=True)
 
     def _checked(self, audio) -> np.ndarray:
-        from helpers.sound.mel import (
-            refuse_silence,  # it imports torch, which need not be there to ask what is installed
-        )
-
         audio = np.asarray(audio)
         if audio.ndim != 2:
             raise ValueError(f"audio: expected [N, S], got shape {audio.shape}")
@@ -162,12 +159,7 @@ def _read_checkpoint(path: Path) -> dict:
     import torch
     from numpy._core import multiarray  # the checkpoint counts classes as numpy 1 integers, under numpy 1's name
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{NAME}: expected weights with sha256 {WEIGHTS_SHA256}, found no file at {path}")
-    data = path.read_bytes()
-    got = hashlib.sha256(data).hexdigest()
-    if got != WEIGHTS_SHA256:
-        raise ValueError(f"{path}: expected sha256 {WEIGHTS_SHA256} ({NAME} 0.1.2), got {got}")
+    data = read_checked(path, WEIGHTS_SHA256, NAME, f"{NAME} 0.1.2")
     numbers = [(multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
     with torch.serialization.safe_globals(numbers):
         state, _ = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

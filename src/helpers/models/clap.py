@@ -23,7 +23,8 @@ from helpers.base.settings import MelConfig
 from helpers.models.folder import model_folder, read_config, read_weights
 from helpers.models.pretrained.locate import is_laion
 from helpers.models.text import TEXT_DIM, sentence_embeddings
-from helpers.sound.mel import as_clips, mel_bands, refuse_silence
+from helpers.sound.mel import as_clips, mel_bands
+from helpers.sound.silence import refuse_silence
 
 BATCH = 32  # clips embedded at a time
 FLOOR_POWER = 1e-10  # HTSAT's own `amin`

@@ -7,6 +7,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from helpers.base.hashing import read_checked
 from helpers.base.paths import resolve
 
 
@@ -32,12 +33,7 @@ def read_weights(folder: Path, config: dict) -> dict[str, torch.Tensor]:
     Raises FileNotFoundError where the file is missing, ValueError where its bytes are not the recorded ones.
     """
     path, expected = folder / config["weights"]["file"], config["weights"]["sha256"]
-    if not path.is_file():
-        raise FileNotFoundError(f"{config['kind']}: expected weights with sha256 {expected}, found no file at {path}")
-    data = path.read_bytes()
-    got = hashlib.sha256(data).hexdigest()
-    if got != expected:
-        raise ValueError(f"{path}: expected sha256 {expected} (config.json), got {got}")
+    data = read_checked(path, expected, config["kind"], "config.json")
     return {name: tensor.float() for name, tensor in safetensors.torch.load(data).items()}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.cosine import row_cosines
 from helpers.base.settings import GenerationConfig, Profile
 from helpers.models import denoiser, sampler
 from helpers.models.text import encode_captions
@@ -48,7 +49,6 @@ def check_live(
     kept = np.load(Path(generation_folder) / "first_latents.npy")[: len(queries)]
     again = regenerate(training_folder, queries, profile, config, kept.shape[1:])
     a, b = (latents.reshape(len(queries), -1).astype(np.float64) for latents in (again, kept))
-    norms = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    cosine, difference = (a * b).sum(axis=1) / (norms[0] * norms[1]), np.linalg.norm(a - b, axis=1) / norms[1]
+    cosine, difference = row_cosines(a, b), np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
     table = queries[["query_id", "caption"]].reset_index(drop=True)
     return table.assign(cosine=cosine, relative_difference=difference, agrees=cosine >= LEAST_COSINE)

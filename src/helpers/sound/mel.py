@@ -16,6 +16,7 @@ import numpy as np
 import scipy.fft
 
 from helpers.base.settings import MelConfig
+from helpers.sound.silence import is_silent
 
 FLOOR = 1e-5  # TANGO's clamp, on the mel magnitude of a waveform in [-1, 1]
 FRAMES = 128  # transformed at a time: their spectra fit a core's cache
@@ -64,13 +65,6 @@ def as_clips(audio, config: MelConfig) -> np.ndarray:
     if audio.dtype != np.int16 and not np.isfinite(audio).all():
         raise ValueError("audio: expected finite samples, got NaN or infinity")
     return np.atleast_2d(audio)
-
-
-def refuse_silence(clips: np.ndarray) -> None:
-    """Raises ValueError naming the first of clips [N, S] that is silent (one constant value): it has no embedding."""
-    silent = np.flatnonzero(clips.max(axis=1) == clips.min(axis=1))
-    if len(silent):
-        raise ValueError(f"audio: expected sound in every clip, got silence in clip {silent[0]} ({len(silent)} in all)")
 
 
 def as_float(audio: np.ndarray) -> np.ndarray:
@@ -188,9 +182,7 @@ def normalise_waveform(audio) -> np.ndarray:
     audio = np.asarray(audio, np.float64)
     if not np.isfinite(audio).all():
         raise ValueError("audio: expected finite samples, got NaN or infinity")
-    centred = audio - audio.mean(axis=-1, keepdims=True)
-    peak = np.abs(centred).max(axis=-1, keepdims=True)
-    # Rounding leaves a constant clip about 1e-16 of its own value: that is silence too.
-    if (peak <= 1e-9 * np.maximum(1.0, np.abs(audio).max(axis=-1, keepdims=True))).any():
+    if is_silent(audio).any():
         raise ValueError("audio: expected sound in every clip, got a silent one")
-    return (centred / peak * 0.5).astype(np.float32)
+    centred = audio - audio.mean(axis=-1, keepdims=True)
+    return (centred / np.abs(centred).max(axis=-1, keepdims=True) * 0.5).astype(np.float32)

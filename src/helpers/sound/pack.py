@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from helpers.base.paths import not_carried
+from helpers.sound.silence import RECORDING_RMS
 
 SAMPLE_RATE_HZ = 16_000
 METADATA_COLUMNS = (
@@ -25,7 +26,6 @@ METADATA_COLUMNS = (
 )  # fmt: skip
 LICENCES = frozenset({"CC0-1.0", "CC-BY-3.0", "CC-BY-SA-3.0", "LAL-1.3"})  # all may be mixed into CC BY-SA 4.0
 ROLES = frozenset({"bed", "foreground"})
-SILENT_RMS = 1e-3  # -60 dBFS: the build amplifies quiet recordings, so nothing this faint belongs in the pack
 
 
 def load_soundpack(path: str | Path) -> pd.DataFrame:
@@ -108,6 +108,6 @@ def _decode(id_: str, audio: bytes, seconds: float) -> np.ndarray:
     if abs(len(samples) / rate_hz - seconds) > 0.01:
         raise ValueError(f"{id_}: expected {seconds} s, got {len(samples) / rate_hz:.4f} s")
     rms = float(np.sqrt(np.mean(samples**2)))
-    if not rms > SILENT_RMS:  # catches NaN too
-        raise ValueError(f"{id_}: expected a sound with an RMS above {SILENT_RMS}, got {rms:.2g}")
+    if not rms > RECORDING_RMS:  # catches NaN too
+        raise ValueError(f"{id_}: expected a sound with an RMS above {RECORDING_RMS}, got {rms:.2g}")
     return samples[:, 0]

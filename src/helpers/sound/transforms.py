@@ -15,6 +15,8 @@ import soundfile
 import soxr
 from scipy import signal
 
+from helpers.sound.silence import is_silent
+
 FULL_SCALE = 32768  # of int16; the positive peak allowed is 32767
 
 
@@ -178,8 +180,8 @@ TRANSFORMS = {
 def _as_samples(audio: np.ndarray, name: str) -> np.ndarray:
     if audio.dtype != np.int16 or audio.ndim != 1:
         raise TypeError(f"{name}: expected int16 of shape [samples], got {audio.dtype} of shape {audio.shape}")
-    if not audio.any():
-        raise ValueError(f"{name}: expected a clip that is not silent, got {len(audio)} zeros")
+    if is_silent(audio):
+        raise ValueError(f"{name}: expected a clip that is not silent, got {len(audio)} samples of {audio[0]}")
     return audio.astype(np.float32) / FULL_SCALE
 
 

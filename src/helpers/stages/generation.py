@@ -17,6 +17,7 @@ from helpers.models.synthesis import decode_and_vocode
 from helpers.models.text import encode_captions, load_text
 from helpers.sound import corpus
 from helpers.sound.corpus import originals
+from helpers.sound.silence import GENERATED_PEAK
 
 QUERY_COLUMNS = ["query_id", "clip_id", "index", "caption", "updates", "sample_seed", "noise_seed"]
 
@@ -36,7 +37,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Gene
     peak = np.abs(np.load(out / "audio.npy", mmap_mode="r").astype(np.int32)).max(axis=1)
     queries = queries.assign(
         arm=arm, weights=config.weights, prompt_set=config.prompts, guidance=float(config.guidance), steps=config.steps,
-        silent=peak < 33, clipped=peak >= 32767,
+        silent=peak < GENERATED_PEAK, clipped=peak >= 32767,
     )  # fmt: skip
     queries.to_parquet(out / "queries.parquet", index=False)
 

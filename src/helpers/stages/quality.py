@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.cosine import row_cosines
 from helpers.base.seeds import seeded
 from helpers.base.settings import Profile
 from helpers.copies.detectors import EMBEDDINGS
@@ -48,7 +49,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     embeddings = {name: _load(folder, name, len(queries)) for name in present}
     agreement = np.full(len(queries), np.nan)
     if "clap" in present:
-        agreement = _cosines(embeddings["clap"], _load(folder, "clap_text", len(queries)))
+        agreement = row_cosines(embeddings["clap"], _load(folder, "clap_text", len(queries)))
     rows, units = [], _units(queries, upstream["corpus"])
     for arm, made in queries[queries["kind"] == "generated"].groupby("arm", sort=False):
         about = {"n_train": n_train, "draw": draw, "arm": arm} | _settings(arm, made) | _rates(made, profile)
@@ -65,12 +66,6 @@ def _load(folder: Path, name: str, n_queries: int) -> np.ndarray:
     if len(table) != n_queries:
         raise ValueError(f"{name}.npy: expected {n_queries} rows, one a query, got {len(table)}")
     return table
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine float64 [Q] of each pair of rows [Q, E]; NaN for a row of zeros, which is a silent clip's."""
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.divide(np.einsum("qe,qe->q", a, b), norms, out=np.full(len(a), np.nan), where=norms > 0)
 
 
 def _settings(arm: str, made: pd.DataFrame) -> dict:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pandas.api.types import is_float_dtype
 
 from helpers.study import store
-from helpers.study.publication import difference, read_entries, shown
+from helpers.study.entries import difference, read_entries, shown
 from helpers.study.store import MANIFEST, Stage
 
 # Each table's rates and the ends of their intervals.
@@ -21,10 +20,13 @@ INTERVALS = {
     "detection.csv": (("auroc", "auroc_low", "auroc_high"),),
     "dose.csv": (("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
 }
-# Rows of two runs of the study are the same row where all but measured columns agree: floats are measured but for
-# these settings, anything else is a setting but for these counts and any other n_... than n_train.
-SETTINGS = ("strength", "guidance", "fpr", "beta", "theta", "copies")
-COUNTS = ("flagged", "near_exact", "flagged_near_exact", "distinct_clusters", "replicated", "undefined")
+# The columns that tell a table's rows apart: rows of two runs of the study that agree in them are the same row.
+KEYS = {
+    "replication.csv": ("training_set", "n_train", "draw", "arm", "detector", "null", "fpr"),
+    "quality.csv": ("training_set", "n_train", "draw", "arm", "embedding"),
+    "detection.csv": ("detector", "transform", "strength", "split"),
+    "dose.csv": ("copies", "kind", "caption_kind"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
     """Whether each rate of `INTERVALS` computed here lies in the interval that the published table gives it.
 
     Raises FileNotFoundError for a table that is not there, or of a stage that was restored or not computed; ValueError
-    for rows that cannot be told apart.
+    for a table without the columns in `KEYS`, or rows that these do not tell apart.
     """
     root, folder, entries = root or store.runs_root(), Path(folder), read_entries(folder)
     flat = {stage.name: stage for stage in stages if not stage.label}
@@ -75,11 +77,13 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
 
 
 def _match_rows(table: str, published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    counts = {name for name in published.columns if name in COUNTS or name.startswith("n_")} - {"n_train"}
-    both = [name for name in published.columns if name in ours.columns and name not in counts]
-    keys = [c for c in both if c in SETTINGS or not (is_float_dtype(published[c]) or is_float_dtype(ours[c]))]
-    if not keys or published.duplicated(keys).any() or ours.duplicated(keys).any():
-        raise ValueError(f"{table}: expected rows that differ in {', '.join(keys) or 'some setting'}, got equal ones")
+    """Each published row with ours beside it: columns of the same name end in _ours; `row` is what tells it apart."""
+    keys = list(KEYS[table])
+    for rows in (published, ours):
+        if missing := [key for key in keys if key not in rows.columns]:
+            raise ValueError(f"{table}: expected columns {', '.join(keys)}, got none called {missing[0]}")
+        if rows.duplicated(keys).any():
+            raise ValueError(f"{table}: expected rows that differ in {', '.join(keys)}, got equal ones")
     rows = published.merge(ours, on=keys, how="left", suffixes=("", "_ours"), indicator=True)
     telling = [key for key in keys if rows[key].nunique() > 1]
     return rows.assign(row=[" ".join(f"{k}={row[k]}" for k in telling) for row in rows[telling].to_dict("records")])

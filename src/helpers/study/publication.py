@@ -2,25 +2,24 @@
 
 The files of a stage without a label lie flat there, those of one with a label under `<stage>/<label>/`. `manifest.json`
 holds each stage's own manifest as the store wrote it, its files cut down to the published ones. A stage of which
-nothing is published has its entry too: so what differs can be named, and what it took be told.
+nothing is published has its entry too: so what differs can be named, and what it took be told. `digests.json` lists the
+digests of all of them by title, so that a review shows at a glance which stages are another study's.
 """
 
-import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
-from helpers.base import hashing
-from helpers.base.paths import RESULTS, WORK
+from helpers.base.machine import is_dirty
+from helpers.base.paths import RESULTS
 from helpers.base.progress import say
 from helpers.study import store
-from helpers.study.store import MANIFEST, NotPublished, Stage, canonical
-
-_ABSENT = "absent"
+from helpers.study.entries import DIGESTS, damage, difference, folder_of, key_of, lacking, read_entries, shown
+from helpers.study.store import MANIFEST, NotPublished, Stage
 
 
 def find(profile: str) -> Path | None:
@@ -47,57 +46,37 @@ def use_publication(
             raise NotPublished(f"{error}; to compute it: {command}") from None
 
     def refusal(stage: Stage) -> str:
-        entry = read_entries(folder).get(_key(stage))
+        entry = read_entries(folder).get(key_of(stage))
         took = f" ({_duration(entry['wall_s'])} for the published study)" if entry else ""
         return f"{difference(stage, folder)}; to compute it{took}: {command}"
 
     return store.use_policy(store.Policy(place, refusal if compute == "light" else None))
 
 
-def read_entries(folder: Path) -> dict[str, dict]:
-    """The stages' manifests by "<stage>" or "<stage>/<label>"; none where the folder has no manifest.
-
-    Raises NotPublished for a manifest that cannot be read, or that names a file outside its stage's folder.
-    """
-    path = Path(folder) / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        entries = json.loads(path.read_text())["stages"]
-        names = [name for entry in entries.values() for name in entry["files"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotPublished(f"{shown(path)}: cannot be read ({type(error).__name__})") from None
-    for name in names:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or str(pure) in (".", MANIFEST) or "\\" in name:
-            raise NotPublished(f"{shown(path)}: expected names of files inside a stage's folder, got {name!r}")
-    return entries
-
-
 def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> list[Path]:
     """Copies the published files of finished stages into `folder` and renews its manifest; returns the copies' paths.
 
     Other entries stay. Files that a renewed stage no longer has are deleted, and those of a stage once the one that
-    collects it has its own here. A stage that is not finished, or only restored, is passed over, which is said. All
+    collects it has its own here. A stage that is not finished, only restored, or computed by code that no commit holds is
+    passed over, which is said. All
     copies are made before the first takes its place, so a failure leaves the earlier publication as it was; killed while
     they do, the next call completes the work. Raises ValueError for two stages of one name or two files that would lie
     in one place, NotPublished for a result that was altered since.
     """
     stages = list(stages)
-    if twice := [key for key, n in Counter(map(_key, stages)).items() if n > 1]:
+    if twice := [key for key, n in Counter(map(key_of, stages)).items() if n > 1]:
         raise ValueError(f"{twice[0]}: expected one stage of this name and label, got two")
     folder, root = Path(folder), Path(root) if root else store.runs_root()
     folder.mkdir(parents=True, exist_ok=True)
-    root.mkdir(parents=True, exist_ok=True)
     with store.locked(root / f"publish_{folder.name}.lock", f"publishing to {folder.name}"):
         earlier, sources, fresh = read_entries(folder), {}, {}
         for stage in stages:
-            key = _key(stage)
+            key = key_of(stage)
             if manifest := _publishable(stage, root, earlier.get(key)):
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
         merged = {**earlier, **fresh}
         for stage in stages:
-            if (key := _key(stage)) in merged and _collected(stage, merged[key]["digest"], merged):
+            if (key := key_of(stage)) in merged and _collected(stage, merged[key]["digest"], merged):
                 merged[key] = {**merged[key], "files": {}}
         fresh = {key: merged[key] for key in fresh}
         _refuse_shared_places(merged)
@@ -106,7 +85,7 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
         draft.mkdir()
         try:
             for key, entry in fresh.items():
-                _copy(sources[key], _base(draft, key), entry["files"])
+                _copy(sources[key], folder_of(draft, key), entry["files"])
             paths = _take_place(draft, folder, fresh, merged)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -127,14 +106,22 @@ def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
 
 
 def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
-    manifest = store.read_manifest(stage, root)
+    """The manifest of a result that may be published; else None, and a line says why unless it is published already."""
+    manifest, reason = store.read_manifest(stage, root), ""
     if manifest is None:
-        say(f"{stage.title}: not computed, so not published")
+        reason = "not computed"
     elif manifest.get("restored"):
-        if not (entry and entry["digest"] == stage.digest):
-            say(f"{stage.title}: restored from a published study, not computed here, so not published")
-        return None
-    return manifest
+        if not entry or entry["digest"] != stage.digest:
+            reason = "restored from a published study, not computed here"
+    elif not is_dirty(manifest["commit"]):
+        return manifest
+    elif not entry or any(entry[name] != manifest[name] for name in ("digest", "commit", "wall_s")):
+        tree = "a tree with uncommitted changes" if manifest["commit"] else "a tree without a known commit"
+        folder = shown(stage.folder(root))
+        say(f"{stage.title}: computed from {tree}, so not published; commit, delete {folder} and compute it again")
+    if reason:
+        say(f"{stage.title}: {reason}, so not published")
+    return None
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:
@@ -152,7 +139,7 @@ def _refuse_shared_places(entries: dict[str, dict]):
     owner = {}
     for key, entry in entries.items():
         for name in entry["files"]:
-            place = _base(Path(), key) / name
+            place = folder_of(Path(), key) / name
             if place in owner:
                 raise ValueError(f"{place}: expected one stage to publish it, got {owner[place]} and {key}")
             owner[place] = key
@@ -164,27 +151,28 @@ def _copy(source: Path, target: Path, files: dict[str, dict]):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    if damage := _damage(target, files, source):
-        raise NotPublished(damage)
+    if line := damage(target, files, source):
+        raise NotPublished(line)
 
 
 def _take_place(draft: Path, folder: Path, fresh: dict, merged: dict) -> list[Path]:
     paths = []
     for key, entry in fresh.items():
         for name in entry["files"]:
-            path = _base(folder, key) / name
+            path = folder_of(folder, key) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(_base(draft, key) / name, path)
+            os.replace(folder_of(draft, key) / name, path)
             paths.append(path)
-    store.write_manifest(folder, {"stages": merged})
+    store.write_json(folder / DIGESTS, {key.replace("/", " ", 1): entry["digest"] for key, entry in merged.items()})
+    store.write_json(folder / MANIFEST, {"stages": merged})  # last: what it names is there
     return paths
 
 
 def _delete_stale(replaced: dict, merged: dict, folder: Path):
-    kept = {_base(folder, key) / name for key, entry in merged.items() for name in entry["files"]}
+    kept = {folder_of(folder, key) / name for key, entry in merged.items() for name in entry["files"]}
     for key, entry in replaced.items():
         for name in entry["files"]:
-            path = _base(folder, key) / name
+            path = folder_of(folder, key) / name
             if path not in kept:
                 path.unlink(missing_ok=True)
                 for parent in path.relative_to(folder).parents[:-1]:
@@ -198,92 +186,11 @@ def restore(stage: Stage, folder: Path, root: Path | None = None) -> bool:
     A folder that was computed stays. Raises NotPublished, in one line, for a file that is missing or damaged.
     """
     root = Path(root) if root else store.runs_root()
-    entry, source = read_entries(folder).get(_key(stage)), _base(Path(folder), _key(stage))
-    if not entry or entry["digest"] != stage.digest or _lacking(stage, entry):
+    entry, source = read_entries(folder).get(key_of(stage)), folder_of(Path(folder), key_of(stage))
+    if not entry or entry["digest"] != stage.digest or lacking(stage, entry):
         return False
     store.place(stage, {**entry, "restored": True}, lambda draft: _copy(source, draft, entry["files"]), root)
     return True
-
-
-def difference(stage: Stage, folder: Path) -> str:
-    """One line: what differs between the stage and its publication, or what of that is damaged; "" for nothing."""
-    entries, title = read_entries(folder), stage.title
-    entry = entries.get(_key(stage))
-    if entry is None:
-        return f"{title} is not part of the published study in {shown(folder)}"
-    if entry["digest"] != stage.digest:
-        culprit, reason = _reason(stage, entry, entries)
-        return f"{culprit}: {reason}" + (f" ({title} is made from it)" if culprit != title else "")
-    base = _base(Path(folder), _key(stage))
-    return _lacking(stage, entry) or _damage(base, entry["files"], base)
-
-
-def _reason(stage: Stage, entry: dict, entries: dict[str, dict]) -> tuple[str, str]:
-    """The stage that differs first, of this one and those before it, and how. `entry`: the published one."""
-    title = stage.title
-    unlike = [*_unlike(canonical(stage.config), canonical(entry["config"]))]
-    if unlike := unlike or [*_unlike(stage.seed, entry["seed"], "seed")]:
-        name, new, old = unlike[0]
-        more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
-        return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} in the published study{more}"
-    if stage.version != entry["version"]:
-        return title, f"version is {stage.version} in the code, {entry['version']} in the published study"
-    for name, new, old in _unlike(store.hash_inputs(stage), entry["inputs"]):
-        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} in the published study"
-    before = {key: upstream.digest for key, upstream in stage.upstream.items()}
-    for key, new, old in _unlike(before, entry["upstream"]):
-        if _ABSENT in (new, old):
-            return title, f"is made from {key} {'in the published study' if new is _ABSENT else 'here'} only"
-        published = entries.get(_key(stage.upstream[key]))
-        if published and published["digest"] == old:
-            return _reason(stage.upstream[key], published, entries)
-        return stage.upstream[key].title, f"digest is {new[:12]} here, {old[:12]} in the published study"
-    return title, f"digest is {stage.digest[:12]} here, {entry['digest'][:12]} in the published study"
-
-
-def _unlike(ours, theirs, name: str = "") -> Iterator[tuple[str, object, object]]:
-    """Every setting that differs: its dotted name and both values."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in dict.fromkeys((*ours, *theirs)):
-            yield from _unlike(ours.get(key, _ABSENT), theirs.get(key, _ABSENT), f"{name}.{key}" if name else key)
-    elif ours != theirs:
-        yield name, ours, theirs
-
-
-def _lacking(stage: Stage, entry: dict) -> str:
-    if not stage.published or not entry["files"]:
-        return f"{stage.title}: none of its files are published"
-    new = [pattern for pattern in stage.published if pattern not in entry["published"]]
-    return f"{stage.title}: {new[0]} is not among its published files" if new else ""
-
-
-def _damage(folder: Path, files: dict[str, dict], named: Path) -> str:
-    """The first of `files` in `folder` that is missing or has another sha256, named as if it lay in `named`; "" for none."""
-    for name, expected in files.items():
-        got = hashing.hash_file(folder / name) if (folder / name).is_file() else None
-        if got != expected["sha256"]:
-            found = f"got {got[:12]}" if got else "the file is missing"
-            return f"{shown(named / name)}: expected sha256 {expected['sha256'][:12]}, {found}"
-    return ""
-
-
-def _key(stage: Stage) -> str:
-    return f"{stage.name}/{stage.label}" if stage.label else stage.name
-
-
-def _base(folder: Path, key: str) -> Path:
-    return folder / key if "/" in key else folder
-
-
-def shown(path: Path) -> str:
-    """A path as messages give it: within the repository from its root."""
-    path, root = Path(path).absolute(), WORK.absolute()
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _brief(value) -> str:
-    text = value if value is _ABSENT else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _duration(seconds: float) -> str:

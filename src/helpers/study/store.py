@@ -24,11 +24,12 @@ from pathlib import Path
 import filelock
 
 from helpers.base.hashing import hash_file
-from helpers.base.machine import PeakMemory, describe_machine
+from helpers.base.machine import PeakMemory, commit, describe_machine
 from helpers.base.paths import WORK
 from helpers.base.progress import say
 
 MANIFEST = "manifest.json"
+commit()  # of the code as it is imported, for the manifests of this process
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> 
     if policy.refusal and not stage.light:
         raise NotPublished(policy.refusal(stage))
     upstream = {key: load_or_run(before, root, whole=not stage.light).path for key, before in stage.upstream.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+    with _locked_folder(stage, folder):
         manifest = _check_manifest(stage, folder)
         if _serves(manifest, whole):  # finished by the run that this one waited for
             return Result(folder, stage.digest, manifest, computed=False)
@@ -172,10 +172,9 @@ def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path
     Errors of `fill` pass through, and leave the folder as it was.
     """
     folder = stage.folder(root)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if _holds(stage, folder, manifest):  # asked before the lock, which a run that computes the stage has for hours
         return
-    with locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}"):
+    with _locked_folder(stage, folder):
         if _holds(stage, folder, manifest):
             return
         draft = folder.with_suffix(".restoring")
@@ -185,7 +184,7 @@ def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path
             fill(draft)
             for name in manifest["files"]:
                 _sync(draft / name)
-            write_manifest(draft, manifest)
+            write_json(draft / MANIFEST, manifest)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -242,6 +241,7 @@ def _check_manifest(stage: Stage, folder: Path) -> dict | None:
 def locked(path: Path, what: str):
     """Holds the lock file `path` during the block; says that it waits where another process has it."""
     # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -252,6 +252,10 @@ def locked(path: Path, what: str):
         yield
     finally:
         lock.release()
+
+
+def _locked_folder(stage: Stage, folder: Path):
+    return locked(folder.with_suffix(".lock"), f"{stage.name} {folder.name}")
 
 
 def _discard(folder: Path):
@@ -296,15 +300,15 @@ def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
         **describe_machine(),
         "files": {p.relative_to(part).as_posix(): {"size": p.stat().st_size, "sha256": _sync(p)} for p in paths},
     }
-    write_manifest(part, manifest)
+    write_json(part / MANIFEST, manifest)
 
 
-def write_manifest(folder: Path, manifest: dict):
-    """Writes the folder's manifest.json, which is there whole or not at all."""
-    draft = folder / f"{MANIFEST}.draft"
-    draft.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+def write_json(path: Path, content: dict):
+    """Writes a JSON file with sorted keys, a value a line, which is there whole or not at all."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     _sync(draft)
-    os.replace(draft, folder / MANIFEST)
+    os.replace(draft, path)
 
 
 def _sync(path: Path) -> str:

@@ -24,7 +24,8 @@ from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, Robe
 from helpers.models.clap import laion_module
 from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS, load_exactly, read_tensors
 from helpers.models.pretrained.locate import HUB, ROBERTA_TOKENIZER, find, find_clap, locate
-from helpers.sound.mel import as_float, refuse_silence
+from helpers.sound.mel import as_float
+from helpers.sound.silence import refuse_silence
 
 BATCH = 8  # clips embedded at a time
 SHORTEST_S, LONGEST_S = 0.5, 10.5  # the tower hears 10 s; AudioCaps' 10.24 s lose their end
