@@ -398,7 +398,7 @@ def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monke
     """A stage that differs from the publication stops the command, unless this code has computed it already."""
     from argparse import Namespace
 
-    from helpers import __main__ as command
+    from helpers import commands as command
 
     folder, root = published[0], tmp_path / "runs"
     changed = Stage("training", {"updates": 9}, writing(loss="0.1"), published=("loss.csv",), label="n100_d0")

@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.__main__ import LARGEST_PUBLICATION_MB
+from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.base.settings import load_profile
 from helpers.book import sentences, summaries
 from helpers.copies import score_table

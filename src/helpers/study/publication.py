@@ -49,7 +49,7 @@ def use_publication(
 
     def refusal(stage: Stage) -> str:
         entry = read_entries(folder).get(_key(stage))
-        took = f" ({_duration(entry['wall_s'])} for the published study)" if entry else ""
+        took = f" ({duration(entry['wall_s'])} for the published study)" if entry else ""
         return f"{difference(stage, folder)}; to compute it{took}: {command}"
 
     return store.use_policy(store.Policy(place, refusal if compute == "light" else None))
@@ -165,8 +165,8 @@ def _copy(source: Path, target: Path, files: dict[str, dict]):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    if damage := _damage(target, files, source):
-        raise NotPublished(damage)
+    if line := damage(target, files, source):
+        raise NotPublished(line)
 
 
 def _take_place(draft: Path, folder: Path, fresh: dict, merged: dict) -> list[Path]:
@@ -213,33 +213,35 @@ def difference(stage: Stage, folder: Path) -> str:
     if entry is None:
         return f"{title} is not part of the published study in {shown(folder)}"
     if entry["digest"] != stage.digest:
-        culprit, reason = _reason(stage, entry, entries)
-        return f"{culprit}: {reason}" + (f" ({title} is made from it)" if culprit != title else "")
+        culprit, how = reason(stage, entry, entries)
+        return f"{culprit}: {how}" + (f" ({title} is made from it)" if culprit != title else "")
     base = _base(Path(folder), _key(stage))
-    return _lacking(stage, entry) or _damage(base, entry["files"], base)
+    return _lacking(stage, entry) or damage(base, entry["files"])
 
 
-def _reason(stage: Stage, entry: dict, entries: dict[str, dict]) -> tuple[str, str]:
-    """The stage that differs first, of this one and those before it, and how. `entry`: the published one."""
+def reason(
+    stage: Stage, entry: dict, entries: dict[str, dict], there: str = "in the published study"
+) -> tuple[str, str]:
+    """The stage that differs first, of this one and those before it, and how. `entry`: the manifest of the one `there`."""
     title = stage.title
     unlike = [*_unlike(canonical(stage.config), canonical(entry["config"]))]
     if unlike := unlike or [*_unlike(stage.seed, entry["seed"], "seed")]:
         name, new, old = unlike[0]
         more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
-        return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} in the published study{more}"
+        return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} {there}{more}"
     if stage.version != entry["version"]:
-        return title, f"version is {stage.version} in the code, {entry['version']} in the published study"
+        return title, f"version is {stage.version} in the code, {entry['version']} {there}"
     for name, new, old in _unlike(store.hash_inputs(stage), entry["inputs"]):
-        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} in the published study"
+        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} {there}"
     before = {key: upstream.digest for key, upstream in stage.upstream.items()}
     for key, new, old in _unlike(before, entry["upstream"]):
         if _ABSENT in (new, old):
-            return title, f"is made from {key} {'in the published study' if new is _ABSENT else 'here'} only"
+            return title, f"is made from {key} {there if new is _ABSENT else 'here'} only"
         published = entries.get(_key(stage.upstream[key]))
         if published and published["digest"] == old:
-            return _reason(stage.upstream[key], published, entries)
-        return stage.upstream[key].title, f"digest is {new[:12]} here, {old[:12]} in the published study"
-    return title, f"digest is {stage.digest[:12]} here, {entry['digest'][:12]} in the published study"
+            return reason(stage.upstream[key], published, entries, there)
+        return stage.upstream[key].title, f"digest is {new[:12]} here, {old[:12]} {there}"
+    return title, f"digest is {stage.digest[:12]} here, {entry['digest'][:12]} {there}"
 
 
 def _unlike(ours, theirs, name: str = "") -> Iterator[tuple[str, object, object]]:
@@ -258,8 +260,9 @@ def _lacking(stage: Stage, entry: dict) -> str:
     return f"{stage.title}: {new[0]} is not among its published files" if new else ""
 
 
-def _damage(folder: Path, files: dict[str, dict], named: Path) -> str:
+def damage(folder: Path, files: dict[str, dict], named: Path | None = None) -> str:
     """The first of `files` in `folder` that is missing or has another sha256, named as if it lay in `named`; "" for none."""
+    named = named or folder
     for name, expected in files.items():
         got = hashing.hash_file(folder / name) if (folder / name).is_file() else None
         if got != expected["sha256"]:
@@ -287,7 +290,8 @@ def _brief(value) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds with the unit that suits them, for people."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
