@@ -315,8 +315,10 @@ def test_verify_tells_each_problem_in_a_line(call, chain, tmp_path):
     assert [line.split(": expected sha256")[0].split("/")[-1] for line in out] == ["clips.csv", "loss.csv"]
     profile["stages"] = build(updates=3)[:2]
     code, out, _ = call("verify", "--folder", results)
-    assert code == 2 and out[1] == "training n4_d0: updates is 3 in the profile, 2 in the published study"
-    assert out[2] == "thresholds: published, but no stage of the profile"
+    assert code == 2 and set(out[1:]) == {
+        "training n4_d0: updates is 3 in the profile, 2 in the published study",
+        "thresholds: published, but no stage of the profile",
+    }
 
 
 def test_verify_checks_the_frozen_models(call, monkeypatch, tmp_path):

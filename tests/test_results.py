@@ -8,9 +8,9 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.base.settings import load_profile
 from helpers.book import sentences, summaries
+from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.study import comparison, publication, registry
 
