@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from helpers.base import hashing, machine
-from helpers.study import publication
+from helpers.study import entries, publication
 from helpers.study.publication import difference, publish, restore, use_publication
 from helpers.study.store import NotPublished, Stage, load_or_run
 
@@ -101,12 +101,12 @@ def test_what_no_commit_holds_is_not_published(published, monkeypatch, capfd, co
         f"thresholds: computed from {tree}, so not published; commit, delete {place} and compute it again"
     )
     publish([scores, thresholds], folder, root)
-    assert publication.read_entries(folder)["thresholds"]["config"] == {"beta": 0.5}, "the clean one beside it is"
+    assert entries.read_entries(folder)["thresholds"]["config"] == {"beta": 0.5}, "the clean one beside it is"
     shutil.rmtree(place)  # as the line says
     monkeypatch.setattr(machine, "commit", lambda: "e" * 40)
     load_or_run(thresholds, root)
     publish([thresholds], folder, root)
-    assert publication.read_entries(folder)["thresholds"]["commit"] == "e" * 40
+    assert entries.read_entries(folder)["thresholds"]["commit"] == "e" * 40
     assert json.loads((folder / "digests.json").read_text())["thresholds"] == thresholds.digest
 
 
@@ -123,7 +123,7 @@ def test_what_was_published_from_a_dirty_tree_stays_without_a_word(published, tm
         manifest["stages"][key] |= {"commit": dirty["commit"], "wall_s": dirty["wall_s"]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     capfd.readouterr()
-    assert publish(stages, folder, root) == [] and publication.read_entries(folder) == manifest["stages"]
+    assert publish(stages, folder, root) == [] and entries.read_entries(folder) == manifest["stages"]
     assert capfd.readouterr().err == ""
 
 
@@ -302,7 +302,7 @@ def test_publishing_as_one_goes(tmp_path, capfd):
     assert "scores: not computed, so not published" in capfd.readouterr().err
     load_or_run(thresholds, root)
     publish([scores, thresholds], folder, root)
-    assert files_of(folder) == EVERY and set(publication.read_entries(folder)) >= {"corpus", "training/n100_d0"}
+    assert files_of(folder) == EVERY and set(entries.read_entries(folder)) >= {"corpus", "training/n100_d0"}
 
 
 def test_interim_files_go_once_a_stage_made_from_them_is_published(tmp_path):
@@ -337,7 +337,7 @@ def test_interim_files_go_once_a_stage_made_from_them_is_published(tmp_path):
     assert (
         files_of(folder) == ["all.csv", "digests.json", "kid.csv", "manifest.json"] and not (folder / "search").exists()
     )
-    assert publication.read_entries(folder)["search/d0"]["digest"] == one.digest  # what it took can still be told
+    assert entries.read_entries(folder)["search/d0"]["digest"] == one.digest  # what it took can still be told
     assert publication.wanted([one, two, both], folder) == [both]
     publish([two], folder, root)  # again: nothing comes back
     assert files_of(folder) == ["all.csv", "digests.json", "kid.csv", "manifest.json"]
@@ -454,7 +454,7 @@ def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monke
     """A stage that differs from the publication stops the command, unless this code has computed it already."""
     from argparse import Namespace
 
-    from helpers import __main__ as command
+    from helpers import commands as command
 
     folder, root = published[0], tmp_path / "runs"
     changed = Stage("training", {"updates": 9}, writing(loss="0.1"), published=("loss.csv",), label="n100_d0")

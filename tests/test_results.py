@@ -8,11 +8,11 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.__main__ import LARGEST_PUBLICATION_MB
 from helpers.base.settings import load_profile
 from helpers.book import sentences, summaries
+from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
-from helpers.study import comparison, publication, registry
+from helpers.study import comparison, entries, publication, registry
 
 FOLDER = publication.RESULTS / "pocket"
 COLUMNS = {
@@ -45,12 +45,12 @@ def wanted(profile):
 
 
 def test_every_stage_is_published_as_this_code_would_make_it(wanted):
-    assert [line for stage in wanted if (line := publication.difference(stage, FOLDER))] == []
+    assert [line for stage in wanted if (line := entries.difference(stage, FOLDER))] == []
 
 
 def test_it_is_small_enough_for_git_and_holds_nothing_else():
     listed = {"manifest.json", publication.DIGESTS}
-    for key, entry in publication.read_entries(FOLDER).items():
+    for key, entry in entries.read_entries(FOLDER).items():
         listed |= {f"{key}/{name}" if "/" in key else name for name in entry["files"]}
     there = {path.relative_to(FOLDER).as_posix(): path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
     assert set(there) == listed

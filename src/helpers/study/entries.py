@@ -40,33 +40,35 @@ def difference(stage: Stage, folder: Path) -> str:
     if entry is None:
         return f"{title} is not part of the published study in {shown(folder)}"
     if entry["digest"] != stage.digest:
-        culprit, reason = _reason(stage, entry, entries)
-        return f"{culprit}: {reason}" + (f" ({title} is made from it)" if culprit != title else "")
+        culprit, how = reason(stage, entry, entries)
+        return f"{culprit}: {how}" + (f" ({title} is made from it)" if culprit != title else "")
     base = folder_of(Path(folder), key_of(stage))
-    return lacking(stage, entry) or damage(base, entry["files"], base)
+    return lacking(stage, entry) or damage(base, entry["files"])
 
 
-def _reason(stage: Stage, entry: dict, entries: dict[str, dict]) -> tuple[str, str]:
-    """The stage that differs first, of this one and those before it, and how. `entry`: the published one."""
+def reason(
+    stage: Stage, entry: dict, entries: dict[str, dict], there: str = "in the published study"
+) -> tuple[str, str]:
+    """The stage that differs first, of this one and those before it, and how. `entry`: the manifest of the one `there`."""
     title = stage.title
     unlike = [*_unlike(canonical(stage.config), canonical(entry["config"]))]
     if unlike := unlike or [*_unlike(stage.seed, entry["seed"], "seed")]:
         name, new, old = unlike[0]
         more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
-        return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} in the published study{more}"
+        return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} {there}{more}"
     if stage.version != entry["version"]:
-        return title, f"version is {stage.version} in the code, {entry['version']} in the published study"
+        return title, f"version is {stage.version} in the code, {entry['version']} {there}"
     for name, new, old in _unlike(store.hash_inputs(stage), entry["inputs"]):
-        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} in the published study"
+        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} {there}"
     before = {key: upstream.digest for key, upstream in stage.upstream.items()}
     for key, new, old in _unlike(before, entry["upstream"]):
         if _ABSENT in (new, old):
-            return title, f"is made from {key} {'in the published study' if new is _ABSENT else 'here'} only"
+            return title, f"is made from {key} {there if new is _ABSENT else 'here'} only"
         published = entries.get(key_of(stage.upstream[key]))
         if published and published["digest"] == old:
-            return _reason(stage.upstream[key], published, entries)
-        return stage.upstream[key].title, f"digest is {new[:12]} here, {old[:12]} in the published study"
-    return title, f"digest is {stage.digest[:12]} here, {entry['digest'][:12]} in the published study"
+            return reason(stage.upstream[key], published, entries, there)
+        return stage.upstream[key].title, f"digest is {new[:12]} here, {old[:12]} {there}"
+    return title, f"digest is {stage.digest[:12]} here, {entry['digest'][:12]} {there}"
 
 
 def _unlike(ours, theirs, name: str = "") -> Iterator[tuple[str, object, object]]:
@@ -86,8 +88,9 @@ def lacking(stage: Stage, entry: dict) -> str:
     return f"{stage.title}: {new[0]} is not among its published files" if new else ""
 
 
-def damage(folder: Path, files: dict[str, dict], named: Path) -> str:
+def damage(folder: Path, files: dict[str, dict], named: Path | None = None) -> str:
     """The first of `files` in `folder` that is missing or has another sha256, named as if it lay in `named`; "" for none."""
+    named = named or folder
     for name, expected in files.items():
         got = hashing.hash_file(folder / name) if (folder / name).is_file() else None
         if got != expected["sha256"]:

@@ -47,7 +47,7 @@ def use_publication(
 
     def refusal(stage: Stage) -> str:
         entry = read_entries(folder).get(key_of(stage))
-        took = f" ({_duration(entry['wall_s'])} for the published study)" if entry else ""
+        took = f" ({duration(entry['wall_s'])} for the published study)" if entry else ""
         return f"{difference(stage, folder)}; to compute it{took}: {command}"
 
     return store.use_policy(store.Policy(place, refusal if compute == "light" else None))
@@ -193,7 +193,8 @@ def restore(stage: Stage, folder: Path, root: Path | None = None) -> bool:
     return True
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds with the unit that suits them, for people."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"

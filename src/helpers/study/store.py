@@ -120,7 +120,8 @@ def use_policy(policy: Policy) -> contextlib.ExitStack:
     return back
 
 
-def _computes_all() -> bool:
+def computes_all() -> bool:
+    """Whether HELPERS_COMPUTE asks to compute everything. Raises ValueError for another value than all or nothing."""
     if (value := os.environ.get("HELPERS_COMPUTE", "")) not in ("", "all"):
         raise ValueError(f"HELPERS_COMPUTE: expected all or nothing, got {value!r}")
     return value == "all"
@@ -142,7 +143,7 @@ def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> 
     through, and leave no finished folder behind. Raises NotPublished where the policy forbids to compute.
     """
     root = Path(root) if root else runs_root()
-    policy, whole = (Policy(), True) if _computes_all() else (_active["policy"], whole)
+    policy, whole = (Policy(), True) if computes_all() else (_active["policy"], whole)
     folder, manifest = stage.folder(root), read_manifest(stage, root)
     if policy.restore and not whole and not _serves(manifest, whole=True) and policy.restore(stage, root):
         manifest = _check_manifest(stage, folder)
@@ -184,7 +185,7 @@ def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path
             fill(draft)
             for name in manifest["files"]:
                 _sync(draft / name)
-            write_json(draft / MANIFEST, manifest)
+            write_json(draft / MANIFEST, {**manifest, "label": stage.label})
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -289,6 +290,7 @@ def _write_manifest(stage: Stage, part: Path, wall_s: float, peak_mib: float):
         raise RuntimeError(f"{stage.name}: expected compute to write at least one file, got none")
     manifest = {
         "stage": stage.name,
+        "label": stage.label,
         "version": stage.version,
         "digest": stage.digest,
         "config": stage.config,

@@ -1,0 +1,271 @@
+"""What each command of the command line does: functions of the parsed arguments, which print to standard output."""
+
+import contextlib
+import dataclasses
+import sys
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from helpers.base.fields import Checked
+from helpers.base.paths import BOOK, PROFILES
+from helpers.base.settings import Profile, load_profile
+from helpers.book import execution, pages, parameters
+from helpers.models import aisfx
+from helpers.study import entries, publication, registry, store
+
+LARGEST_PUBLICATION_MB = 40  # it is kept in git
+
+
+class UserError(Exception):
+    """Something to be told in one line: a wrong name, type or value, a missing file."""
+
+
+@contextlib.contextmanager
+def checking():
+    """Turns what the checks raise before any work starts into a one-line message; errors of the work itself stay whole."""
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
+def run_stage(arguments):
+    """`run`: n_train and draw choose one training run; other settings replace fields of the profile's section."""
+    if arguments.dry_run:
+        return plan_stages(arguments)
+    stages, folder = _chosen_stages(arguments, aisfx.require)
+    with publication.use_publication(folder):
+        for stage in stages:
+            print(store.load_or_run(stage).path)
+
+
+def plan_stages(arguments):
+    """`plan`: what `run` would compute, or for `all` what is missing of the profile, with an estimate of what it takes."""
+    _print_plan(*_chosen_stages(arguments))
+
+
+def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None]:
+    """The stages that the arguments name, and the folder of the published study where they ask for it."""
+    with checking():
+        settings = parameters.parse_settings(arguments.settings)
+        chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
+        profile = _with_settings(load_profile(arguments.profile), arguments.stage, settings)
+        if require:
+            require(profile.retrieval.detectors)
+        stages = (
+            registry.build_all(profile)
+            if arguments.stage == "all"
+            else registry.build(arguments.stage, profile, **chosen)
+        )
+        if not stages:
+            raise ValueError(f"{arguments.stage}: profile {profile.name} has no such stage for {chosen or 'any run'}")
+        if arguments.label:
+            labels = [stage.label for stage in stages]
+            stages = [stage for stage in stages if stage.label == arguments.label]
+            if not stages:
+                raise ValueError(
+                    f"--label: expected one of {', '.join(filter(None, labels)) or 'none'}, got {arguments.label!r}"
+                )
+        for stage in stages:
+            stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
+        folder = publication.find(profile.name) if arguments.published else None
+        if folder and arguments.stage == "all":
+            stages = publication.wanted(
+                stages, folder
+            )  # what a reader needs; the rest is nowhere but where it was computed
+    return stages, folder
+
+
+def _print_plan(stages: list[store.Stage], folder: Path | None):
+    from helpers.study import plan
+
+    with checking():
+        missing, records = plan.missing(stages, folder), plan.measured()
+        print(*plan.in_words([plan.estimate(stage, records) for stage in missing]), sep="\n")
+        reasons = (entries.difference(stage, folder) for stage in reversed(missing) if folder and not stage.light)
+        if not store.computes_all() and (why := next(filter(None, reasons), "")):
+            print(f"Not computed unasked beside a published study: {why}")
+
+
+def _with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
+    sections = {}
+    for key, value in settings.items():
+        sections.setdefault(_section(profile, stage, key), {})[key.split(".")[-1]] = value
+    for section, values in sections.items():  # at once: updates and checkpoints must fit each other
+        profile = profile.replace(section, **values)
+    return profile
+
+
+def _section(profile: Profile, stage: str, setting: str) -> str:
+    """The section that a setting belongs to: as written (`mel.n_mels`), the stage's own, or the only one that has it."""
+    sections = {f.name for f in dataclasses.fields(profile) if isinstance(getattr(profile, f.name), Checked)}
+    section, dot, field = setting.rpartition(".")
+    if dot:
+        if section not in sections:
+            raise ValueError(f"{setting}: expected a section of {', '.join(sorted(sections))}, got {section!r}")
+        return section
+    having = [key for key in sorted(sections) if hasattr(getattr(profile, key), field)]
+    if stage in having:
+        return stage
+    if len(having) != 1:
+        places = " or ".join(f"{key}.{field}" for key in having)
+        raise ValueError(
+            f"{field}: expected {places}, to tell which is meant"
+            if having
+            else f"unknown parameter {field!r}: expected a field of {', '.join(sorted(sections))}"
+        )
+    return having[0]
+
+
+def run_audit(arguments):
+    """`audit`: writes a table of all clips and prints what each detector flags."""
+    from helpers.copies import audit  # imports torch
+
+    out, draft = arguments.output, arguments.output.with_name(f"{arguments.output.name}.part")
+    with contextlib.ExitStack() as cleaning:
+        with checking():
+            settings = parameters.parse_settings(arguments.settings)
+            profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
+            if "detectors" not in settings:
+                profile = audit.leave_out_missing(profile)
+            if out.is_dir() or not out.parent.is_dir():
+                raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
+            try:
+                draft.touch()  # before the work: where it cannot be written is told now
+                cleaning.callback(draft.unlink, missing_ok=True)
+                result = audit.audit(*(getattr(arguments, kind) for kind in audit.KINDS), profile)
+            except OSError as error:
+                raise ValueError(str(error)) from error
+        result.table.to_csv(draft, index=False)
+        draft.replace(out)
+    print(result, out, sep="\n")
+
+
+def run_chapter(arguments):
+    """`chapter`: prints the path of the executed notebook."""
+    output = arguments.output or store.runs_root() / "chapters" / arguments.name / f"{arguments.name}.ipynb"
+    with checking():
+        settings = parameters.parse_settings(arguments.settings)
+        if "profile" in settings:
+            raise ValueError("profile: give it as --profile")
+        chapter = parameters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
+    if arguments.dry_run:
+        return _print_plan(pages.chapter_stages(chapter), publication.find(arguments.profile))
+    path = execution.run_chapter(arguments.name, settings, output, arguments.profile)
+    print(path)
+
+
+def list_stages(arguments):
+    """`list`: one line per stage: name, label, the digest that names its folder, and its state; then their number."""
+    from helpers.study import plan, state
+
+    with checking():
+        states = state.states(_all_stages(arguments.profile), _current_digests())
+    for one in states:
+        if one.kind == "stale" or not arguments.stale:
+            print(f"{one.stage.title:<28} {one.stage.digest[:16]}  {one.text}")
+    counts = Counter(one.kind for one in states)
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in state.KINDS if counts[kind])
+    print(f"{len(states)} stages: {told}; {plan.in_bytes(sum(one.size_bytes for one in states))}")
+
+
+def _current_digests() -> set[str]:
+    """Of the stages of every profile that can be built here."""
+    digests = set()
+    for path in PROFILES.glob("*.yml"):
+        with contextlib.suppress(
+            ValueError, TypeError, FileNotFoundError
+        ):  # no profile, or one whose files are not here
+            digests |= {stage.digest for stage in _all_stages(path.stem)}
+    return digests
+
+
+def verify_stages(arguments):
+    """`verify`: a line for each stage or file that is not as recorded."""
+    from helpers.study import verification
+
+    with checking():
+        problems, n_stages, n_files = verification.verify(_all_stages(arguments.profile), _folder(arguments))
+    if problems:
+        print(*problems, sep="\n")
+        raise UserError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in {n_stages} stages and {n_files} files")
+    print(f"{n_stages} stages, {n_files} files: as recorded")
+
+
+def _all_stages(profile: str) -> list[store.Stage]:
+    return registry.build_all(load_profile(profile))
+
+
+def _folder(arguments) -> Path:
+    return arguments.folder or publication.RESULTS / arguments.profile
+
+
+def publish_stages(arguments):
+    """`publish`: the finished stages' files for readers; prints their number and size, and which stages are missing."""
+    folder = _folder(arguments)
+    with checking():
+        stages = _all_stages(arguments.profile)
+        paths = publication.publish(stages, folder)
+    published = entries.read_entries(folder).values()
+    total_mb = sum(file["size"] for entry in published for file in entry["files"].values()) / 1e6
+    print(f"{len(paths)} files published; {folder} holds {total_mb:.1f} MB")
+    for stage in publication.wanted(stages, folder):
+        if line := entries.difference(stage, folder):
+            print(f"missing: {line}")
+    if total_mb > LARGEST_PUBLICATION_MB:
+        print(f"warning: expected at most {LARGEST_PUBLICATION_MB} MB, got {total_mb:.1f} MB", file=sys.stderr)
+
+
+def restore_stages(arguments):
+    """`restore`: every stage with published files; stops at the first that differs, in one line that says why.
+
+    One that is here, computed by this code, needs no published files.
+    """
+    folder, counts = _folder(arguments), {"restored": 0, "there already": 0}
+    with checking():
+        stages = publication.wanted(_all_stages(arguments.profile), folder)
+        for stage in stages:
+            here = store.read_manifest(stage)
+            if not here and (line := entries.difference(stage, folder)):
+                raise UserError(line)
+            counts["there already" if here else "restored"] += 1
+            publication.restore(stage, folder)
+    print(f"{len(stages)} stages: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+def compare_tables(arguments):
+    """`compare`: how many rates lie within the published intervals, and each that does not."""
+    from helpers.study import comparison  # pandas: only where it is needed
+
+    folder = _folder(arguments)
+    with checking():
+        outcome = comparison.compare(_all_stages(arguments.profile), folder)
+    print(outcome.counts.to_string(index=False))
+    for row in outcome.outside.to_dict("records"):
+        print(
+            "outside: {table} {rate} {ours:.4g}, published {published:.4g} ({low:.4g} to {high:.4g}): {row}".format(
+                **row
+            )
+        )
+    print(*outcome.notes, sep="\n", end="\n" if outcome.notes else "")
+
+
+def print_profile(arguments):
+    """`profile`: every section and field as YAML."""
+    with checking():
+        profile = dataclasses.asdict(load_profile(arguments.name))
+    print(yaml.safe_dump(_plain(profile), sort_keys=False, default_flow_style=None, width=120), end="")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def tidy_pages(arguments):
+    """`tidy`: so that the book holds the pages of one profile only."""
+    with checking():
+        pages.remove_stale_pages(load_profile(arguments.profile), BOOK / "chapters")

@@ -1,0 +1,174 @@
+"""What it takes to compute stages, told before anything runs: seconds, memory and disk of each.
+
+Times and memory were measured whenever a stage was computed, and stand in its manifest. A stage that was measured as it
+is has its recorded values. Any other is scaled from those of its name that are nearest to it: on a machine like this one
+where there are such, then in size (`work.size`). Disk follows from the shapes of the arrays. All of it is an estimate.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from helpers.base.machine import vector_extensions
+from helpers.study import entries, publication, store, work
+from helpers.study.store import Stage
+
+START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
+PARTS = ("kind", "codec_path", "vocoder", "encoder", "clap_path", "architecture")  # times of another tell nothing
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stage that was measured, as far as its manifest describes it, and that manifest."""
+
+    stage: Stage
+    size: float
+    manifest: dict
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one stage, and the machine that it rests on. Where nothing comparable was measured, `unknown` says so."""
+
+    stage: Stage
+    seconds: float | None
+    memory_mib: float | None
+    disk_bytes: int
+    machine: str = ""
+    unknown: str = ""
+
+
+def missing(stages: Iterable[Stage], folder: Path | None = None, root: Path | None = None) -> list[Stage]:
+    """The stages that `store.load_or_run` would compute for these, in that order; `folder`: of a published study in use."""
+    order, seen = {}, set()
+
+    def visit(stage: Stage, whole: bool):
+        if (stage.digest, whole) in seen or stage.digest in order:
+            return
+        seen.add((stage.digest, whole))
+        manifest = store.read_manifest(stage, root)
+        if manifest and not (whole and manifest.get("restored")):
+            return
+        if folder and not whole and not entries.difference(stage, folder):
+            return  # restored
+        for before in stage.upstream.values():
+            visit(before, whole=everything or not stage.light)
+        order[stage.digest] = stage
+
+    everything = store.computes_all()
+    folder = None if everything else folder
+    for stage in stages:
+        visit(stage, whole=everything)
+    return list(order.values())
+
+
+def measured() -> list[Record]:
+    """All that was measured: in the published studies, and in what is kept on this machine."""
+    manifests = [one for path in publication.RESULTS.glob("*") for one in entries.read_entries(path).values()]
+    for path in store.runs_root().glob(f"*/*/{store.MANIFEST}"):
+        with contextlib.suppress(OSError, ValueError):
+            manifests.append(json.loads(path.read_text()))
+    by_digest, built, records = {manifest["digest"]: manifest for manifest in manifests}, {}, []
+
+    def build(digest: str) -> Stage:
+        if digest not in built:
+            one = by_digest[digest]
+            upstream = {key: build(before) for key, before in one["upstream"].items()}
+            built[digest] = Stage(one["stage"], one["config"], None, upstream)
+        return built[digest]
+
+    for digest, manifest in by_digest.items():
+        with contextlib.suppress(KeyError):  # made from what is no longer there, or with settings of an older version
+            records.append(Record(build(digest), work.size(build(digest)), manifest))
+    return records
+
+
+def estimate(stage: Stage, records: list[Record]) -> Estimate:
+    """Seconds, memory and disk of computing `stage`, by `records` of `measured`."""
+    parts, namesakes = _parts(stage), [record for record in records if record.stage.name == stage.name]
+    alike = [record for record in namesakes if _parts(record.stage) == parts]
+    if not alike:
+        known = {part for record in namesakes for part in _parts(record.stage).items()}
+        new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()
+        why = f"{stage.title}: nothing was measured with {' and '.join(new)}"
+        return Estimate(stage, None, None, work.disk(stage), unknown=why)
+    size, ranks = work.size(stage), []
+    for record in alike:
+        if record.manifest["digest"] == stage.digest:
+            return _scaled(stage, [record], [1.0])
+        ranks.append((*_unlike(record.manifest["machine"]), abs(math.log(size / record.size))))
+    *machine, gap = min(ranks)
+    nearest = [record for record, (*other, far) in zip(alike, ranks) if other == machine and far < gap + 0.01]
+    return _scaled(stage, nearest, [size / record.size for record in nearest])
+
+
+def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimate:
+    manifests = [record.manifest for record in records]
+
+    def scale(name: str, fixed: float) -> float:
+        values = [manifest[name] for manifest in manifests]
+        return median(min(value, fixed) + max(0.0, value - fixed) * ratio for value, ratio in zip(values, ratios))
+
+    published = [sum(file["size"] for file in manifest["files"].values()) for manifest in manifests]
+    disk = work.disk(stage) or round(median(size * ratio for size, ratio in zip(published, ratios)))
+    machine = manifests[0]["machine"]
+    cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+    words = ", ".join(filter(None, (machine["cpu"], cores, *machine["vectors"][-1:], machine["gpu"])))
+    return Estimate(stage, scale("wall_s", START_S), scale("peak_memory_mib", START_MIB), disk, words)
+
+
+def _unlike(machine: dict) -> tuple[bool, bool, bool]:
+    """In what a machine differs from this one, the weightiest first."""
+    gpu, vectors = bool(shutil.which("nvidia-smi")), vector_extensions()
+    return bool(machine["gpu"]) != gpu, machine["vectors"] != vectors, machine["cores"] != os.cpu_count()
+
+
+def _parts(stage: Stage) -> dict[str, str]:
+    """The models and the kind of corpus that decide how long a stage takes beside its size."""
+    parts = {}
+    for one in (*stage.upstream.values(), stage):
+        for config in (one.config, *(value for value in one.config.values() if isinstance(value, dict))):
+            parts |= {name: config[name] for name in PARTS if name in config and (name != "kind" or one is stage)}
+    return parts
+
+
+def in_words(estimates: list[Estimate]) -> list[str]:
+    """A line for each stage, their sum, and what the numbers rest on."""
+    if not estimates:
+        return ["nothing to compute: all is there"]
+    told = [one for one in estimates if not one.unknown]
+    total = (
+        f"{len(estimates)} stages",
+        sum(one.seconds for one in told) if told else None,
+        max((one.memory_mib for one in told), default=None),
+        sum(one.disk_bytes for one in estimates),
+    )
+    rows = [(one.stage.title, one.seconds, one.memory_mib, one.disk_bytes) for one in estimates]
+    lines = [f"{'stage':<28} {'time':>8} {'memory':>10} {'disk':>10}"]
+    for title, seconds, mib, size_bytes in (*rows, total):
+        memory = "?" if mib is None else in_bytes(mib * 2**20)
+        time = "?" if seconds is None else publication.duration(seconds)
+        lines.append(f"{title:<28} {time:>8} {memory:>10} {in_bytes(size_bytes):>10}")
+    lines += [f"cannot be told: {one.unknown}" for one in estimates if one.unknown]
+    if machines := dict.fromkeys(one.machine for one in told):
+        lines.append(f"Estimates, within about a factor of two, from runs on: {'; '.join(machines)}.")
+    lines.append(f"Free where stages are kept: {in_bytes(shutil.disk_usage(_existing(store.runs_root())).free)}.")
+    return lines
+
+
+def in_bytes(number: float) -> str:
+    """A number of bytes with its unit, for people."""
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

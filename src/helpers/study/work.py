@@ -1,0 +1,106 @@
+"""How much work a stage is, by its settings alone: the clips that it makes or judges, what its time grows with, its disk.
+
+A stage is looked at as its manifest describes it: by name, settings and what it is made from.
+"""
+
+from helpers.study.store import Stage
+
+GENERATED = ("generation", "twins", "controls")  # whose clips are the queries of a run
+MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
+           "duplicates": ("corpus", "planted")}  # fmt: skip
+MOST_CEILING = 500  # training clips after the codec among a run's queries
+N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
+COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
+WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
+# Clips of a stage's own, by its settings and how many training, held-out and background clips its corpus has.
+OWN_CLIPS = {
+    "corpus": lambda own, train, heldout, background: train + heldout + background,
+    "planted": lambda own, train, heldout, background: train + heldout + background,
+    "encoding": lambda own, train, heldout, background: train,
+    "roundtrip": lambda own, train, heldout, background: heldout + min(train, own["codec"]["n_roundtrip"]),
+    "twins": lambda own, *_: own["n_twins"],
+    "controls": lambda own, *_: own["n_altered"] + own["n_same_bed"] + own["n_empirical"],
+    "generation": lambda own, train, heldout, background: (
+        min(own["n_prompts"], heldout if own["prompts"] == "heldout" else own["n_train"]) * own["seeds_per_prompt"]
+    ),
+    "retrieval": lambda own, train, heldout, background: heldout + min(own["n_train"], MOST_CEILING),
+}
+
+
+def clips(stage: Stage) -> int:
+    """How many clips a stage makes, or judges; 0 for one that is about none."""
+    before = [one for one in stage.upstream.values() if one.name in MADE_OF.get(stage.name, ())]
+    own = (
+        OWN_CLIPS[stage.name](stage.config.get(stage.name, stage.config), *_splits(stage))
+        if stage.name in OWN_CLIPS
+        else 0
+    )
+    return own + sum(map(clips, before))
+
+
+def _corpus(stage: Stage) -> Stage:
+    return stage if stage.name in ("corpus", "planted") else stage.upstream["corpus"]
+
+
+def _splits(stage: Stage) -> tuple[int, int, int]:
+    config = _corpus(stage).config
+    return (
+        config.get("planted", config["corpus"])["n_train"],
+        config["corpus"]["n_heldout"],
+        config["corpus"]["n_background"],
+    )
+
+
+def _references(stage: Stage) -> int:
+    train, _, background = _splits(stage)
+    return train + background + clips(stage.upstream["roundtrip"])
+
+
+def size(stage: Stage) -> float:
+    """What a stage's time grows with: its clips, times what the network or the detectors do with each; 1 where neither."""
+    config = stage.config
+    costs = [COST[detector] for detector in config.get("detectors", ())]
+    if stage.name == "training":
+        return config["updates"] * config["batch_size"] * _network(config)
+    if stage.name == "generation":
+        own = config["generation"]
+        passes = own["steps"] * (1 if own["guidance"] == 1 else 2)
+        return clips(stage) * (4 + passes) * _network(stage.upstream["training"].config)  # 4: to decode
+    if stage.name == "references":
+        return sum(costs) * _references(stage)
+    if stage.name == "retrieval":  # the references' embeddings are kept, their log-mels computed anew
+        return sum(costs) * clips(stage) + sum(cost for cost in costs if cost < COST["clap"]) * _references(stage)
+    if stage.name == "detection":
+        train = _splits(stage)[0]
+        altered = 2 * N_TRANSFORMS * min(config["n_strengths"], 3) * min(config["n_detection"], train)
+        return sum(costs) * (train + altered)
+    return max(1, clips(stage))
+
+
+def _network(config: dict) -> float:
+    """A denoiser's work on one clip: its channels squared, at a quarter of the positions on each level down."""
+    levels = enumerate(config["block_out_channels"])
+    return config["layers_per_block"] * sum(channels**2 / 4**level for level, channels in levels)
+
+
+def disk(stage: Stage) -> int:
+    """Bytes of the arrays or weights that a stage keeps, by their shapes; 0 for one that keeps tables only."""
+    config = stage.config
+    if stage.name == "training":
+        channels, layers = config["block_out_channels"], config["layers_per_block"]
+        # fitted to the networks of `tiny` and `pocket`; TANGO's 866 million weights come out right within 2 %
+        weights = (2 * layers + 1) / 3 * (136.5 * sum(c**2 for c in channels) + 1943 * sum(channels))
+        return round(4 * weights * (1 + len({*config["checkpoints"], config["updates"]})))
+    if stage.name in ("references", "retrieval"):
+        width = sum(WIDTH.get(detector, 0) for detector in config["detectors"])
+        return 4 * width * (_references(stage) if stage.name == "references" else clips(stage))
+    if stage.name not in ("corpus", "planted", "encoding", "roundtrip", *GENERATED):
+        return 0
+    settings = _corpus(stage).config
+    samples = settings["corpus"]["clip_samples"]
+    mel = samples // settings["mel"]["hop_length"] * settings["mel"]["n_mels"]
+    if stage.name == "encoding":
+        text = config["text"]
+        states = text["max_tokens"] * (2 * WIDTH[text["encoder"]] + 1)  # float16, and the mask
+        return clips(stage) * (mel + states)  # latents have a quarter of the log-mel's numbers
+    return clips(stage) * (2 * samples + 4 * mel)  # int16 and float32

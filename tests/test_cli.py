@@ -1,0 +1,336 @@
+"""The command line as one tool: its help, what is there and what is stale, what a plan tells, what verify sees."""
+
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+
+import nbformat
+import pytest
+
+from helpers import __main__ as program
+from helpers import commands
+from helpers.base.settings import load_profile
+from helpers.book import pages, parameters
+from helpers.study import entries, plan, publication, registry, state, store, work
+from helpers.study.store import Stage, load_or_run
+
+NAMES = ["audit", "run", "list", "plan", "verify", "chapter", "profile", "tidy", "publish", "restore", "compare"]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Runs a command in this process: its exit code, and the lines of standard output and error. The store is empty."""
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["helpers", *map(str, arguments)])
+        try:
+            code = program.main()
+        except SystemExit as exit:
+            code = exit.code
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    return run
+
+
+def writing(**files):
+    def compute(folder, upstream):
+        for name, content in files.items():
+            (folder / f"{name}.csv").write_text(content)
+
+    return compute
+
+
+@pytest.fixture
+def chain(monkeypatch):
+    """A profile of three stages: a corpus, a training made from it, and light thresholds made from that."""
+
+    def build(n_train=4, updates=2):
+        corpus = Stage("corpus", {"n_train": n_train}, writing(clips="a"), published=("clips.csv",))
+        training = Stage("training", {"updates": updates}, writing(loss="1"), {"corpus": corpus}, label="n4_d0")
+        return [
+            corpus,
+            training,
+            Stage("thresholds", {}, writing(rates="0"), {"training": training}, published=("rates.csv",), light=True),
+        ]
+
+    profile = {"stages": build()}
+    monkeypatch.setattr(commands, "_all_stages", lambda name: profile["stages"])
+    return profile, build
+
+
+# The help
+
+
+def test_help_lists_every_command_in_one_line_in_the_order_of_its_groups(call):
+    code, out, _ = call("--help")
+    listed = [re.match(r"  ([a-z]+) +\w", line) for line in out]
+    assert code == 0 and [line.group(1) for line in listed if line] == NAMES
+    assert max(map(len, out)) <= 110 and out[0] == "usage: helpers COMMAND ..."
+
+
+def test_the_program_is_called_as_it_was_started(monkeypatch):
+    for started, name in (
+        ("/bin/helpers", "helpers"),
+        ("helpers.exe", "helpers"),
+        ("src/__main__.py", "python -m helpers"),
+    ):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert program.build_parser().prog == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help_with_an_example_that_it_takes(call, name):
+    code, out, _ = call(name, "--help")
+    example = next(line for line in out if line.startswith("Example: "))
+    assert code == 0 and out[0].startswith(f"usage: helpers {name}")
+    arguments = program.build_parser().parse_args(example.removeprefix("Example: helpers ").split())
+    assert arguments.action is next(group[name][0] for group in program.COMMANDS.values() if name in group)
+
+
+def test_every_option_is_one_of_a_command():
+    taken = {
+        option for group in program.COMMANDS.values() for *_, options in group.values() for option in options.split()
+    }
+    assert taken == set(program.OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("trian",), "invalid choice: 'trian'"),
+        (("plan",), "the following arguments are required: STAGE"),
+        (("run", "corpse", "--profile", "smoke"), "stage: expected one of corpus, "),
+        (("plan", "corpse", "--profile", "smoke"), "stage: expected one of corpus, "),
+        (("list", "--profile", "smok"), "profile: expected one of "),
+        (("verify", "--profile", "smok"), "profile: expected one of "),
+        (("plan", "all", "--profile", "smoke", "--set", "betta=1"), "unknown parameter 'betta'"),
+        (("plan", "training", "--profile", "smoke", "--label", "n9_d0"), "--label: expected one of n16_d0, n64_d0"),
+        (("chapter", "06_thresholds", "--dry-run", "--profile", "smoke", "--set", "beta=7"), "beta: expected"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(call, arguments, message):
+    code, out, err = call(*arguments)
+    assert code == 2 and not out and len(err) == 1
+    assert err[0].startswith("error: ") and message in err[0]
+
+
+# What is there
+
+
+def test_list_tells_finished_restored_unfinished_and_missing(call, chain):
+    corpus, training, thresholds = chain[0]["stages"]
+    load_or_run(corpus)
+    training.folder().with_suffix(".part").mkdir(parents=True)
+    store.place(
+        thresholds, {"files": {}, "digest": thresholds.digest, "restored": True}, lambda draft: None, store.runs_root()
+    )
+    code, out, _ = call("list")
+    assert code == 0 and len(out) == 4
+    assert re.fullmatch(rf"corpus +{corpus.digest[:16]}  finished \d{{4}}-\d\d-\d\d \d\d:\d\d, \d+\.\d s", out[0])
+    assert out[1].endswith("  unfinished") and out[2].endswith("  restored from the published study")
+    assert out[3] == "3 stages: 1 finished, 1 restored, 1 unfinished; 1 B"
+
+
+def test_list_says_what_makes_a_stage_stale(call, chain):
+    profile, build = chain
+    load_or_run(build()[-1])
+    profile["stages"] = build(updates=3)
+    code, out, _ = call("list", "--stale")
+    old = build()[1:]
+    assert code == 0 and out[-1].startswith("3 stages: 1 finished, 2 stale; ")
+    assert out[0].endswith(f"STALE: updates is 3 in the profile, 2 in {old[0].digest[:16]}")
+    assert out[1].endswith(f"STALE: training n4_d0: updates is 3 in the profile, 2 in {old[1].digest[:16]}")
+
+
+def test_another_profiles_results_are_not_stale(chain, call):
+    _, build = chain
+    load_or_run(build()[-1])
+    changed, digests = build(n_train=5), {stage.digest for stage in build()}
+    assert {one.kind for one in state.states(changed, digests)} == {"missing"}
+    assert {one.kind for one in state.states(changed, set())} == {"stale"}
+
+
+# What would be computed
+
+
+def computed(stages, root, folder=None):
+    """The titles of the stages that `load_or_run` computes for these, in order."""
+    order = []
+
+    def recording(stage):
+        def compute(out, upstream):
+            order.append(stage.title)
+            stage.compute(out, upstream)
+
+        return replace(stage, compute=compute, upstream={key: recording(one) for key, one in stage.upstream.items()})
+
+    with publication.use_publication(folder, compute="all"):
+        for stage in stages:
+            load_or_run(recording(stage), root)
+    return order
+
+
+@pytest.mark.parametrize("policy", ["", "all"])
+@pytest.mark.parametrize("there", ["nothing", "corpus", "thresholds", "restored"])
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("asked", [(2,), (1,), (0, 1, 2)])
+def test_a_plan_names_what_is_then_computed(chain, tmp_path, monkeypatch, policy, there, published, asked):
+    stages, folder = chain[0]["stages"], None
+    runs = tmp_path / "runs"
+    load_or_run(stages[-1], tmp_path / "elsewhere")
+    publication.publish(stages, tmp_path / "results", tmp_path / "elsewhere")
+    if published:
+        folder = tmp_path / "results"
+    if there == "corpus":
+        load_or_run(stages[0], runs)
+    elif there == "thresholds":
+        load_or_run(stages[2], runs)
+    elif there == "restored":
+        publication.restore(stages[0], tmp_path / "results", runs)
+    monkeypatch.setenv("HELPERS_COMPUTE", policy)
+    chosen = [stages[number] for number in asked]
+    planned = [stage.title for stage in plan.missing(chosen, folder, runs)]
+    assert planned == computed(chosen, runs, folder)
+
+
+@pytest.fixture(scope="module")
+def records():
+    """What was measured for the published study."""
+    return plan.measured()
+
+
+def test_the_published_stages_have_their_recorded_values(records):
+    published, stages = (
+        entries.read_entries(publication.RESULTS / "pocket"),
+        registry.build_all(load_profile("pocket")),
+    )
+    assert len(published) == len(stages)
+    for stage in stages:
+        entry, told = published[entries.key_of(stage)], plan.estimate(stage, records)
+        assert (told.seconds, told.memory_mib) == (entry["wall_s"], entry["peak_memory_mib"])
+
+
+def test_a_measured_stage_is_estimated_from_the_others_within_a_factor_of_two(records, monkeypatch):
+    """Each published stage of more than 20 s without its own record, on a machine like the one that it was measured on."""
+    within, n = {"seconds": 0, "memory_mib": 0}, 0
+    for record in records:
+        machine, others = record.manifest["machine"], [other for other in records if other is not record]
+        monkeypatch.setattr(plan, "vector_extensions", lambda machine=machine: machine["vectors"])
+        monkeypatch.setattr(plan.os, "cpu_count", lambda machine=machine: machine["cores"])
+        told = plan.estimate(record.stage, others)
+        if record.manifest["wall_s"] < 20 or told.unknown:  # too short, or the only one of its name
+            continue
+        n += 1
+        for name, value in (("seconds", "wall_s"), ("memory_mib", "peak_memory_mib")):
+            within[name] += abs(math.log2(getattr(told, name) / record.manifest[value])) <= 1
+    assert n > 100 and within["seconds"] >= 0.95 * n and within["memory_mib"] == n, (n, within)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "tiny", "pilot"])
+def test_every_stage_of_a_profile_has_an_estimate(records, profile):
+    stages = registry.build_all(load_profile(profile))
+    estimates = [plan.estimate(stage, records) for stage in stages]
+    assert all(one.seconds > 0 and 100 < one.memory_mib < 5000 and one.disk_bytes >= 0 for one in estimates)
+    hours = sum(one.seconds for one in estimates) / 3600
+    assert hours < {"smoke": 0.2, "tiny": 0.2, "pilot": 3}[profile]
+
+
+def test_twice_the_work_takes_twice_as_long(records):
+    def seconds(updates, name="training"):
+        profile = load_profile("pocket").replace("training", updates=updates, checkpoints=(1,))
+        return plan.estimate(registry.build(name, profile, 100, 1)[0], records).seconds
+
+    assert seconds(40_000) / seconds(20_000) == pytest.approx(2, rel=0.02)
+    assert seconds(40_000, "generation") == seconds(20_000, "generation")
+
+
+def test_disk_follows_from_the_shapes_of_what_is_written():
+    stage = registry.build("generation", load_profile("tiny"), 4, 0)[0]
+    load_or_run(stage)
+    for one in (stage, *stage.upstream.values()):
+        files = store.read_manifest(one)["files"]
+        assert work.disk(one) == pytest.approx(sum(file["size"] for file in files.values()), rel=0.1), one.title
+
+
+def test_a_plan_says_what_cannot_be_told_and_what_the_rest_stands_on(call):
+    code, out, _ = call("plan", "training", "--profile", "smoke", "--set", "architecture=tango")
+    assert code == 0 and "cannot be told: training n16_d0: nothing was measured with tango" in out
+    assert re.match(r"training n16_d0 +\? +\? +\d", next(line for line in out if line.startswith("training n16_d0")))
+    assert any(line.startswith("Estimates, within about a factor of two, from runs on: ") for line in out)
+
+
+def test_a_dry_run_tells_the_plan_and_computes_nothing(call, tmp_path):
+    code, out, _ = call("plan", "quality", "--profile", "smoke", "--set", "n_train=16")
+    assert code == 0 and [line.split()[0] for line in out[1:3]] == ["corpus", "roundtrip"]
+    again = call("run", "quality", "--profile", "smoke", "--dry-run", "--set", "n_train=16")
+    assert again[1][:-1] == out[:-1]  # the last line tells the free disk
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_of_a_published_chapter_says_what_would_stop_it(call):
+    assert call("chapter", "06_thresholds", "--profile", "pocket", "--dry-run", "--set", "beta=0.7")[1][1].startswith(
+        "thresholds "
+    )
+    code, out, _ = call("chapter", "03_training", "--profile", "pocket", "--dry-run", "--set", "learning_rate=0.1")
+    told = "training n100_d0: learning_rate is 0.1 in the profile, 0.001 in the published study"
+    assert code == 0 and out[-1] == f"Not computed unasked beside a published study: {told}"
+
+
+def test_a_plan_for_files_that_are_not_here_is_refused_in_one_line(call):
+    code, out, err = call("plan", "all", "--profile", "paper")
+    assert code == 2 and not out and len(err) == 1 and "hub's cache" in err[0]
+
+
+@pytest.mark.parametrize("name", parameters.CHAPTERS)
+def test_the_stages_of_a_chapter_are_those_that_its_notebook_asks_for(name, repository):
+    notebook = nbformat.read(repository / "notebooks" / f"{name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    asked = set(re.findall(r"(?:finished|build)\(\s*\"(\w+)\"", text))
+    assert asked and asked <= set(pages.STAGES[name])
+
+
+# What is as recorded
+
+
+def test_verify_finds_nothing_wrong_with_the_published_study(call):
+    code, out, err = call("verify", "--profile", "pocket")
+    assert code == 0 and not err and re.fullmatch(r"134 stages, \d+ files: as recorded", out[0])
+
+
+def test_verify_tells_each_problem_in_a_line(call, chain, tmp_path):
+    profile, build = chain
+    load_or_run(profile["stages"][-1])
+    results, runs = tmp_path / "results", store.runs_root()
+    publication.publish(profile["stages"], results, runs)
+    assert call("verify", "--folder", results)[1] == ["6 stages, 9 files: as recorded"]
+    (results / "clips.csv").write_text("b")
+    (profile["stages"][1].folder() / "loss.csv").write_text("2")
+    code, out, err = call("verify", "--folder", results)
+    assert code == 2 and err == ["error: 2 problems in 6 stages and 9 files"]
+    assert [line.split(": expected sha256")[0].split("/")[-1] for line in out] == ["clips.csv", "loss.csv"]
+    profile["stages"] = build(updates=3)[:2]
+    code, out, _ = call("verify", "--folder", results)
+    assert code == 2 and set(out[1:]) == {
+        "training n4_d0: updates is 3 in the profile, 2 in the published study",
+        "thresholds: published, but no stage of the profile",
+    }
+
+
+def test_verify_checks_the_frozen_models(call, monkeypatch, tmp_path):
+    from helpers.study import verification
+
+    (tmp_path / "models" / "codec").mkdir(parents=True)
+    config = {"weights": {"file": "codec.safetensors", "sha256": "0" * 64}}
+    (tmp_path / "models" / "codec" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(verification, "ROOT", tmp_path)
+    code, out, _ = call("verify", "--profile", "tiny")
+    assert (
+        code == 2
+        and len(out) == 1
+        and out[0].endswith(f"codec.safetensors: expected sha256 {'0' * 12}, the file is missing")
+    )
