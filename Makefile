@@ -47,21 +47,21 @@ help:
 # the CUDA packages of the build that the index gives. pip's check of hashes allows no package without, so two calls.
 $(READY): requirements.lock requirements-torch.txt pyproject.toml
 	@start=$$(date +%s); found=; python=; \
-	for candidate in $${PYTHON:-python3.11 python3.12 python3 python}; do \
+	for candidate in $${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do \
 	  version=$$("$$candidate" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=; \
 	  case "$$version" in \
-	    3.11|3.12) python=$$candidate; break ;; \
+	    3.11|3.12|3.13) python=$$candidate; break ;; \
 	    ?*) found="$$found $$candidate is $$version," ;; \
 	    *) if "$$candidate" --version >/dev/null 2>&1; then found="$$found $$candidate lacks venv or ensurepip,"; fi ;; \
 	  esac; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  found=$${found%,}; echo "error: Python 3.11 or 3.12 is needed; found:$${found:- none}. PYTHON=/path/to/python names one." >&2; exit 1; \
+	  found=$${found%,}; echo "error: Python 3.11, 3.12 or 3.13 is needed; found:$${found:- none}. PYTHON=/path/to/python names one." >&2; exit 1; \
 	fi; \
 	again=; now=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || now=; \
-	case "$$now" in 3.11|3.12) ;; *) again=yes ;; esac; \
+	case "$$now" in 3.11|3.12|3.13) ;; *) again=yes ;; esac; \
 	if [ -e .venv/.installing ]; then again=yes; fi; \
-	echo "Installing into .venv ($$python, 2.5 GB, some minutes)"; \
+	echo "Installing into .venv ($$python, 2.7 GB, some minutes)"; \
 	if [ "$$(uname -s)" = Linux ] && [ -z "$(if $(PIP_ARGS)$(TORCH_ARGS),set)" ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
 	  echo "No NVIDIA GPU here: unless pip is set up for PyTorch's CPU build, 4 GB of CUDA come too (README: TORCH_ARGS)"; \
 	fi; \
