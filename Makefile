@@ -5,12 +5,15 @@ SHELL := /bin/sh
 PROFILE ?= pocket
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PIP_ARGS ?=
+TORCH_ARGS ?=
 PYTEST_ARGS ?=
 NAME ?=
 SET ?=
 
 PY := .venv/bin/python
 READY := .venv/.ready
+TEST_READY := .venv/.ready-test
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
 RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=2 --config profile=$(PROFILE) \
@@ -22,7 +25,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help book html reproduce test chapter bench bench-large aisfx clean clean-all
+.PHONY: help book html reproduce test chapter bench bench-large aisfx cluster clean clean-all
 
 help:
 	@echo 'make book                                                  run every chapter, build the HTML, print its path'
@@ -32,37 +35,61 @@ help:
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
+	@echo 'make cluster                                               add what "snakemake --executor slurm" needs to .venv'
 	@echo 'make clean                                                 delete the built book; results in runs/ stay'
 	@echo 'make clean-all                                             delete that, runs/ and .venv as well'
-	@echo 'PYTHON=/path/to/python3.11 chooses the Python, PIP_ARGS="..." goes to pip, CORES=n limits the cores'
+	@echo 'PYTHON=/path/to/python3.11 chooses the Python, CORES=n limits the cores, PIP_ARGS="..." goes to pip,'
+	@echo 'TORCH_ARGS="..." goes to pip for PyTorch alone: for the option of its CPU build, pytorch.org/get-started/locally'
 
 # The stamp is written last, so an installation that was killed is not taken for a finished one. It is redone from
 # nothing: pip takes a package that was half unpacked for installed.
-$(READY): requirements.lock pyproject.toml
+# The lock comes first, with its hashes checked; what PyTorch needs is then there, and its call fetches PyTorch alone, with
+# the CUDA packages of the build that the index gives. pip's check of hashes allows no package without, so two calls.
+$(READY): requirements.lock requirements-torch.txt pyproject.toml
 	@start=$$(date +%s); found=; python=; \
-	for candidate in $${PYTHON:-python3.11 python3.12 python3 python}; do \
+	for candidate in $${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do \
 	  version=$$("$$candidate" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=; \
 	  case "$$version" in \
-	    3.11|3.12) python=$$candidate; break ;; \
+	    3.11|3.12|3.13) python=$$candidate; break ;; \
 	    ?*) found="$$found $$candidate is $$version," ;; \
 	    *) if "$$candidate" --version >/dev/null 2>&1; then found="$$found $$candidate lacks venv or ensurepip,"; fi ;; \
 	  esac; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  found=$${found%,}; echo "error: Python 3.11 or 3.12 is needed; found:$${found:- none}. PYTHON=/path/to/python names one." >&2; exit 1; \
+	  found=$${found%,}; echo "error: Python 3.11, 3.12 or 3.13 is needed; found:$${found:- none}. PYTHON=/path/to/python names one." >&2; exit 1; \
 	fi; \
 	again=; now=$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || now=; \
-	case "$$now" in 3.11|3.12) ;; *) again=yes ;; esac; \
+	case "$$now" in 3.11|3.12|3.13) ;; *) again=yes ;; esac; \
 	if [ -e .venv/.installing ]; then again=yes; fi; \
-	echo "Installing into .venv ($$python, 2.5 GB, some minutes)"; \
+	echo "Installing into .venv ($$python, 2.7 GB, some minutes)"; \
+	if [ "$$(uname -s)" = Linux ] && [ -z "$(if $(PIP_ARGS)$(TORCH_ARGS),set)" ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
+	  echo "No NVIDIA GPU here: unless pip is set up for PyTorch's CPU build, 4 GB of CUDA come too (README: TORCH_ARGS)"; \
+	fi; \
 	rm -f $(READY) && mkdir -p .venv && touch .venv/.installing || exit 1; \
 	if [ -n "$$again" ]; then \
 	  find .venv -mindepth 1 -maxdepth 1 ! -name .installing -exec rm -rf {} + && "$$python" -m venv .venv || exit 1; \
 	fi; \
-	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.lock && \
-	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -e . && \
+	$(PIP) --no-deps --require-hashes -r requirements.lock && \
+	$(PIP) $(TORCH_ARGS) -r requirements-torch.txt && \
+	$(PIP) --no-deps -e . && \
 	rm .venv/.installing && touch $(READY) && \
 	echo "Installed in $$(( $$(date +%s) - start )) s"
+
+# Further packages for a finished .venv. Its stamp is away meanwhile, so that here too a killed run is redone from nothing;
+# where pip itself gives up (no network), .venv is as it was.
+add = mv $(READY) .venv/.installing; $(PIP) --no-deps --require-hashes -r $(1); status=$$?; \
+  mv .venv/.installing $(READY); exit $$status
+
+$(TEST_READY): $(READY) requirements-test.lock
+	@$(call add,requirements-test.lock)
+	@touch $@
+
+aisfx: $(READY) # without its dependencies: it asks for numpy and librosa of 2022
+	@$(call add,requirements-optional.txt)
+	@echo 'Installed. Chapter 05 shows it from the next run on, as in: make book'
+
+cluster: $(READY)
+	@$(call add,requirements-cluster.lock)
 
 # Snakemake's own lock outlives a killed run, so it is off: stages and pages are safe under locks that end with the
 # process (src/helpers/study/store.py), and pages get their names when they are whole.
@@ -96,7 +123,7 @@ reproduce: $(READY) aisfx # the study uses that encoder too
 	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall
 	@$(PY) -m helpers compare --profile $(PROFILE)
 
-test: $(READY)
+test: $(TEST_READY)
 	@$(PY) -m pytest -q --durations=10 $(PYTEST_ARGS)
 
 chapter: $(READY)
@@ -116,11 +143,6 @@ bench: $(READY)
 bench-large: $(READY)
 	@$(PY) benchmarks/search_large.py
 	@$(PY) benchmarks/memory.py --n 45000
-
-# Without its dependencies: it asks for numpy and librosa of 2022. Its hash is in the file, so pip checks it.
-aisfx: $(READY)
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps -r requirements-optional.txt
-	@echo 'Installed. Chapter 05 shows it from the next run on, as in: make book'
 
 clean:
 	rm -rf book/_build book/chapters runs/chapters

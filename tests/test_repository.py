@@ -50,27 +50,57 @@ def tracked(repository) -> list[Path]:
     return [path for name in done.stdout.split("\0") if name and (path := repository / name).is_file()]
 
 
-def test_environment_pins_agree_with_the_lock(repository):
-    locked = [line for line in (repository / "requirements.lock").read_text().splitlines() if line.strip()]
+def read_pins(path: Path) -> dict[str, tuple[str, str, int]]:
+    """A requirements file as {name: (version, marker, number of hashes)}. Raises AssertionError for any other line."""
+    pins = {}
+    for line in re.sub(r"\\\n", " ", path.read_text()).splitlines():
+        if line.strip() and not line.startswith("#"):
+            pin = re.fullmatch(r"([A-Za-z0-9._-]+)==([^ ;]+)(?: ; (.+?))?((?: +--hash=sha256:[0-9a-f]{64})*)", line)
+            assert pin, f"{path.name}: {line[:100]!r}"
+            assert pin[1] not in pins, f"{path.name}: {pin[1]} twice"
+            pins[pin[1]] = (pin[2], pin[3] or "", pin[4].count("--hash"))
+    return pins
+
+
+def test_locks_hold_hashes_and_agree(repository):
+    locks = {path.name: read_pins(path) for path in repository.glob("requirements*.lock")}
+    assert set(locks) == {f"requirements{part}.lock" for part in ("", "-test", "-cluster", "-pack")}
+    seen = {}
+    for name, pins in locks.items():
+        for package, (version, _, hashes) in pins.items():
+            assert hashes, f"{name}: {package} has no hash"
+            assert seen.setdefault(package, version) == version, f"{name}: {package}"
+    # a compiled package has builds for several Pythons and systems; those of one machine would be two or three
+    assert all(locks["requirements.lock"][package][2] > 20 for package in ("numpy", "scipy", "pandas"))
+    builds_of_torch = [p for p in seen if re.match(r"torch$|triton$|nvidia-|cuda-", p)]
+    assert not builds_of_torch, "these differ by index, so they stand outside"
+    assert list(read_pins(repository / "requirements-torch.txt")) == ["torch"]
+
+
+def test_the_conda_environment_has_the_versions_of_the_lock(repository):
     dependencies = yaml.safe_load((repository / "environment.yml").read_text())["dependencies"]
     assert dependencies[:2] == ["python=3.11", "pip"]
-    assert dependencies[2]["pip"] == [*locked, "-e ."]
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^ ;]+( ; python_version (<|>=) \"3\.12\")?", line) for line in locked)
+    assert dependencies[2]["pip"] == ["-r requirements.txt", "-r requirements-torch.txt", "-e ."]
+    plain, locked = (read_pins(repository / f"requirements.{end}") for end in ("txt", "lock"))
+    assert plain == {package: (version, marker, 0) for package, (version, marker, _) in locked.items()}
 
 
 def test_direct_dependencies_are_locked_at_their_pins(repository):
     import tomllib
 
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
-    locked = {}
-    for line in filter(str.strip, (repository / "requirements.lock").read_text().splitlines()):
-        requirement = Requirement(line)
-        locked[requirement.name] = str(requirement.specifier).removeprefix("==")
-    for requirement in map(Requirement, wanted):
-        assert requirement.specifier.contains(locked[requirement.name], prereleases=True), requirement
+    book = read_pins(repository / "requirements.lock") | read_pins(repository / "requirements-torch.txt")
+    sets = {"": (project["dependencies"], book)}
+    for extra, requirements in project["optional-dependencies"].items():
+        sets[extra] = (requirements, read_pins(repository / f"requirements-{extra}.lock"))
+    for extra, (requirements, pins) in sets.items():
+        for requirement in map(Requirement, requirements):
+            name = canonicalize_name(requirement.name)
+            assert requirement.specifier.contains(pins[name][0], prereleases=True), requirement
+            assert not extra or name not in book, f"{name}: the book needs it, so it is no matter of {extra!r}"
 
 
 def test_there_is_a_notebook_per_chapter():
@@ -156,6 +186,8 @@ def checkout(repository, tmp_path):
         "Snakefile",
         "Makefile",
         "requirements.lock",
+        "requirements-torch.txt",
+        "requirements-test.lock",
         "pyproject.toml",
     ):
         (tmp_path / name).symlink_to(repository / name)
@@ -226,34 +258,99 @@ def test_make_refuses_an_unsupported_python_in_one_line(checkout):
     done = subprocess.run(["make", "book", f"PYTHON={old}"], capture_output=True, text=True, cwd=checkout)
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode != 0 and not (checkout / ".venv").exists()
-    assert said == [f"error: Python 3.11 or 3.12 is needed; found: {old} is 3.9. PYTHON=/path/to/python names one."]
+    assert said == [
+        f"error: Python 3.11, 3.12 or 3.13 is needed; found: {old} is 3.9. PYTHON=/path/to/python names one."
+    ]
 
 
-@needs_make
-def test_make_installs_again_after_an_interruption(checkout):
-    """pip fails half way in the first run; the stamp is missing, so the second starts the environment afresh."""
+@pytest.fixture
+def pretend_make(checkout):
+    """A function that runs make with a Python that only notes what it is asked for, and returns (succeeded, notes).
+
+    A file ``fails-SET`` in the checkout lets pip give up on that set, a file ``killed-SET`` ends its shell.
+    """
     pretend = checkout / "python3.11"
     pretend.write_text(
         "#!/bin/sh\n"
-        'case "$*" in\n'
+        'note() { echo $1 >> log; echo "$call" >> calls; [ ! -e killed-$1 ] || kill -9 $PPID; [ ! -e fails-$1 ]; }\n'
+        'call="$*"\n'
+        'case "$call" in\n'
         "*ensurepip*) echo 3.11 ;;\n"
         '"-c import sys"*) echo 3.11 ;;\n'
-        '"-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo venv >> log ;;\n'
-        "*requirements.lock*) echo pip >> log; [ -e works ] ;;\n"
-        "*pytest*) echo tests >> log ;;\n"
+        '"-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python; note venv ;;\n'
+        "*requirements.lock) note book ;;\n"
+        "*requirements-torch.txt) note torch ;;\n"
+        "*requirements-test.lock) note test ;;\n"
+        "*pytest*) note tests ;;\n"
         "esac\n"
     )
     pretend.chmod(0o755)
-    runs = []
-    for state in ("fails", "works", "is there"):
-        (checkout / state).touch()
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-        done = subprocess.run(
-            ["make", "test", f"PYTHON={pretend}"], capture_output=True, text=True, cwd=checkout, env=environment
-        )
-        runs.append((done.returncode == 0, (checkout / "log").read_text().split()))
+
+    def run(*arguments, **environment) -> tuple[bool, list[str]]:
         (checkout / "log").write_text("")
-    assert runs == [(False, ["venv", "pip"]), (True, ["venv", "pip", "tests"]), (True, ["tests"])]
+        outside = {key: value for key, value in os.environ.items() if not re.match("MAKE|PIP_ARGS|TORCH_ARGS", key)}
+        command = ["make", f"PYTHON={pretend}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=checkout, env={**outside, **environment})
+        run.said = done.stdout
+        return done.returncode == 0, (checkout / "log").read_text().split()
+
+    return run
+
+
+ALL_SETS = ["venv", "book", "torch", "test"]
+
+
+@needs_make
+def test_make_installs_again_after_an_interruption(checkout, pretend_make):
+    """pip fails half way in the first run; the stamp is missing, so the second starts the environment afresh."""
+    (checkout / "fails-book").touch()
+    assert pretend_make("test") == (False, ["venv", "book"])
+    (checkout / "fails-book").unlink()
+    assert pretend_make("test") == (True, [*ALL_SETS, "tests"])
+    assert pretend_make("test") == (True, ["tests"])
+
+
+@needs_make
+def test_make_adds_the_test_set_to_what_the_book_needs(checkout, pretend_make):
+    ready = ".venv/.ready"
+    assert pretend_make(ready) == (True, ALL_SETS[:-1])
+    (checkout / "fails-test").touch()
+    assert pretend_make("test") == (False, ["test"])
+    assert pretend_make(ready) == (True, []), "a set that could not be fetched leaves the rest as it was"
+    (checkout / "fails-test").rename(checkout / "killed-test")
+    assert pretend_make("test") == (False, ["test"])
+    (checkout / "killed-test").unlink()
+    assert pretend_make(ready) == (True, ALL_SETS[:-1]), "a killed pip may leave half a package"
+    assert pretend_make("test") == (True, ["test", "tests"])
+    assert pretend_make(ready) == (True, [])
+
+
+@needs_make
+def test_options_for_torch_reach_no_other_package(checkout, pretend_make):
+    assert pretend_make("test", "TORCH_ARGS=--only-torch", "PIP_ARGS=--all")[0]
+    calls = [line for line in (checkout / "calls").read_text().splitlines() if line.startswith("-m pip")]
+    assert [line.endswith("requirements-torch.txt") for line in calls] == ["--only-torch" in line for line in calls]
+    assert len(calls) == 3 and all("--all" in line for line in calls)
+    hashed = [line for line in calls if "--require-hashes" in line and "--no-deps" in line]
+    assert len(hashed) == 2, "all but torch"
+
+
+@needs_make
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's PyTorch brings CUDA")
+def test_make_says_beforehand_that_cuda_may_come_where_no_gpu_is(checkout, pretend_make):
+    tools = checkout / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    pretend_make(".venv/.ready", PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
+    assert "CUDA" not in pretend_make.said
+    shutil.rmtree(checkout / ".venv")
+    pretend_make(".venv/.ready", "TORCH_ARGS=--only-torch")
+    assert "CUDA" not in pretend_make.said
+    if not shutil.which("nvidia-smi"):
+        shutil.rmtree(checkout / ".venv")
+        pretend_make(".venv/.ready")
+        assert "CUDA" in pretend_make.said and "TORCH_ARGS" in pretend_make.said
 
 
 def test_the_study_follows_its_protocol():

@@ -1,20 +1,38 @@
 #!/usr/bin/env bash
-# Remakes requirements.lock and environment.yml from pyproject.toml: one exact set for Python 3.11, checked to resolve for 3.12 too.
-# Needs uv. CUDA packages are left out: they are exact dependencies of PyTorch's own CUDA builds, absent from its CPU builds.
+# Remakes the requirements files from pyproject.toml: one exact set for all supported Pythons and systems, each file with
+# the hashes of all its builds. Versions stay as they are where they still fit; `tools/lock.sh --upgrade` renews them.
+# Needs uv (tried with 0.13.9).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
-compile() { uv pip compile --quiet --all-extras --no-annotate --no-header --python-platform x86_64-manylinux_2_28 "$@" pyproject.toml; }
-plain() { grep -vE '^(nvidia-|cuda-|triton=)' | sort -f; }
-compile --python-version 3.11 | plain > "$work/311"
-compile --python-version 3.12 --constraint "$work/311" | plain > "$work/312"
-only_311=$(comm -23 "$work/311" "$work/312" | sed 's/$/ ; python_version < "3.12"/')
-only_312=$(comm -13 "$work/311" "$work/312" | sed 's/$/ ; python_version >= "3.12"/')
-{ comm -12 "$work/311" "$work/312"; printf '%s\n%s\n' "$only_311" "$only_312" | sed '/^$/d'; } | sort -f > requirements.lock
+trap 'rm -r "$work"' EXIT
+# PyTorch stands in a file of its own without hashes, since its builds differ by index; which CUDA packages it brings is
+# its builds' affair too. Their names have no other prefix.
+compile() { uv pip compile --quiet --universal --no-header --no-annotate "$@" pyproject.toml; }
+cat requirements*.lock > "$work/all"
+compile --all-extras --output-file "$work/all" "$@" > /dev/null
+apart=$(grep -oE '^(torch|triton|nvidia-[^=]+|cuda-[^=]+)==' "$work/all" | sed 's/==//')
+# pins NAME [EXTRA]: requirements-NAME.lock holds what the extra needs beyond requirements.lock.
+pins() {
+  local file=requirements${1:+-$1}.lock skipped=$apart
+  if [ -n "$1" ]; then skipped+=" $(sed -nE 's/^([^=[ ]+)(\[[^]]*\])?==.*/\1/p' requirements.lock)"; fi
+  {
+    echo "# Made by tools/lock.sh from pyproject.toml. Installed with pip's --no-deps: all that is needed is here."
+    # shellcheck disable=SC2046,SC2086
+    compile --generate-hashes --constraint "$work/all" ${1:+--extra "$1"} $(printf -- '--no-emit-package %s ' $skipped)
+  } > "$work/new"
+  mv "$work/new" "$file"
+}
+pins ""
+for extra in test cluster pack; do pins "$extra"; done
+grep -E '^torch==' "$work/all" | sed 's/ .*//' > "$work/torch"
 {
-  echo "# The same pins as requirements.lock, for conda users. Not yet solved with conda; \`make\` needs no conda."
-  printf 'name: auscultation-book\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n'
-  sed -E "s/^(.*;.*)$/      - '\1'/; t; s/^/      - /" requirements.lock
-  echo "      - -e ."
-} > environment.yml
-wc -l requirements.lock
+  echo "# Without hashes, since PyTorch's builds differ by index. Installed last: what else it needs is in requirements.lock."
+  cat "$work/torch"
+} > requirements-torch.txt
+{
+  echo "# Made by tools/lock.sh: requirements.lock without its hashes, for environment.yml. pip's check of hashes would refuse"
+  echo "# the other two lines there, PyTorch and this folder."
+  sed -nE 's/^([^ #][^;]*[^ ;\\])( ;.*[^ \\])?( \\)?$/\1\2/p' requirements.lock
+} > requirements.txt
+wc -l requirements*
