@@ -7,7 +7,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from helpers import openmp
+from helpers.base import openmp
 
 
 class Noting(MetaPathFinder, Loader):

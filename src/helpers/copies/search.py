@@ -10,11 +10,11 @@ Notebook: 05_retrieval.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 import torch
 
 from helpers.base.mapped import chunks
+from helpers.base.openmp import import_faiss
 from helpers.base.progress import progress
 from helpers.copies.bounds import (
     WIDEST,
@@ -27,6 +27,8 @@ from helpers.copies.bounds import (
     unit_length,
     upper_bounds,
 )
+
+faiss = import_faiss()
 
 # Cosines this close are one score: two copies of one clip must not swap places with the order in which numbers are added.
 TIE = 1e-6
