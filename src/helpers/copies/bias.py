@@ -31,7 +31,8 @@ def normalised_scores(scores: np.ndarray, background_scores: np.ndarray, beta: f
     """Normalised scores `s - beta * bias(q)`, float64: scores [Q] or [Q, n], background_scores [Q, K].
 
     The bias belongs to the query alone, so within a query every score moves by the same amount: it never changes which
-    reference is nearest, only which queries pass a threshold common to all. Source: see the module's first lines.
+    reference is nearest, only which queries pass a threshold common to all. Source: see the module's first lines. Raises
+    ValueError for another number of queries in the background's scores, and as `bias` does.
     """
     if len(scores) != len(background_scores):
         raise ValueError(f"background_scores: expected {len(scores)} rows, one a query, got {len(background_scores)}")
@@ -43,7 +44,8 @@ def centre(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Features [N, ...] less a mean of the trailing axes, float32 of the same shape.
 
     For the centred log-mel: without it, the cosine of two log-mels is dominated by the average spectrum that all clips
-    share. The mean (log magnitude, nats) is that of the training references, so queries and null are treated alike.
+    share. The mean (log magnitude, nats) is that of the training references, so queries and null are treated alike. Raises
+    ValueError unless the mean's shape is that of one or more trailing axes, but not of all.
     """
     mean = np.asarray(mean)
     if mean.ndim == 0 or features.shape[-mean.ndim :] != mean.shape or mean.ndim >= features.ndim:
