@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helpers.copies.calibration import calibrate_threshold, choose_beta_k, flag, split_calibration, sweep, verified_fpr
+from helpers.copies.calibration import calibrate_threshold, choose_beta_k, flag, split_calibration, sweep
 from helpers.copies.rates import cluster_bootstrap, clustered_rate, flagged_rate
 from helpers.copies.replication import choose_theta, near_exact, own_clip_top1, position
 
@@ -44,7 +44,6 @@ def test_unattainable_rates():
     assert calibrate_threshold(np.arange(98), 0.01) is None
     assert calibrate_threshold(np.arange(99), 0.01) is not None
     assert calibrate_threshold([], 0.5) is None
-    assert verified_fpr(np.arange(5), None) is None
     with pytest.raises(ValueError, match="unattainable"):
         flag(np.arange(5), None)
     with pytest.raises(ValueError, match="got NaN in 1 of 3"):
@@ -139,7 +138,7 @@ def test_normalisation_is_chosen_where_it_helps_and_not_otherwise():
 def test_sweep_calibrates_each_cell_and_checks_it():
     rng = np.random.default_rng(7)
     queries, null, check = example_scores(rng, 200, 0.2), example_scores(rng, 400, 0), example_scores(rng, 400, 0)
-    table = sweep(*queries, *null, (0.0, 1.0), (1, 8), 0.05, *check).set_index(["beta", "k"])
+    table = sweep(*queries, *null, (0.0, 1.0), (1, 8), 0.05, check).set_index(["beta", "k"])
     assert list(table.reset_index().columns)[:4] == ["beta", "k", "tau", "flagged"] and len(table) == 4
     assert table.flagged[1.0, 8] > 150 > table.flagged[0.0, 8]
     assert table.tau[0.0, 1] == table.tau[0.0, 8] == calibrate_threshold(null[0], 0.05)

@@ -5,8 +5,9 @@ made from there.
 """
 
 import functools
-from dataclasses import MISSING, field, fields
-from typing import Annotated, dataclass_transform, get_args, get_origin
+from dataclasses import MISSING, Field, field, fields
+from types import GenericAlias
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_args, get_origin
 
 import pydantic
 import pydantic.dataclasses
@@ -57,6 +58,8 @@ def settings(cls):
 class Checked:
     """Base of the settings of one section, all of whose fields are made by `option`."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
     def digest_fields(self) -> dict:
         """The fields that decide the result, as JSON-ready values; without those that are as before they existed."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["digest"]}
@@ -76,7 +79,7 @@ class Checked:
 def _constrained(kind, meta: dict):
     """A field's type with its limits as pydantic reads them. A section's type stays: it has limits of its own."""
     if get_origin(kind) is tuple:
-        items = tuple[_constrained(get_args(kind)[0], meta), ...]
+        items = GenericAlias(tuple, (_constrained(get_args(kind)[0], meta), ...))
         return Annotated[items, pydantic.Strict(), pydantic.BeforeValidator(_as_tuple)]
     if kind not in (str, bool, int, float):
         return kind

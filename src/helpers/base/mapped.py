@@ -42,4 +42,4 @@ def forget(array) -> None:
     while isinstance(array, Selection):
         array = array.array
     if isinstance(array, np.memmap) and array.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # the stubs leave it out

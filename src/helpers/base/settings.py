@@ -302,7 +302,10 @@ class Profile:
             )
 
     def replace(self, section: str, **changes) -> "Profile":
-        """The same profile with some fields of one section changed and checked; an unknown name is refused."""
+        """The same profile with some fields of one section changed and checked.
+
+        Raises ValueError for an unknown field, and ValueError or TypeError for a value that the settings refuse.
+        """
         known = [f.name for f in fields(getattr(self, section))]
         for name in changes:
             if name not in known:
@@ -311,7 +314,10 @@ class Profile:
 
 
 def read_yaml(name: str, folder: Path = PROFILES) -> dict:
-    """The merged mapping of profile `name`: its `base` first, then its own differences, section by section."""
+    """The merged mapping of profile `name`: its `base` first, then its own differences, section by section.
+
+    Raises ValueError where there is no such profile, and names those that there are.
+    """
     path = folder / f"{name}.yml"
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yml") if p.stem not in ("base", "protocol"))

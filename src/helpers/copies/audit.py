@@ -41,7 +41,7 @@ class Clips(NamedTuple):
     """The usable clips of a folder: their names in it, and their audio int16 [N, S]."""
 
     names: np.ndarray
-    audio: np.ndarray
+    audio: np.ndarray | Selection
 
 
 class Verdict(NamedTuple):
@@ -175,7 +175,8 @@ def _list_audio(kind: str, folder: Path) -> list[Path]:
 
 
 def _read(kind: str, folder: Path, paths: list[Path], profile: Profile, scratch: Path) -> Clips:
-    names, file = [], scratch / f"{kind}.npy"
+    names: list[str] = []
+    file = scratch / f"{kind}.npy"
     rate, samples = profile.corpus.sample_rate_hz, profile.corpus.clip_samples
     audio = open_memmap(file, "w+", np.int16, (len(paths), samples))
 
@@ -249,7 +250,7 @@ def judge(
             table.loc[rows, "flagged"] for rows in (table["kind"] == "generated", table["part"] == "C3")
         )
         rates = (flagged_rate(flags, used.confidence) for flags in (generated, aside, flag(of_copies, tau)))
-        verdicts.append(Verdict(name, tau, *rates))
+        verdicts.append(Verdict(name, tau, *rates))  # type: ignore[arg-type]  # `flag` refuses a tau of None
     return pd.concat(tables, ignore_index=True)[COLUMNS], verdicts
 
 
@@ -293,7 +294,7 @@ def in_words(table: pd.DataFrame, verdicts: list[Verdict]) -> list[str]:
     ]
     if len(verdicts) > 1:
         anyhow = table.groupby(["kind", "part", "clip"])["flagged"].any()
-        counts = [(int(flags.sum()), len(flags)) for flags in (anyhow["generated"], anyhow["honest"]["C3"])]
+        counts = [(int(flags.sum()), len(flags)) for flags in (anyhow.xs("generated"), anyhow.xs(("honest", "C3")))]
         lines.append(
             "by any of them: {} of {} generated clips, {} of {} honest ones set aside".format(*counts[0], *counts[1])
         )

@@ -44,7 +44,8 @@ def centre(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Features [N, ...] less a mean of the trailing axes, float32 of the same shape.
 
     For the centred log-mel: without it, the cosine of two log-mels is dominated by the average spectrum that all clips
-    share. The mean (log magnitude, nats) is that of the training references, so queries and null are treated alike.
+    share. The mean (log magnitude, nats) is that of the training references, so queries and null are treated alike. Raises
+    ValueError unless the mean's shape is that of one or more trailing axes, but not of all.
     """
     mean = np.asarray(mean)
     if mean.ndim == 0 or features.shape[-mean.ndim :] != mean.shape or mean.ndim >= features.ndim:

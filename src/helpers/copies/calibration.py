@@ -11,10 +11,11 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
 from helpers.copies.bias import normalised_scores
-from helpers.copies.rates import Rate, flagged_rate
+from helpers.copies.rates import Labels, flagged_rate
 
 PARTS = ("C1", "C2", "C3")  # beta and K are chosen on C1, the threshold on C2, the rate is verified on C3
 SWEEP_COLUMNS = (
@@ -23,7 +24,7 @@ SWEEP_COLUMNS = (
 )
 
 
-def calibrate_threshold(null_scores: np.ndarray, fpr: float) -> float | None:
+def calibrate_threshold(null_scores: ArrayLike, fpr: float) -> float | None:
     """The threshold tau at which a null query is flagged, `score >= tau`, with probability at most `fpr`.
 
     Of m null scores [m] let c be the ceil((m + 1)(1 - fpr))-th smallest. A further exchangeable null score exceeds c with
@@ -46,7 +47,7 @@ def calibrate_threshold(null_scores: np.ndarray, fpr: float) -> float | None:
     return float(tau if tau > quantile else np.nextafter(tau, np.float32(np.inf)))
 
 
-def flag(scores: np.ndarray, tau: float) -> np.ndarray:
+def flag(scores: ArrayLike, tau: float | None) -> np.ndarray:
     """Which scores reach the threshold: bool of the shape of `scores`, `score >= tau`. The only place of this comparison.
 
     Raises ValueError for a tau that is None or NaN: the rate was unattainable, so nothing can be called flagged or not.
@@ -56,11 +57,12 @@ def flag(scores: np.ndarray, tau: float) -> np.ndarray:
     return np.asarray(scores, dtype=np.float64) >= tau
 
 
-def split_calibration(groups: Sequence, seed: int, shares: Sequence[float] = (0.25, 0.5, 0.25)) -> np.ndarray:
+def split_calibration(groups: Labels, seed: int, shares: Sequence[float] = (0.25, 0.5, 0.25)) -> np.ndarray:
     """Assigns items to the parts "C1", "C2", "C3" so that no group is in two: groups [N] gives str [N].
 
     Groups (source components, or clip ids) come in random order; each goes to the part that lacks most of its share of
-    items. With a few large groups the shares cannot be met: look at the counts. Raises ValueError below three groups.
+    items. With a few large groups the shares cannot be met: look at the counts. Raises ValueError below three groups, or for
+    shares that are not three positive numbers that sum to 1.
     """
     if len(shares) != len(PARTS) or min(shares) <= 0 or not math.isclose(sum(shares), 1):
         raise ValueError(f"shares: expected {len(PARTS)} positive shares that sum to 1, got {tuple(shares)}")
@@ -76,11 +78,6 @@ def split_calibration(groups: Sequence, seed: int, shares: Sequence[float] = (0.
     return np.asarray(PARTS)[part_of[labels]]
 
 
-def verified_fpr(null_scores_c3: np.ndarray, tau: float | None, confidence: float = 0.95) -> Rate | None:
-    """The false-positive rate that a threshold set on C2 has on the untouched null scores of C3; None without tau."""
-    return None if tau is None else flagged_rate(flag(null_scores_c3, tau), confidence)
-
-
 def choose_beta_k(
     positive_scores: np.ndarray,
     positive_background: np.ndarray,
@@ -92,7 +89,7 @@ def choose_beta_k(
     """The (beta, K) that best separate known copies from the null on part C1, and the table of all (beta, k, auroc).
 
     Scores [Q], backgrounds [Q, K] descending. Best is the greatest AUROC; among equals the smallest beta, then the
-    smallest K, so that no normalisation is preferred where it gains nothing.
+    smallest K, so that no normalisation is preferred where it gains nothing. Raises ValueError as `normalised_scores` does.
     """
     rows = []
     for beta in sorted(betas):
@@ -114,15 +111,15 @@ def sweep(
     betas: Sequence[float],
     ks: Sequence[int],
     fpr: float,
-    check_scores: np.ndarray | None = None,
-    check_background: np.ndarray | None = None,
+    check: tuple[np.ndarray, np.ndarray] | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """What every (beta, K) would flag, each at its own threshold calibrated on the null scores (part C2).
 
     Scores [Q], backgrounds [Q, K] descending. Columns: beta, k, tau, flagged, n, flagged_rate, ci_low, ci_high (exact
-    binomial), fpr_check, fpr_check_low, fpr_check_high (the rate on the check scores of part C3, where given). NaN where
-    the rate is unattainable.
+    binomial), fpr_check, fpr_check_low, fpr_check_high (the rate on `check`, the null scores and background of part C3,
+    where given). NaN where the rate is unattainable. Raises ValueError as `normalised_scores`, `calibrate_threshold` and
+    `flagged_rate` do.
     """
     rows = []
     for beta in betas:
@@ -131,10 +128,10 @@ def sweep(
             row = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
             if tau is not None:
                 flags = flag(normalised_scores(query_scores, query_background, beta, k), tau)
-                found = flagged_rate(flags, confidence)
-                row |= {"flagged": found.count, "flagged_rate": found.rate, "ci_low": found.low, "ci_high": found.high}
-                if check_scores is not None:
-                    check = verified_fpr(normalised_scores(check_scores, check_background, beta, k), tau, confidence)
-                    row |= {"fpr_check": check.rate, "fpr_check_low": check.low, "fpr_check_high": check.high}
+                rate = flagged_rate(flags, confidence)
+                row |= {"flagged": rate.count, "flagged_rate": rate.rate, "ci_low": rate.low, "ci_high": rate.high}
+                if check:
+                    rate = flagged_rate(flag(normalised_scores(*check, beta, k), tau), confidence)
+                    row |= {"fpr_check": rate.rate, "fpr_check_low": rate.low, "fpr_check_high": rate.high}
             rows.append(row)
     return pd.DataFrame(rows, columns=SWEEP_COLUMNS)

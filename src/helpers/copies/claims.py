@@ -22,6 +22,7 @@ REMARKS = {
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
+Interval = tuple[float, float, float]  # value, low, high
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
 
@@ -57,12 +58,12 @@ class Evidence:
     def sizes(self) -> list[int]:
         return sorted(self.replication["n_train"].unique())
 
-    def rate(self, which: int, name: str, low: str, high: str) -> tuple[float, float, float]:
+    def rate(self, which: int, name: str, low: str, high: str) -> Interval:
         """A rate at the smallest (0), a middle or the largest (-1) size: mean over draws, lowest and highest limit of any."""
         rows = self.replication[self.replication["n_train"] == self.sizes[which]]
         return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
 
-    def near_exact(self, which: int) -> tuple[float, float, float]:
+    def near_exact(self, which: int) -> Interval:
         """Near-exact share at a size."""
         return self.rate(which, "near_exact_rate", "near_exact_low", "near_exact_high")
 
@@ -100,16 +101,16 @@ class Evidence:
         return f"n = {self.sizes[which]:,}, {len(rows)} draw{'s' if len(rows) > 1 else ''}"
 
 
-def _above(measured: tuple, bound: float, why: str) -> Measured:
-    """Holds where the whole interval of `measured` (value, low, high) lies above the bound, fails where it lies below."""
+def _above(measured: Interval, bound: float, why: str) -> Measured:
+    """Holds where the whole interval of `measured` lies above the bound, fails where it lies below."""
     return _judge(measured, measured[1] > bound, measured[2] < bound, why)
 
 
-def _below(measured: tuple, bound: float, why: str) -> Measured:
+def _below(measured: Interval, bound: float, why: str) -> Measured:
     return _judge(measured, measured[2] < bound, measured[1] > bound, why)
 
 
-def _judge(measured: tuple, holds: bool, fails: bool, why: str) -> Measured:
+def _judge(measured: Interval, holds: bool, fails: bool, why: str) -> Measured:
     if any(map(math.isnan, measured)):
         return Measured(*measured, UNTESTED, f"{why}; there is no interval to judge by")
     if holds or fails:
@@ -117,110 +118,114 @@ def _judge(measured: tuple, holds: bool, fails: bool, why: str) -> Measured:
     return Measured(*measured, UNTESTED, f"{why}; it reaches to both sides, so this run cannot tell")
 
 
-def _near_exact_smallest(found: Evidence) -> Measured:
-    measured, bound = found.near_exact(0), found.rules["smallest_near_exact_above"]
-    why = f"{found.runs(0)}, near-exact by rule ({found.by_the_null(0)}): whether the interval lies above {bound:.0%}"
+def _near_exact_smallest(evidence: Evidence) -> Measured:
+    measured, bound = evidence.near_exact(0), evidence.rules["smallest_near_exact_above"]
+    why = f"{evidence.runs(0)}, near-exact by rule ({evidence.by_the_null(0)}): whether the interval lies above {bound:.0%}"
     return _above(measured, bound, why)
 
 
-def _near_exact_middle(found: Evidence) -> Measured:
-    if len(found.sizes) < 3:
+def _near_exact_middle(evidence: Evidence) -> Measured:
+    if len(evidence.sizes) < 3:
         return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-    measured, bound = found.near_exact(1), found.rules["middle_near_exact_below"]
-    why = f"{found.runs(1)}, near-exact by rule ({found.by_the_null(1)}): whether the interval lies below {bound:.0%}"
+    measured, bound = evidence.near_exact(1), evidence.rules["middle_near_exact_below"]
+    why = f"{evidence.runs(1)}, near-exact by rule ({evidence.by_the_null(1)}): whether the interval lies below {bound:.0%}"
     return _below(measured, bound, why)
 
 
-def _near_exact_largest(found: Evidence) -> Measured:
-    why = f"{found.runs(-1)}, for the paper's 45,000; {found.by_the_null(-1)}, so only listening could tell a share near the paper's"
-    return Measured(*found.near_exact(-1), UNTESTED, why)
+def _near_exact_largest(evidence: Evidence) -> Measured:
+    why = f"{evidence.runs(-1)}, for the paper's 45,000; {evidence.by_the_null(-1)}, so only listening could tell a share near the paper's"
+    return Measured(*evidence.near_exact(-1), UNTESTED, why)
 
 
 def _flagged(which: int) -> Callable[[Evidence], Measured]:
-    def judge(found: Evidence) -> Measured:
-        if which == 1 and len(found.sizes) < 3:
+    def judge(evidence: Evidence) -> Measured:
+        if which == 1 and len(evidence.sizes) < 3:
             return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-        measured = found.rate(which, "flagged_rate", "ci_low", "ci_high")
+        measured = evidence.rate(which, "flagged_rate", "ci_low", "ci_high")
         if math.isnan(measured[0]):
             return Measured(None, None, None, UNTESTED, "the false-positive rate was unattainable")
-        why = f"{found.runs(which)}; the paper's threshold is unknown, ours flags {found.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
+        why = f"{evidence.runs(which)}; the paper's threshold is unknown, ours flags {evidence.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
         return Measured(*measured, UNTESTED, why)
 
     return judge
 
 
 def _precision(which: int) -> Callable[[Evidence], Measured]:
-    def judge(found: Evidence) -> Measured:
-        if which == 1 and len(found.sizes) < 3:
+    def judge(evidence: Evidence) -> Measured:
+        if which == 1 and len(evidence.sizes) < 3:
             return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-        measured = found.rate(which, "precision", "precision_low", "precision_high")
+        measured = evidence.rate(which, "precision", "precision_low", "precision_high")
         if math.isnan(measured[0]):
             return Measured(None, None, None, UNTESTED, "nothing was flagged")
-        why = (
-            f"{found.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
-        )
+        why = f"{evidence.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
         return Measured(*measured, UNTESTED, why)
 
     return judge
 
 
-def _falls_with_size(found: Evidence) -> Measured:
-    small, large = found.near_exact(0), found.near_exact(-1)
+def _falls_with_size(evidence: Evidence) -> Measured:
+    small, large = evidence.near_exact(0), evidence.near_exact(-1)
     measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
-    why = f"near-exact share at n = {found.sizes[0]:,} less that at n = {found.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
+    why = f"near-exact share at n = {evidence.sizes[0]:,} less that at n = {evidence.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
     return _above(measured, 0.0, why)
 
 
-def _follows_own_clip(found: Evidence) -> Measured:
-    measured = found.rate(0, "own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high")
-    twins = found.replication.loc[found.replication["n_train"] == found.sizes[0], "twins_top1_high"].max()
+def _follows_own_clip(evidence: Evidence) -> Measured:
+    measured = evidence.rate(0, "own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high")
+    twins = evidence.replication.loc[evidence.replication["n_train"] == evidence.sizes[0], "twins_top1_high"].max()
     if pd.isna(twins):
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
         return Measured(*measured, UNTESTED, why)
-    why = f"{found.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
-    if len(found.sizes) > 1:
+    why = f"{evidence.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
+    if len(evidence.sizes) > 1:
         large, theirs = (
-            found.rate(-1, f"{whose}_rate", f"{whose}_low", f"{whose}_high")[0]
+            evidence.rate(-1, f"{whose}_rate", f"{whose}_low", f"{whose}_high")[0]
             for whose in ("own_clip_top1", "twins_top1")
         )
-        why += f" (at n = {found.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
+        why += f" (at n = {evidence.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
     return _above(measured, twins, why)
 
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
-    def judge(found: Evidence) -> Measured:
-        table = found.detection
-        remark = REMARKS["laion" if embedding == "clap" and not found.own_clap else embedding]
+    def judge(evidence: Evidence) -> Measured:
+        table = evidence.detection
+        remark = REMARKS["laion" if embedding == "clap" and not evidence.own_clap else embedding]
         if not {"mel", embedding} <= set(table["detector"]):
             return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
         wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
         difference = wide["mel"] - wide[embedding]
         kinds = difference.index.get_level_values("transform")
         low, high = cluster_bootstrap(
-            difference.to_numpy(), kinds, np.mean, found.limits.n_bootstrap, found.limits.confidence, found.limits.seed
+            difference.to_numpy(),
+            kinds,
+            np.mean,
+            evidence.limits.n_bootstrap,
+            evidence.limits.confidence,
+            evidence.limits.seed,
         )
         why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these"
         if low > 0 or high < 0:
             why += f"; the whole interval lies {'above' if low > 0 else 'below'} 0: of these copies {'mel' if low > 0 else embedding} finds more"
-        why += f"; {remark}{found.both_flag(embedding)}"
+        why += f"; {remark}{evidence.both_flag(embedding)}"
         return Measured(float(difference.mean()), low, high, UNTESTED, why)
 
     return judge
 
 
-def _duplicates_exist(found: Evidence) -> Measured:
-    if found.pairs.empty:
-        return Measured(None, None, None, UNTESTED, f"no pair of {found.pairs_of} sounds alike")
-    count = int(found.pairs["verified"].sum())
-    why = f"{count} of {len(found.pairs)} similar pairs of {found.pairs_of} share their waveform"
-    why += "" if found.corpus == "audiocaps" else "; this corpus is not AudioCaps"
+def _duplicates_exist(evidence: Evidence) -> Measured:
+    if evidence.pairs.empty:
+        return Measured(None, None, None, UNTESTED, f"no pair of {evidence.pairs_of} sounds alike")
+    count = int(evidence.pairs["verified"].sum())
+    why = f"{count} of {len(evidence.pairs)} similar pairs of {evidence.pairs_of} share their waveform"
+    why += "" if evidence.corpus == "audiocaps" else "; this corpus is not AudioCaps"
     return Measured(count, None, None, UNTESTED, why)
 
 
-def _duplicates_matter(found: Evidence) -> Measured:
-    if found.trend is None:
+def _duplicates_matter(evidence: Evidence) -> Measured:
+    if evidence.trend is None:
         return Measured(None, None, None, UNTESTED, "this profile trains no model on planted duplicates")
-    row = found.trend.set_index(["outcome", "kind"]).loc[("replicated", "exact")]
+    trend = evidence.trend
+    row = trend[(trend["outcome"] == "replicated") & (trend["kind"] == "exact")].iloc[0]
     if pd.isna(row["low"]):
         return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
     why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"

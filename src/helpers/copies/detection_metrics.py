@@ -6,12 +6,13 @@ clip with the same alteration; the score of either is its greatest cosine over a
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from statsmodels.stats.proportion import proportion_confint
+
+from helpers.copies.rates import Labels
 
 COLUMNS = (
     *("detector", "transform", "strength", "split", "n_pos", "n_neg"),
@@ -43,7 +44,10 @@ def tpr_at_fpr(pos: np.ndarray, neg: np.ndarray, fpr: float = 0.01) -> float | N
 
 
 def roc_points(pos: np.ndarray, neg: np.ndarray) -> pd.DataFrame:
-    """The ROC curve of positive scores [P] and negative scores [N]: columns fpr, tpr, threshold (inf at the start)."""
+    """The ROC curve of positive scores [P] and negative scores [N]: columns fpr, tpr, threshold (inf at the start).
+
+    Raises ValueError for no score on a side, or NaN.
+    """
     truth, ranks, scores = _worst_case(np.asarray(pos), np.asarray(neg))
     fpr, tpr, cut = roc_curve(truth, ranks)
     threshold = np.where(np.isinf(cut), np.inf, scores[np.where(np.isinf(cut), 0, cut).astype(np.int64)])
@@ -62,8 +66,8 @@ def _group_sums(wins: np.ndarray, pos_labels: np.ndarray, neg_labels: np.ndarray
 def auroc_interval(
     pos: np.ndarray,
     neg: np.ndarray,
-    pos_groups: Sequence,
-    neg_groups: Sequence,
+    pos_groups: Labels,
+    neg_groups: Labels,
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -71,7 +75,8 @@ def auroc_interval(
     """Percentile bootstrap interval of the AUROC over groups, positives' and negatives' drawn separately.
 
     An AUROC of 1 or 0 has no bootstrap spread: the interval is then the exact binomial one of the independent pairs that
-    all came out alike, as many as the smaller side has groups. NaN limits with a single group on a side.
+    all came out alike, as many as the smaller side has groups. NaN limits with a single group on a side. Raises ValueError
+    for another number of groups than of scores.
     """
     _, pos_labels, pos_sizes = np.unique(np.asarray(pos_groups), return_inverse=True, return_counts=True)
     _, neg_labels, neg_sizes = np.unique(np.asarray(neg_groups), return_inverse=True, return_counts=True)
@@ -102,8 +107,8 @@ def detection_row(
     split: str,
     pos_scores: np.ndarray,
     neg_scores: np.ndarray,
-    pos_groups: Sequence,
-    neg_groups: Sequence,
+    pos_groups: Labels,
+    neg_groups: Labels,
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -112,6 +117,7 @@ def detection_row(
 
     Groups are the units of each side that the interval draws anew (source groups, or clips). Average precision
     depends on n_pos / n_neg, so rows compare only at the same numbers. `tpr_at_fpr_1pct` is None below 100 negatives.
+    Raises ValueError for no score on a side, NaN, or another number of groups than of scores.
     """
     pos, neg = np.asarray(pos_scores), np.asarray(neg_scores)
     truth, ranks, _ = _worst_case(pos, neg)

@@ -58,23 +58,20 @@ class Detectors:
             raise ValueError(f"detector: expected one of {', '.join(self.names)}, got {name!r}")
         if not len(audio):
             raise ValueError(f"audio: expected clips for detector {name}, got none")
-        features = None
+        features = np.empty(0, np.float32)
         for part, clips in chunks(audio, CHUNK):
-            found = self._part(name, clips)
-            if features is None:
-                shape = (len(audio), *found.shape[1:])
+            computed = self._part(name, clips)
+            if not part.start:  # only now is their shape known
+                shape = (len(audio), *computed.shape[1:])
                 features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
-            features[part] = found
+            features[part] = computed
             forget(features)
-        if file:
-            features.flush()
-            features = np.load(file, mmap_mode="r")
-        return features
+        return np.load(file, mmap_mode="r") if file else features
 
     def _part(self, name: str, audio: np.ndarray) -> np.ndarray:
-        if name == "clap":
+        if name == "clap" and self.clap is not None:
             return self.clap.embed_audio(np.round(level(audio) * 32767).astype(np.int16))
-        if name == "aisfx":
+        if name == "aisfx" and self.aisfx is not None:
             return self.aisfx.embed_audio(level(audio))
         mels = log_mel(level(audio), self.mel, self.rate)
         if name != "mel":
@@ -85,15 +82,15 @@ class Detectors:
         """The k references nearest to each query: `features` of both, or an `mapped.Selection` of them."""
         if name != "mel_aligned":
             return top_k(queries, references, k)
-        found = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))
-        return Neighbours(found.scores, found.indices)
+        scores, indices, _ = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))
+        return Neighbours(scores, indices)
 
     def similarity(self, name: str, a, b) -> np.ndarray:
         """Similarity float64 [N] of each pair of rows of two `features` with N rows."""
-        found = np.empty(len(a))
+        cosines = np.empty(len(a))
         for (part, left), (_, right) in zip(chunks(a, CHUNK), chunks(b, CHUNK)):
             if name == "mel_aligned":
-                found[part] = aligned_cosines(left, right, self.max_shift)
+                cosines[part] = aligned_cosines(left, right, self.max_shift)
             else:
-                found[part] = row_cosines(left, right, np.float64)
-        return found
+                cosines[part] = row_cosines(left, right, np.float64)
+        return cosines

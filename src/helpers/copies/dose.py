@@ -48,7 +48,7 @@ def dose_table(
         for caption_kind in CAPTION_KINDS:
             if caption_kind == "all":
                 part = mine
-            elif copies > 1 and (cell["caption_kind"] == caption_kind).any():
+            elif copies != 1 and (cell["caption_kind"] == caption_kind).any():
                 part = mine[mine["caption_kind"] == caption_kind]
             else:
                 continue
@@ -99,8 +99,8 @@ def _summary(part: pd.DataFrame, confidence: float, n_bootstrap: int, seed: int)
         if known.empty:
             return (math.nan,) * 3
         flags = known[column].to_numpy(bool)
-        found = clustered_rate(flags, known["cluster_id"], n_bootstrap, confidence, seed)
-        return found.rate, found.low, found.high
+        share = clustered_rate(flags, known["cluster_id"], n_bootstrap, confidence, seed)
+        return share.rate, share.low, share.high
 
     rate, low, high = interval("replicated")
     flagged, flagged_low, flagged_high = interval("flagged")

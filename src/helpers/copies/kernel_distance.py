@@ -4,11 +4,12 @@ Notebook: 04_generation.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import norm
 from sklearn.metrics.pairwise import polynomial_kernel
+
+from helpers.copies.rates import Labels
 
 
 def kernel_distance(made: np.ndarray, real: np.ndarray) -> float:
@@ -41,7 +42,7 @@ def kernel_distance_interval(
     made: np.ndarray,
     real: np.ndarray,
     confidence: float = 0.95,
-    units: tuple[Sequence, Sequence] | None = None,
+    units: tuple[Labels, Labels] | None = None,
 ) -> tuple[float, float, float]:
     """The kernel distance of two sets of embeddings [N, E] and [M, E] and the limits of its jackknife interval.
 

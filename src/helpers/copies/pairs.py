@@ -61,11 +61,11 @@ def pair_metrics(found: Iterable[tuple], truth: Iterable[tuple], confidence: flo
     """Precision and recall of found pairs of clip ids against the true ones, with exact binomial intervals.
 
     The order within a pair and repeated pairs do not count. Pairs of one cluster depend on each other, so the intervals
-    are somewhat too narrow where clusters are large.
+    are somewhat too narrow where clusters are large. Raises ValueError for a clip paired with itself.
     """
-    found, truth = _unordered(found, "found"), _unordered(truth, "truth")
-    precision = flagged_rate([pair in truth for pair in found], confidence) if found else None
-    return PairMetrics(precision, flagged_rate([pair in found for pair in truth], confidence) if truth else None)
+    claimed, true = _unordered(found, "found"), _unordered(truth, "truth")
+    precision = flagged_rate([pair in true for pair in claimed], confidence) if claimed else None
+    return PairMetrics(precision, flagged_rate([pair in claimed for pair in true], confidence) if true else None)
 
 
 def waveform_correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -74,12 +74,13 @@ def waveform_correlation(a: np.ndarray, b: np.ndarray) -> float:
     1 for the same waveform at any gain or sign. It uses no mel and no embedding, hence is an independent truth for
     natural duplicates; a copy shifted by a share f of its length reaches about 1 - f. Raises ValueError for silence.
     """
-    signals = []
-    for name, clip in (("a", a), ("b", b)):
-        clip = np.asarray(clip, dtype=np.float64)
-        if clip.ndim != 1 or not np.isfinite(clip).all() or is_silent(clip):
-            raise ValueError(f"{name}: expected one clip [samples] that is not silent, got shape {clip.shape}")
-        clip = clip - clip.mean()
-        signals.append(clip / np.linalg.norm(clip))
-    correlation = np.abs(signal.correlate(*signals, method="fft"))
+    correlation = np.abs(signal.correlate(_of_unit_length(a, "a"), _of_unit_length(b, "b"), method="fft"))
     return float(min(correlation.max(), 1.0))
+
+
+def _of_unit_length(clip: np.ndarray, name: str) -> np.ndarray:
+    clip = np.asarray(clip, dtype=np.float64)
+    if clip.ndim != 1 or not np.isfinite(clip).all() or is_silent(clip):
+        raise ValueError(f"{name}: expected one clip [samples] that is not silent, got shape {clip.shape}")
+    centred = clip - clip.mean()
+    return centred / np.linalg.norm(centred)

@@ -5,8 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+
+Labels = Sequence | np.ndarray | pd.Series | pd.Index  # one a value: which group it belongs to
 
 
 def _percent(share: float) -> str:
@@ -32,7 +36,7 @@ class Rate:
         return f"{self.count} of {self.n} ({_percent(self.rate)} %, {_percent(self.confidence)} % interval {interval})"
 
 
-def flagged_rate(flags: np.ndarray, confidence: float = 0.95) -> Rate:
+def flagged_rate(flags: ArrayLike, confidence: float = 0.95) -> Rate:
     """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N].
 
     It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
@@ -46,8 +50,8 @@ def flagged_rate(flags: np.ndarray, confidence: float = 0.95) -> Rate:
 
 
 def cluster_bootstrap(
-    values: np.ndarray,
-    groups: Sequence,
+    values: ArrayLike,
+    groups: Labels,
     statistic: Callable[[np.ndarray], float],
     n: int = 1000,
     confidence: float = 0.95,
@@ -56,7 +60,7 @@ def cluster_bootstrap(
     """Percentile interval of `statistic(values)` when whole groups are drawn anew (scipy's bootstrap over groups).
 
     values [N, ...], groups [N]; `statistic` takes the values of one resample and returns a number. With a single group
-    there is nothing to resample and both limits are NaN.
+    there is nothing to resample and both limits are NaN. Raises ValueError for another number of groups than of values.
     """
     values = np.asarray(values)
     if len(values) != len(groups):
@@ -77,7 +81,7 @@ def cluster_bootstrap(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def clustered_rate(flags: np.ndarray, groups: Sequence, n: int = 1000, confidence: float = 0.95, seed: int = 0) -> Rate:
+def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: float = 0.95, seed: int = 0) -> Rate:
     """Share of True with a bootstrap interval over groups: flags bool [N], groups [N].
 
     Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there

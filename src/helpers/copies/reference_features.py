@@ -27,7 +27,7 @@ def reference_audio(corpus: Corpus, roundtrip: Path) -> dict[str, Selection]:
         for name, split in (("heldout", "heldout"), ("ceiling", "train"))
     }
     clips = {split: Selection(corpus.audio, corpus.rows(split)) for split in ("train", "background")}
-    return clips | {name: Selection(after, found) for name, found in rows.items()}
+    return clips | {name: Selection(after, part) for name, part in rows.items()}
 
 
 class ReferenceFeatures:
@@ -35,14 +35,14 @@ class ReferenceFeatures:
 
     def __init__(self, detectors: Detectors, name: str, audio: dict[str, Selection], stage: Path | None, scratch: Path):
         self._detectors, self._name, self._audio, self._stage, self._scratch = detectors, name, audio, stage, scratch
-        self._found = {}
+        self._features: dict[str, np.ndarray] = {}
 
     def __getitem__(self, split: str) -> np.ndarray:
-        if split not in self._found:
+        if split not in self._features:
             kept = self._stage / f"{self._name}_{split}.npy" if self._stage else None
             if kept is not None and kept.is_file():
-                self._found[split] = np.load(kept, mmap_mode="r")
+                self._features[split] = np.load(kept, mmap_mode="r")
             else:
                 file = self._scratch / f"reference_{split}.npy"
-                self._found[split] = self._detectors.features(self._name, self._audio[split], file)
-        return self._found[split]
+                self._features[split] = self._detectors.features(self._name, self._audio[split], file)
+        return self._features[split]

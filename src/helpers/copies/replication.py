@@ -1,9 +1,9 @@
 """The rule for a replicated clip: where it lies between null and ceiling, and whether its match is its own clip."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from sklearn.metrics import precision_recall_curve
+
+from helpers.copies.rates import Labels
 
 
 def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_span: float = 0.01) -> np.ndarray:
@@ -36,11 +36,12 @@ def choose_theta(positives: np.ndarray, negatives: np.ndarray, precision: float 
     return float(good.min()) if good.size else None
 
 
-def own_clip_top1(ref_ids: Sequence[str], own_ids: Sequence[str], cluster_of: dict | None = None) -> np.ndarray:
+def own_clip_top1(ref_ids: Labels, own_ids: Labels, cluster_of: dict | None = None) -> np.ndarray:
     """Whether each query's nearest training clip is the one that gave the prompt: bool [Q] from clip ids [Q] and [Q].
 
     `cluster_of` maps clip ids to duplicate clusters: any clip of the own cluster counts. The rate of this is not a rate
-    of copying: prompt-following and shared beds raise it, so it is read beside the same rate of the twins.
+    of copying: prompt-following and shared beds raise it, so it is read beside the same rate of the twins. Raises
+    ValueError for another number of own_ids than of ref_ids.
     """
     if len(ref_ids) != len(own_ids):
         raise ValueError(f"own_ids: expected {len(ref_ids)} as ref_ids, got {len(own_ids)}")

@@ -20,7 +20,9 @@ class ScoreTable:
     def __init__(self, folder: Path):
         tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
         best = pd.concat(tables, ignore_index=True).query("rank == 1").drop(columns="rank")
-        self._best = dict(tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"])))
+        self._best: dict[tuple, pd.DataFrame] = dict(
+            tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"]))
+        )
         self._queries = pd.read_parquet(folder / "queries.parquet").set_index(["training_set", "query_id"])
         ceiling = pd.read_parquet(folder / "ceiling.parquet")
         self._ceiling = {
@@ -43,12 +45,12 @@ class ScoreTable:
 
     def arms(self, run) -> list[str]:
         """The arms of a run's generated clips, the main one first."""
-        found = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
-        return sorted(found, key=lambda arm: (arm != MAIN, arm))
+        names = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
+        return sorted(names, key=lambda arm: (arm != MAIN, arm))
 
     def query(self, training_set: str, query_id: str) -> pd.Series:
         """What one query was made with: updates, weights, prompt_set, guidance, steps and more."""
-        return self._queries.loc[(training_set, query_id)]
+        return self._queries.loc[(training_set, query_id)]  # type: ignore[return-value]  # a row: no query is there twice
 
     def best(self, run, detector: str, kind: str, arm: str = "") -> pd.DataFrame:
         """See above; raises KeyError where there are no such clips."""
@@ -71,7 +73,10 @@ class ScoreTable:
         return best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
 
     def background(self, run, detector: str, query_ids) -> np.ndarray:
-        """Similarity of queries to their nearest background clips, float [Q, K_max], descending."""
+        """Similarity of queries to their nearest background clips, float [Q, K_max], descending.
+
+        Raises ValueError for a query that has none.
+        """
         names, table = self._background[run[0], detector]
         rows = pd.Index(names).get_indexer(query_ids)
         if (rows < 0).any():

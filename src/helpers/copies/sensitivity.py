@@ -24,12 +24,12 @@ def choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.DataF
         kind: table.background(run, detector, part["query_id"].to_numpy())
         for kind, part in (("altered", copies), ("twins", twins))
     }
-    beta, k, found = calibration.choose_beta_k(
+    beta, k, compared = calibration.choose_beta_k(
         copies["score"].to_numpy(), background["altered"], twins["score"].to_numpy()[c1], background["twins"][c1],
         config.betas, _depths(config, background["twins"]),
     )  # fmt: skip
-    chosen = (found["beta"] == beta) & (found["k"] == k)
-    return found.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
+    chosen = (compared["beta"] == beta) & (compared["k"] == k)
+    return compared.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
 
 
 def _depths(config: ThresholdsConfig, background: np.ndarray) -> list[int]:
@@ -41,10 +41,9 @@ def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profil
     config, null = profile.thresholds, profile.nulls[0]
     best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
     background = {kind: table.background(run, detector, part["query_id"].to_numpy()) for kind, part in best.items()}
-    size = profile.corpus.n_background
-    found = [
+    tables = [
         _swept(best, background, null, config, _depths(config, background[null])).assign(
-            background_size=size, contaminated=0
+            background_size=profile.corpus.n_background, contaminated=0
         )
     ]
     if detector == profile.retrieval.detectors[0]:
@@ -55,11 +54,9 @@ def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profil
             if all(len(rows) for rows in some.values()):
                 # the bias is given: as a background of one neighbour it is its own mean
                 given = {kind: bias[rows["query_id"]].to_numpy()[:, None] for kind, rows in some.items()}
-                swept = _swept(some, given, null, config, [1]).assign(
-                    k=k, background_size=size, contaminated=contaminated
-                )
-                found.append(swept)
-    return pd.concat(found, ignore_index=True).assign(
+                about: dict = {"k": k, "background_size": size, "contaminated": contaminated}
+                tables.append(_swept(some, given, null, config, [1]).assign(**about))
+    return pd.concat(tables, ignore_index=True).assign(
         training_set=run[0], n_train=run[1], draw=run[2], detector=detector
     )
 
@@ -70,5 +67,5 @@ def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks
     return calibration.sweep(
         best["generated"]["score"].to_numpy(), background["generated"],
         scores[part == "C2"], background[null][part == "C2"], config.betas, ks, config.fpr,
-        scores[part == "C3"], background[null][part == "C3"], config.confidence,
+        (scores[part == "C3"], background[null][part == "C3"]), config.confidence,
     )  # fmt: skip

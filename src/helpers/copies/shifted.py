@@ -49,22 +49,25 @@ def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 3
         ValueError: shapes that do not fit, a number out of range, or values that are not finite.
     """
     _check(queries, references, k, max_shift, candidates)
-    found = _candidates(queries, references, max_shift, min(candidates, len(references)))
-    scores, shifts = np.full(found.shape, -np.inf, np.float32), np.zeros(found.shape, np.int64)
+    nearest = _candidates(queries, references, max_shift, min(candidates, len(references)))
+    scores, shifts = np.full(nearest.shape, -np.inf, np.float32), np.zeros(nearest.shape, np.int64)
     length = _padded(queries, max_shift)
     for part, mels in chunks(references, max(1, BLOCK_BYTES // (8 * (length // 2 + 1) * references.shape[2]))):
         block = _Side(mels, length)
         for some, rows in chunks(queries, QUERIES):
-            here = (found[some] >= part.start) & (found[some] < part.stop)
-            listed = np.where(here, found[some] - part.start, -1)
+            here = (nearest[some] >= part.start) & (nearest[some] < part.stop)
+            listed = np.where(here, nearest[some] - part.start, -1)
             best, shift = _best_shift(_Side(rows, length), block, listed, max_shift)
             scores[some][here], shifts[some][here] = best[here], shift[here]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return Aligned(*(np.take_along_axis(values, order, axis=1) for values in (scores, found, shifts)))
+    return Aligned(*(np.take_along_axis(values, order, axis=1) for values in (scores, nearest, shifts)))
 
 
 def aligned_cosines(a: np.ndarray, b: np.ndarray, max_shift: int) -> np.ndarray:
-    """The score of `top_aligned` for each pair of rows of log-mels [N, T, M] and [N, T, M]: float32 [N]."""
+    """The score of `top_aligned` for each pair of rows of log-mels [N, T, M] and [N, T, M]: float32 [N].
+
+    Raises ValueError for shapes that do not fit, or a shift out of range.
+    """
     _check(a, b, 1, max_shift, 1)
     length = _padded(a, max_shift)
     return _best_shift(_Side(a, length), _Side(b, length), np.arange(len(a))[:, None], max_shift)[0][:, 0]
@@ -103,15 +106,15 @@ def _candidates(queries, references, max_shift: int, n: int) -> np.ndarray:
     sides = _unit(coarse[:, ::2]).T
     step = COARSE[0] // 2
     margin = -(-max_shift // step) * step
-    found = np.empty((len(queries), n), np.int64)
+    nearest = np.empty((len(queries), n), np.int64)
     for part, rows in chunks(queries, QUERIES):
         shifted = _coarse(rows, margin)
         best = torch.full((len(rows), len(references)), -torch.inf)
         for first in range(2 * margin // step + 1):
             windows = shifted[:, first::2][:, : coarse[:, ::2].shape[1]]
             torch.maximum(best, _unit(windows) @ sides, out=best)
-        found[part] = best.topk(n).indices.numpy()
-    return found
+        nearest[part] = best.topk(n).indices.numpy()
+    return nearest
 
 
 class _Side:

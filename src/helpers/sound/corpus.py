@@ -51,13 +51,16 @@ class Corpus:
         return mean_of_bands(mels for _, mels in chunks(train, CHUNK))
 
     def clip(self, clip_id: str) -> tuple[np.ndarray, str]:
-        """Audio int16 [S] and caption of one clip by its id."""
+        """Audio int16 [S] and caption of one clip by its id; IndexError where there is no such clip."""
         row = int(np.flatnonzero(self.clips["clip_id"].to_numpy() == clip_id)[0])
         return np.asarray(self.audio[row]), self.clips["caption"][row]
 
 
 class Mixed:
-    """Audio of mixtures that are not on disk: `audio[row]` is int16 [S], mixed from its recipe, the same as ever."""
+    """Audio of mixtures that are not on disk: `audio[row]` is int16 [S], mixed from its recipe, the same as ever.
+
+    A row that holds an altered copy raises ValueError: only what was mixed can be mixed again.
+    """
 
     def __init__(self, clips: pd.DataFrame, config: CorpusConfig):
         self.clips, self.config = clips, config
@@ -99,7 +102,10 @@ def leading_groups(clips: pd.DataFrame, pack_path: Path = SOUND_PACK) -> pd.Seri
 
 
 def subset(n_train: int, draw: int, n_pool: int, seed: int) -> np.ndarray:
-    """Indices of one draw's training clips: nested in n_train, and draw 0 is simply the first n_train clips."""
+    """Indices of one draw's training clips: nested in n_train, and draw 0 is simply the first n_train clips.
+
+    Raises ValueError for an n_train outside 1..n_pool.
+    """
     if not 0 < n_train <= n_pool:
         raise ValueError(f"n_train: expected 1 to {n_pool}, the clips there are, got {n_train}")
     order = np.arange(n_pool) if draw == 0 else seeded(seed, "subset", draw).permutation(n_pool)
@@ -147,15 +153,15 @@ def render_all(
 
 def clip_row(clip_id: str, split: str, index: int, recipe: Recipe, sources: dict[str, dict]) -> dict:
     """One row of clips.parquet."""
-    used = [sources[layer.source_id] for layer in recipe.layers]
+    heard = [sources[layer.source_id] for layer in recipe.layers]
     return {
         "clip_id": clip_id,
         "split": split,
         "index": index,
         "caption": recipe.caption,
-        "source_ids": [s["id"] for s in used],
-        "source_groups": sorted({s["source_group"] for s in used}),
-        "classes": [s["class"] for s in used],
+        "source_ids": [s["id"] for s in heard],
+        "source_groups": sorted({s["source_group"] for s in heard}),
+        "classes": [s["class"] for s in heard],
         "recipe": recipe.to_json(),
     }
 
@@ -163,7 +169,10 @@ def clip_row(clip_id: str, split: str, index: int, recipe: Recipe, sources: dict
 def write_clips(
     out: Path, clips: pd.DataFrame, chunks: Iterable[np.ndarray], config: CorpusConfig, mel: MelConfig
 ) -> None:
-    """Writes a table of clips beside its audio and log-mels, chunk by chunk."""
+    """Writes a table of clips beside its audio and log-mels, chunk by chunk.
+
+    Raises ValueError where the chunks do not hold as many clips as the table.
+    """
     n, frames = len(clips), config.clip_samples // mel.hop_length
     audio = open_memmap(out / "audio.npy", "w+", np.int16, (n, config.clip_samples))
     mels = open_memmap(out / "mels.npy", "w+", np.float32, (n, frames, mel.n_mels))
@@ -190,6 +199,9 @@ def twin_recipes(
 
     Returns:
         A table (query_id, clip_id, index, twin_seed, caption, source_groups) and the recipes in the same order.
+
+    Raises:
+        ValueError: a corpus of clips that were not mixed here.
     """
     if not config.mixed:
         raise ValueError(

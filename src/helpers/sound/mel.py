@@ -148,10 +148,11 @@ def log_mel(audio, config: MelConfig, sample_rate_hz: int) -> np.ndarray:
 
 def mean_of_bands(parts: Iterable[np.ndarray]) -> np.ndarray:
     """Mean log-mel in each band, float32 [M], of log-mels that come in parts [n, T, M]."""
-    total, count = 0.0, 0
+    total: float | np.ndarray = 0.0
+    count = 0
     for mels in parts:
         total, count = total + mels.mean(axis=1, dtype=np.float64).sum(axis=0), count + len(mels)
-    return (total / count).astype(np.float32)
+    return np.asarray(total / count, np.float32)
 
 
 def check_mels(mels, config: MelConfig) -> np.ndarray:

@@ -121,7 +121,8 @@ class Generator:
     """
 
     def __init__(self, pool: pd.DataFrame, seed: int, name: str, clip_s: float, generic: bool = False):
-        self.key, self.clip_s = (seed, name), clip_s
+        self.key: tuple[int | str, ...] = (seed, name)
+        self.clip_s = clip_s
         pool = pool.assign(caption=pool["class"].map(GENERIC).fillna(GENERIC["misc"])) if generic else pool
         records = pool.to_dict("records")
         self.sources = {r["id"]: r for r in records}

@@ -84,15 +84,17 @@ def decode_sounds(path: str | Path, ids: Iterable[str], n_threads: int = 4) -> d
         ValueError: if an id is not in the pack, or a sound does not decode, is silent, or has another rate, number of
             channels or length than stated.
     """
-    wanted = list(dict.fromkeys(ids))
-    table = pq.read_table(path, columns=["id", "seconds", "audio"], filters=[("id", "in", wanted)]) if wanted else None
+    distinct = list(dict.fromkeys(ids))
+    table = (
+        pq.read_table(path, columns=["id", "seconds", "audio"], filters=[("id", "in", distinct)]) if distinct else None
+    )
     rows = {row["id"]: row for row in table.to_pylist()} if table is not None else {}
-    unknown = [id_ for id_ in wanted if id_ not in rows]
+    unknown = [id_ for id_ in distinct if id_ not in rows]
     if unknown:
         raise ValueError(f"{Path(path).name}: expected ids of the pack, got {unknown[:5]} ({len(unknown)} unknown)")
     with ThreadPoolExecutor(n_threads) as pool:
-        waveforms = pool.map(lambda id_: _decode(id_, rows[id_]["audio"], rows[id_]["seconds"]), wanted)
-        return dict(zip(wanted, waveforms, strict=True))
+        waveforms = pool.map(lambda id_: _decode(id_, rows[id_]["audio"], rows[id_]["seconds"]), distinct)
+        return dict(zip(distinct, waveforms, strict=True))
 
 
 def _decode(id_: str, audio: bytes, seconds: float) -> np.ndarray:

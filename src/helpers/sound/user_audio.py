@@ -49,30 +49,24 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
 def locate_audiofolder(table: pd.DataFrame, folder: Path) -> list[Path | None]:
     """The audio file of each row; None where it is missing or would lie outside the folder."""
     folder = Path(folder).resolve()
-    found = []
-    for name in table["file_name"]:
-        path = (folder / str(name)).resolve()
-        found.append(path if path.is_relative_to(folder) and path.is_file() else None)
-    return found
+    paths = [(folder / str(name)).resolve() for name in table["file_name"]]
+    return [path if path.is_relative_to(folder) and path.is_file() else None for path in paths]
 
 
 def locate_audiocaps(table: pd.DataFrame, folder: Path) -> list[Path | None]:
-    """The audio file of each row, by the names in use: <audiocap_id>, <youtube_id>_<start_time>, [Y]<youtube_id>."""
+    """The audio file of each row, by the names in use: <audiocap_id>, <youtube_id>_<start_time>, [Y]<youtube_id>.
+
+    None where there is none of these. Raises FileNotFoundError where the folder is missing.
+    """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, got {folder}")
     by_stem = {p.stem: p for p in sorted(Path(folder).rglob("*")) if p.suffix.lower() in AUDIO_SUFFIXES}
-    found = []
-    for row in table.itertuples():
-        start = f"{float(row.start_time):g}"
-        stems = (
-            str(row.audiocap_id),
-            f"{row.youtube_id}_{start}",
-            f"Y{row.youtube_id}_{start}",
-            row.youtube_id,
-            f"Y{row.youtube_id}",
-        )
-        found.append(next((by_stem[s] for s in stems if s in by_stem), None))
-    return found
+    paths = []
+    for caption_id, video, start_s in zip(table["audiocap_id"], table["youtube_id"], table["start_time"]):
+        start = f"{float(start_s):g}"
+        stems = (str(caption_id), f"{video}_{start}", f"Y{video}_{start}", video, f"Y{video}")
+        paths.append(next((by_stem[s] for s in stems if s in by_stem), None))
+    return paths
 
 
 def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int) -> np.ndarray:
@@ -100,7 +94,8 @@ def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int) -> np.nd
 def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Iterable[np.ndarray]]:
     """The table of a user's clips, split at random by source, and their audio in chunks int16 [<=CHUNK, S].
 
-    Every file is read twice, once to learn which can be used and once to write it, so that memory stays flat.
+    Every file is read twice, once to learn which can be used and once to write it, so that memory stays flat. Raises
+    FileNotFoundError as `read_table` and `locate_audiocaps` do, ValueError also for too few clips or sources.
     """
     table = read_table(Path(config.path), config.kind)
     if config.kind == "audiofolder":
@@ -154,9 +149,9 @@ def _split(usable: list[dict], config: CorpusConfig) -> pd.DataFrame:
     for i in order:
         source = usable[i]["source"]
         if taken >= target and source != current:
-            split, target = next(splits, (None, 0))
+            split, target = next(splits, ("", 0))
             taken = 0
-            if split is None:
+            if not split:
                 break
         if taken < target:
             rows.append((f"{split}_{taken:05d}", split, taken, usable[i]["caption"], [source], [source], [""], "", i))

@@ -52,16 +52,16 @@ def _choose(best: pd.DataFrame, primary: str) -> list[tuple[str, tuple]]:
     """Slots and the rows of `best` that fill them."""
     own = best[best["detector"] == primary]
     main = own[own["arm"] == MAIN].sort_values(["score", "query_id"], ascending=False, ignore_index=True)
-    found = [(f"quantile {q:.2f}", main.iloc[round((1 - q) * (len(main) - 1))]) for q in QUANTILES]
+    examples = [(f"quantile {q:.2f}", main.iloc[round((1 - q) * (len(main) - 1))]) for q in QUANTILES]
     for kind, count in (("twins", N_FALSE_ALARMS), ("same_bed", N_FALSE_ALARMS), ("heldout", 1)):
         highest = own[own["kind"] == kind].nlargest(count, "score")
-        found += [(f"false alarm {kind} {i + 1}", row) for i, (_, row) in enumerate(highest.iterrows())]
+        examples += [(f"false alarm {kind} {i + 1}", row) for i, (_, row) in enumerate(highest.iterrows())]
     lowest = own[own["kind"] == "altered"].nsmallest(N_MISSES, "score")
-    found += [(f"miss {i + 1}", row) for i, (_, row) in enumerate(lowest.iterrows())]
+    examples += [(f"miss {i + 1}", row) for i, (_, row) in enumerate(lowest.iterrows())]
     for detector, part in best[best["kind"] == "same_bed"].groupby("detector", sort=False):
-        found.append((f"fooled {detector}", part.loc[part["score"].idxmax()]))
-    found += [("perfect replay", row) for _, row in own[own["kind"] == "empirical"].head(1).iterrows()]
-    return found + _same_prompt(own[own["kind"] == "generated"])
+        examples.append((f"fooled {detector}", part.loc[part["score"].idxmax()]))
+    examples += [("perfect replay", row) for _, row in own[own["kind"] == "empirical"].head(1).iterrows()]
+    return examples + _same_prompt(own[own["kind"] == "generated"])
 
 
 def _same_prompt(generated: pd.DataFrame) -> list[tuple[str, tuple]]:
@@ -71,15 +71,15 @@ def _same_prompt(generated: pd.DataFrame) -> list[tuple[str, tuple]]:
     if not common:
         return []
     prompt = sorted(common)[len(common) // 2]
-    found = []
+    examples = []
     for arm, part in arms.items():
         rows = part[part["own_id"] == prompt]
         if arm == "seeds":
-            found += [(f"seed {i + 1}", row) for i, (_, row) in enumerate(rows.head(N_SEEDS).iterrows())]
+            examples += [(f"seed {i + 1}", row) for i, (_, row) in enumerate(rows.head(N_SEEDS).iterrows())]
         else:
-            found.append((f"arm {arm}", rows.iloc[0]))
+            examples.append((f"arm {arm}", rows.iloc[0]))
     strange = generated[generated["arm"] == "heldout"]
-    return found + ([("arm heldout", strange.iloc[len(strange) // 2])] if len(strange) else [])
+    return examples + ([("arm heldout", strange.iloc[len(strange) // 2])] if len(strange) else [])
 
 
 def _audio(upstream: dict[str, Path]):

@@ -81,18 +81,18 @@ def _named(pairs: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
 def _planted_metrics(pairs: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Precision over all found pairs, and recall by the alteration that tells a pair's clips apart from their original."""
     ids = clips["clip_id"].to_numpy()
-    found = list(zip(ids[pairs["i"].astype(int)], ids[pairs["j"].astype(int)]))
+    detected = list(zip(ids[pairs["i"].astype(int)], ids[pairs["j"].astype(int)]))
     originals = clips[clips["alteration"] == "none"].drop_duplicates("cluster_id").set_index("cluster_id")["clip_id"]
-    rows, every = [], []
+    rows, true_pairs = [], []
     for alteration, part in clips[clips["copies"] > 1].groupby("alteration"):
         truth = [(originals[c], i) for c, i in zip(part["cluster_id"], part["clip_id"]) if originals[c] != i]
         if truth:
-            recall = pair_metrics(found, truth).recall
+            recall = pair_metrics(detected, truth).recall
             rows.append({"alteration": alteration, "measure": "recall", "count": recall.count, "n": recall.n, "rate": recall.rate, "low": recall.low, "high": recall.high})  # fmt: skip
     for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):
         members = part["clip_id"].tolist()
-        every += [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
-    precision = pair_metrics(found, every).precision
+        true_pairs += [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+    precision = pair_metrics(detected, true_pairs).precision
     if precision is not None:
         rows.append({"alteration": "all", "measure": "precision", "count": precision.count, "n": precision.n, "rate": precision.rate, "low": precision.low, "high": precision.high})  # fmt: skip
     return pd.DataFrame(rows)

@@ -26,29 +26,31 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     evidence = load_evidence(upstream, profile)
     rows = []
     for claim, paper_value, source, judge in CLAIMS:
-        found = judge(evidence)
-        rows.append((claim, paper_value, source, found.value, found.low, found.high, found.verdict, found.why))
+        measured = judge(evidence)
+        rows.append(
+            (claim, paper_value, source, measured.value, measured.low, measured.high, measured.verdict, measured.why)
+        )
     pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "claims.csv", index=False)
     (out / "summary.json").write_text(json.dumps(_summary(profile, upstream), indent=1))
 
 
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
-    table, used = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
+    table, limits = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
     swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
-    main = table[(table["fpr"] == used.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
+    main = table[(table["fpr"] == limits.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
     by_null = {null: main[main["null"] == null] for null in profile.nulls}
     first = by_null[profile.nulls[0]]
     pairs_of, pairs = ("recordings", "recordings.csv") if profile.corpus.mixed else ("clips", "clip_pairs.csv")
     trend = upstream.get("dose")
     return Evidence(
-        first[first["detector"] == used.detector].reset_index(drop=True),
+        first[first["detector"] == limits.detector].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
         pd.read_csv(upstream["duplicates"] / pairs),
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
-        read_protocol()["verdicts"] | {"fpr": used.fpr},
+        read_protocol()["verdicts"] | {"fpr": limits.fpr},
         first,
-        used,
+        limits,
         not is_laion(profile.retrieval.clap_path),
         pairs_of,
         profile.corpus.kind,

@@ -56,8 +56,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
         about |= _agreements(agreement, queries, made, profile)
         compared = _compared(queries, made, profile.thresholds.seed)
         for name, table in embeddings.items():
-            found = _distances(table, units, compared, profile.thresholds.confidence)
-            rows.append(about | {"embedding": name} | found)
+            distances = _distances(table, units, compared, profile.thresholds.confidence)
+            rows.append(about | {"embedding": name} | distances)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "quality.csv", index=False)
 
 
@@ -119,15 +119,15 @@ def _compared(queries: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str,
     groups["twins"] = twins[~twins["index"].duplicated()]  # the first of each clip
     rows = {}
     for kind, table in groups.items():
-        found = _sounding(table).index.to_numpy()
-        rows[kind] = found[seeded(seed, "quality", kind).permutation(len(found))]
-    count = min(MAX_COMPARED, *(len(found) for kind, found in rows.items() if kind != "twins"))
-    return {kind: found[:count] for kind, found in rows.items()}
+        chosen = _sounding(table).index.to_numpy()
+        rows[kind] = chosen[seeded(seed, "quality", kind).permutation(len(chosen))]
+    count = min(MAX_COMPARED, *(len(chosen) for kind, chosen in rows.items() if kind != "twins"))
+    return {kind: chosen[:count] for kind, chosen in rows.items()}
 
 
 def _distances(table, units: np.ndarray, compared: dict, confidence: float) -> dict:
     """n_compared, and the kernel distances to the ceiling of generated, held-out and twin clips with their intervals."""
-    found, names = (
+    distances, names = (
         {"n_compared": len(compared["generated"])},
         {"kid": "generated", "floor": "heldout", "twins": "twins"},
     )
@@ -137,5 +137,5 @@ def _distances(table, units: np.ndarray, compared: dict, confidence: float) -> d
         if min(len(made), len(real)) >= MIN_COMPARED:
             limits = kernel_distance_interval(table[made], table[real], confidence, (units[made], units[real]))
         columns = ("kid" if name == "kid" else f"{name}_kid", f"{name}_low", f"{name}_high")
-        found |= dict(zip(columns, limits))
-    return found
+        distances |= dict(zip(columns, limits))
+    return distances

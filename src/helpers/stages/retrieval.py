@@ -59,23 +59,23 @@ def compute(
             features = _query_features(detectors, name, queries, references, Path(scratch))
             if name in EMBEDDINGS:
                 np.save(out / f"{name}.npy", _aligned(features, table))
-            for (part, _), found in zip(queries, features):
+            for (part, _), vectors in zip(queries, features):
                 sounding = part[~part["silent"]].reset_index(drop=True)
                 scores.append(
-                    _score_rows(detectors, name, sounding, found, references["train"], rows, ids, config.top_k).assign(
-                        **run
-                    )
+                    _score_rows(
+                        detectors, name, sounding, vectors, references["train"], rows, ids, config.top_k
+                    ).assign(**run)
                 )
                 backgrounds.append(
-                    _background_rows(detectors, name, sounding, found, references["background"], config.k_max)
+                    _background_rows(detectors, name, sounding, vectors, references["background"], config.k_max)
                 )
             if name == config.detectors[0] and draw == 0:
-                found = _variants(detectors, name, queries, features, references, rows, profile)
-                found.assign(**run).to_parquet(out / "variants.parquet", index=False)
-    every = pd.concat(scores, ignore_index=True)
-    generated = every["kind"] == "generated"
-    every[generated].to_parquet(out / "scores.parquet", index=False)
-    every[~generated].to_parquet(out / "null.parquet", index=False)
+                variants = _variants(detectors, name, queries, features, references, rows, profile)
+                variants.assign(**run).to_parquet(out / "variants.parquet", index=False)
+    best = pd.concat(scores, ignore_index=True)
+    generated = best["kind"] == "generated"
+    best[generated].to_parquet(out / "scores.parquet", index=False)
+    best[~generated].to_parquet(out / "null.parquet", index=False)
     pd.concat(backgrounds, ignore_index=True).to_parquet(out / "background.parquet", index=False)
     if detectors.clap is not None:
         np.save(out / "clap_text.npy", detectors.clap.embed_text(table["caption"].tolist()))
@@ -86,7 +86,7 @@ def _queries(
     upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray
 ) -> list[tuple[pd.DataFrame, Selection]]:
     """Tables of queries, each with the audio of those that are not silent; `index` is the own training clip's, or -1."""
-    found = []
+    queries = []
     for key, kind in kinds.items():
         folder = upstream[key]
         table, audio = pd.read_parquet(folder / "queries.parquet"), np.load(folder / "audio.npy", mmap_mode="r")
@@ -101,8 +101,8 @@ def _queries(
             parts = [part for _, part in table.groupby("kind", sort=False)]
         for part in parts:
             if len(part):
-                found.append(_complete(part.reset_index(drop=True), audio, key))
-    return found
+                queries.append(_complete(part.reset_index(drop=True), audio, key))
+    return queries
 
 
 def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.DataFrame, Selection]:
@@ -124,16 +124,16 @@ def _query_features(
     detectors: Detectors, name: str, queries: list, references: ReferenceFeatures, scratch: Path
 ) -> list:
     """Features of every table's clips that are not silent; held-out and ceiling clips have theirs among the references."""
-    found = []
+    features = []
     for number, (table, audio) in enumerate(queries):
         kind = table["kind"].iloc[0]
         if kind == "heldout":
-            found.append(references["heldout"])
+            features.append(references["heldout"])
         elif kind == "ceiling":  # the first training clips, in order
-            found.append(Selection(references["ceiling"], table["index"].to_numpy()))
+            features.append(Selection(references["ceiling"], table["index"].to_numpy()))
         else:
-            found.append(detectors.features(name, audio, scratch / f"{number}.npy"))
-    return found
+            features.append(detectors.features(name, audio, scratch / f"{number}.npy"))
+    return features
 
 
 def _aligned(features: list, table: pd.DataFrame) -> np.ndarray:
@@ -154,8 +154,8 @@ def _score_rows(
     ids: np.ndarray,
     k: int,
 ) -> pd.DataFrame:
-    found = detectors.nearest(name, features, Selection(references, rows), min(k, len(rows)))
-    depth = found.scores.shape[1]
+    nearest = detectors.nearest(name, features, Selection(references, rows), min(k, len(rows)))
+    depth = nearest.scores.shape[1]
     own = np.full(len(table), np.nan, np.float32)
     index = table["index"].to_numpy()
     has_own = index >= 0
@@ -169,22 +169,22 @@ def _score_rows(
         own_id=np.repeat(np.where(has_own, ids[np.maximum(index, 0)], ""), depth),
         own_score=np.repeat(own, depth),
         rank=np.tile(np.arange(1, depth + 1), len(table)),
-        ref_id=ids[rows[found.indices.ravel()]],
-        score=found.scores.ravel(),
+        ref_id=ids[rows[nearest.indices.ravel()]],
+        score=nearest.scores.ravel(),
     )
 
 
 def _background_rows(
     detectors: Detectors, name: str, table: pd.DataFrame, features, background, k_max: int
 ) -> pd.DataFrame:
-    found = detectors.nearest(name, features, background, min(k_max, len(background)))
-    depth = found.scores.shape[1]
+    nearest = detectors.nearest(name, features, background, min(k_max, len(background)))
+    depth = nearest.scores.shape[1]
     return pd.DataFrame(
         {
             "detector": name,
             "query_id": np.repeat(table["query_id"].to_numpy(), depth),
             "rank": np.tile(np.arange(1, depth + 1), len(table)),
-            "score": found.scores.ravel(),
+            "score": nearest.scores.ravel(),
         }
     )
 
@@ -203,7 +203,7 @@ def _variants(
     order, intruders = rng.permutation(len(background)), rng.permutation(rows)
     sizes = [(size, 0) for size in BACKGROUND_SIZES if size < len(background)]
     cases = [*sizes, *((len(background), count) for count in (0, *CONTAMINATED) if count <= len(rows))]
-    found = []
+    variants = []
     for (table, _), features_of in zip(queries, features):
         if table["kind"].iloc[0] != profile.nulls[0] and table["arm"].iloc[0] != MAIN:
             continue
@@ -217,9 +217,9 @@ def _variants(
             nearest = detectors.nearest(name, some, against, depth).scores
             for k in (k for k in VARIANT_KS if k <= depth):
                 bias = nearest[:, :k].mean(axis=1)
-                found.append(
+                variants.append(
                     pd.DataFrame(
                         {"query_id": sounding[chosen], "size": size, "contaminated": contaminated, "k": k, "bias": bias}
                     )
                 )
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(variants, ignore_index=True)

@@ -32,11 +32,14 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     mean, measures = data.mel_mean(), []
     for part, mels in chunks(originals, CHUNK):
         vocoded = log_mel(audio[part], profile.mel, profile.corpus.sample_rate_hz)
-        found = {"departure": (mels - mean).std(axis=(1, 2)), "change": np.abs(np.diff(mels, axis=1)).mean(axis=(1, 2))}
+        measured = {
+            "departure": (mels - mean).std(axis=(1, 2)),
+            "change": np.abs(np.diff(mels, axis=1)).mean(axis=(1, 2)),
+        }
         for name, after in (("codec", decoded[part]), ("vocoder", vocoded)):
-            found[f"{name}_cosine"] = cosines(mels - mean, after - mean)
-            found[f"{name}_mae"] = np.abs(mels - after).mean(axis=(1, 2))
-        measures.append(pd.DataFrame(found))
+            measured[f"{name}_cosine"] = cosines(mels - mean, after - mean)
+            measured[f"{name}_mae"] = np.abs(mels - after).mean(axis=(1, 2))
+        measures.append(pd.DataFrame(measured))
     table = data.clips.iloc[rows][["split", "index", "clip_id", "caption"]].reset_index(drop=True)
     table = table.join(pd.concat(measures, ignore_index=True)).assign(updates=0, sample_seed=0)
     table.assign(query_id="roundtrip_" + table["clip_id"]).to_parquet(out / "queries.parquet", index=False)

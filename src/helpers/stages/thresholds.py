@@ -148,8 +148,8 @@ def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
 
 def clusters(upstream: dict[str, Path]) -> dict[str, str]:
     """The duplicate cluster of every clip that is in one: as found among the main clips, as planted among the others."""
-    found = pd.read_csv(upstream["duplicates"] / "duplicates.csv").query("kind == 'natural'")
-    clusters = dict(zip(found["clip_id"], found["cluster_id"]))
+    natural = pd.read_csv(upstream["duplicates"] / "duplicates.csv").query("kind == 'natural'")
+    clusters = dict(zip(natural["clip_id"], natural["cluster_id"]))
     if "planted" in upstream:
         truth = pd.read_parquet(upstream["planted"] / "clips.parquet").query("split == 'train'")
         clusters |= dict(zip(truth["clip_id"], truth["cluster_id"]))
@@ -194,8 +194,8 @@ def _replication_rows(
     }  # fmt: skip
     rows, flags = [], {}
     first = profile.nulls[0]
-    every = nulls | ({first + COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
-    for null, calibration in every.items():
+    calibrations = nulls | ({first + COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
+    for null, calibration in calibrations.items():
         rates = (config.fpr, *(config.further_fprs if arm == MAIN else ()))
         for fpr in dict.fromkeys(rates):
             tau = calibration.tau(fpr)

@@ -52,7 +52,10 @@ ROBERTA_TOKENIZER = Layout("FacebookAI/roberta-base", {"vocabulary": ("vocab.jso
 
 
 def locate(where: str, name: str) -> Path | None:
-    """The file `name` of the folder or `hub:<owner>/<name>` that `where` gives; None where there is none."""
+    """The file `name` of the folder or `hub:<owner>/<name>` that `where` gives; None where there is none.
+
+    Raises ValueError for a `hub:` that is not followed by an owner and a name.
+    """
     if not where.startswith(HUB):
         path = resolve(Path(where) / name)
         return path if path.is_file() else None
@@ -62,8 +65,8 @@ def locate(where: str, name: str) -> Path | None:
         raise ValueError(f"expected {HUB}<owner>/<name>, got {where!r}")
     from huggingface_hub import try_to_load_from_cache  # only where the hub's cache is meant
 
-    found = try_to_load_from_cache(f"{owner}/{repository}", f"{folder}/{name}" if folder else name)
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(f"{owner}/{repository}", f"{folder}/{name}" if folder else name)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def find(part: str, where: str, *layouts: Layout) -> tuple[Layout, dict[str, Path]]:
@@ -73,14 +76,14 @@ def find(part: str, where: str, *layouts: Layout) -> tuple[Layout, dict[str, Pat
     """
     tried = []
     for layout in layouts:
-        found = {
+        paths = {
             role: next((p for n in names if (p := locate(where, n))), None) for role, names in layout.files.items()
         }
-        if all(found.values()):
-            return layout, found
-        tried.append((sum(map(bool, found.values())), layout, found))
-    _, layout, found = max(tried, key=lambda item: item[0])  # the first of those with the most files
-    missing = [layout.files[role] for role, path in found.items() if path is None]
+        if all(paths.values()):
+            return layout, paths
+        tried.append((sum(map(bool, paths.values())), layout, paths))
+    _, layout, paths = max(tried, key=lambda item: item[0])  # the first of those with the most files
+    missing = [layout.files[role] for role, path in paths.items() if path is None]
     raise FileNotFoundError(_fetch_line(part, where, layout.repository, missing))
 
 
@@ -135,10 +138,10 @@ def find_file(part: str, where: str, repository: str) -> Path:
 
 
 def _fetch_line(part: str, where: str, repository: str, missing: list[tuple[str, ...]]) -> str:
-    wanted = " and ".join(" or ".join(names) for names in missing)
+    needed = " and ".join(" or ".join(names) for names in missing)
     fetch = f"hf download {repository} {' '.join(names[0] for names in missing)}"
     if where.startswith(HUB):
         place, target = f"the hub's cache of {where.removeprefix(HUB)}", ""
     else:
         place, target = str(resolve(where)), f" --local-dir {resolve(where)}"
-    return f"{part}: expected {wanted} in {place}, found none; `{fetch}{target}` puts it there"
+    return f"{part}: expected {needed} in {place}, found none; `{fetch}{target}` puts it there"
