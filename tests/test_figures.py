@@ -28,8 +28,8 @@ SIMILARITY = pd.DataFrame(
 )
 LOSS = pd.DataFrame({"update": range(50), "loss": np.geomspace(1, 0.1, 50), "run": "n = 16"})
 CURVE = pd.DataFrame(
-    [(c, n, 10 / n, [0.5, 0.6], [0.1, 0.2]) for c in ("linear", "trained") for n in (2048, 4096)],
-    columns=["codec", "latent_numbers", "error", "own_cosine", "distance"],
+    [(c, n, 10 / n, 64, [0.5, 0.6], [0.1, 0.2]) for c in ("linear", "trained") for n in (2048, 4096)],
+    columns=["codec", "latent_numbers", "error", "n_heldout", "own_cosine", "distance"],
 )
 ROUNDTRIP = pd.DataFrame({"score": [0.9, 0.8, 0.5, 0.4], "kind": ["round trip"] * 2 + ["another clip"] * 2})
 

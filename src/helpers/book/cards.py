@@ -72,6 +72,15 @@ def played(gallery: Gallery, data: Corpus, profile: Profile) -> dict[str, list[H
     return parts
 
 
+def fooled(gallery: Gallery, data: Corpus, profile: Profile) -> list[HTML]:
+    """For each detector the clip that shares but a bed with its match and scores highest; a card for all that it fools."""
+    cards = []
+    for _, same in gallery.rows("fooled").groupby(["query_id", "ref_id"], sort=False):
+        label = f"Fools {', '.join(same['detector'])}"
+        cards.append(card(gallery, same["slot"].iloc[0], data, profile, label, with_random=False))
+    return cards
+
+
 def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) -> HTML:
     """Players of the first two seconds of two recordings that may be one, `sounds` int16 [S] each.
 

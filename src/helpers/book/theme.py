@@ -66,7 +66,8 @@ def set_theme() -> None:
 def themed(alt: str = ""):
     """A decorator of functions that return a figure: draws in the book's look and leaves matplotlib's settings alone.
 
-    `alt`, a sentence on what the figure shows, becomes its label, and with that its alternative text on the page.
+    `alt`, a sentence on what the figure shows, becomes its label, and with that its alternative text on the page; where the
+    sentence depends on the data, the function sets the label.
     """
 
     def decorate(plot):
@@ -74,7 +75,8 @@ def themed(alt: str = ""):
         def in_theme(*args, **kwargs) -> Figure:
             with mpl.rc_context(THEME):
                 figure = plot(*args, **kwargs)
-            figure.set_label(alt)
+            if alt:
+                figure.set_label(alt)
             return figure
 
         return in_theme

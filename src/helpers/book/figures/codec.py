@@ -33,9 +33,10 @@ def plot_roundtrip(scores: pd.DataFrame) -> Figure:
 def plot_codec_curve(curve: pd.DataFrame) -> Figure:
     """Error of codecs by latent size, and how near a generator on their latents comes to its training clips.
 
-    Columns: codec (trained, linear), latent_numbers, error (nepers), and own_cosine and distance: lists, a value a generator.
+    Columns: codec (trained, linear), latent_numbers, error (nepers), n_heldout (clips), and own_cosine and distance: lists, a
+    value a generator.
     """
-    check_columns(curve, "codec", "latent_numbers", "error", "own_cosine", "distance")
+    check_columns(curve, "codec", "latent_numbers", "error", "n_heldout", "own_cosine", "distance")
     figure, axes = new_axes(1, 3, 3.2)
     labels = {
         "error": "error, nepers",
@@ -54,4 +55,6 @@ def plot_codec_curve(curve: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
         ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes[0][0].set_ylim(0, None)
+    over = f"over {curve['n_heldout'].iloc[0]} held-out clips"
+    figure.set_label(f"Error of the round trip {over}, and what a generator makes of the latents, by latent size.")
     return figure

@@ -31,9 +31,7 @@ KINDS = {
 
 
 @themed("Distributions of best-match similarity by training size: generated clips, twins, held-out clips, ceiling.")
-def plot_similarity(
-    scores: pd.DataFrame, bins: int = 40, label: str = "similarity to the nearest training clip"
-) -> Figure:
+def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) -> Figure:
     """Best-match similarity per training size, the paper's main figure.
 
     Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median. The ceiling is a
@@ -68,13 +66,12 @@ def plot_similarity(
     ]
     handles.append(Line2D([], [], color=INK, marker="^", linestyle="none", label="median"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    axes[-1, 0].set_xlabel(label)
+    axes[-1, 0].set_xlabel(f"{detector} similarity to the nearest training clip".strip())
     return figure
 
 
 @themed(
-    "Share of generated clips that are near-exact by rule against the number of training clips and against "
-    "epochs, with lines of equal updates and of equal epochs."
+    "Share of generated clips that are near-exact by rule against the number of training clips and against epochs, with lines of equal updates and of equal epochs."
 )
 def plot_curve(rows: pd.DataFrame) -> Figure:
     """Near-exact share over training size and updates; a point a draw, lines through the means, zeros as upper bounds.
@@ -155,8 +152,7 @@ def _equal_epochs(rows: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
 
 
 @themed(
-    "Share of generated clips that replicate their own clip against its number of copies, for exact and altered "
-    "copies and by caption."
+    "Share of generated clips that replicate their own clip against its number of copies, for exact and altered copies and by caption."
 )
 def plot_dose(dose: pd.DataFrame) -> Figure:
     """Share of generated clips that replicate their own cluster against its number of copies.
@@ -192,8 +188,7 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
 
 
 @themed(
-    "Bars with the share of prompts by the number of their seeds that came out near-exact, beside what equal "
-    "chances would give."
+    "Bars with the share of prompts by the number of their seeds that came out near-exact, beside what equal chances would give."
 )
 def plot_seeds(shares: pd.DataFrame) -> Figure:
     """Share of prompts by how many of their seeds came out near-exact, a panel a size. Columns: n_train, hits, share, by_luck."""

@@ -13,8 +13,7 @@ from helpers.book.theme import themed
 
 
 @themed(
-    "Log-mel spectrograms of three generated clips, each beside its nearest training clip: among the nearest, "
-    "the median, among the least near."
+    "Log-mel spectrograms of three generated clips, each beside its nearest training clip: among the nearest, the median, among the least near."
 )
 def plot_matches(
     mels: np.ndarray, rows: Sequence[str], columns: Sequence[str], frame_s: float = 0.016, fmax_khz: float = 8.0

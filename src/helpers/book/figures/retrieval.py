@@ -37,8 +37,7 @@ LINES = ("medianprops", "whiskerprops", "capprops")  # of a box
 
 
 @themed(
-    "Kernel distance, caption agreement and silent share against updates, by training size, beside what real "
-    "clips reach."
+    "Kernel distance, caption agreement and silent share against updates, by training size, beside what real clips reach."
 )
 def plot_quality(quality: pd.DataFrame) -> Figure:
     """Kernel distance by each embedding, agreement with captions, and silent clips, against updates.
@@ -104,10 +103,9 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
 
 
 @themed(
-    "Box plots of best-match similarity for clips of seven kinds, from held-out clips to training clips "
-    "themselves, by training size."
+    "Box plots of best-match similarity for clips of seven kinds, from held-out clips to training clips themselves, by training size."
 )
-def plot_ladder(scores: pd.DataFrame, label: str = "similarity to the nearest training clip") -> Figure:
+def plot_ladder(scores: pd.DataFrame, detector: str = "") -> Figure:
     """Best-match similarity of clips of every kind, from strangers to copies. Columns: score, kind (of LADDER), n_train.
 
     Boxes are the middle half with the median, whiskers reach from the 5th to the 95th percentile.
@@ -131,13 +129,12 @@ def plot_ladder(scores: pd.DataFrame, label: str = "similarity to the nearest tr
         axis.set_yticks(range(len(kinds)), [LADDER[kind][0] for kind in kinds])
         axis.grid(axis="y", visible=False)
         axis.tick_params(axis="y", length=0)
-    figure.supxlabel(label, fontsize=10)
+    figure.supxlabel(f"{detector} similarity to the nearest training clip".strip(), fontsize=10)
     return figure
 
 
 @themed(
-    "Share of clips whose nearest training clip is the own one, by detector and training size, for generated "
-    "clips and for twins."
+    "Share of clips whose nearest training clip is the own one, by detector and training size, for generated clips and for twins."
 )
 def plot_top1(rows: pd.DataFrame) -> Figure:
     """How often the nearest clip is the own one, by detector and size, for generated clips and for twins; a point a draw.
@@ -204,8 +201,7 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
 
 
 @themed(
-    "ROC curves of every detector, a panel for each alteration at its strongest, on a logarithmic axis of false "
-    "positives."
+    "ROC curves of every detector, a panel for each alteration at its strongest, on a logarithmic axis of false positives."
 )
 def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
     """ROC curves at each alteration's strongest, a panel an alteration, a line a detector; what chance reaches is dashed.

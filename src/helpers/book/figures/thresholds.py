@@ -15,8 +15,7 @@ from helpers.book.theme import COLOURS, INK, themed
 
 
 @themed(
-    "Histograms of normalised scores of generated clips and of the null by training size, with the thresholds "
-    "between them."
+    "Histograms of normalised scores of generated clips and of the null by training size, with the thresholds between them."
 )
 def plot_thresholds(scores: pd.DataFrame, thresholds: pd.DataFrame, null: str = "twins") -> Figure:
     """Normalised scores of generated clips and of a null by training size, with the thresholds between them.
@@ -83,8 +82,7 @@ def plot_choices(choices: pd.DataFrame, beta: float, k: int) -> Figure:
 
 
 @themed(
-    "Flagged share of generated clips against the size of the background and against the number of training "
-    "clips in it, by training size."
+    "Flagged share of generated clips against the size of the background and against the number of training clips in it, by training size."
 )
 def plot_sensitivity(sensitivity: pd.DataFrame) -> Figure:
     """Flagged share against the size of the background, and against training clips that wrongly lie in it.

@@ -48,6 +48,10 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, e
     axis.set_yticks(updates, [f"{n:,}" for n in updates])
     axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    figure.set_label(
+        "Training clips and updates of every model kept, on logarithmic axes. A horizontal line joins equal updates, "
+        f"a diagonal {epochs} epochs; the models of n = {n_train} are filled."
+    )
     return figure
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.base.settings import ROOT
 from helpers.book.tables import captioned
 
 MEASURES = {
@@ -60,22 +61,25 @@ def codec_yardstick(folder: Path) -> pd.DataFrame | None:
     return captioned(table, caption, dict.fromkeys(table.columns[1:], ".3f"))
 
 
-def size_curve(curve: dict) -> pd.DataFrame:
-    """Codecs of several sizes and what generators made of their latents, from the codec's curve.json."""
+def size_curve(folder: Path) -> pd.DataFrame | None:
+    """Codecs of several sizes and what generators made of their latents, from the codec's curve.json; None without it."""
+    if not (folder / "curve.json").is_file():
+        return None
+    curve = json.loads((folder / "curve.json").read_text())
     return pd.DataFrame([
         {"codec": codec["codec"], "latent_numbers": codec["latent_numbers"], "error": codec["mean_absolute_error_nepers"],
          "own_cosine": [made["median_own_centred_cosine"] for made in codec["generators"]],
          "distance": [made["aisfx_kernel_distance_generated_to_training"] for made in codec["generators"]]}
         for codec in curve["codecs"]
-    ])  # fmt: skip
+    ]).assign(n_heldout=curve["n_heldout"])  # fmt: skip
 
 
-def vocoder_measures(judged: dict, source: str) -> pd.DataFrame:
+def vocoders(source: str) -> pd.DataFrame:
     """The vocoders by every measure, from the vocoder's metrics.json; `source` is "from_mel" or "from_codec".
 
     The networks' means stand with the paired difference to Griffin-Lim and its interval.
     """
-    rows = []
+    judged, rows = json.loads((ROOT / "models/vocoder/metrics.json").read_text()), []
     for measure in ("stft_distance", "mel_error_nepers", "aisfx_distance", "loudness_difference_db"):
         row = {"measure": measure.replace("_", " ")}
         for name, key in VOCODERS.items():

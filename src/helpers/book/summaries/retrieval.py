@@ -49,7 +49,7 @@ def winners(detection: pd.DataFrame) -> pd.DataFrame:
     columns = {"alteration": best["transform"].str.replace("_", " "), "strength": "strength"}
     for place in [place for place in ("best", "second") if place in best]:
         limits = [f"{place}_{end}" for end in ("auroc", "low", "high")]
-        columns |= {place: place, f"AUROC, {place}": with_interval(best, *limits, percent=False)}
+        columns |= {place: best[place], f"AUROC, {place}": with_interval(best, *limits, percent=False)}
     sizes = f"{detection['n_pos'].iloc[0]} copies, {detection['n_neg'].iloc[0]} held-out clips each"
     caption = f"The two best detectors for each alteration at its strongest ({sizes}; bootstrap intervals over source groups; "
     caption += f"ties in the profile's order). Units of strength: {strengths_in_words(best['transform'])}."
