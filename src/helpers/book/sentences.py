@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.base.settings import Profile
 from helpers.book.summaries.rows import checkpoints
-from helpers.book.words import epochs_text, plain, share_text, with_interval
+from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
 from helpers.copies.calibration import flag
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
@@ -140,14 +140,14 @@ def of_quality(rows: pd.DataFrame) -> dict[str, str]:
     large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
     if large.empty:
         return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
-    distances = with_interval(large, "kid", "kid_low", "kid_high", percent=False)
+    distances = with_interval(large, *limits("kid"), percent=False)
     twins, heldout = (plain(large[name], ".2g") for name in ("twins_kid", "floor_kid"))
     places = [
         f"by {embedding} at {distance}, where twins stand at {of_twins} and held-out clips at {of_heldout}"
         for embedding, distance, of_twins, of_heldout in zip(large["embedding"], distances, twins, heldout)
     ]
-    agreement = with_interval(large, "clap_agreement", "clap_agreement_low", "clap_agreement_high", percent=False)[0]
-    silent = share_text(*large[["silent_rate", "silent_low", "silent_high"]].iloc[0])
+    agreement = with_interval(large, *limits("clap_agreement"), percent=False)[0]
+    silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
     return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
             "caption_agreement": agreement, "silent": silent}  # fmt: skip
 

@@ -61,22 +61,14 @@ def arrange(
 ) -> pd.DataFrame:
     """A `captioned` table of titles, each with the column of `data`, the columns of a share and its limits, or the values.
 
-    `{"n": "n_train", "near-exact": "near_exact", "flagged": ("flagged_rate", "ci_low", "ci_high"), "note": notes}`. A share
-    is written with its limits (`words.shares`). Where there are near_exact_low and near_exact_high, "near_exact" is such a
-    share, its value in near_exact_rate if there is such a column.
+    `{"n": "n_train", "near-exact": limits("near_exact_rate"), "note": notes}`; a share and its limits, a tuple, are written as
+    one text (`words.shares`).
     """
-    return captioned(
-        pd.DataFrame({title: _values(data, of) for title, of in columns.items()}, data.index), caption, formats
-    )
-
-
-def _values(data: pd.DataFrame, source: str | tuple | Sequence) -> pd.Series | Sequence:
-    if isinstance(source, str) and f"{source}_low" in data:
-        value = f"{source}_rate" if f"{source}_rate" in data else source
-        source = (value, f"{source}_low", f"{source}_high")
-    if isinstance(source, tuple):
-        return shares(data, *source)
-    return data[source] if isinstance(source, str) else source
+    made = {
+        title: data[of] if isinstance(of, str) else shares(data, *of) if isinstance(of, tuple) else of
+        for title, of in columns.items()
+    }
+    return captioned(pd.DataFrame(made, data.index), caption, formats)
 
 
 def _cell(value, spec: str | None) -> str:

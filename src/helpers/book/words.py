@@ -17,6 +17,12 @@ def share_text(rate: float, low: float = math.nan, high: float = math.nan) -> st
     return f"{_number(rate)}\u00a0% ({_number(low)}\u00a0to\u00a0{_number(high)})"
 
 
+def limits(value: str) -> tuple[str, str, str]:
+    """The columns of a value and of its interval, by the value's: "near_exact_rate" goes with near_exact_low and _high."""
+    stem = value.removesuffix("_rate")
+    return value, f"{stem}_low", f"{stem}_high"
+
+
 def shares(table: pd.DataFrame, *columns: str) -> list[str]:
     """`share_text` of each row; `columns` are those of the share and, if wanted, its lower and upper limit."""
     return [share_text(*row) for row in table[list(columns)].itertuples(index=False, name=None)]

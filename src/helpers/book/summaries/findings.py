@@ -15,7 +15,7 @@ from helpers.base.arms import MAIN, describe_arms
 from helpers.base.settings import Profile
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange
-from helpers.book.words import share_text, shares, with_interval
+from helpers.book.words import limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, position
@@ -33,9 +33,9 @@ KNOWN = {
 
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
-    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": "near_exact"}
+    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": limits("near_exact_rate")}
     columns |= {"of its own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
-    columns |= {"own-clip top-1": "own_clip_top1", "of twins": "twins_top1"}
+    columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
 
 
@@ -48,16 +48,18 @@ def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile)
     measures["caption agreement"] = quality.groupby(run)["clap_agreement"].first()
     arms = arms.merge(measures.reset_index(), on=run, how="left")
     names = {arm: text for n in profile.sizes for arm, text in describe_arms(profile, n, 0).items()}
-    columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated", "near-exact": "near_exact"}
+    columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated"}
+    columns["near-exact"] = limits("near_exact_rate")
     caption = "The same models, asked otherwise (first draw; other arms by fewer prompts); agreement by CLAP."
     return arrange(arms, columns | {name: name for name in measures}, caption, {"caption agreement": ".2f"})
 
 
 def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
     """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
-    columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact": "near_exact", "flagged": "flagged"}
+    columns = {"n": "n", "kind": "kind", "clips": "clips"}
+    columns |= {"near-exact": limits("near_exact"), "flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
     caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
-    return arrange(known, columns | {"own-clip top-1": "own_top1"}, caption)
+    return arrange(known, columns, caption)
 
 
 def claims_in_words(claims: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +163,7 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
 def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
     """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
     columns = {"copies": "copies", "kind": "kind", "clips of the set": "n_clusters", "generated": "n_generated"}
-    columns |= {"replicate": ("rate", "ci_low", "ci_high"), "flagged": "flagged"}
+    columns |= {"replicate": ("rate", "ci_low", "ci_high"), "flagged": limits("flagged_rate")}
     columns |= {"nearest is its own": ("own_cluster_top1_rate",)}
     caption = "Outcomes by number of copies, under any caption."
     return arrange(dose[dose["caption_kind"] == "all"], columns, caption, {"copies": ".0f"})

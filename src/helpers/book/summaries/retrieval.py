@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.base.settings import Profile
 from helpers.book.summaries.rows import is_checkpoint
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import plain, with_interval
+from helpers.book.words import limits, plain, with_interval
 from helpers.models import aisfx
 from helpers.sound.transforms import TRANSFORMS
 from helpers.study import publication, registry
@@ -23,7 +23,7 @@ def quality_by_updates(quality: pd.DataFrame) -> pd.DataFrame:
 
 def kernel_distances(rows: pd.DataFrame) -> pd.DataFrame:
     """Kernel distances with their intervals beside those of twins and of held-out clips, from rows of quality.csv."""
-    distance = with_interval(rows, "kid", "kid_low", "kid_high", percent=False)
+    distance = with_interval(rows, *limits("kid"), percent=False)
     columns = _asked(rows) | {"embedding": "embedding", "kernel distance": distance}
     columns |= {"of twins": plain(rows["twins_kid"]), "of held-out clips": plain(rows["floor_kid"])}
     return arrange(rows, columns, "Kernel distance at the last checkpoint, first draw, with 95 % intervals.")
@@ -32,9 +32,9 @@ def kernel_distances(rows: pd.DataFrame) -> pd.DataFrame:
 def sound_of_clips(rows: pd.DataFrame) -> pd.DataFrame:
     """Caption agreement, silence and full scale of the same clips, which are alike for every embedding."""
     rows = rows.drop_duplicates(["n_train", "prompt_set"])
-    limits = ("clap_agreement", "clap_agreement_low", "clap_agreement_high")
-    columns = _asked(rows) | {"caption agreement": with_interval(rows, *limits, percent=False)}
-    columns |= {"of real captions": plain(rows["real_agreement"]), "silent": "silent"}
+    agreement = with_interval(rows, *limits("clap_agreement"), percent=False)
+    columns = _asked(rows) | {"caption agreement": agreement}
+    columns |= {"of real captions": plain(rows["real_agreement"]), "silent": limits("silent_rate")}
     columns |= {"at full scale": plain(rows["clipped_rate"], ".0%")}
     return arrange(rows, columns, "Caption agreement, silence and full scale of the same clips.")
 
@@ -48,8 +48,8 @@ def winners(detection: pd.DataFrame) -> pd.DataFrame:
     best = best_detectors(detection)
     columns = {"alteration": best["transform"].str.replace("_", " "), "strength": "strength"}
     for place in [place for place in ("best", "second") if place in best]:
-        limits = [f"{place}_{end}" for end in ("auroc", "low", "high")]
-        columns |= {place: best[place], f"AUROC, {place}": with_interval(best, *limits, percent=False)}
+        columns_of_area = [f"{place}_{end}" for end in ("auroc", "low", "high")]
+        columns |= {place: place, f"AUROC, {place}": with_interval(best, *columns_of_area, percent=False)}
     sizes = f"{detection['n_pos'].iloc[0]} copies, {detection['n_neg'].iloc[0]} held-out clips each"
     caption = f"The two best detectors for each alteration at its strongest ({sizes}; bootstrap intervals over source groups; "
     caption += f"ties in the profile's order). Units of strength: {strengths_in_words(best['transform'])}."
@@ -58,7 +58,7 @@ def winners(detection: pd.DataFrame) -> pd.DataFrame:
 
 def all_areas(detection: pd.DataFrame) -> pd.DataFrame:
     """Areas under the ROC curve of every alteration, strength and detector, with their intervals."""
-    area = with_interval(detection, "auroc", "auroc_low", "auroc_high", percent=False)
+    area = with_interval(detection, *limits("auroc"), percent=False)
     columns = {"detector": "detector", "alteration": detection["transform"].str.replace("_", " ")}
     columns |= {"strength": "strength", "AUROC": area, "average precision": "average_precision"}
     formats = {"strength": "g", "average precision": ".3f"}

@@ -15,7 +15,7 @@ from helpers.base.settings import Profile
 from helpers.book.gallery import Gallery
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import plain, shares
+from helpers.book.words import limits, plain, shares
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.score_table import ScoreTable
 
@@ -48,7 +48,7 @@ def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
     names = {"twins": "twins", "heldout": "held-out clips", null + COMMON: f"{null} of the largest size"}
     tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
     columns = {"n": "n_train", "draw": "draw", "null": rates["null"].map(names), "rate": "fpr", "τ": tau}
-    columns |= {"verified on C3": "fpr_verified", "flagged": FLAGGED}
+    columns |= {"verified on C3": limits("fpr_verified"), "flagged": FLAGGED}
     return arrange(rates, columns, "All draws and rates.", {"rate": "g"})
 
 
@@ -63,16 +63,16 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     ours = rows.assign(
         trained_on=[f"{n:,} clips, draw {draw}" for n, draw in zip(rows["n_train"], rows["draw"])],
         generated=rows["n_generated"],
-        spared=shares(rows, "null_near_exact_rate", "null_near_exact_low", "null_near_exact_high"),
+        spared=shares(rows, *limits("null_near_exact_rate")),
     )
     paper = paper_counts(confidence)
     paper["trained_on"] += " (paper, as summarised)"
     both = pd.concat([ours, paper.assign(spared="–")], ignore_index=True)
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
-    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": "near_exact"}
+    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": limits("near_exact_rate")}
     columns |= {"distinct clusters": "distinct_clusters", "of the null near-exact": "spared"}
     caption = "Near-exact clips and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
-    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": "precision"}, caption)
+    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": limits("precision")}, caption)
 
 
 def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
     )
     top1 = [f"{a}, {b}" for a, b in zip(shares(own, "own_clip_top1_rate"), shares(own, "twins_top1_rate"))]
     columns = {"n": "n_train", "detector": "detector", "flagged": FLAGGED, "without bias": without_bias}
-    columns |= {"τ on held-out clips": on_heldout, "verified on C3": "fpr_verified", "top-1, of twins": top1}
+    columns |= {"τ on held-out clips": on_heldout, "verified on C3": limits("fpr_verified"), "top-1, of twins": top1}
     caption = f"What each detector flags at a wished rate of {own['fpr'].iloc[0]:g}, first draw, with 95 % intervals; "
     return arrange(own, columns, caption + "those of own-clip top-1 are in chapter 5.")
 
