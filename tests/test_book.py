@@ -13,8 +13,9 @@ import pytest
 from nbformat import v4
 
 from helpers.base.settings import load_profile
-from helpers.book import summaries
 from helpers.book.pages import list_pages
+from helpers.book.summaries.rows import rows_of
+from helpers.book.words import card_words
 from helpers.study import registry
 
 CHROMIUM_FLAGS = (
@@ -54,12 +55,10 @@ def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
     profile = load_profile("tiny")
     table = pd.read_csv(registry.finished("thresholds", profile).path / "replication.csv")
     where = {"arm": "main", "detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
-    rows = summaries.rows_of(table, **where).set_index("n_train")
+    rows = rows_of(table, **where).set_index("n_train")
     page = book_checks.soup(html_root / "intro.html")
     text = " ".join(page.article.get_text().split())
-    words = {
-        n: summaries.card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)
-    }
+    words = {n: card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)}
     limits = {n: " ".join(found["limits"].split()) for n, found in words.items()}
     for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile tiny"):
         assert expected in text

@@ -9,35 +9,39 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from helpers.book import figures_retrieval, figures_study, summaries
+from helpers.book.figures.axes import shades_of
+from helpers.book.figures.findings import plot_curve, plot_dose, plot_seeds
+from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
+from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
+from helpers.book.summaries.findings import seed_shares
 from helpers.book.theme import COLOURS, INK, figure_html
 
 ONE = made_up.replication().query("updates == 5625 and draw == 0 and n_train < 4500")
 PLOTS = {
-    "quality": lambda: figures_retrieval.plot_quality(made_up.quality()),
-    "quality of one checkpoint": lambda: figures_retrieval.plot_quality(
+    "quality": lambda: plot_quality(made_up.quality()),
+    "quality of one checkpoint": lambda: plot_quality(
         made_up.quality().query("updates == 5625 and embedding == 'clap'")
     ),
-    "quality without clap": lambda: figures_retrieval.plot_quality(
+    "quality without clap": lambda: plot_quality(
         made_up.quality().query("embedding == 'aisfx'").assign(clap_agreement=np.nan)
     ),
-    "ladder": lambda: figures_retrieval.plot_ladder(made_up.ladder()),
-    "top1": lambda: figures_retrieval.plot_top1(made_up.top1()),
-    "top1 without twins": lambda: figures_retrieval.plot_top1(
+    "ladder": lambda: plot_ladder(made_up.ladder()),
+    "top1": lambda: plot_top1(made_up.top1()),
+    "top1 without twins": lambda: plot_top1(
         made_up.top1().assign(twins_top1_rate=np.nan, twins_top1_low=np.nan, twins_top1_high=np.nan)
     ),
-    "alterations": lambda: figures_retrieval.plot_alterations(made_up.detection()),
-    "alterations of one strength": lambda: figures_retrieval.plot_alterations(made_up.detection(("mel", "clap"), 1)),
-    "roc": lambda: figures_retrieval.plot_roc(made_up.roc()),
-    "thresholds": lambda: figures_study.plot_thresholds(*made_up.normalised()),
-    "choices": lambda: figures_study.plot_choices(made_up.choices(), 0.5, 10),
-    "sensitivity": lambda: figures_study.plot_sensitivity(made_up.sensitivity()),
-    "curve": lambda: figures_study.plot_curve(made_up.replication()),
-    "curve of one checkpoint": lambda: figures_study.plot_curve(ONE),
-    "curve of nothing": lambda: figures_study.plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
-    "dose": lambda: figures_study.plot_dose(made_up.dose()),
-    "dose of nothing": lambda: figures_study.plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
-    "seeds": lambda: figures_study.plot_seeds(summaries.seed_shares(made_up.outcomes())),
+    "alterations": lambda: plot_alterations(made_up.detection()),
+    "alterations of one strength": lambda: plot_alterations(made_up.detection(("mel", "clap"), 1)),
+    "roc": lambda: plot_roc(made_up.roc()),
+    "thresholds": lambda: plot_thresholds(*made_up.normalised()),
+    "choices": lambda: plot_choices(made_up.choices(), 0.5, 10),
+    "sensitivity": lambda: plot_sensitivity(made_up.sensitivity()),
+    "curve": lambda: plot_curve(made_up.replication()),
+    "curve of one checkpoint": lambda: plot_curve(ONE),
+    "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
+    "dose": lambda: plot_dose(made_up.dose()),
+    "dose of nothing": lambda: plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
+    "seeds": lambda: plot_seeds(seed_shares(made_up.outcomes())),
 }
 
 
@@ -86,7 +90,7 @@ def test_ladder_goes_from_stranger_to_copy_and_refuses_another_kind():
     labels = [text.get_text() for text in axis.get_yticklabels()]
     assert labels[0] == "held-out" and labels[-1] == "the clips themselves" and len(labels) == 7
     with pytest.raises(ValueError, match="expected one of heldout.*'strange'"):
-        figures_retrieval.plot_ladder(made_up.ladder().assign(kind="strange"))
+        plot_ladder(made_up.ladder().assign(kind="strange"))
 
 
 def test_alterations_have_a_panel_for_each_strength_with_its_numbers():
@@ -109,7 +113,7 @@ def test_the_chosen_setting_is_framed_and_that_in_use_dotted():
     assert (int(frame.get_x()), int(frame.get_y())) == (0, 2)  # K = 1, beta = 1
     (dot,) = axis.lines
     assert (int(dot.get_xdata()[0]), int(dot.get_ydata()[0])) == (2, 1)
-    assert not figures_study.plot_choices(made_up.choices(), 0.7, 10).axes[0].lines
+    assert not plot_choices(made_up.choices(), 0.7, 10).axes[0].lines
 
 
 def test_curve_joins_equal_updates_and_equal_epochs_and_marks_zeros_by_their_bound():
@@ -157,7 +161,7 @@ def test_sizes_are_told_apart_on_light_and_on_dark():
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
     for ramp in ("plasma", "viridis"):
-        shades = figures_study._shades(range(6), ramp).values()
+        shades = shades_of(range(6), ramp).values()
         assert len(set(shades)) == 6 and not set(shades) & set(COLOURS.values())
         for colour in shades:
             value = luminance(colour)
@@ -166,6 +170,6 @@ def test_sizes_are_told_apart_on_light_and_on_dark():
 
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match=r"without \['epochs'\]"):
-        figures_study.plot_curve(made_up.replication().drop(columns="epochs"))
+        plot_curve(made_up.replication().drop(columns="epochs"))
     with pytest.raises(ValueError, match=r"got 0 rows"):
-        figures_retrieval.plot_ladder(pd.DataFrame(columns=["score", "kind", "n_train"]))
+        plot_ladder(pd.DataFrame(columns=["score", "kind", "n_train"]))

@@ -116,6 +116,8 @@ def test_notebook_keeps_the_chapter_contract(path):
     assert len(code) <= 12
     for cell in code:
         assert len(cell.source.splitlines()) <= 15, cell.source
+        assert max(map(len, cell.source.splitlines())) <= 100, cell.source
+        assert "helpers.stages" not in cell.source, "what a stage computes is read from its folder"
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         assert not any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source))), (
             "functions live in src/helpers"

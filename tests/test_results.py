@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 from helpers.base.settings import load_profile
-from helpers.book import sentences, summaries
+from helpers.book import sentences
+from helpers.book.summaries.findings import KNOWN, known_kinds
+from helpers.book.summaries.rows import rows_of
+from helpers.book.words import share_text
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.study import comparison, entries, publication, registry
@@ -65,7 +68,7 @@ def test_the_tables_have_their_columns(name):
 
 
 def test_all_runs_are_in_it(profile):
-    table = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main")
+    table = rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main")
     assert sorted(set(zip(table["n_train"], table["draw"]))) == sorted(profile.runs)
 
 
@@ -76,9 +79,9 @@ def text_of(path) -> str:
 def test_the_answer_tells_what_was_found(profile, repository):
     used = profile.thresholds
     where = {"detector": used.detector, "null": profile.nulls[0], "fpr": used.fpr}
-    rows = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
+    rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
     answer = text_of(repository / "book" / "answer.md")
-    for sentence in sentences.of_sizes(rows, summaries.KNOWN[profile.nulls[0]]):
+    for sentence in sentences.of_sizes(rows, KNOWN[profile.nulls[0]]):
         assert sentence.replace("\u00a0", " ") in answer
 
 
@@ -86,32 +89,25 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     """Each phrase beside the numbers that it is true by."""
     answer = text_of(repository / "book" / "answer.md")
     table = pd.read_csv(FOLDER / "replication.csv")
-    rows = summaries.rows_of(
-        table, arm="main", null=profile.nulls[0], fpr=profile.thresholds.fpr, n_train=min(profile.sizes)
-    )
+    rows = rows_of(table, arm="main", null=profile.nulls[0], fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
     flagged = rows.groupby("detector")["flagged_rate"].mean()
-    strangers = summaries.rows_of(
-        table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes)
-    )
+    strangers = rows_of(table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
     at_strangers = strangers.groupby("detector")["flagged_rate"].mean()
     claims = pd.read_csv(FOLDER / "claims.csv").set_index("claim")
-    primary = summaries.rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
+    primary = rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
     by_size = primary[primary["arm"] == "main"].groupby("n_train").agg(
         rate=("flagged_rate", "mean"), low=("ci_low", "min"), high=("ci_high", "max"),
         own=("own_clip_top1_rate", "mean"), twins=("twins_top1_rate", "mean"),
     )  # fmt: skip
     small, middle, large = (
-        summaries.share_text(row["rate"], row["low"], row["high"]).replace("\u00a0", " ")
-        for _, row in by_size.iterrows()
+        share_text(row["rate"], row["low"], row["high"]).replace("\u00a0", " ") for _, row in by_size.iterrows()
     )
-    own, of_twins = (summaries.share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
-    swept = summaries.rows_of(
-        pd.read_csv(FOLDER / "sensitivity.csv"), detector="clap", beta=0, n_train=min(profile.sizes)
-    )
+    own, of_twins = (share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
+    swept = rows_of(pd.read_csv(FOLDER / "sensitivity.csv"), detector="clap", beta=0, n_train=min(profile.sizes))
     unbiased = swept.drop_duplicates("draw")["flagged_rate"].mean()
     updates = primary.loc[primary["epochs"] == 40].groupby("n_train")["updates"].min()
     scores = score_table.ScoreTable(FOLDER)
-    known = pd.concat([summaries.known_kinds(scores, ("main", 4500, draw), profile, None) for draw in range(2)])
+    known = pd.concat([known_kinds(scores, ("main", 4500, draw), profile, None) for draw in range(2)])
     altered = known.loc[known["kind"] == "altered copies", "near_exact"]
     trend = pd.read_csv(FOLDER / "dose_trend.csv").query("kind == 'exact'").set_index("outcome")["low"]
     clap, other = (
@@ -142,17 +138,17 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
 
 def test_the_readme_shows_the_published_numbers(profile, repository):
     where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}
-    rows = summaries.rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main", **where)
+    rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main", **where)
     readme = text_of(repository / "README.md")
     for n_train, part in rows.groupby("n_train"):
         cells = [
-            summaries.share_text(part[rate].mean(), part[low].min(), part[high].max())
+            share_text(part[rate].mean(), part[low].min(), part[high].max())
             for rate, low, high in (
                 ("near_exact_rate", "near_exact_low", "near_exact_high"),
                 ("flagged_rate", "ci_low", "ci_high"),
             )
         ]
-        cells.insert(1, summaries.share_text(part["null_near_exact_rate"].mean()))
+        cells.insert(1, share_text(part["null_near_exact_rate"].mean()))
         assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in readme
 
 

@@ -9,7 +9,19 @@ import synthetic_study as made_up
 
 from helpers.base.arms import describe_arms
 from helpers.base.settings import load_profile
-from helpers.book import summaries
+from helpers.book.summaries.findings import (
+    copies_in_words,
+    known_kinds,
+    matches_of_own,
+    rare_event,
+    seed_outcomes,
+    seed_shares,
+    trends_in_words,
+)
+from helpers.book.summaries.retrieval import best_detectors, strengths_in_words
+from helpers.book.summaries.rows import checkpoints, rows_of
+from helpers.book.summaries.thresholds import background_variants, bias_effect, paper_counts
+from helpers.book.words import card_words, epochs_text, share_text
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, split_calibration
 from helpers.copies.score_table import ScoreTable
@@ -31,13 +43,13 @@ def profile():
 
 def test_rows_are_of_the_main_training_set_in_order():
     table = pd.DataFrame({"training_set": ["main", "duplicates", "main"], "n_train": [500, 100, 100], "arm": "main"})
-    assert summaries.rows_of(table, arm="main")["n_train"].tolist() == [100, 500]
-    assert summaries.rows_of(table, arm="raw").empty
+    assert rows_of(table, arm="main")["n_train"].tolist() == [100, 500]
+    assert rows_of(table, arm="raw").empty
 
 
 def test_checkpoints_are_the_arms_that_differ_in_updates_alone():
     arms = pd.DataFrame({"arm": ["main", "u00125", "raw", "seeds"], "updates": [350, 125, 350, 350], "n_train": 100})
-    assert summaries.checkpoints(arms)["arm"].tolist() == ["main", "u00125"]
+    assert checkpoints(arms)["arm"].tolist() == ["main", "u00125"]
 
 
 def test_arms_are_told_by_what_they_change():
@@ -60,19 +72,19 @@ def test_arms_are_told_by_what_they_change():
     ],
 )
 def test_shares_in_words(values, text):
-    assert summaries.share_text(*values).replace("\u00a0", " ") == text
+    assert share_text(*values).replace("\u00a0", " ") == text
 
 
 def test_words_of_a_card():
     row = pd.DataFrame({"rate": [0.25], "low": [0.12], "high": [0.41]})
-    words = {key: text.replace("\u00a0", " ") for key, text in summaries.card_words(row, "rate", "low", "high").items()}
+    words = {key: text.replace("\u00a0", " ") for key, text in card_words(row, "rate", "low", "high").items()}
     assert words == {"near": "25 % (12 to 41)", "share": "25 %", "limits": "12 to 41 %"}
-    assert summaries.card_words(row.assign(low=np.nan), "rate", "low", "high")["limits"] == "unknown"
+    assert card_words(row.assign(low=np.nan), "rate", "low", "high")["limits"] == "unknown"
 
 
 def test_copies_are_seen_and_strangers_spared(table, profile):
     tau = calibrate(table, profile, 0.5)
-    known = summaries.known_kinds(table, RUN, profile, tau).set_index("kind")
+    known = known_kinds(table, RUN, profile, tau).set_index("kind")
     assert list(known.index) == ["perfect replays", "altered copies", "twins", "held-out clips"]
     assert known["clips"].tolist() == [4, 20, 80, 20]
     assert known.loc["perfect replays", ["near_exact", "own_top1"]].tolist() == [1, 1]
@@ -87,7 +99,7 @@ def test_copies_are_seen_and_strangers_spared(table, profile):
 
 def test_without_a_threshold_nothing_is_said_of_flags(table, profile):
     for tau in (None, math.nan):
-        known = summaries.known_kinds(table, RUN, profile, tau)
+        known = known_kinds(table, RUN, profile, tau)
         assert known["flagged"].isna().all() and known["near_exact"].notna().all()
 
 
@@ -98,7 +110,7 @@ def calibrate(table, profile, beta: float) -> float:
 
 
 def test_bias_moves_flags_between_queries_and_the_table_says_which(table, profile):
-    effect = summaries.bias_effect(table, RUN, profile).set_index("kind")
+    effect = bias_effect(table, RUN, profile).set_index("kind")
     best = table.best(RUN, "mel", "generated", "main")
     background = table.background(RUN, "mel", best["query_id"].to_numpy())
     scores = {beta: normalised_scores(best["score"].to_numpy(), background, beta, 3) for beta in (0.0, 0.5)}
@@ -108,27 +120,27 @@ def test_bias_moves_flags_between_queries_and_the_table_says_which(table, profil
         (without & with_it).sum(), (without & ~with_it).sum(), (with_it & ~without).sum(),
     )  # fmt: skip
     assert effect.loc["twins", "clips"] == 20
-    nothing = summaries.bias_effect(table, RUN, profile.replace("thresholds", beta=0.0))
+    nothing = bias_effect(table, RUN, profile.replace("thresholds", beta=0.0))
     assert (nothing[["only_without", "only_with"]] == 0).all(axis=None)
 
 
 def test_bias_effect_is_empty_where_the_rate_is_unattainable(table, profile):
-    assert summaries.bias_effect(table, RUN, profile.replace("thresholds", fpr=0.001)).empty
+    assert bias_effect(table, RUN, profile.replace("thresholds", fpr=0.001)).empty
 
 
 def test_background_variants_count_the_same_clips():
     whole = {"n_train": 100, "background_size": 500, "contaminated": 0, "beta": 0.5, "k": 10, "n": 4500}
     rows = pd.DataFrame([whole, whole | {"n": 500}, whole | {"n": 500, "contaminated": 5}, whole | {"k": 3, "n": 4500}])
-    found, beta, k = summaries.background_variants(rows, 0.6, 7)
+    found, beta, k = background_variants(rows, 0.6, 7)
     assert (beta, k) == (0.5, 10) and found["n"].tolist() == [500, 500]
-    assert summaries.background_variants(rows[rows["contaminated"] > 5], 0.5, 10)[0].empty
+    assert background_variants(rows[rows["contaminated"] > 5], 0.5, 10)[0].empty
 
 
 def test_best_detectors_are_ranked_at_the_strongest_alteration():
-    winners = summaries.best_detectors(made_up.detection()).set_index("transform")
+    winners = best_detectors(made_up.detection()).set_index("transform")
     assert winners.loc["pitch", ["strength", "best", "second"]].tolist() == [3, "mel", "mel_centred"]
     assert winners.loc["pitch", "best_auroc"] == pytest.approx(0.8)
-    assert "second" not in summaries.best_detectors(made_up.detection(("mel",)))
+    assert "second" not in best_detectors(made_up.detection(("mel",)))
 
 
 def decisions(arm: str, hits: dict[str, list[bool]], draw: int = 0) -> pd.DataFrame:
@@ -140,21 +152,21 @@ def test_seeds_are_counted_by_prompt_and_set_beside_luck():
     table = pd.concat(
         [decisions("seeds", {"a": [True, True], "b": [False, False]}), decisions("main", {"a": [True] * 9})]
     )
-    outcomes = summaries.seed_outcomes(table)
+    outcomes = seed_outcomes(table)
     assert outcomes[["own_id", "hits", "seeds"]].to_numpy().tolist() == [["a", 2, 2], ["b", 0, 2]]
-    shares = summaries.seed_shares(outcomes)
+    shares = seed_shares(outcomes)
     assert shares["share"].tolist() == [0.5, 0, 0.5] and shares["by_luck"].tolist() == pytest.approx([0.25, 0.5, 0.25])
 
 
 def test_seeds_come_from_the_main_arm_where_it_has_several_and_else_from_none():
-    assert summaries.seed_outcomes(decisions("main", {"a": [True, False]}))["hits"].tolist() == [1]
-    assert summaries.seed_outcomes(decisions("main", {"a": [True], "b": [False]})).empty
+    assert seed_outcomes(decisions("main", {"a": [True, False]}))["hits"].tolist() == [1]
+    assert seed_outcomes(decisions("main", {"a": [True], "b": [False]})).empty
     short = decisions("seeds", {"a": [True, True], "b": [False]})  # one seed of b was silent
-    assert summaries.seed_shares(summaries.seed_outcomes(short))["prompts"].tolist() == [0, 0, 1]
+    assert seed_shares(seed_outcomes(short))["prompts"].tolist() == [0, 0, 1]
 
 
 def test_the_papers_counts_have_exact_intervals():
-    counts = summaries.paper_counts().set_index("trained_on")
+    counts = paper_counts().set_index("trained_on")
     row = counts.loc["all of AudioCaps"]
     assert row["near_exact_rate"] == pytest.approx(10 / 45_000) and row["precision"] == pytest.approx(0.005)
     # the Poisson limits of a count of ten, which an exact binomial of a rare event nearly has: 4.795 and 18.39
@@ -164,7 +176,7 @@ def test_the_papers_counts_have_exact_intervals():
 
 
 def test_a_rare_event_in_words():
-    words = summaries.rare_event(10, 45_000)
+    words = rare_event(10, 45_000)
     assert (words["rare_rate"], words["rare_million"]) == ("0.022", "222")
     assert float(words["rare_low"]) < float(words["rare_rate"]) < float(words["rare_high"])
     assert words["rare_thousand"] == f"{100 * (1 - (1 - 10 / 45_000) ** 1000):.0f}"
@@ -178,7 +190,7 @@ def test_copies_and_trends_in_words():
     dose = dose.assign(
         flagged_rate=[0.5, 1], flagged_low=[0.4, 1], flagged_high=[0.6, 1], own_cluster_top1_rate=[0.0092, 1]
     )
-    (row,) = summaries.copies_in_words(dose).to_dict("records")
+    (row,) = copies_in_words(dose).to_dict("records")
     row = {key: value.replace("\u00a0", " ") if isinstance(value, str) else value for key, value in row.items()}
     assert row == {
         "copies": 1, "kind": "single", "clips of the set": 30, "generated": 120, "replicate": "none (at most 1.2 %)",
@@ -186,7 +198,7 @@ def test_copies_and_trends_in_words():
     }  # fmt: skip
     trend = pd.DataFrame({"outcome": ["replicated", "top1"], "kind": "exact", "slope_per_doubling": [math.nan, 0.5],
                           "low": [math.nan, 0.4], "high": [math.nan, 0.6], "note": ["no event", math.nan]})  # fmt: skip
-    shown = summaries.trends_in_words(trend)
+    shown = trends_in_words(trend)
     assert shown["outcome"].tolist() == ["replicates", "nearest is its own"] and shown["note"].tolist() == [
         "no event",
         "",
@@ -201,16 +213,16 @@ def test_matches_of_own_clip_are_counted_by_run_among_the_near_exact():
             (10, 0, "raw", True, True), (10, 1, "main", True, True)]  # fmt: skip
     decisions = pd.DataFrame(rows, columns=["n_train", "draw", "arm", "near_exact", "own_top1"])
     runs = pd.DataFrame({"n_train": [10, 10, 50], "draw": [0, 1, 0]})
-    words = [text.replace("\u00a0", " ") for text in summaries.matches_of_own(decisions, runs)]
+    words = [text.replace("\u00a0", " ") for text in matches_of_own(decisions, runs)]
     assert words == ["1 of 2", "1 of 1", "0 of 0"]
 
 
 def test_units_of_strengths_are_named_once():
-    assert summaries.strengths_in_words(["gain", "pink_noise", "gain"]) == "gain dB, pink noise dB SNR"
+    assert strengths_in_words(["gain", "pink_noise", "gain"]) == "gain dB, pink noise dB SNR"
 
 
 @pytest.mark.parametrize(
     ("epochs", "text"), [(1800.0, "1,800"), (89.6, "90"), (9.956, "10"), (2.49, "2.5"), (0.889, "0.89")]
 )
 def test_epochs_are_told_without_exponents(epochs, text):
-    assert summaries.epochs_text(epochs) == text
+    assert epochs_text(epochs) == text

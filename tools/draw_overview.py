@@ -5,12 +5,11 @@ Run by maintainers: `python tools/draw_overview.py`.
 
 import argparse
 
-import pandas as pd
-
 from helpers.base.paths import ROOT
 from helpers.base.settings import load_profile
-from helpers.book import figures, summaries
-from helpers.book.summaries import publication, registry
+from helpers.book.figures.findings import KINDS, plot_similarity
+from helpers.book.summaries.rows import best_matches
+from helpers.study import publication, registry
 
 
 def main():
@@ -19,10 +18,8 @@ def main():
     profile = load_profile(parser.parse_args().profile)
     publication.use_publication(publication.find(profile.name))  # shown as published, never trained anew for it
     folder = registry.finished("scores", profile).path
-    scores = pd.concat([pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")], ignore_index=True)
-    best = summaries.rows_of(scores, rank=1, detector=profile.thresholds.detector, draw=0)
-    best = best[best["arm"].isin(["main", ""])].replace({"kind": {"heldout": "held-out"}})
-    figure = figures.plot_similarity(best[best["kind"].isin(figures.KINDS)])
+    best = best_matches(folder, profile.thresholds.detector).replace({"kind": {"heldout": "held-out"}})
+    figure = plot_similarity(best[best["kind"].isin(KINDS)])
     path = ROOT / "book" / "_static" / "overview.png"
     figure.savefig(path, dpi=150, facecolor="white", metadata={"Software": None})
     print(path.relative_to(ROOT))

@@ -1,11 +1,13 @@
 """Cards: a clip of the gallery beside its nearest training clip and a random one, and what is folded away below a title.
 
-Notebooks: 05_retrieval to 07_findings.
+Notebooks: 01_corpus, 04_generation to 07_findings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
+import librosa
+import numpy as np
 from IPython.display import HTML
 
 from helpers.base.settings import Profile
@@ -50,8 +52,55 @@ def card(
     return player_row(items, rate_hz, score_name=f"{row['detector']} similarity", mel=profile.mel)
 
 
-def folded(title: str, parts: Iterable[HTML], opened: bool = False) -> HTML:
+def several(
+    gallery: Gallery, labels: Mapping[str, str], data: Corpus, profile: Profile, with_random: bool = True
+) -> list[HTML]:
+    """`card` of each slot with its label."""
+    return [card(gallery, slot, data, profile, label, with_random) for slot, label in labels.items()]
+
+
+def played(gallery: Gallery, data: Corpus, profile: Profile) -> dict[str, list[HTML]]:
+    """All that the book plays of one model by rank, by title: from near to far, the worst errors, and seeds where there are."""
+    errors = dict.fromkeys([*gallery.rows("false alarm")["slot"], *gallery.rows("miss")["slot"]], "")
+    seeds = {slot: slot.capitalize() for slot in gallery.rows("seed")["slot"]}
+    parts = {
+        "from the clip nearest to training to the one least near": several(gallery, QUANTILE_LABELS, data, profile),
+        "the worst false alarms and misses": several(gallery, errors, data, profile, with_random=False),
+    }
+    if seeds:
+        parts[f"one prompt, {len(seeds)} seeds"] = several(gallery, seeds, data, profile, with_random=False)
+    return parts
+
+
+def fooled(gallery: Gallery, data: Corpus, profile: Profile) -> list[HTML]:
+    """For each detector the clip that shares but a bed with its match and scores highest; a card for all that it fools."""
+    cards = []
+    for _, same in gallery.rows("fooled").groupby(["query_id", "ref_id"], sort=False):
+        label = f"Fools {', '.join(same['detector'])}"
+        cards.append(card(gallery, same["slot"].iloc[0], data, profile, label, with_random=False))
+    return cards
+
+
+def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) -> HTML:
+    """Players of the first two seconds of two recordings that may be one, `sounds` int16 [S] each.
+
+    `pair` has caption_a, caption_b and correlation, which stays folded; `rule` says why it was taken.
+    """
+    rate_hz = profile.corpus.sample_rate_hz
+    first, second = (librosa.util.fix_length(sound, size=2 * rate_hz) for sound in sounds)
+    items = [
+        Item(f"One recording ({rule})", first, pair.caption_a),
+        Item("The other", second, pair.caption_b, pair.correlation),
+    ]
+    return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel)
+
+
+def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
     state = " open" if opened else ""
-    return HTML(f"<details{state}>{summary}{''.join(part.data for part in parts)}</details>")
+    return HTML(f"<details{state}>{summary}{''.join(map(_markup, parts))}</details>")
+
+
+def _markup(part: HTML | str) -> str:
+    return part if isinstance(part, str) else part.data

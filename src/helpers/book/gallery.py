@@ -19,6 +19,13 @@ class Gallery:
     def __contains__(self, slot: str) -> bool:
         return slot in set(self.table["slot"])
 
+    def rows(self, role: str) -> pd.DataFrame:
+        """The rows whose slots have this role, in order: "quantile", "false alarm", "miss", "fooled", "arm" or "seed".
+
+        A slot is called by its role and a name, as the clips stage writes them; only "perfect replay" is there once.
+        """
+        return self.table[self.table["slot"].str.startswith(f"{role} ")]
+
     def audio(self, slot: str) -> np.ndarray:
         """Sound int16 [S] of a slot's clip."""
         return soundfile.read(self.folder / self[slot]["file"], dtype="int16")[0]

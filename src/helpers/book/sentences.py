@@ -1,16 +1,61 @@
 """The study in words: sentences that follow from its tables by rule, so that they are true of whichever run is shown.
 
-Rows are those of `summaries.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
+Rows are those of `summaries.rows.rows_of` for one detector, null and rate, from replication.csv. Shares are means over draws;
 their limits are the lowest and the highest of any draw.
-Notebooks: 05_retrieval, 07_findings.
+Notebooks: 01_corpus, 03_training, 05_retrieval, 07_findings.
 """
+
+from collections.abc import Sequence
 
 import pandas as pd
 
-from helpers.book.summaries import checkpoints, epochs_text, share_text
-from helpers.book.tables import with_interval
+from helpers.base.settings import Profile
+from helpers.book.summaries.rows import checkpoints
+from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
+from helpers.copies.calibration import flag
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
+
+
+def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """What was merged in the main corpus, from duplicates.csv and clip_pairs.csv."""
+    merged = clusters[clusters["kind"] == "natural"]
+    if merged.empty and len(pairs):
+        return "No clips are merged, so of this finder's pairs here none was right: the precision above is that of a set full of copies."
+    n_clusters = merged["cluster_id"].nunique()
+    return (
+        f"They join {len(merged):,} clips to {n_clusters:,} clusters, and each cluster counts as one clip from here on."
+    )
+
+
+def of_forty_epochs(sizes: Sequence[int], lengths: Sequence[float], batch_size: int) -> str:
+    """Which of the numbers of updates in `lengths` are TANGO's 40 epochs of which size."""
+    updates = {n: 40 * n / batch_size for n in sizes}
+    named = [f"{u:,.0f} updates are 40 epochs of {n:,} clips" for n, u in updates.items() if u in lengths]
+    if not named:
+        return (
+            "No checkpoint of this profile falls on 40 epochs of one of its sizes; the profile pocket has one for each."
+        )
+    return f"Among them, TANGO's 40 epochs of each set: {', '.join(named)}."
+
+
+def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) -> str:
+    """Whether clips made again are those that were kept, from `regeneration.check_live`; None where no weights are at hand."""
+    if check is None:
+        text = f"The study publishes one denoiser, that of {min(profile.sizes):,} clips; the check is on its page. "
+        return text + "For this one, compute the study yourself: make reproduce."
+    agree = "They agree" if check["agrees"].all() else "They do NOT agree: this machine makes other clips"
+    return f"{agree}: a cosine of {check['cosine'].min():.6f}, where at least {least_cosine} is asked for."
+
+
+def of_verdict(clip: pd.Series) -> str:
+    """What the thresholds say of one clip, from `summaries.thresholds.hardest_to_judge`."""
+    verdict = "τ is unattainable"
+    if pd.notna(clip["tau"]):
+        verdict = f"τ = {clip['tau']:.3f}: {'flagged' if flag(clip['normalised'], clip['tau']) else 'not flagged'}"
+    exact = "near-exact" if clip["near_exact"] else "not near-exact"
+    place = f"Position {clip['position']:.2f} between null and ceiling: {exact} by rule."
+    return f"Normalised score {clip['normalised']:.3f}, {verdict}. {place}"
 
 
 def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
@@ -95,16 +140,14 @@ def of_quality(rows: pd.DataFrame) -> dict[str, str]:
     large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
     if large.empty:
         return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
-    distances = with_interval(large, "kid", "kid_low", "kid_high", percent=False)
-    twins, heldout = (
-        large[name].map("{:.2g}".format, na_action="ignore").fillna("–") for name in ("twins_kid", "floor_kid")
-    )
+    distances = with_interval(large, *limits("kid"), percent=False)
+    twins, heldout = (plain(large[name], ".2g") for name in ("twins_kid", "floor_kid"))
     places = [
         f"by {embedding} at {distance}, where twins stand at {of_twins} and held-out clips at {of_heldout}"
         for embedding, distance, of_twins, of_heldout in zip(large["embedding"], distances, twins, heldout)
     ]
-    agreement = with_interval(large, "clap_agreement", "clap_agreement_low", "clap_agreement_high", percent=False)[0]
-    silent = share_text(*large[["silent_rate", "silent_low", "silent_high"]].iloc[0])
+    agreement = with_interval(large, *limits("clap_agreement"), percent=False)[0]
+    silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
     return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
             "caption_agreement": agreement, "silent": silent}  # fmt: skip
 

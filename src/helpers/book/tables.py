@@ -1,23 +1,34 @@
 """Tables of the chapters: escaped, captioned, readable by screen readers, scrolling in their own box on a phone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
 from IPython.display import HTML, display
 
+from helpers.book.words import shares
+
 _CELL = "padding:.25rem .7rem;border:0;border-bottom:1px solid var(--pst-color-border,#ccc);vertical-align:top"
 
 
-def table_html(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> str:
-    """`data` without its index. `formats`: column to format (".3f", ".1%", ","); a missing value is a dash.
+def captioned(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """`data` with the caption and the formats that it is shown with, in its `attrs`."""
+    data.attrs.update(caption=caption, formats=formats)
+    return data
 
-    Raises ValueError for a format of a column that is not there.
+
+def table_html(data: pd.DataFrame, caption: str = "", formats: Mapping[str, str] | None = None) -> str:
+    """`data` without its index. `formats`: column to format (".3f", ".1%"); a missing value is a dash.
+
+    A table that is `captioned` needs neither. Without a format whole numbers have commas and others three digits. Raises
+    ValueError for a format of a column that is not there.
     """
-    formats = dict(formats or {})
-    unknown = set(formats) - set(data.columns)
+    caption, formats = caption or data.attrs.get("caption", ""), formats or data.attrs.get("formats")
+    unknown = set(formats or {}) - set(data.columns)
     if unknown:
         raise ValueError(f"formats: expected columns among {', '.join(map(str, data.columns))}, got {min(unknown)!r}")
+    whole = [name for name in data.columns if pd.api.types.is_integer_dtype(data[name])]
+    formats = dict.fromkeys(whole, ",") | dict(formats or {})
     align = {name: "right" if pd.api.types.is_numeric_dtype(data[name]) else "left" for name in data.columns}
     head = "".join(
         f'<th scope="col" style="{_CELL};text-align:{align[name]}">{escape(str(name))}</th>' for name in data.columns
@@ -39,21 +50,25 @@ def table_html(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | No
     )
 
 
-def show_table(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> None:
-    """Displays `table_html` in the notebook."""
-    display(HTML(table_html(data, caption, formats)))
+def show_tables(*tables: pd.DataFrame) -> None:
+    """Displays tables that are `captioned` in the notebook, one below the other."""
+    for table in tables:
+        display(HTML(table_html(table)))
 
 
-def with_interval(data: pd.DataFrame, value: str, low: str, high: str, percent: bool = True) -> list[str]:
-    """One text a row, "25 % (12 to 41)" or "0.25 (0.12 to 0.41)", from three columns; a missing value is a dash."""
-    texts = []
-    for row in data[[value, low, high]].itertuples(index=False, name=None):
-        number, *limits = (100 * x if percent else x for x in row)
-        spec = ".1f" if percent else ".3g"
-        unit = "\u00a0%" if percent else ""
-        bounds = "" if any(map(pd.isna, limits)) else f" ({limits[0]:{spec}} to {limits[1]:{spec}})"
-        texts.append("–" if pd.isna(number) else f"{number:{spec}}{unit}{bounds}")
-    return texts
+def arrange(
+    data: pd.DataFrame, columns: Mapping[str, str | tuple | Sequence], caption: str = "", formats: Mapping | None = None
+) -> pd.DataFrame:
+    """A `captioned` table of titles, each with the column of `data`, the columns of a share and its limits, or the values.
+
+    `{"n": "n_train", "near-exact": limits("near_exact_rate"), "note": notes}`; a share and its limits, a tuple, are written as
+    one text (`words.shares`).
+    """
+    made = {
+        title: data[of] if isinstance(of, str) else shares(data, *of) if isinstance(of, tuple) else of
+        for title, of in columns.items()
+    }
+    return captioned(pd.DataFrame(made, data.index), caption, formats)
 
 
 def _cell(value, spec: str | None) -> str:

@@ -63,22 +63,33 @@ def set_theme() -> None:
     mpl.rcParams.update(THEME)
 
 
-def themed(plot):
-    """Draws in the book's look and leaves matplotlib's settings as they were."""
+def themed(alt: str = ""):
+    """A decorator of functions that return a figure: draws in the book's look and leaves matplotlib's settings alone.
 
-    @wraps(plot)
-    def in_theme(*args, **kwargs) -> Figure:
-        with mpl.rc_context(THEME):
-            return plot(*args, **kwargs)
-
-    return in_theme
-
-
-def figure_html(figure: Figure, alt: str) -> str:
-    """The figure as SVG inside the page, named for screen readers by `alt`; it scrolls in its box where it is too wide.
-
-    Raises ValueError where `alt` says nothing.
+    `alt`, a sentence on what the figure shows, becomes its label, and with that its alternative text on the page; where the
+    sentence depends on the data, the function sets the label.
     """
+
+    def decorate(plot):
+        @wraps(plot)
+        def in_theme(*args, **kwargs) -> Figure:
+            with mpl.rc_context(THEME):
+                figure = plot(*args, **kwargs)
+            if alt:
+                figure.set_label(alt)
+            return figure
+
+        return in_theme
+
+    return decorate
+
+
+def figure_html(figure: Figure, alt: str | None = None) -> str:
+    """The figure as SVG inside the page, named for screen readers by `alt`, or by its label; wide ones scroll in a box.
+
+    Raises ValueError where neither says anything.
+    """
+    alt = figure.get_label() if alt is None else alt
     if not alt.strip():
         raise ValueError("alt: expected a sentence that says what the figure shows, got nothing")
     buffer = io.StringIO()
@@ -100,6 +111,6 @@ def figure_html(figure: Figure, alt: str) -> str:
     return box + svg.replace("<svg", head, 1).strip() + "</div>"
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Displays the figure in the notebook with `alt`, a sentence on what it shows, as its alternative text."""
+def show(figure: Figure, alt: str | None = None) -> None:
+    """Displays `figure_html` in the notebook."""
     display(HTML(figure_html(figure, alt)))

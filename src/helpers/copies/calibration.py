@@ -18,6 +18,7 @@ from helpers.copies.bias import normalised_scores
 from helpers.copies.rates import Labels, flagged_rate
 
 PARTS = ("C1", "C2", "C3")  # beta and K are chosen on C1, the threshold on C2, the rate is verified on C3
+COMMON = "_common"  # after a null's name: the threshold of the largest training size, applied at each size
 SWEEP_COLUMNS = (
     *("beta", "k", "tau", "flagged", "n", "flagged_rate", "ci_low", "ci_high"),
     *("fpr_check", "fpr_check_low", "fpr_check_high"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,16 @@ def clusters_of(pairs: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
     members = np.flatnonzero(np.isfinite(best))
     frame = pd.DataFrame({"clip_id": np.asarray(ids)[members], "cluster_id": pd.factorize(labels[members])[0]})
     return frame.assign(score=best[members]).sort_values("cluster_id", kind="stable", ignore_index=True)
+
+
+def read_clusters(duplicates: Path, planted: Path | None = None) -> dict[str, str]:
+    """The cluster of each clip that is in one, from the folders of these stages: as found in the main set, as planted."""
+    merged = pd.read_csv(duplicates / "duplicates.csv").query("kind == 'natural'")
+    clusters = dict(zip(merged["clip_id"], merged["cluster_id"]))
+    if planted:
+        truth = pd.read_parquet(planted / "clips.parquet").query("split == 'train'")
+        clusters |= dict(zip(truth["clip_id"], truth["cluster_id"]))
+    return clusters
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from helpers.base.arms import MAIN, list_arms
 from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
 from helpers.copies import replication as rule
 from helpers.copies import sensitivity, strata
-from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
+from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
+from helpers.copies.pairs import read_clusters
 from helpers.copies.rates import Rate, clustered_rate
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import leading_groups
-
-COMMON = "_common"  # after a null's name: the threshold of the largest training size, used at every size
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,11 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score. What
     is near-exact is said by the profile's detector alone.
     """
-    table, clips, cluster_of = ScoreTable(upstream["scores"]), _training_clips(upstream), clusters(upstream)
+    table, clips, cluster_of = (
+        ScoreTable(upstream["scores"]),
+        _training_clips(upstream),
+        read_clusters(upstream["duplicates"], upstream.get("planted")),
+    )
     leading = leading_groups(clips)
     n_clusters = clips["cluster_id"].nunique() if "cluster_id" in clips else 0  # planted ones
     replication, decisions, twins = [], [], []
@@ -144,16 +147,6 @@ def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
     """The training clips of all training sets; their ids differ."""
     tables = [pd.read_parquet(upstream[name] / "clips.parquet") for name in ("corpus", "planted") if name in upstream]
     return pd.concat(tables, ignore_index=True).query("split == 'train'")
-
-
-def clusters(upstream: dict[str, Path]) -> dict[str, str]:
-    """The duplicate cluster of every clip that is in one: as found among the main clips, as planted among the others."""
-    natural = pd.read_csv(upstream["duplicates"] / "duplicates.csv").query("kind == 'natural'")
-    clusters = dict(zip(natural["clip_id"], natural["cluster_id"]))
-    if "planted" in upstream:
-        truth = pd.read_parquet(upstream["planted"] / "clips.parquet").query("split == 'train'")
-        clusters |= dict(zip(truth["clip_id"], truth["cluster_id"]))
-    return clusters
 
 
 def _judge(

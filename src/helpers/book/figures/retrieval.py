@@ -1,4 +1,4 @@
-"""Figures of quality and retrieval. As in `figures`, none computes a score.
+"""Figures of quality and retrieval.
 
 Notebook: 05_retrieval.
 """
@@ -9,12 +9,18 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from helpers.book.figures import _columns, _new, _percent
-from helpers.book.figures_study import _counts, _markers, _shades, _size_handles
-from helpers.book.theme import COLOURS, INK, figure_html, show, themed
-from helpers.sound.transforms import TRANSFORMS
+from helpers.book.figures.axes import (
+    check_columns,
+    count_axis,
+    markers_of,
+    new_axes,
+    percent_axis,
+    shades_of,
+    size_handles,
+    strength_text,
+)
+from helpers.book.theme import COLOURS, INK, themed
 
-__all__ = ["figure_html", "plot_alterations", "plot_ladder", "plot_quality", "plot_roc", "plot_top1", "show"]
 # From stranger to copy, with what each is called in a figure.
 LADDER = {
     "heldout": ("held-out", COLOURS["grey"]),
@@ -25,10 +31,14 @@ LADDER = {
     "empirical": ("perfect replays", COLOURS["green"]),
     "ceiling": ("the clips themselves", COLOURS["green"]),
 }
+
+
 LINES = ("medianprops", "whiskerprops", "capprops")  # of a box
 
 
-@themed
+@themed(
+    "Kernel distance, caption agreement and silent share against updates, by training size, beside what real clips reach."
+)
 def plot_quality(quality: pd.DataFrame) -> Figure:
     """Kernel distance by each embedding, agreement with captions, and silent clips, against updates.
 
@@ -36,7 +46,7 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
     clap_agreement with _low and _high, real_agreement, silent_rate, silent_low, silent_high. Lines are means over draws.
     What real clips reach is dashed: twins, or held-out clips where there are none.
     """
-    _columns(
+    check_columns(
         quality, "n_train", "updates", "prompt_set", "embedding", "kid", "floor_kid", "twins_kid", "clap_agreement",
         "silent_rate",
     )  # fmt: skip
@@ -52,19 +62,19 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
     panels.append(("silent clips", once, "silent_rate", "silent_low", "silent_high", None))
     columns = 2 if len(panels) > 3 else len(panels)
     rows_of_panels = -(-len(panels) // columns)
-    figure, axes = _new(rows_of_panels, columns, 0.7 + 2.4 * rows_of_panels, sharex=True)
+    figure, axes = new_axes(rows_of_panels, columns, 0.7 + 2.4 * rows_of_panels, sharex=True)
     for axis, (label, rows, value, low, high, real) in zip(axes.flat, panels):
         _quality_panel(axis, rows, value, low, high, real)
         axis.set(ylabel=label, xlabel="updates", xscale="log")
         axis.tick_params(labelbottom=True)
         if value == "silent_rate":
             axis.set_ylim(bottom=0)
-            _percent(axis.yaxis)
+            percent_axis(axis.yaxis)
     updates = quality["updates"].unique()
-    _counts(axes[0][0].xaxis, updates)  # shared by all panels
+    count_axis(axes[0][0].xaxis, updates)  # shared by all panels
     if len(updates) == 1:
         axes[0][0].set_xlim(updates[0] / 1.6, updates[0] * 1.6)
-    handles = _size_handles(quality["n_train"])
+    handles = size_handles(quality["n_train"])
     if (quality["prompt_set"] == "heldout").any():
         handles.append(
             Line2D([], [], color=INK, marker="o", markerfacecolor="none", linestyle="none", label="held-out prompts")
@@ -76,7 +86,7 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
 
 def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, real: str | None) -> None:
     sizes = sorted(rows["n_train"].unique())
-    shades, shapes = _shades(sizes), _markers(sizes)
+    shades, shapes = shades_of(sizes), markers_of(sizes)
     for place, n_train in enumerate(sizes):
         for prompts, part in rows[rows["n_train"] == n_train].groupby("prompt_set"):
             step = place - (len(sizes) - 1) / 2 + (0.4 if prompts == "heldout" else 0)
@@ -92,18 +102,20 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
         axis.axhline(rows[real].mean(), color=COLOURS["grey"], linestyle="--", linewidth=1.2)
 
 
-@themed
-def plot_ladder(scores: pd.DataFrame, label: str = "similarity to the nearest training clip") -> Figure:
+@themed(
+    "Box plots of best-match similarity for clips of seven kinds, from held-out clips to training clips themselves, by training size."
+)
+def plot_ladder(scores: pd.DataFrame, detector: str = "") -> Figure:
     """Best-match similarity of clips of every kind, from strangers to copies. Columns: score, kind (of LADDER), n_train.
 
     Boxes are the middle half with the median, whiskers reach from the 5th to the 95th percentile.
     """
-    _columns(scores, "score", "kind", "n_train")
+    check_columns(scores, "score", "kind", "n_train")
     if unknown := set(scores["kind"]) - set(LADDER):
         raise ValueError(f"kind: expected one of {', '.join(LADDER)}, got {min(unknown)!r}")
     kinds = [kind for kind in LADDER if kind in set(scores["kind"])]
     sizes = sorted(scores["n_train"].unique())
-    figure, axes = _new(1, len(sizes), 0.9 + 0.32 * len(kinds), sharey=True, sharex=True)
+    figure, axes = new_axes(1, len(sizes), 0.9 + 0.32 * len(kinds), sharey=True, sharex=True)
     for axis, n_train in zip(axes[0], sizes):
         rows = scores[scores["n_train"] == n_train]
         scores_of = [rows.loc[rows["kind"] == kind, "score"].dropna().to_numpy() for kind in kinds]
@@ -117,19 +129,21 @@ def plot_ladder(scores: pd.DataFrame, label: str = "similarity to the nearest tr
         axis.set_yticks(range(len(kinds)), [LADDER[kind][0] for kind in kinds])
         axis.grid(axis="y", visible=False)
         axis.tick_params(axis="y", length=0)
-    figure.supxlabel(label, fontsize=10)
+    figure.supxlabel(f"{detector} similarity to the nearest training clip".strip(), fontsize=10)
     return figure
 
 
-@themed
+@themed(
+    "Share of clips whose nearest training clip is the own one, by detector and training size, for generated clips and for twins."
+)
 def plot_top1(rows: pd.DataFrame) -> Figure:
     """How often the nearest clip is the own one, by detector and size, for generated clips and for twins; a point a draw.
 
     Columns: n_train, draw, detector, own_clip_top1_rate, twins_top1_rate, each with _low and _high.
     """
-    _columns(rows, "n_train", "draw", "detector", "own_clip_top1_rate", "twins_top1_rate")
+    check_columns(rows, "n_train", "draw", "detector", "own_clip_top1_rate", "twins_top1_rate")
     detectors, sizes = list(dict.fromkeys(rows["detector"])), sorted(rows["n_train"].unique())
-    figure, axes = _new(1, len(sizes), 0.9 + 0.4 * len(detectors), sharey=True, sharex=True)
+    figure, axes = new_axes(1, len(sizes), 0.9 + 0.4 * len(detectors), sharey=True, sharex=True)
     for axis, n_train in zip(axes[0], sizes):
         for row in rows[rows["n_train"] == n_train].itertuples():
             base = detectors.index(row.detector) + 0.09 * row.draw
@@ -141,7 +155,7 @@ def plot_top1(rows: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(detectors)), detectors)
         axis.set_xticks([0, 0.5, 1])
         axis.grid(axis="y", visible=False)
-        _percent(axis.xaxis)
+        percent_axis(axis.xaxis)
     handles = [
         Line2D([], [], color=COLOURS[colour], marker="o", label=label)
         for label, colour in (("generated, a point a draw", "orange"), ("twins", "blue"))
@@ -151,13 +165,13 @@ def plot_top1(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-@themed
+@themed("Heat map of the area under the ROC curve for every alteration and detector, from weak to strong.")
 def plot_alterations(detection: pd.DataFrame) -> Figure:
     """AUROC by alteration (rows) and detector (columns), a panel a strength. Columns: detector, transform, strength, auroc.
 
     Strengths are taken to come from weak to strong, as the detection stage writes them.
     """
-    _columns(detection, "detector", "transform", "strength", "auroc")
+    check_columns(detection, "detector", "transform", "strength", "auroc")
     strengths = {
         name: list(dict.fromkeys(rows["strength"])) for name, rows in detection.groupby("transform", sort=False)
     }
@@ -165,7 +179,7 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
     place = [strengths[row.transform].index(row.strength) for row in detection.itertuples()]
     titles = {1: [""], 3: ["weak", "middle", "strong"]}.get(count, [f"strength {i + 1}" for i in range(count)])
     detectors = list(dict.fromkeys(detection["detector"]))
-    figure, axes = _new(1, count, 1.5 + 0.28 * len(strengths), sharey=True)
+    figure, axes = new_axes(1, count, 1.5 + 0.28 * len(strengths), sharey=True)
     for number, (axis, title) in enumerate(zip(axes[0], titles)):
         part = detection[np.array(place) == number]
         table = part.pivot(index="transform", columns="detector", values="auroc").reindex(
@@ -179,25 +193,27 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
         axis.set(title=title, xlabel="", ylabel="")
         axis.tick_params(length=0)
         axis.tick_params(axis="x", rotation=90)
-    labels = [f"{name.replace('_', ' ')}: {_strengths(name, values)}" for name, values in strengths.items()]
+    labels = [f"{name.replace('_', ' ')}: {strength_text(name, values)}" for name, values in strengths.items()]
     axes[0][0].set_yticks(np.arange(len(labels)) + 0.5, labels, rotation=0)
     bar = figure.colorbar(axes[0][0].collections[0], ax=axes, label="AUROC", shrink=0.7, pad=0.015)
     bar.outline.set_visible(False)
     return figure
 
 
-@themed
+@themed(
+    "ROC curves of every detector, a panel for each alteration at its strongest, on a logarithmic axis of false positives."
+)
 def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
     """ROC curves at each alteration's strongest, a panel an alteration, a line a detector; what chance reaches is dashed.
 
     Columns: detector, transform, strength, fpr, tpr, points in order. The axis of false positives is logarithmic and starts at the
     lowest rate that the negatives can show: thresholds are set near there, while most of an area lies elsewhere.
     """
-    _columns(curves, "detector", "transform", "strength", "fpr", "tpr")
+    check_columns(curves, "detector", "transform", "strength", "fpr", "tpr")
     detectors = dict(zip(dict.fromkeys(curves["detector"]), COLOURS.values()))
     transforms = list(dict.fromkeys(curves["transform"]))
     rows = -(-len(transforms) // columns)
-    figure, axes = _new(rows, columns, 0.7 + 1.75 * rows, sharex=True, sharey=True)
+    figure, axes = new_axes(rows, columns, 0.7 + 1.75 * rows, sharex=True, sharey=True)
     lowest = curves.loc[curves["fpr"] > 0, "fpr"].min()
     for axis, transform in zip(axes.flat, transforms):
         part = curves[curves["transform"] == transform]
@@ -208,10 +224,10 @@ def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
         chance = np.geomspace(lowest, 1, 50)
         axis.plot(chance, chance, "--", color=COLOURS["grey"], linewidth=1)
         axis.set(xscale="log", ylim=(-0.03, 1.03))
-        axis.set_title(f"{transform.replace('_', ' ')} {_strengths(transform, [strongest])}", fontsize=8)
+        axis.set_title(f"{transform.replace('_', ' ')} {strength_text(transform, [strongest])}", fontsize=8)
         axis.minorticks_off()
-        _percent(axis.xaxis)
-        _percent(axis.yaxis)
+        percent_axis(axis.xaxis)
+        percent_axis(axis.yaxis)
     for axis in axes.flat[len(transforms) :]:
         axis.remove()
     handles = [Line2D([], [], color=colour, label=name) for name, colour in detectors.items()]
@@ -219,8 +235,3 @@ def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
     figure.supxlabel("strangers taken for copies", fontsize=10)
     figure.supylabel("copies found", fontsize=10)
     return figure
-
-
-def _strengths(name: str, values: list[float]) -> str:
-    unit = TRANSFORMS[name].unit if name in TRANSFORMS else ""
-    return f"{', '.join(f'{value:g}' for value in values)} {unit}".strip()

@@ -1,0 +1,66 @@
+"""What the figures share: axes, checks of the data, ticks, and a colour and a marker for each training size.
+
+Training sizes have the warm colours, numbers of updates the cool ones.
+"""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from helpers.book.theme import WIDTH_IN
+from helpers.sound.transforms import TRANSFORMS
+
+MARKERS = "osD^vPX*"
+
+
+def new_axes(rows: int = 1, columns: int = 1, height_in: float = 3.2, **kwargs):
+    """A figure of the book's width and its axes [rows, columns]; `kwargs` go to `Figure.subplots`."""
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def check_columns(data: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """`data`; raises ValueError where it has no rows or lacks a column."""
+    missing = [name for name in names if name not in data]
+    if missing or data.empty:
+        raise ValueError(f"data: expected rows with columns {', '.join(names)}, got {len(data)} rows without {missing}")
+    return data
+
+
+def percent_axis(axis) -> None:
+    """Shares on this axis are written in per cent."""
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+
+
+def count_axis(axis, ticks) -> None:
+    """Ticks of a logarithmic axis at these numbers, written out."""
+    ticks = sorted(set(ticks))
+    axis.set_major_locator(mpl.ticker.FixedLocator(ticks))
+    axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def shades_of(values, ramp: str = "plasma") -> dict:
+    """A colour for each value in order; the ends that would vanish on white or on black are left out."""
+    low, high = {"plasma": (0.42, 0.74), "viridis": (0.35, 0.8)}[ramp]
+    ordered = sorted(set(values))
+    return dict(zip(ordered, map(mpl.colors.to_hex, mpl.colormaps[ramp](np.linspace(low, high, len(ordered))))))
+
+
+def markers_of(values) -> dict:
+    """A marker for each value in order."""
+    return dict(zip(sorted(set(values)), MARKERS * len(set(values))))
+
+
+def size_handles(sizes) -> list[Line2D]:
+    """Legend entries of the training sizes."""
+    shades, shapes = shades_of(sizes), markers_of(sizes)
+    return [Line2D([], [], color=shades[n], marker=shapes[n], label=f"n = {n:,}") for n in shades]
+
+
+def strength_text(name: str, values: list[float]) -> str:
+    """An alteration's strengths with their unit, as "3, 6 dB"."""
+    unit = TRANSFORMS[name].unit if name in TRANSFORMS else ""
+    return f"{', '.join(f'{value:g}' for value in values)} {unit}".strip()

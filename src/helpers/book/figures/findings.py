@@ -1,0 +1,214 @@
+"""Figures of the findings: replication against data size, training and copies.
+
+Notebook: 07_findings.
+"""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from helpers.book.figures.axes import (
+    MARKERS,
+    check_columns,
+    count_axis,
+    markers_of,
+    new_axes,
+    percent_axis,
+    shades_of,
+    size_handles,
+)
+from helpers.book.theme import COLOURS, INK, themed
+
+KINDS = {
+    "generated": COLOURS["orange"],
+    "twins": COLOURS["blue"],
+    "held-out": COLOURS["grey"],
+    "ceiling": COLOURS["green"],
+}
+
+
+@themed("Distributions of best-match similarity by training size: generated clips, twins, held-out clips, ceiling.")
+def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) -> Figure:
+    """Best-match similarity per training size, the paper's main figure.
+
+    Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median. The ceiling is a
+    band, from its 5th to its 95th percentile: as a histogram its one narrow peak would dwarf the others."""
+    check_columns(scores, "score", "kind", "n_train")
+    unknown = set(scores["kind"]) - set(KINDS)
+    if unknown:
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {min(unknown)!r}")
+    sizes = sorted(scores["n_train"].unique())
+    figure, axes = new_axes(len(sizes), 1, 0.7 + 1.5 * len(sizes), sharex=True)
+    edges = np.histogram_bin_edges(scores.loc[scores["kind"] != "ceiling", "score"], bins=bins)
+    for axis, n_train in zip(axes[:, 0], sizes):
+        rows = scores[scores["n_train"] == n_train]
+        for kind, colour in KINDS.items():
+            values = rows.loc[rows["kind"] == kind, "score"].to_numpy()
+            if not len(values):
+                continue
+            if kind == "ceiling":
+                axis.axvspan(*np.quantile(values, (0.05, 0.95)), color=colour, alpha=0.28)
+                axis.axvline(np.median(values), color=colour, linewidth=1.4)
+            else:
+                weights = np.full(len(values), 1 / len(values))
+                axis.hist(values, edges, weights=weights, histtype="stepfilled", color=colour, alpha=0.28)
+                axis.hist(values, edges, weights=weights, histtype="step", color=colour, linewidth=1.4, label=kind)
+            axis.plot(np.median(values), 0, marker="^", color=colour, markersize=7, clip_on=False, zorder=5)
+        axis.set(title=f"{n_train:,} training clips", ylabel="share of clips")
+        percent_axis(axis.yaxis)
+    handles = [
+        Line2D([], [], color=colour, linewidth=3, label=kind)
+        for kind, colour in KINDS.items()
+        if kind in set(scores["kind"])
+    ]
+    handles.append(Line2D([], [], color=INK, marker="^", linestyle="none", label="median"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    axes[-1, 0].set_xlabel(f"{detector} similarity to the nearest training clip".strip())
+    return figure
+
+
+@themed(
+    "Share of generated clips that are near-exact by rule against the number of training clips and against epochs, with lines of equal updates and of equal epochs."
+)
+def plot_curve(rows: pd.DataFrame) -> Figure:
+    """Near-exact share over training size and updates; a point a draw, lines through the means, zeros as upper bounds.
+
+    Columns: n_train, draw, updates, epochs, near_exact_rate, near_exact_low, near_exact_high. On the left lines join equal
+    updates, dashed ones equal epochs (where sizes share any); on the right lines join one size. With one number of updates
+    there is the left panel alone.
+    """
+    check_columns(rows, "n_train", "draw", "updates", "epochs", "near_exact_rate", "near_exact_low", "near_exact_high")
+    several = rows["updates"].nunique() > 1
+    figure, axes = new_axes(1, 2 if several else 1, 3.9, sharey=True)
+    updates = shades_of(rows["updates"], "viridis")
+    sizes, shapes = shades_of(rows["n_train"]), markers_of(rows["n_train"])
+    shown = rows["near_exact_rate"].where(rows["near_exact_rate"] > 0, rows["near_exact_high"])
+    floor = min(0.03, shown.min() / 2)
+    left = axes[0][0]
+    for steps, part in rows.groupby("updates"):
+        _points(left, part.assign(x=part["n_train"]), floor, updates[steps], "o")
+        _mean_line(left, part, "n_train", updates[steps])
+    epochs = _equal_epochs(rows)
+    for _, part in epochs.groupby("group"):
+        _mean_line(left, part, "n_train", INK, linestyle="--", linewidth=1.1)
+    left.set(xscale="log", yscale="log", xlabel="training clips", ylabel="near-exact by rule")
+    count_axis(left.xaxis, rows["n_train"])
+    left.margins(x=0.12)
+    if several:
+        right = axes[0][1]
+        for n_train, part in rows.groupby("n_train"):
+            _points(right, part.assign(x=part["epochs"]), floor, sizes[n_train], shapes[n_train])
+            _mean_line(right, part, "epochs", sizes[n_train])
+        right.set(xscale="log", xlabel="epochs")
+        wide = rows["epochs"].max() > 30 * rows["epochs"].min()
+        right.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1,) if wide else (1, 2, 3, 5)))
+        right.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,g}"))
+        right.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    left.set_ylim(floor, 1.5)
+    percent_axis(left.yaxis)
+    left.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    handles = [
+        Line2D([], [], color=colour, marker="o", label=f"{steps:,} updates") for steps, colour in updates.items()
+    ]
+    handles += size_handles(rows["n_train"]) if several else []
+    for _, part in epochs.groupby("group"):
+        label = f"equal epochs ({part['epochs'].mean():,.0f})"
+        handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.1, label=label))
+    if (rows["near_exact_rate"] == 0).any():
+        handles.append(Line2D([], [], color=INK, marker="v", linestyle="none", label="none: upper bound"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=4)
+    return figure
+
+
+def _points(axis, rows: pd.DataFrame, floor: float, colour: str, marker: str) -> None:
+    """A point and its interval a row, draws side by side; a count of zero as a triangle at its upper bound."""
+    for row in rows.itertuples():
+        draws = rows["draw"].nunique()
+        x = row.x * 1.05 ** (row.draw - (draws - 1) / 2)
+        zero = row.near_exact_rate == 0
+        value = row.near_exact_high if zero else row.near_exact_rate
+        if not zero:
+            limits = [max(row.near_exact_low, floor), row.near_exact_high]
+            axis.plot([x, x], limits, color=colour, linewidth=0.9, alpha=0.7)
+        axis.plot(x, value, "v" if zero else marker, color=colour, markersize=5)
+
+
+def _mean_line(axis, rows: pd.DataFrame, by: str, colour: str, **style) -> None:
+    """Through the mean over draws at each value of `by`, broken where that is zero: a logarithm has no place for it."""
+    means = rows.groupby(by)["near_exact_rate"].mean()
+    axis.plot(means.index, means.where(means > 0), color=colour, **{"linewidth": 1.4} | style)
+
+
+def _equal_epochs(rows: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
+    """The rows whose epochs agree with those of another size at other updates; `group` numbers what agrees."""
+    ordered = rows.sort_values("epochs")
+    group = (np.diff(np.log(ordered["epochs"]), prepend=-np.inf) > tolerance).cumsum()
+    ordered = ordered.assign(group=group)
+    shared = ordered.groupby("group")[["n_train", "updates"]].transform("nunique").gt(1).all(axis=1)
+    return ordered[shared]
+
+
+@themed(
+    "Share of generated clips that replicate their own clip against its number of copies, for exact and altered copies and by caption."
+)
+def plot_dose(dose: pd.DataFrame) -> Figure:
+    """Share of generated clips that replicate their own cluster against its number of copies.
+
+    Columns: copies, kind (single, exact, altered), caption_kind (all, same, other), rate, ci_low, ci_high. On the left exact
+    and altered copies; on the right exact copies under one caption and under several.
+    """
+    check_columns(dose, "copies", "kind", "caption_kind", "rate", "ci_low", "ci_high")
+    single = dose[dose["kind"] == "single"]
+    panels = (
+        [("exact copies", "orange", dose.query("kind == 'exact' and caption_kind == 'all'")),
+         ("altered copies", "blue", dose.query("kind == 'altered' and caption_kind == 'all'"))],
+        [("one caption", "green", dose.query("kind == 'exact' and caption_kind == 'same'")),
+         ("several captions", "purple", dose.query("kind == 'exact' and caption_kind == 'other'"))],
+    )  # fmt: skip
+    figure, axes = new_axes(1, 2, 3.3, sharey=True)
+    for axis, lines in zip(axes[0], panels):
+        for place, (label, colour, rows) in enumerate(lines):
+            if rows.empty:
+                continue
+            part = pd.concat([single, rows]).sort_values("copies")
+            x = part["copies"] * 1.06 ** (place - 0.5)
+            axis.vlines(x, part["ci_low"], part["ci_high"], color=COLOURS[colour], linewidth=1)
+            axis.plot(x, part["rate"], marker=MARKERS[place], markersize=5, color=COLOURS[colour], label=label)
+        axis.set(xscale="log", xlabel="copies in the training set")
+        count_axis(axis.xaxis, dose["copies"])
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: the intervals reach everywhere
+    axes[0][0].set(
+        ylabel="generated clips that replicate", ylim=(0, max(1e-3, 1.15 * dose["ci_high"].max(), dose["rate"].max()))
+    )
+    percent_axis(axes[0][0].yaxis)
+    return figure
+
+
+@themed(
+    "Bars with the share of prompts by the number of their seeds that came out near-exact, beside what equal chances would give."
+)
+def plot_seeds(shares: pd.DataFrame) -> Figure:
+    """Share of prompts by how many of their seeds came out near-exact, a panel a size. Columns: n_train, hits, share, by_luck."""
+    check_columns(shares, "n_train", "hits", "share", "by_luck")
+    sizes = sorted(shares["n_train"].unique())
+    figure, axes = new_axes(1, len(sizes), 2.8, sharey=True)
+    for axis, n_train in zip(axes[0], sizes):
+        rows = shares[shares["n_train"] == n_train]
+        axis.bar(rows["hits"], rows["share"], color=COLOURS["orange"], alpha=0.75, width=0.8)
+        axis.plot(rows["hits"], rows["by_luck"], "_", color=INK, markersize=12, markeredgewidth=1.6)
+        axis.set(title=f"{n_train:,} training clips", xticks=rows["hits"])
+        axis.grid(axis="x", visible=False)
+    axes[0][0].set_ylabel("prompts")
+    percent_axis(axes[0][0].yaxis)
+    handles = [
+        Rectangle((0, 0), 1, 1, color=COLOURS["orange"], alpha=0.75, label="observed"),
+        Line2D(
+            [], [], color=INK, marker="_", linestyle="none", markersize=12, label="if every prompt had the same chance"
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    figure.supxlabel("seeds of a prompt that came out near-exact", fontsize=10)
+    return figure

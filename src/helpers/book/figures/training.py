@@ -1,0 +1,73 @@
+"""Figures of training: which models there are, and a loss curve.
+
+Notebook: 03_training.
+"""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from helpers.book.figures.axes import check_columns, new_axes
+from helpers.book.theme import COLOURS, themed
+
+
+@themed()
+def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, epochs: int = 40) -> Figure:
+    """Which (training clips, updates) a study has models of; the page's own size is filled, a diagonal is equal epochs.
+
+    Columns: n_train, updates.
+    """
+    check_columns(points, "n_train", "updates")
+    figure, axes = new_axes(height_in=3.6)
+    axis = axes[0, 0]
+    own = points["n_train"] == n_train
+    for mask, face in ((own, COLOURS["orange"]), (~own, "none")):
+        axis.scatter(
+            points["n_train"][mask], points["updates"][mask], s=55, zorder=3, facecolor=face,
+            edgecolor=COLOURS["orange"], linewidth=1.5,
+        )  # fmt: skip
+    last = int(points["updates"].max())
+    low, high = points["n_train"].min() / 1.6, points["n_train"].max() * 1.6
+    ends = np.array([low, high])
+    axis.axhline(last, color=COLOURS["blue"], linewidth=1.3)
+    axis.plot(ends, epochs * ends / batch_size, color=COLOURS["green"], linewidth=1.3)
+    axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel="updates", xlim=(low, high))
+    bottom = min(points["updates"].min(), epochs * low / batch_size) / 2  # room for the diagonal's name below it
+    axis.set_ylim(bottom, max(last, epochs * high / batch_size) * 1.6)
+    axis.annotate(
+        f"equal updates: {last:,}", (low, last), xytext=(8, 4), textcoords="offset points",
+        color=COLOURS["blue"], fontsize=9.5, ha="left", va="bottom",
+    )  # fmt: skip
+    axis.annotate(
+        f"equal epochs: {epochs}", (low, epochs * low / batch_size), xytext=(8, -4), textcoords="offset points",
+        color=COLOURS["green"], fontsize=9.5, ha="left", va="top",
+    )  # fmt: skip
+    sizes, updates = (sorted(points[name].unique()) for name in ("n_train", "updates"))
+    axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axis.set_yticks(updates, [f"{n:,}" for n in updates])
+    axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    figure.set_label(
+        "Training clips and updates of every model kept, on logarithmic axes. A horizontal line joins equal updates, "
+        f"a diagonal {epochs} epochs; the models of n = {n_train} are filled."
+    )
+    return figure
+
+
+@themed()
+def plot_loss(losses: pd.DataFrame, window: int = 25) -> Figure:
+    """Training loss, raw (faint) and its running mean over `window` rows. Columns: update, loss, run."""
+    check_columns(losses, "update", "loss", "run")
+    figure, axes = new_axes()
+    axis = axes[0, 0]
+    for colour, (run, rows) in zip(COLOURS.values(), losses.groupby("run", sort=False)):
+        rows = rows.sort_values("update")
+        axis.plot(rows["update"], rows["loss"], color=colour, alpha=0.22, linewidth=0.7)
+        smooth = rows["loss"].rolling(window, min_periods=1, center=True).mean()
+        axis.plot(rows["update"], smooth, color=colour, label=str(run))
+    axis.set(xlabel="update", ylabel="training loss", yscale="log")
+    axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.legend()
+    return figure

@@ -1,0 +1,205 @@
+"""Tables of the findings: every run, clips of known kind, seeds, copies and claims.
+
+Notebook: 07_findings.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+from statsmodels.stats.proportion import proportion_confint
+
+from helpers.base.arms import MAIN, describe_arms
+from helpers.base.settings import Profile
+from helpers.book.summaries.rows import FLAGGED, rows_of
+from helpers.book.tables import arrange
+from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.copies.calibration import flag, split_calibration
+from helpers.copies.rates import clustered_rate
+from helpers.copies.replication import near_exact, own_clip_top1, position
+from helpers.copies.score_table import ScoreTable
+
+# From copy to stranger. "generated" is not among them: of those it is not known.
+KNOWN = {
+    "empirical": "perfect replays",
+    "altered": "altered copies",
+    "same_bed": "same bed, other events",
+    "twins": "twins",
+    "heldout": "held-out clips",
+}
+
+
+def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
+    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": limits("near_exact_rate")}
+    columns |= {"of its own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
+    columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
+    return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
+
+
+def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """The first draws' models at their last checkpoint by what they were asked: near-exact shares beside their quality."""
+    at_last = rows["updates"] == rows.groupby("n_train")["updates"].transform("max")
+    arms = rows[(rows["draw"] == 0) & at_last]
+    run = ["n_train", "arm"]
+    measures = quality.pivot(index=run, columns="embedding", values="kid").add_prefix("kernel distance by ")
+    measures["caption agreement"] = quality.groupby(run)["clap_agreement"].first()
+    arms = arms.merge(measures.reset_index(), on=run, how="left")
+    names = {arm: text for n in profile.sizes for arm, text in describe_arms(profile, n, 0).items()}
+    columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated"}
+    columns["near-exact"] = limits("near_exact_rate")
+    caption = "The same models, asked otherwise (first draw; other arms by fewer prompts); agreement by CLAP."
+    return arrange(arms, columns | {name: name for name in measures}, caption, {"caption agreement": ".2f"})
+
+
+def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
+    """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
+    columns = {"n": "n", "kind": "kind", "clips": "clips"}
+    columns |= {"near-exact": limits("near_exact"), "flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
+    caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
+    return arrange(known, columns, caption)
+
+
+def claims_in_words(claims: pd.DataFrame) -> pd.DataFrame:
+    """claims.csv as it is shown: what the paper says, what was measured here, and the verdict."""
+    paper = claims["paper_value"] + " (" + claims["source"] + ")"
+    here = with_interval(claims, "our_value", "ci_low", "ci_high", percent=False)
+    paper = paper.where(claims["source"] != "unknown", "unknown")
+    caption = "The paper's claims beside what was measured here: shares, unless said otherwise below."
+    return arrange(claims, {"claim": "claim", "the paper": paper, "here": here, "verdict": "verdict"}, caption)
+
+
+def reasons(claims: pd.DataFrame) -> pd.DataFrame:
+    """What each verdict of claims.csv rests on."""
+    return arrange(claims, {"claim": "claim", "why": "why"}, "What was measured, and how the verdict follows.")
+
+
+def known_kinds(
+    table: ScoreTable, run: tuple, profile: Profile, tau: float | None, cluster_of: Mapping | None = None
+) -> pd.DataFrame:
+    """How clips of KNOWN kind fare by the rules that judge generated ones: one row a kind that the run has.
+
+    Columns: kind, clips, and flagged, near_exact, own_top1 with _low and _high (bootstrap over own clips). tau is set on
+    twins, so of the first null only part C3 counts as flagged or not. NaN without tau, or where clips have no own clip.
+    """
+    config, null = profile.thresholds, profile.nulls[0]
+    detector = config.detector
+    median = table.best(run, detector, null)["score"].median()
+    rows = []
+    for kind, name in KNOWN.items():
+        if not table.has(run, detector, kind):
+            continue
+        best = table.best(run, detector, kind)
+        ceiling = table.match_ceiling(run, detector, best)
+        near = near_exact(position(best["score"].to_numpy(), ceiling, median), config.theta)
+        groups = best["own_id"].where(best["own_id"] != "", best["query_id"]).to_numpy()
+        top1 = own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if (best["own_id"] != "").all() else None
+        flags, unseen = None, np.ones(len(best), bool)
+        if kind == null:
+            unseen = split_calibration(best["query_id"], config.seed) == "C3"
+        if tau is not None and not math.isnan(tau):
+            flags = flag(table.normalised(run, detector, best, config.beta, config.k), tau)
+        measured = {"flagged": (flags, unseen), "near_exact": (near, True), "own_top1": (top1, True)}
+        rows.append({"kind": name, "clips": len(best)} | _rates(measured, groups, config))
+    return pd.DataFrame(rows)
+
+
+def _rates(measured: dict, groups: np.ndarray, config) -> dict:
+    found = {}
+    for name, (flags, counted) in measured.items():
+        rate = low = high = math.nan
+        if flags is not None:
+            counted = np.broadcast_to(counted, len(flags))
+            result = clustered_rate(flags[counted], groups[counted], config.n_bootstrap, config.confidence, config.seed)
+            rate, low, high = result.rate, result.low, result.high
+        found |= {name: rate, f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def matches_of_own(decisions: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """For each of `runs` (n_train, draw): among its near-exact main clips, those whose match is the clip of their prompt,
+    or one of its duplicates; as "50 of 53"."""
+    main = decisions[(decisions["arm"] == MAIN) & decisions["near_exact"]]
+    words = []
+    for n_train, draw in runs[["n_train", "draw"]].itertuples(index=False):
+        part = main[(main["n_train"] == n_train) & (main["draw"] == draw)]
+        words.append(f"{int(part['own_top1'].sum())}\u00a0of\u00a0{len(part)}")
+    return words
+
+
+def seed_outcomes(decisions: pd.DataFrame) -> pd.DataFrame:
+    """How many of its seeds made a near-exact clip, a row a prompt: n_train, own_id, hits, seeds.
+
+    From the arm of several seeds; without one from the main arm, where its prompts were given several.
+    """
+    several = rows_of(decisions, arm="seeds")
+    if several.empty:  # where each prompt of the main arm was given several
+        several = rows_of(decisions, arm=MAIN, draw=0)
+    grouped = several.groupby(["n_train", "own_id"])["near_exact"]
+    found = grouped.agg(hits="sum", seeds="size").astype(int).reset_index()
+    return found[found["seeds"].groupby(found["n_train"]).transform("max") > 1].reset_index(drop=True)
+
+
+def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Share of prompts with each number of hits, and what luck alone would give: n_train, hits, prompts, share, by_luck.
+
+    By luck: every prompt has the same chance, that of all clips together. Prompts with fewer seeds than most (a silent
+    clip has no verdict) are left out.
+    """
+    rows = []
+    for n_train, part in outcomes.groupby("n_train"):
+        seeds = int(part["seeds"].max())
+        part = part[part["seeds"] == seeds]
+        chance = part["hits"].mean() / seeds
+        for hits in range(seeds + 1):
+            count = int((part["hits"] == hits).sum())
+            luck = float(binom.pmf(hits, seeds, chance))
+            rows.append((n_train, hits, seeds, count, count / len(part), luck))
+    return pd.DataFrame(rows, columns=["n_train", "hits", "seeds", "prompts", "share", "by_luck"])
+
+
+def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
+    """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
+    columns = {"copies": "copies", "kind": "kind", "clips of the set": "n_clusters", "generated": "n_generated"}
+    columns |= {"replicate": ("rate", "ci_low", "ci_high"), "flagged": limits("flagged_rate")}
+    columns |= {"nearest is its own": ("own_cluster_top1_rate",)}
+    caption = "Outcomes by number of copies, under any caption."
+    return arrange(dose[dose["caption_kind"] == "all"], columns, caption, {"copies": ".0f"})
+
+
+def trends_in_words(trend: pd.DataFrame) -> pd.DataFrame:
+    """dose_trend.csv as it is shown: the log-odds for each doubling, or why there are none."""
+    outcome = trend["outcome"].map({"replicated": "replicates", "flagged": "flagged", "top1": "nearest is its own"})
+    slope = with_interval(trend, "slope_per_doubling", "low", "high", percent=False)
+    columns = {
+        "outcome": outcome,
+        "copies": "kind",
+        "log-odds for each doubling": slope,
+        "note": trend["note"].fillna(""),
+    }
+    return arrange(trend, columns, "Trend with the number of copies: logistic regression, errors clustered by clip.")
+
+
+def planted_words(planted: pd.DataFrame) -> dict[str, str]:
+    """The finder of duplicates in three numbers, from planted.csv: its precision, its least and its greatest recall."""
+    recall = planted.loc[planted["measure"] == "recall", "rate"]
+    precision = shares(planted[planted["measure"] == "precision"], "rate", "low", "high") or ["–"]
+    return {
+        "planted_precision": precision[0],
+        "planted_least": share_text(recall.min()),
+        "planted_most": share_text(recall.max()),
+    }
+
+
+def rare_event(count: int, n: int, confidence: float = 0.95) -> dict[str, str]:
+    """What `count` of `n` means, in words to paste: the rate in per cent, how many in a million, and the chance in per cent
+    that a thousand clips hold at least one; each with the ends of the exact binomial interval."""
+    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
+    words = {}
+    for end, rate in (("", count / n), ("_low", low), ("_high", high)):
+        words["rare_rate" if not end else f"rare{end}"] = f"{100 * rate:.3f}"
+        words[f"rare_million{end}"] = f"{1e6 * rate:,.0f}"
+        words[f"rare_thousand{end}"] = f"{100 * binom.sf(0, 1000, rate):.0f}"
+    return words

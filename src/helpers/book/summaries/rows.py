@@ -1,0 +1,35 @@
+"""Rows of the study's tables that the last chapters speak of."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.base.arms import MAIN
+
+FLAGGED = ("flagged_rate", "ci_low", "ci_high")  # of replication.csv: the share and the limits of its interval
+
+
+def rows_of(table: pd.DataFrame, **where) -> pd.DataFrame:
+    """Rows of the main training set in which the columns have these values, by size and draw."""
+    chosen = table["training_set"] == "main"
+    for column, value in where.items():
+        chosen &= table[column] == value
+    by = [column for column in ("n_train", "draw") if column in table]
+    return table[chosen].sort_values(by, kind="stable").reset_index(drop=True)
+
+
+def best_matches(folder: Path, detector: str) -> pd.DataFrame:
+    """The best match of each clip of the scores stage by one detector: of all known kinds, and of the first draws' main clips."""
+    tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
+    best = rows_of(pd.concat(tables, ignore_index=True), rank=1, detector=detector, draw=0)
+    return best[(best["kind"] != "generated") | (best["arm"] == MAIN)]
+
+
+def is_checkpoint(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints."""
+    return (table["arm"] == MAIN) | (table["updates"] < table.groupby("n_train")["updates"].transform("max"))
+
+
+def checkpoints(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `is_checkpoint`."""
+    return table[is_checkpoint(table)].reset_index(drop=True)

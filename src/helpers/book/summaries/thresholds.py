@@ -1,0 +1,185 @@
+"""Tables of thresholds, of what they flag and of what the bias changes.
+
+Notebook: 06_thresholds.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from helpers.base.arms import MAIN
+from helpers.base.settings import Profile
+from helpers.book.gallery import Gallery
+from helpers.book.summaries.rows import FLAGGED, rows_of
+from helpers.book.tables import arrange, captioned
+from helpers.book.words import limits, plain, shares
+from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
+from helpers.copies.score_table import ScoreTable
+
+# Trained on, generated, flagged, near-exact by ear: as a secondary summary of the paper has them.
+PAPER = (("5,000 clips", 5_000, 178, 30), ("all of AudioCaps", 45_000, 2_000, 10))
+
+
+def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], rows: pd.DataFrame) -> pd.Series:
+    """Of the clips played by rank, the one nearest to its threshold: its row of decisions with size, slot and tau.
+
+    `rows` of replication.csv have the thresholds by n_train; where none is attainable it is the first clip.
+    """
+    played = pd.concat([gallery.rows("quantile").assign(size=n) for n, gallery in galleries.items()])
+    judged = decisions.merge(played[["slot", "query_id", "size"]], on="query_id")
+    judged["tau"] = judged["size"].map(rows[rows["draw"] == 0].set_index("n_train")["tau"])
+    distance = (judged["normalised"] - judged["tau"]).abs()
+    return judged.loc[distance.idxmin() if distance.notna().any() else 0]
+
+
+def scores_and_taus(scores: Mapping[tuple[int, str], np.ndarray], taus: Mapping[int, float | None]):
+    """What `figures.plot_thresholds` draws, from scores by size and kind and thresholds by size; common: the largest's."""
+    parts = [pd.DataFrame({"n_train": n, "kind": kind, "normalised": part}) for (n, kind), part in scores.items()]
+    common = taus[max(taus)] if len(taus) > 1 else None
+    lines = pd.DataFrame({"own": pd.Series(taus, dtype=float), "common": common}, dtype=float)
+    return pd.concat(parts), lines.reset_index(names="n_train")
+
+
+def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
+    """Each threshold, the rate that it was set for and verified at, and what it flags, from rows of replication.csv."""
+    names = {"twins": "twins", "heldout": "held-out clips", null + COMMON: f"{null} of the largest size"}
+    tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
+    columns = {"n": "n_train", "draw": "draw", "null": rates["null"].map(names), "rate": "fpr", "τ": tau}
+    columns |= {"verified on C3": limits("fpr_verified"), "flagged": FLAGGED}
+    return arrange(rates, columns, "All draws and rates.", {"rate": "g"})
+
+
+def thresholds_at(rates: pd.DataFrame, null: str, fpr: float) -> pd.DataFrame:
+    """`thresholds_by_null` of the first draw at one rate."""
+    shown = thresholds_by_null(rates[(rates["draw"] == 0) & (rates["fpr"] == fpr)], null).drop(columns=["draw", "rate"])
+    return captioned(shown, f"Thresholds at a wished rate of {fpr:g}, first draw, and what they flag.")
+
+
+def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Near-exact clips and flags of each run, the paper's as summarised below them."""
+    ours = rows.assign(
+        trained_on=[f"{n:,} clips, draw {draw}" for n, draw in zip(rows["n_train"], rows["draw"])],
+        generated=rows["n_generated"],
+        spared=shares(rows, *limits("null_near_exact_rate")),
+    )
+    paper = paper_counts(confidence)
+    paper["trained_on"] += " (paper, as summarised)"
+    both = pd.concat([ours, paper.assign(spared="–")], ignore_index=True)
+    both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
+    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": limits("near_exact_rate")}
+    columns |= {"distinct clusters": "distinct_clusters", "of the null near-exact": "spared"}
+    caption = "Near-exact clips and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
+    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": limits("precision")}, caption)
+
+
+def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) -> pd.DataFrame:
+    """What each detector flags: as in use, without the bias, and by a threshold set on held-out clips.
+
+    `rows` are those of the main arm and first draw at one rate, of replication.csv.
+    """
+    run, own = ["n_train", "detector"], rows[rows["null"] == null].reset_index(drop=True)
+    unbiased = rows_of(sensitivity, beta=0, draw=0).drop_duplicates(run)
+    without_bias, on_heldout = (
+        own[run].merge(part[run].assign(share=shares(part, *FLAGGED)), on=run, how="left")["share"].fillna("–")
+        for part in (unbiased, rows[rows["null"] == "heldout"])
+    )
+    top1 = [f"{a}, {b}" for a, b in zip(shares(own, "own_clip_top1_rate"), shares(own, "twins_top1_rate"))]
+    columns = {"n": "n_train", "detector": "detector", "flagged": FLAGGED, "without bias": without_bias}
+    columns |= {"τ on held-out clips": on_heldout, "verified on C3": limits("fpr_verified"), "top-1, of twins": top1}
+    caption = f"What each detector flags at a wished rate of {own['fpr'].iloc[0]:g}, first draw, with 95 % intervals; "
+    return arrange(own, columns, caption + "those of own-clip top-1 are in chapter 5.")
+
+
+def bias_effects(table: ScoreTable, profile: Profile) -> pd.DataFrame:
+    """`bias_effect` of the first draw at each size, as it is shown; without rows where no rate is attainable."""
+    runs = {n: bias_effect(table, ("main", n, 0), profile) for n in profile.sizes}
+    rows = pd.concat([effect.assign(n=n) for n, effect in runs.items()], ignore_index=True)
+    if rows.empty:
+        return rows
+    columns = {"n": "n", "kind": rows["kind"].replace({"heldout": "held-out"}), "clips": "clips"}
+    columns |= {"flagged by both": "both", "only without bias": "only_without", "only with it": "only_with"}
+    columns |= {"bias of those lost": "bias_of_lost", "of those gained": "bias_of_gained"}
+    config = profile.thresholds
+    caption = f"What β = {config.beta:g} and K = {config.k} change; of the null, part C3. Biases are medians."
+    return arrange(rows, columns, caption, {"bias of those lost": ".3f", "of those gained": ".3f"})
+
+
+def near_exact_by_content(strata: pd.DataFrame) -> pd.DataFrame:
+    """Near-exact shares by what the training clip of the prompt holds, of generated clips and of twins, from strata.csv."""
+    run = ["n_train", "draw", "stratum"]
+    table = strata.assign(share=shares(strata, "rate", "low", "high")).pivot(index=run, columns="kind").reset_index()
+    parts = {"generated": ("n", "generated"), "near-exact": ("share", "generated"),
+             "twins": ("n", "twins"), "near-exact of twins": ("share", "twins")}  # fmt: skip
+    names = {"n": ("n_train", ""), "draw": ("draw", ""), "training clip of the prompt holds": ("stratum", "")}
+    shown = pd.DataFrame({title: table[key] for title, key in (names | parts).items()})
+    return captioned(shown.infer_objects(), "Near-exact by rule, by what the training clip holds.")
+
+
+def paper_counts(confidence: float = 0.95) -> pd.DataFrame:
+    """The paper's counts as summarised, with exact binomial intervals of ours.
+
+    Columns: trained_on, generated, flagged, near_exact; near_exact_rate and precision (near-exact among the flagged) with
+    _low and _high. The counts are "about" where they come from, so the intervals are a lower bound of what is not known.
+    """
+    rows = []
+    for trained_on, generated, flagged, near in PAPER:
+        row = {"trained_on": trained_on, "generated": generated, "flagged": flagged, "near_exact": near}
+        for name, n in (("near_exact_rate", generated), ("precision", flagged)):
+            low, high = proportion_confint(near, n, alpha=1 - confidence, method="beta")
+            stem = name.removesuffix("_rate")
+            row |= {name: near / n, f"{stem}_low": float(low), f"{stem}_high": float(high)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def bias_effect(table: ScoreTable, run: tuple, profile: Profile) -> pd.DataFrame:
+    """What the bias changes: clips flagged with it and without it, each at a threshold of its own for the same rate.
+
+    One row for the generated main clips and one for the first null's untouched part C3. Columns: kind, clips, both,
+    only_without, only_with, and the median bias (at the profile's K) of those lost and gained. Empty where the rate
+    is unattainable.
+    """
+    config, null, detector = profile.thresholds, profile.nulls[0], profile.thresholds.detector
+    best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
+    part = split_calibration(best[null]["query_id"], config.seed)
+    passed = {}
+    for beta in (0.0, config.beta):
+        scores = {kind: table.normalised(run, detector, rows, beta, config.k) for kind, rows in best.items()}
+        tau = calibrate_threshold(scores[null][part == "C2"], config.fpr)
+        if tau is None:
+            return pd.DataFrame()
+        passed[beta] = {kind: flag(values, tau) for kind, values in scores.items()}
+    rows = []
+    for kind, clips in best.items():
+        counted = part == "C3" if kind == null else np.ones(len(clips), bool)
+        without, with_it = (passed[beta][kind][counted] for beta in (0.0, config.beta))
+        background = table.background(run, detector, clips["query_id"].to_numpy())[counted, : config.k].mean(axis=1)
+        lost, gained = without & ~with_it, with_it & ~without
+        rows.append({
+            "kind": kind, "clips": int(counted.sum()), "both": int((without & with_it).sum()),
+            "only_without": int(lost.sum()), "only_with": int(gained.sum()),
+            "bias_of_lost": float(np.median(background[lost])) if lost.any() else math.nan,
+            "bias_of_gained": float(np.median(background[gained])) if gained.any() else math.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def background_variants(sensitivity: pd.DataFrame, beta: float, k: int) -> tuple[pd.DataFrame, float, int]:
+    """Flagged shares with other backgrounds at one beta and K, and these two: those nearest to the wished that were tried.
+
+    Each size's whole background is in the table twice, by all clips and by the sample that the other backgrounds were
+    tried on; the sample's row comes last and is kept, so that all rows count the same clips. No rows where no other
+    background was tried.
+    """
+    other = sensitivity["background_size"] < sensitivity["background_size"].max()
+    tried = sensitivity[other | (sensitivity["contaminated"] > 0)]
+    if tried.empty:
+        return tried, beta, k
+    beta = min(tried["beta"].unique(), key=lambda value: abs(value - beta))
+    k = min(tried["k"].unique(), key=lambda value: abs(value - k))
+    rows = sensitivity[(sensitivity["beta"] == beta) & (sensitivity["k"] == k)]
+    rows = rows.drop_duplicates(["n_train", "background_size", "contaminated"], keep="last")
+    return rows.reset_index(drop=True), float(beta), int(k)

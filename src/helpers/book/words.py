@@ -1,0 +1,80 @@
+"""Numbers in words: shares with their intervals, and epochs, as tables and sentences print them."""
+
+import math
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+
+def share_text(rate: float, low: float = math.nan, high: float = math.nan) -> str:
+    """ "25 % (12 to 41)" of shares, "0.02 % (0.01 to 0.04)", "none (at most 0.8 %)"; a missing share is a dash."""
+    if pd.isna(rate):
+        return "–"
+    if pd.isna(low) or pd.isna(high):
+        return f"{_number(rate)}\u00a0%"
+    if rate == 0:
+        return f"none (at\u00a0most\u00a0{_number(high)}\u00a0%)"
+    return f"{_number(rate)}\u00a0% ({_number(low)}\u00a0to\u00a0{_number(high)})"
+
+
+def limits(value: str) -> tuple[str, str, str]:
+    """The columns of a value and of its interval, by the value's: "near_exact_rate" goes with near_exact_low and _high."""
+    stem = value.removesuffix("_rate")
+    return value, f"{stem}_low", f"{stem}_high"
+
+
+def shares(table: pd.DataFrame, *columns: str) -> list[str]:
+    """`share_text` of each row; `columns` are those of the share and, if wanted, its lower and upper limit."""
+    return [share_text(*row) for row in table[list(columns)].itertuples(index=False, name=None)]
+
+
+def with_interval(data: pd.DataFrame, value: str, low: str, high: str, percent: bool = True) -> list[str]:
+    """One text a row, "25 % (12 to 41)" or "0.25 (0.12 to 0.41)", from three columns; a missing value is a dash."""
+    texts = []
+    for row in data[[value, low, high]].itertuples(index=False, name=None):
+        number, *limits = (100 * x if percent else x for x in row)
+        spec = ".1f" if percent else ".3g"
+        unit = "\u00a0%" if percent else ""
+        bounds = "" if any(map(pd.isna, limits)) else f" ({limits[0]:{spec}} to {limits[1]:{spec}})"
+        texts.append("–" if pd.isna(number) else f"{number:{spec}}{unit}{bounds}")
+    return texts
+
+
+def plain(values: pd.Series, spec: str = ".3g") -> pd.Series:
+    """Numbers as text by a format; a missing one is a dash."""
+    return values.map(f"{{:{spec}}}".format, na_action="ignore").astype(object).fillna("–")
+
+
+def card_words(row: pd.DataFrame, value: str, low: str, high: str, end: str = "") -> dict[str, str]:
+    """The first row's share in three ways: "near" whole, "share" without its interval, "limits" as "12 to 41 %".
+
+    `end` is added to the names.
+    """
+    share, below, above = (float(x) for x in row[[value, low, high]].iloc[0])
+    limits = "unknown" if math.isnan(below) or math.isnan(above) else f"{_number(below)} to {_number(above)}\u00a0%"
+    return {f"near{end}": share_text(share, below, above), f"share{end}": share_text(share), f"limits{end}": limits}
+
+
+def epochs_text(epochs: float) -> str:
+    """Whole from ten on, else two digits: "1,800", "90", "0.89"."""
+    return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"
+
+
+def show(text: str) -> None:
+    """Displays Markdown in the notebook."""
+    display(Markdown(text))
+
+
+def glue_all(**values) -> None:
+    """Keeps values for the page's sentences, which name them as {glue:text}, and shows none here."""
+    from myst_nb import glue  # slow to import, and of use on a page alone
+
+    for name, value in values.items():
+        glue(name, value, display=False)
+
+
+def _number(share: float) -> str:
+    """In per cent: whole from ten on, else two digits; what is not all is not rounded to 100."""
+    if 0.995 <= share < 1:
+        return f"{min(100 * share, 99.9):.1f}"
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"
