@@ -43,6 +43,14 @@ def committed(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def decided(tmp_path_factory):
+    """What the code decides from the synthetic scores (`synthetic_results.Decided`)."""
+    from synthetic_results import decide
+
+    return decide(tmp_path_factory.mktemp("decided"))
+
+
+@pytest.fixture(scope="session")
 def fabricated(repository, tmp_path_factory) -> Path:
     """Reduced checkpoints of random weights in the published layouts: audioldm/, flan-t5/, tango/, clap/."""
     sys.path.insert(0, str(repository / "tools"))

@@ -30,7 +30,7 @@ def resolve(path: str | Path) -> Path:
     return carried if carried.exists() or not INSTALLED else (WORK / path).absolute()
 
 
-def not_carried(path: Path) -> str:
+def not_carried(path: str | Path) -> str:
     """What a message adds where `path`, which is not there, is a part of the repository that no wheel carries; else ""."""
     if not INSTALLED or not any(Path(path).is_relative_to(place) for place in (SOUND_PACK, NOTEBOOKS, RESULTS)):
         return ""

@@ -194,7 +194,7 @@ def _read(kind: str, folder: Path, paths: list[Path], profile: Profile, scratch:
                 if clip is not None:
                     audio[len(names)] = clip
                     names.append(_name(path, folder))
-                    short += is_silent(clip[-rate // 100 :])  # padded: recordings seldom end in digital silence
+                    short += bool(is_silent(clip[-rate // 100 :]))  # padded: recordings seldom end in digital silence
             forget(audio)
             bar.update(part.stop - part.start)
     say(

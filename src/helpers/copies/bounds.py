@@ -81,7 +81,7 @@ def measure(features: np.ndarray, first_row: int, mean: torch.Tensor | None, nam
             row = start + int(bad.nonzero()[0])
             kind = "all zeros" if lengths[row] == 0 else "not finite"
             raise ValueError(f"{name}: row {first_row + row} is {kind}; expected a finite, non-zero vector")
-        if codes is not None:
+        if codes is not None and mean is not None:
             part = Codes(*(column[chunk] for column in codes))
             _encode(rows[chunk], lengths[chunk], mean, part, scratch[:, : len(part.step)])
     return Block(features, first_row, lengths.numpy(), codes)
@@ -114,6 +114,7 @@ def upper_bounds(some: Block, block: Block) -> torch.Tensor:
     u.v = a.b + (e.(b + f) + a.f) + u.mean + v.mean - mean.mean, and the bracket is at most |e||b + f| + |a||f|.
     """
     left, right, one = some.codes, block.codes, torch.ones_like
+    assert left is not None and right is not None, "a block without codes has no bounds"
     bounds = torch._int_mm(left.codes, right.codes.T).float()
     bounds.mul_(left.step[:, None]).mul_(right.step)
     outer = (left.error, left.size + left.error, left.offset, one(left.step))

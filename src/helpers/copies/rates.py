@@ -89,9 +89,9 @@ def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: 
     these and its limits are too near. NaN limits with a single group. Raises ValueError if empty, or for another number
     of groups than flags.
     """
-    if len(groups) != len(flags):
-        raise ValueError(f"groups: expected {len(flags)} labels, one a flag, got {len(groups)}")
     whole = flagged_rate(flags, confidence)
+    if len(groups) != whole.n:
+        raise ValueError(f"groups: expected {whole.n} labels, one a flag, got {len(groups)}")
     clusters = len(np.unique(groups))
     if clusters >= 2 and whole.count in (0, whole.n):
         low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")

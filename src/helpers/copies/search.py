@@ -180,7 +180,8 @@ def _pick(block: Block, chosen: np.ndarray) -> Block:
 def _close(some: Block, block: Block, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pairs of two blocks whose cosine may be `threshold` or more."""
     if some.codes is not None:
-        return (upper_bounds(some, block) >= threshold).numpy().nonzero()
+        rows, columns = (upper_bounds(some, block) >= threshold).numpy().nonzero()
+        return rows, columns
     index = faiss.IndexFlatIP(block.rows.shape[1])
     index.add(block.rows)
     limits, _, columns = index.range_search(unit_length(some).rows, threshold - FLOAT32)

@@ -255,7 +255,7 @@ class Graph:
         """Nearest training and background clips of everything that belongs to one run."""
         profile = self.profile
         clips = {f"generation_{arm}": self.generation(n_train, draw, arm) for arm in list_arms(profile, n_train, draw)}
-        kinds = dict.fromkeys(clips, "generated") | {"roundtrip": "roundtrip"}
+        kinds = {"roundtrip": "roundtrip"} | dict.fromkeys(clips, "generated")  # in the order of the tables' rows
         if "twins" in profile.nulls:
             clips["twins"], kinds["twins"] = self.twins(n_train, draw), "twins"
         clips["controls"], kinds["controls"] = self.controls(n_train, draw), "controls"
