@@ -19,6 +19,7 @@ STAGES, SYNTHETIC = (Path(__file__).with_name(f"{name}.json") for name in ("gold
 SKIPPED_FILES = {"manifest.json", "summary.json"}  # both tell of the machine and the commit
 SKIPPED_COLUMNS = {"seconds"}  # wall time
 MOST_COUNTED = 40  # different values up to which their counts are stored beside the digest
+INNERMOST = re.compile(r"[\[{]\n[^\[\]{}]*\n *[\]}]")  # written on one line
 FLOAT = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 
 
@@ -29,7 +30,8 @@ def read_golden(path: Path) -> dict:
 
 def store_golden(path: Path, name: str, values: dict) -> None:
     """Stores the values of one stage or check beside those of the others."""
-    path.write_text(json.dumps(read_golden(path) | {name: values}, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(read_golden(path) | {name: values}, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(INNERMOST.sub(lambda match: re.sub(r"\n *", " ", match[0]), text) + "\n")
 
 
 def summarise_folder(folder: Path) -> dict[str, dict]:

@@ -1,9 +1,10 @@
 """The golden test of every stage: what it computes from the tiny profile must not change unless its version is raised.
 
 Where nothing trained lies upstream of a stage, text, booleans and whole numbers are compared exactly and other numbers to
-EXACT or, behind the networks, NETWORK. Behind training, where rounding grows from update to update, numbers are compared to
-TRAINED, and so are the shares of decisions, which may turn with the last digit of a score; other text stays exact. How
-decisions follow from scores is compared exactly on the synthetic scores of `synthetic_scores.py`.
+EXACT, or to what NETWORKS says. Behind training, where rounding grows from update to update, numbers are compared to
+TRAINED. There a decision may turn with the last digit of a score, so how often each value of a column of DECIDED comes is
+compared; all other text stays exact. How decisions follow from scores is compared exactly, on the synthetic scores of
+`synthetic_scores.py`.
 
 `UPDATE_GOLDEN=1 make test PYTEST_ARGS=tests/test_golden.py` stores new values; do that only together with a raised
 version in `graph.VERSIONS` (or for a change of frozen weights or of the sound pack, which enter every digest).
@@ -15,21 +16,17 @@ import pandas as pd
 import pytest
 import synthetic_results
 import synthetic_scores
-from golden_values import (
-    STAGES,
-    SYNTHETIC,
-    differences,
-    read_golden,
-    store_golden,
-    summarise_folder,
-    summarise_table,
-)  # fmt: skip
+from golden_values import STAGES, SYNTHETIC, differences, read_golden, store_golden, summarise_folder, summarise_table
 
 from helpers.base.settings import load_profile
 from helpers.study import registry, store
 from helpers.study.store import Stage
 
 EXACT, TRAINED = 1e-6, 0.02  # relative
+# Frozen networks give the same with one thread as with two, but other processors have other matrix kernels: with those for
+# AVX2 in place of AVX-512 the extremes of log-mel errors after the vocoder moved by 1.2e-4, of CLAP's embeddings by 5e-5;
+# in all other stages without training nothing moved by more than 1.5e-7.
+NETWORKS = {"roundtrip": 1e-3, "references": 1e-3}
 # Behind training: columns that follow from scores, and the share of their rows that may turn with a score's last digits.
 TURNING = 0.1
 DECIDED = {"claims.csv:why": 1.0} | dict.fromkeys(  # the reasons print measured numbers
@@ -61,7 +58,7 @@ def test_stage_output_is_unchanged(name):
         f"{name}: version raised, so store its new values (UPDATE_GOLDEN=1)"
     )
     for stage, before, after in zip(stages, stored[name]["values"], now["values"], strict=True):
-        tolerances = (TRAINED, DECIDED) if "training" in ancestors(stage) else (EXACT, ())
+        tolerances = (TRAINED, DECIDED) if "training" in ancestors(stage) else (NETWORKS.get(name, EXACT), {})
         assert differences(before, after, *tolerances) == [], (
             f"{stage.title} changed; if that is meant, raise its version in graph.VERSIONS and store new values"
         )
