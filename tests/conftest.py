@@ -27,7 +27,7 @@ def runs_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_policy():
-    """What a test asks of the stage store ends with it: `chapters.begin` takes up a published study for good."""
+    """What a test asks of the stage store ends with it: `parameters.begin` takes up a published study for good."""
     from helpers.study import store
 
     with store.use_policy(store.Policy()):

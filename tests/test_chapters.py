@@ -140,11 +140,11 @@ def test_parameters_that_papermill_cannot_read(tmp_path):
 @pytest.fixture
 def toy_chapter(tmp_path, monkeypatch):
     """Writes a tiny 06_thresholds with the given last cell where chapters are looked for."""
-    monkeypatch.setattr(chapter_parameters, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(execution, "NOTEBOOKS", tmp_path)
 
     def write(last_cell):
         parameters = 'profile: str = "pocket"\nbeta: float = 0.5  # weight\nks: list = [1, 3]  # neighbours'
-        begin_cell = 'from helpers import chapters\n\nchapter = chapters.begin("06_thresholds", globals())'
+        begin_cell = 'from helpers.book import parameters\n\nchapter = parameters.begin("06_thresholds", globals())'
         nbformat.write(notebook_of(parameters, begin_cell, last_cell), tmp_path / "06_thresholds.ipynb")
         return tmp_path / "out" / "page.ipynb"
 
@@ -153,7 +153,7 @@ def toy_chapter(tmp_path, monkeypatch):
 
 def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp_path, capfd):
     output = toy_chapter(
-        "import sys\nfrom helpers.progress import say\nsay('progress line')\n"
+        "import sys\nfrom helpers.base.progress import say\nsay('progress line')\n"
         "print(chapter.profile.name, chapter.config.beta, chapter.config.ks, chapter.config.n_bootstrap, sys.executable)"
     )
     execution.run_chapter("06_thresholds", {"beta": 0.7, "n_bootstrap": 123}, output, "smoke")
