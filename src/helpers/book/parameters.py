@@ -50,7 +50,7 @@ class Chapter:
 
 
 def begin(name: str, namespace: dict) -> Chapter:
-    """Checks a notebook's parameters: `chapter = chapters.begin("06_thresholds", globals())`.
+    """Checks a notebook's parameters: `chapter = parameters.begin("06_thresholds", globals())`.
 
     From here on stages of a published study are restored, and only what takes seconds is computed beside them. Where the
     profile has other parts than the book's text describes, the page says so. Every data

@@ -12,7 +12,6 @@ import pandas as pd
 from helpers.base.settings import Profile
 from helpers.book.summaries.rows import checkpoints
 from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
-from helpers.copies.calibration import flag
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 
@@ -52,7 +51,7 @@ def of_verdict(clip: pd.Series) -> str:
     """What the thresholds say of one clip, from `summaries.thresholds.hardest_to_judge`."""
     verdict = "τ is unattainable"
     if pd.notna(clip["tau"]):
-        verdict = f"τ = {clip['tau']:.3f}: {'flagged' if flag(clip['normalised'], clip['tau']) else 'not flagged'}"
+        verdict = f"τ = {clip['tau']:.3f}: {'flagged' if clip['flagged'] else 'not flagged'}"
     exact = "near-exact" if clip["near_exact"] else "not near-exact"
     place = f"Position {clip['position']:.2f} between null and ceiling: {exact} by rule."
     return f"Normalised score {clip['normalised']:.3f}, {verdict}. {place}"

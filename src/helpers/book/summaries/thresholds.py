@@ -24,13 +24,14 @@ PAPER = (("5,000 clips", 5_000, 178, 30), ("all of AudioCaps", 45_000, 2_000, 10
 
 
 def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], rows: pd.DataFrame) -> pd.Series:
-    """Of the clips played by rank, the one nearest to its threshold: its row of decisions with size, slot and tau.
+    """Of the clips played by rank, the one nearest to its threshold: its row of decisions with size, slot, tau and flagged.
 
-    `rows` of replication.csv have the thresholds by n_train; where none is attainable it is the first clip.
+    `rows` of replication.csv, of one null, have the thresholds by n_train; where none is attainable it is the first clip.
     """
     played = pd.concat([gallery.rows("quantile").assign(size=n) for n, gallery in galleries.items()])
     judged = decisions.merge(played[["slot", "query_id", "size"]], on="query_id")
     judged["tau"] = judged["size"].map(rows[rows["draw"] == 0].set_index("n_train")["tau"])
+    judged["flagged"] = judged[f"flagged_{rows['null'].iloc[0]}"]
     distance = (judged["normalised"] - judged["tau"]).abs()
     return judged.loc[distance.idxmin() if distance.notna().any() else 0]
 

@@ -1,0 +1,127 @@
+"""What the chapters show is arranged from the stages' tables as it says: titles, captions, arms by their settings, cuts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from bs4 import BeautifulSoup
+
+from helpers.base.arms import list_arms
+from helpers.base.settings import load_profile
+from helpers.book import sentences
+from helpers.book.gallery import Gallery
+from helpers.book.summaries import corpus, generation, thresholds
+from helpers.book.summaries.training import kept_checkpoints
+from helpers.book.tables import arrange, table_html
+from helpers.book.words import limits
+from helpers.copies.pairs import read_clusters
+
+POCKET = load_profile("pocket")
+
+
+def cells_of(html: str) -> list[list[str]]:
+    table = BeautifulSoup(html, "html.parser").table
+    return [[cell.get_text() for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
+
+
+@pytest.fixture
+def gallery(tmp_path) -> Gallery:
+    """One prompt answered by every arm and by three seeds, the arms in no order; "own" is the training clip of the prompt."""
+    arms = [arm for arm in reversed(list_arms(POCKET, 500, 0)) if arm != "seeds"]
+    rows = [(f"arm {arm}", "generated", arm, "other" if arm == "heldout" else "own") for arm in arms]
+    rows += [(f"seed {i}", "generated", "seeds", "own") for i in (1, 2, 3)]
+    rows += [("quantile 0.50", "generated", "main", "own"), ("miss 1", "altered", "", "own")]
+    table = pd.DataFrame(rows, columns=["slot", "kind", "arm", "own_id"])
+    table = table.assign(query_id=table["slot"], caption="rain", detector="mel", score=0.5, file="a.wav")
+    table.to_csv(tmp_path / "gallery.csv", index=False)
+    soundfile.write(tmp_path / "a.wav", np.zeros(16), 16_000)
+    return Gallery(tmp_path)
+
+
+def test_a_table_knows_its_caption_and_its_formats():
+    data = pd.DataFrame({"n_train": [4500], "hit_rate": [0.25], "hit_low": [0.1], "hit_high": [0.4], "x": [0.12345]})
+    columns = {"n": "n_train", "hit": limits("hit_rate"), "alone": ("hit_rate",), "x": "x", "note": ["<b>"]}
+    table = arrange(data, columns, "a caption", {"x": ".1f"})
+    html = table_html(table)
+    assert BeautifulSoup(html, "html.parser").caption.get_text() == "a caption"
+    assert cells_of(html) == [["4,500", "25\u00a0% (10\u00a0to\u00a040)", "25\u00a0%", "0.1", "<b>"]]
+    assert table_html(table.drop(columns="note").head(1)).count("a caption") == 1  # what is left keeps it
+
+
+def test_checkpoints_of_one_prompt_go_from_the_earliest_to_the_last(gallery):
+    rows = generation.by_checkpoint(gallery, POCKET, 500, 0, last=5625)
+    assert rows["updates"].tolist() == [125, 350, 625, 1400, 2800, 5625]
+    assert rows["slot"].iloc[-1] == "arm main"
+    assert rows["label"].iloc[-1] == "After 5,625 updates (360 epochs)"
+
+
+def test_what_is_tried_beside_the_checkpoints_is_said_in_words(gallery):
+    rows = generation.one_thing_changed(gallery, POCKET, 500, 0).set_index("slot")
+    assert set(rows["label"]) == {
+        "Weights not averaged", "A held-out prompt", "Guidance 1", "Guidance 3", "Guidance 5", "Noise seed 2", "Noise seed 3",
+    }  # fmt: skip
+    assert rows["caption"].map(bool).pipe(lambda shown: shown[shown].index.tolist()) == ["arm heldout"]
+
+
+def test_checkpoints_kept_say_how_many_clips_each_is_asked_for():
+    profile = POCKET.replace("training", n_train=500, draw=0)
+    table = kept_checkpoints(profile, [350, 5625, 6000]).set_index("updates")
+    asked = {
+        arm.updates or 5625: arm.n_prompts
+        for name, arm in list_arms(profile, 500, 0).items()
+        if name in ("main", "u00350")
+    }
+    assert table["clips generated in chapter 4"].to_dict() == {
+        350: min(asked[350], 500),
+        5625: min(asked[5625], 500),
+        6000: 0,
+    }
+    assert table.loc[625 * 9, "epochs of this set"] == "360" and table.loc[350, "are 40 epochs of … clips"] == 280
+
+
+def test_the_clip_nearest_to_its_threshold_is_the_hardest_to_judge(gallery):
+    decisions = pd.DataFrame({
+        "query_id": ["quantile 0.50", "miss 1"], "normalised": [0.5, 0.3], "position": [0.7, 0.1], "near_exact": [True, False],
+        "flagged_twins": [True, False],
+    })  # fmt: skip
+    rows = pd.DataFrame({"n_train": [500, 500], "draw": [0, 1], "null": "twins", "tau": [0.45, 0.1]})
+    clip = thresholds.hardest_to_judge(decisions, {500: gallery}, rows)
+    assert (clip["slot"], clip["tau"]) == ("quantile 0.50", 0.45)  # clips that are not played by rank are passed over
+    assert sentences.of_verdict(clip) == (
+        "Normalised score 0.500, τ = 0.450: flagged. Position 0.70 between null and ceiling: near-exact by rule."
+    )
+    assert "τ is unattainable" in sentences.of_verdict(
+        thresholds.hardest_to_judge(decisions, {500: gallery}, rows.assign(tau=np.nan))
+    )
+
+
+def test_precision_of_a_list_falls_with_its_cut():
+    pairs = pd.DataFrame({"score": [0.999, 0.985, 0.96], "verified": [True, True, False], "correlation": [1, 0.9, 0.2]})
+    table = corpus.precision_by_cut(pairs, 0.95)
+    assert table["log-mel cosine from"].tolist() == ["0.95", "0.97", "0.98", "0.99", "0.995"]
+    assert table["pairs"].tolist() == [3, 2, 2, 1, 1] and table["verified"].tolist() == [2, 2, 2, 1, 1]
+    assert table["precision"].str.split(" ").str[0].tolist() == ["67", "100", "100", "100", "100"]
+    assert table["correlation above 0.98"].tolist() == [1] * 5
+
+
+def test_clusters_are_those_found_in_the_main_set_and_those_planted(tmp_path):
+    found = pd.DataFrame(
+        {"clip_id": ["a", "b", "p"], "cluster_id": ["n0", "n0", "x"], "kind": ["natural", "natural", "planted"]}
+    )
+    found.to_csv(tmp_path / "duplicates.csv", index=False)
+    truth = pd.DataFrame(
+        {"clip_id": ["p", "q", "h"], "cluster_id": ["p0", "p0", "h0"], "split": ["train", "train", "heldout"]}
+    )
+    truth.to_parquet(tmp_path / "clips.parquet")
+    assert read_clusters(tmp_path) == {"a": "n0", "b": "n0"}
+    assert read_clusters(tmp_path, tmp_path) == {"a": "n0", "b": "n0", "p": "p0", "q": "p0"}
+
+
+def test_nothing_merged_is_said_in_words():
+    none, one = pd.DataFrame({"kind": ["planted"], "cluster_id": [1]}), pd.DataFrame({"score": [1.0]})
+    assert sentences.of_merged(none, one).startswith("No clips are merged")
+    merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
+    assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
+    assert sentences.of_forty_epochs((100, 500), [125, 350], 32) == (
+        "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips."
+    )
