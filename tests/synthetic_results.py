@@ -61,7 +61,7 @@ def decisions(*_: Path) -> dict:
     backgrounds = [table.background(run, "mel", best["query_id"].to_numpy()) for best in (clips, twins)]
     swept = clips["score"].to_numpy(), backgrounds[0], twins["score"].to_numpy(), backgrounds[1], (0.0, 0.5), (1, 3)
     beta, k, choices = calibration.choose_beta_k(*swept)
-    found |= summarise_table("sweep", calibration.sweep(*swept, 0.2, *swept[2:4]))
+    found |= summarise_table("sweep", calibration.sweep(*swept, 0.2, check=swept[2:4]))
     return found | summarise_table("choices", choices.assign(chosen=(choices["beta"] == beta) & (choices["k"] == k)))
 
 

@@ -96,7 +96,7 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ('to_numpy(bool)[flagged], judged["group"][flagged]', 'to_numpy(bool)[~flagged], judged["group"][~flagged]'),
     ],
     ("stages.findings", "findings"): [
-        ('table["fpr"] == used.fpr', 'table["fpr"] != used.fpr'),
+        ('table["fpr"] == ', 'table["fpr"] != '),
     ],
 }  # fmt: skip
 
