@@ -63,7 +63,7 @@ $(READY): requirements.lock requirements-torch.txt pyproject.toml
 	if [ -e .venv/.installing ]; then again=yes; fi; \
 	echo "Installing into .venv ($$python, 2.7 GB, some minutes)"; \
 	if [ "$$(uname -s)" = Linux ] && [ -z "$(if $(PIP_ARGS)$(TORCH_ARGS),set)" ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
-	  echo "No NVIDIA GPU here: unless pip is set up for PyTorch's CPU build, 4 GB of CUDA come too (README: TORCH_ARGS)"; \
+	  echo "No NVIDIA GPU here: unless pip is set up for PyTorch's CPU build, 4 GB of CUDA come too (book/running.md: TORCH_ARGS)"; \
 	fi; \
 	rm -f $(READY) && mkdir -p .venv && touch .venv/.installing || exit 1; \
 	if [ -n "$$again" ]; then \

@@ -12,7 +12,6 @@ from timing import compare, options, row, write
 
 from helpers.base.progress import progress
 from helpers.base.settings import load_profile
-from helpers.book.summaries import registry
 from helpers.copies.kernel_distance import kernel_distance
 from helpers.copies.rates import flagged_rate
 from helpers.models import denoiser, sampler
@@ -23,7 +22,8 @@ from helpers.models.text import load_text
 from helpers.models.vocoder import load_vocoder
 from helpers.sound.corpus import load_corpus
 from helpers.sound.mel import log_mel
-from helpers.study.registry import roundtrip
+from helpers.stages import roundtrip
+from helpers.study import registry
 
 N_TRAIN, SLOW_STEPS, TIMED_STEPS, HALVES = 16, 200, 20, 100
 

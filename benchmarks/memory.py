@@ -17,7 +17,7 @@ from helpers.base.mapped import Selection
 from helpers.base.settings import CorpusConfig, MelConfig, RetrievalConfig
 from helpers.copies.detectors import Detectors
 from helpers.sound import corpus
-from helpers.study.registry import corpus as corpus_stage
+from helpers.stages import corpus as corpus_stage
 
 STAGES = ("corpus", "embeddings, log-mel", "embeddings, CLAP", "search, log-mel", "search, shift-aligned")
 

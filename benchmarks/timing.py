@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from helpers.book.summaries.store import runs_root
 
 from helpers.base.machine import describe_machine
 from helpers.base.paths import ROOT
+from helpers.study.store import runs_root
 
 RESULTS = Path(__file__).parent / "results.csv"
 PAGE = ROOT / "book" / "speed.md"

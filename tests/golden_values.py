@@ -128,9 +128,9 @@ def _close(old: dict, new: dict, tolerance: float) -> bool:
 
 def _turned(old: dict, new: dict) -> float:
     """The share of rows, beyond a single one, that must have another value; infinite where that cannot be told."""
-    if "sha256" not in old or "sha256" not in new or old["rows"] != new["rows"]:
+    if "counts" not in old or "counts" not in new or old["rows"] != new["rows"]:
         return np.inf
-    moved = Counter(new.get("counts")) - Counter(old.get("counts"))
+    moved = Counter(new["counts"]) - Counter(old["counts"])
     return (moved.total() - 1) / old["rows"]
 
 

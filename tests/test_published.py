@@ -10,6 +10,7 @@ import torch
 from published_inputs import RATE, random_mels, text_config, unet_config
 from safetensors.torch import load_file, save_file
 
+from helpers.base.hashing import hash_file
 from helpers.models.codec import load_codec
 from helpers.models.pretrained import audioldm, locate, tango
 from helpers.models.pretrained.checkpoint import load_exactly, read_tensors
@@ -187,7 +188,7 @@ def test_the_hubs_cache_is_read_and_what_it_lacks_is_named(fabricated, tmp_path,
 
 def test_sha256_is_checked_by_its_first_digits(fabricated):
     path = fabricated / "tango" / "pytorch_model_vae.bin"
-    right = locate.hash_file(path)
+    right = hash_file(path)
     load_codec(fabricated / "tango", right[:8])
     load_codec(fabricated / "tango", right)
     wrong = "7d49e188"  # the published file's

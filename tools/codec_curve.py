@@ -30,8 +30,8 @@ from helpers.models.text import encode_captions
 from helpers.models.vocoder import load_vocoder
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
-from helpers.study.registry import corpus as corpus_stage
-from helpers.study.registry import roundtrip
+from helpers.stages import corpus as corpus_stage
+from helpers.stages import roundtrip
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 CHANNELS = (8, 16, 32)

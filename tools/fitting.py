@@ -16,7 +16,7 @@ from helpers.base.progress import progress
 from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.models.folder import model_folder
 from helpers.sound import corpus
-from helpers.study.registry import corpus as corpus_stage
+from helpers.stages import corpus as corpus_stage
 
 MIXTURES_AT_ONCE = 1500  # rendered, analysed and dropped: the audio of thousands would fill the memory
 PILOT = "_pilot"  # in names of what was made from the pilot's recordings

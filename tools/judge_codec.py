@@ -23,7 +23,7 @@ from helpers.models.folder import write_card
 from helpers.models.vocoder import load_vocoder
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
-from helpers.study.registry import corpus as corpus_stage
+from helpers.stages import corpus as corpus_stage
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 FOLDER = ROOT / "models" / "codec"

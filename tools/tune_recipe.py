@@ -16,9 +16,9 @@ import pandas as pd
 
 from helpers.base.paths import ROOT
 from helpers.base.settings import Profile, load_profile
-from helpers.book.summaries import registry
 from helpers.copies import replication
 from helpers.copies.score_table import ScoreTable
+from helpers.study import registry
 
 OUT = ROOT / "results" / "pilot"
 SIZE, PRECISION = 100, 0.95
