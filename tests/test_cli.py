@@ -11,6 +11,7 @@ import pytest
 
 from helpers import __main__ as program
 from helpers import commands
+from helpers.base.paths import ROOT
 from helpers.base.settings import load_profile
 from helpers.book import pages, parameters
 from helpers.study import entries, plan, publication, registry, state, store, work
@@ -334,3 +335,15 @@ def test_verify_checks_the_frozen_models(call, monkeypatch, tmp_path):
         and len(out) == 1
         and out[0].endswith(f"codec.safetensors: expected sha256 {'0' * 12}, the file is missing")
     )
+
+
+def test_the_estimator_counts_as_the_stages_do():
+    """Its numbers stand apart from the modules that decide them, which import torch."""
+    from helpers.models import aisfx, text
+    from helpers.sound.transforms import TRANSFORMS
+    from helpers.stages import retrieval
+
+    clap = json.loads((ROOT / "models" / "clap" / "config.json").read_text())
+    assert work.MOST_CEILING == retrieval.MOST_CEILING and len(TRANSFORMS) == work.N_TRANSFORMS
+    assert (work.WIDTH["clap"], work.WIDTH["aisfx"]) == (clap["embedding"], aisfx.DIMENSION)
+    assert work.WIDTH["minilm"] == text.TEXT_DIM

@@ -14,6 +14,7 @@ from helpers.base.settings import Profile, load_profile
 from helpers.book import execution, pages, parameters
 from helpers.models import aisfx
 from helpers.study import entries, publication, registry, store
+from helpers.study.graph import Graph
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
 
@@ -51,6 +52,8 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
     with checking():
         settings = parameters.parse_settings(arguments.settings)
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
+        if arguments.stage == "all" and chosen:
+            raise ValueError(f"all: expected no n_train or draw, as all are every run's, got {chosen}")
         profile = _with_settings(load_profile(arguments.profile), arguments.stage, settings)
         if require:
             require(profile.retrieval.detectors)
@@ -128,7 +131,7 @@ def run_audit(arguments):
         with checking():
             settings = parameters.parse_settings(arguments.settings)
             profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
-            if "detectors" not in settings:
+            if not {"detectors", "retrieval.detectors"} & settings.keys():
                 profile = audit.leave_out_missing(profile)
             if out.is_dir() or not out.parent.is_dir():
                 raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
@@ -172,13 +175,14 @@ def list_stages(arguments):
 
 
 def _current_digests() -> set[str]:
-    """Of the stages of every profile that can be built here."""
+    """Of the stages of every profile, as far as they can be built here: some need files that are not there."""
     digests = set()
     for path in PROFILES.glob("*.yml"):
-        with contextlib.suppress(
-            ValueError, TypeError, FileNotFoundError
-        ):  # no profile, or one whose files are not here
-            digests |= {stage.digest for stage in _all_stages(path.stem)}
+        with contextlib.suppress(ValueError, TypeError):  # not a profile
+            graph = Graph(load_profile(path.stem))
+            for name in registry.NAMES:
+                with contextlib.suppress(FileNotFoundError):
+                    digests |= {stage.digest for stage in registry.build(name, graph)}
     return digests
 
 

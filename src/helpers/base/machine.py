@@ -43,8 +43,8 @@ def describe_machine() -> dict:
 def commit() -> str | None:
     """The commit of the code that this process runs, with "-dirty" where files differ from it; None without git.
 
-    Asked once a process, and by the stage store as it is imported: at the end of a run of hours the tree can be another
-    than the one that ran. Dirty is a changed tracked file anywhere, or a file under `src/` that git neither tracks nor
+    Asked once a process, by the stage store before the first stage is computed: at the end of a run of hours the tree can
+    be another than the one that ran. Dirty is a changed tracked file anywhere, or a file under `src/` that git neither tracks nor
     ignores: code that no commit holds. Untracked files elsewhere are none of a result's making: what a stage reads is in
     its manifest by settings and sha256.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers.base.paths import NOTEBOOKS, WORK, not_carried
 from helpers.base.progress import say
-from helpers.book.parameters import PER_SIZE, _known_parameters, check_parameters, read_parameters
+from helpers.book.parameters import PER_SIZE, check_parameters, known_parameters, read_parameters
 
 KERNEL_ARGUMENTS = [
     "--IPKernelApp.log_level=CRITICAL",  # it warns of its sockets
@@ -33,7 +33,7 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
     if not notebook.is_file():
         raise ChapterError(f"{name}: expected its notebook at {notebook}, found none{not_carried(notebook)}")
     declared = read_parameters(notebook)
-    if unknown := set(declared) - set(_known_parameters(name)):
+    if unknown := set(declared) - set(known_parameters(name)):
         raise ValueError(f"{notebook.name}: the parameters cell declares {min(unknown)!r}, which is not a setting")
     values = {"profile": profile}
     for key in dict.fromkeys((*declared, *parameters)):
@@ -45,7 +45,7 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
 
 
 def _execute(notebook: Path, output: Path, values: dict):
-    # Imported here: Papermill takes a second, and notebooks import this module only to call `begin`.
+    # Imported here: Papermill takes a second, which the command line spends only where a chapter runs.
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError

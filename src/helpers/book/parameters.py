@@ -1,4 +1,4 @@
-"""Chapters: their parameters checked before anything runs, and their notebooks executed by Papermill.
+"""Chapters: which there are, and their parameters, checked before anything runs.
 
 Papermill 2.7 only warns of an unknown parameter, does not look at types, and its own reading of the `parameters` cell
 misses `Literal[...]`, `X | None` and lines with a second `=`. So the cell is read here with `ast`, and `begin`, which
@@ -63,7 +63,7 @@ def begin(name: str, namespace: dict) -> Chapter:
         if not (key.startswith("_") or key in ("In", "Out") or isinstance(value, types.ModuleType) or callable(value))
     }
     if namespace.get(_BEGUN):  # cells run again by hand in one session: later cells have left their own values
-        values = {key: value for key, value in values.items() if key in _known_parameters(name)}
+        values = {key: value for key, value in values.items() if key in known_parameters(name)}
     chapter = check_parameters(name, values)
     publication.use_publication(publication.find(chapter.profile.name))
     namespace[_BEGUN] = True
@@ -91,7 +91,7 @@ def check_parameters(name: str, values: dict) -> Chapter:
     Raises ValueError for an unknown chapter, parameter or profile and for a value out of range, TypeError for a value
     of the wrong type, ModuleNotFoundError for a detector whose package is not installed.
     """
-    known = _known_parameters(name)
+    known = known_parameters(name)
     for key in values:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -125,7 +125,8 @@ def check_parameters(name: str, values: dict) -> Chapter:
     return Chapter(name, profile, config, changed)
 
 
-def _known_parameters(name: str) -> list[str]:
+def known_parameters(name: str) -> list[str]:
+    """The names that a chapter takes: `profile` and the settings of its section. Raises ValueError for an unknown chapter."""
     if name not in CHAPTERS:
         raise ValueError(f"unknown chapter {name!r}; expected one of {', '.join(CHAPTERS)}")
     section = CHAPTERS[name]

@@ -1,7 +1,6 @@
-"""How good generated sound is as a set: the kernel distance between embeddings of generated and real clips, and how
-well clips agree with their captions.
+"""The quality stage: how near generated clips are to real ones as a set, and how well they agree with their captions.
 
-A model that makes noise replicates nothing and proves nothing. `tools/codec_curve.py` compares codecs by it.
+A model that makes noise replicates nothing and proves nothing.
 
 Notebook: 04_generation.
 """

@@ -180,20 +180,21 @@ def _replication_rows(
         twins_top1 = _rate(nulls["twins"].top1, nulls["twins"].group, config)
     shared = _settings(table, run, arm, judged, n_clusters, profile) | {
         "detector": detector, "beta": config.beta, "k": config.k,
-        "near_exact": getattr(near, "count", None), **_limits("near_exact", near),
+        "near_exact": getattr(near, "count", None), **_limits("near_exact", near, "near_exact_rate"),
         "undefined": int(judged["position"].isna().sum()),
         "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near else None,
-        **_limits("own_clip_top1", own_top1), **_limits("twins_top1", twins_top1),
+        **_limits("own_clip_top1", own_top1, "own_clip_top1_rate"), **_limits("twins_top1", twins_top1, "twins_top1_rate"),
     }  # fmt: skip
     rows, flags = [], {}
     first = profile.nulls[0]
-    calibrations = nulls | ({first + COMMON: common} if arm == MAIN and len(profile.sizes) > 1 else {})
-    for null, calibration in calibrations.items():
+    calibrations = [(null, calibration, calibration) for null, calibration in nulls.items()]
+    if arm == MAIN and len(profile.sizes) > 1:
+        calibrations.append((first + COMMON, common, nulls[first]))  # the threshold of another null than the run's own
+    for null, calibration, own_null in calibrations:
         rates = (config.fpr, *(config.further_fprs if arm == MAIN else ()))
         for fpr in dict.fromkeys(rates):
             tau = calibration.tau(fpr)
             flagged = None if tau is None else flag(judged["normalised"], tau)
-            own_null = nulls[null.removesuffix(COMMON)]
             rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, config))
             if fpr == config.fpr and null in nulls:
                 flags[f"flagged_{null}"] = pd.array(
@@ -217,15 +218,14 @@ def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, con
         "flagged": getattr(whole, "count", None), "flagged_rate": getattr(whole, "rate", None),
         "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
         "flagged_near_exact": getattr(precision, "count", None), **_limits("precision", precision),
-        **_limits("null_near_exact", spared),
+        **_limits("null_near_exact", spared, "null_near_exact_rate"),
     }  # fmt: skip
 
 
-def _limits(name: str, rate: Rate | None) -> dict:
-    """Columns of a rate and its interval; top-1 and near-exact rates end in `_rate`, as the table of results has it."""
-    value = f"{name}_rate" if name.endswith(("top1", "near_exact")) else name
+def _limits(name: str, rate: Rate | None, value: str = "") -> dict:
+    """Columns of a rate and its interval; `value` is the rate's own, where that is not `name`."""
     return {
-        value: getattr(rate, "rate", None),
+        value or name: getattr(rate, "rate", None),
         f"{name}_low": getattr(rate, "low", None),
         f"{name}_high": getattr(rate, "high", None),
     }

@@ -6,7 +6,6 @@ where there are such, then in size (`work.size`). Disk follows from the shapes o
 """
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -71,9 +70,7 @@ def missing(stages: Iterable[Stage], folder: Path | None = None, root: Path | No
 def measured() -> list[Record]:
     """All that was measured: in the published studies, and in what is kept on this machine."""
     manifests = [one for path in publication.RESULTS.glob("*") for one in entries.read_entries(path).values()]
-    for path in store.runs_root().glob(f"*/*/{store.MANIFEST}"):
-        with contextlib.suppress(OSError, ValueError):
-            manifests.append(json.loads(path.read_text()))
+    manifests += store.kept_manifests()
     by_digest, built, records = {manifest["digest"]: manifest for manifest in manifests}, {}, []
 
     def build(digest: str) -> Stage:

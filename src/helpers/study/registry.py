@@ -8,13 +8,18 @@ from helpers.models import aisfx
 from helpers.study.graph import Graph
 from helpers.study.store import Result, Stage, load_or_run, read_manifest
 
-SINGLE = (
-    "corpus", "planted", "duplicates", "encoding", "roundtrip", "denoiser", "references", "detection", "scores",
-    "thresholds", "dose", "findings",
-)  # fmt: skip
+SINGLE = {
+    "corpus": Graph.corpus, "planted": Graph.planted, "duplicates": Graph.duplicates, "encoding": Graph.encoding,
+    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "references": Graph.references,
+    "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "dose": Graph.dose,
+    "findings": Graph.findings,
+}  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
-PER_RUN = ("training", "generation", "twins", "controls", "retrieval", "quality", "clips")
-NAMES = SINGLE + PER_RUN
+PER_RUN = {
+    "training": Graph.training, "generation": Graph.generation, "twins": Graph.twins, "controls": Graph.controls,
+    "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips,
+}  # fmt: skip
+NAMES = (*SINGLE, *PER_RUN)
 
 
 def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw: int | None = None) -> list[Stage]:
@@ -32,7 +37,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     if name == "dose" and not graph.profile.planted.trained:
         return []
     if name in SINGLE:
-        return [getattr(of, name)() for of in (graph.variants if name in PER_VARIANT else (graph,))]
+        return [SINGLE[name](of) for of in (graph.variants if name in PER_VARIANT else (graph,))]
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:
@@ -58,7 +63,7 @@ def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
         return []  # the book plays the first draw of the main training sets
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
-    return [getattr(graph, name)(n_train, draw)]
+    return [PER_RUN[name](graph, n_train, draw)]
 
 
 def finished(name: str, profile: Profile, n_train: int | None = None, draw: int | None = None) -> Result:

@@ -1,6 +1,5 @@
 """What there is of a profile's stages in the store: finished, restored, unfinished, stale, or not computed."""
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,10 +25,7 @@ def states(stages: Iterable[Stage], current: set[str]) -> list[State]:
 
     `current`: the digests of all profiles, so that another profile's results do not pass for old ones.
     """
-    kept = {}
-    for path in sorted(store.runs_root().glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime):
-        manifest = json.loads(path.read_text())
-        kept[manifest["digest"]] = manifest
+    kept = {manifest["digest"]: manifest for manifest in store.kept_manifests()}
     return [_state(stage, kept, current) for stage in stages]
 
 

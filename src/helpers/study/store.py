@@ -29,7 +29,6 @@ from helpers.base.paths import WORK
 from helpers.base.progress import say
 
 MANIFEST = "manifest.json"
-commit()  # of the code as it is imported, for the manifests of this process
 
 
 @dataclass(frozen=True)
@@ -211,6 +210,16 @@ def read_manifest(stage: Stage, root: Path | None = None) -> dict | None:
     return manifest
 
 
+def kept_manifests() -> list[dict]:
+    """The manifests of all that is kept in `runs_root`, oldest first; what cannot be read is no result and passed over."""
+    kept = []
+    for path in runs_root().glob(f"*/*/{MANIFEST}"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            manifest = json.loads(path.read_text())
+            kept.append((path.stat().st_mtime, manifest["digest"], manifest))
+    return [manifest for *_, manifest in sorted(kept, key=lambda one: one[:2])]
+
+
 def hash_inputs(stage: Stage) -> dict[str, str]:
     """The sha256 of each of the stage's input files by name; with the folder's name where two have one name."""
     paths = [Path(path) for path in stage.files]
@@ -272,6 +281,7 @@ def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
         _discard(part)
     part.mkdir(exist_ok=True)
     say(f"{stage.name} {stage.digest[:16]}: {'resuming' if any(part.iterdir()) else 'computing'}")
+    commit()  # asked before the work: at the end of a run of hours the tree can be another
     start = time.perf_counter()
     try:
         with PeakMemory() as memory:

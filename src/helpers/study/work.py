@@ -59,7 +59,7 @@ def _references(stage: Stage) -> int:
 def size(stage: Stage) -> float:
     """What a stage's time grows with: its clips, times what the network or the detectors do with each; 1 where neither."""
     config = stage.config
-    costs = [COST[detector] for detector in config.get("detectors", ())]
+    costs = [COST.get(detector, COST["clap"]) for detector in config.get("detectors", ())]
     if stage.name == "training":
         return config["updates"] * config["batch_size"] * _network(config)
     if stage.name == "generation":
