@@ -300,10 +300,11 @@ def test_the_stages_of_a_chapter_are_those_that_its_notebook_asks_for(name, repo
 
 def test_verify_finds_nothing_wrong_with_the_published_study(call):
     code, out, err = call("verify", "--profile", "pocket")
-    assert code == 0 and not err and re.fullmatch(r"134 stages, \d+ files: as recorded", out[0])
+    n_stages = len(registry.build_all(load_profile("pocket")))
+    assert code == 0 and not err and re.fullmatch(rf"{n_stages} stages, \d+ files: as recorded", out[0])
 
 
-def test_verify_tells_each_problem_in_a_line(call, chain, tmp_path):
+def test_verify_tells_each_problem_in_a_line(call, chain, committed, tmp_path):
     profile, build = chain
     load_or_run(profile["stages"][-1])
     results, runs = tmp_path / "results", store.runs_root()

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from helpers import stages
-from helpers.base.settings import load_profile
-from helpers.study import graph, registry
+from helpers.base.settings import DETECTORS, load_profile
+from helpers.copies.detectors import EMBEDDINGS
+from helpers.study import graph, registry, work
 
 
 def test_arrows_lead_downwards(repository):
@@ -24,6 +25,10 @@ def test_every_stage_is_computed_in_the_module_of_its_name():
         compute = getattr(stages, name).compute
         assert compute.__module__ == f"helpers.stages.{name}"
         assert list(inspect.signature(compute).parameters)[:2] == ["out", "upstream"]
+
+
+def test_what_a_detector_takes_can_be_estimated():
+    assert set(work.COST) == set(DETECTORS) and set(EMBEDDINGS) <= set(work.WIDTH)
 
 
 def test_a_graph_builds_each_stage_once(monkeypatch):

@@ -74,9 +74,13 @@ class Detectors:
         if name == "aisfx" and self.aisfx is not None:
             return self.aisfx.embed_audio(level(audio))
         mels = log_mel(level(audio), self.mel, self.rate)
-        if name != "mel":
-            mels = centre(mels, self.mean)
-        return mels if name == "mel_aligned" else mels.reshape(len(mels), -1)
+        if name == "mel":
+            return mels.reshape(len(mels), -1)
+        if name == "mel_centred":
+            return centre(mels, self.mean).reshape(len(mels), -1)
+        if name == "mel_aligned":
+            return centre(mels, self.mean)
+        raise NotImplementedError(f"detector {name}: nothing computes its features")
 
     def nearest(self, name: str, queries, references, k: int) -> Neighbours:
         """The k references nearest to each query: `features` of both, or an `mapped.Selection` of them."""
