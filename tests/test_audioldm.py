@@ -6,8 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from ldm_reference import Ldm
-from ldm_reference import hifigan as slow_hifigan
+from ldm_reference import Ldm, hifigan as slow_hifigan
 from published_inputs import MEL, RATE, random_mels
 
 from helpers.base.settings import CodecConfig, MelConfig

@@ -10,8 +10,7 @@ import pytest
 
 from helpers.base.fields import Checked
 from helpers.base.settings import DETECTORS, load_profile
-from helpers.book import execution
-from helpers.book import parameters as chapter_parameters
+from helpers.book import execution, parameters as chapter_parameters
 from helpers.book.pages import list_pages, page_settings, remove_stale_pages
 from helpers.book.parameters import begin, check_parameters, parse_settings
 from helpers.models import aisfx

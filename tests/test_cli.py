@@ -9,8 +9,7 @@ from dataclasses import replace
 import nbformat
 import pytest
 
-from helpers import __main__ as program
-from helpers import commands
+from helpers import __main__ as program, commands
 from helpers.base.paths import ROOT
 from helpers.base.settings import load_profile
 from helpers.book import pages, parameters
@@ -200,9 +199,11 @@ def test_a_plan_names_what_is_then_computed(chain, tmp_path, monkeypatch, policy
 
 
 @pytest.fixture(scope="module")
-def records():
-    """What was measured for the published study."""
-    return plan.measured()
+def records(tmp_path_factory):
+    """What was measured for the published study, without what other tests keep in this session's store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELPERS_RUNS", str(tmp_path_factory.mktemp("no_runs")))
+        return plan.measured()
 
 
 def test_the_published_stages_have_their_recorded_values(records):

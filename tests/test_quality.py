@@ -8,8 +8,7 @@ import pytest
 
 from helpers.base.settings import ThresholdsConfig
 from helpers.copies.kernel_distance import kernel_distance, kernel_distance_interval
-from helpers.stages.quality import COLUMNS
-from helpers.stages.quality import compute as compute_quality
+from helpers.stages.quality import COLUMNS, compute as compute_quality
 
 
 def test_it_is_the_unbiased_estimate_written_out():

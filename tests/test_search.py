@@ -3,8 +3,7 @@
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from helpers.copies import bounds, search
 from helpers.copies.search import TIE, pairs_above, top_k

@@ -113,8 +113,8 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_training import CONFIG, make_data, training
-training.train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
+from test_training import CONFIG, make_data, train
+train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
 """
 
 

@@ -30,8 +30,7 @@ from helpers.models.text import encode_captions
 from helpers.models.vocoder import load_vocoder
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
-from helpers.stages import corpus as corpus_stage
-from helpers.stages import roundtrip
+from helpers.stages import corpus as corpus_stage, roundtrip
 
 RATE, MEL = CorpusConfig().sample_rate_hz, MelConfig()
 CHANNELS = (8, 16, 32)

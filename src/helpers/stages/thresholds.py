@@ -15,8 +15,7 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, list_arms
 from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
-from helpers.copies import replication as rule
-from helpers.copies import sensitivity, strata
+from helpers.copies import replication as rule, sensitivity, strata
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.pairs import read_clusters
 from helpers.copies.rates import Rate, clustered_rate
