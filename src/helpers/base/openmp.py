@@ -19,7 +19,7 @@ from types import ModuleType
 
 
 def import_faiss() -> ModuleType:
-    """Import faiss so that it can work beside torch, and return it. All imports of faiss go through here."""
+    """Import faiss so that it can work beside torch, and return it. All of the package's imports of faiss go through here."""
     if sys.platform != "darwin":
         import faiss
 

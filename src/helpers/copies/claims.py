@@ -137,30 +137,32 @@ def _near_exact_largest(evidence: Evidence) -> Measured:
     return Measured(*evidence.near_exact(-1), UNTESTED, why)
 
 
-def _flagged(which: int) -> Callable[[Evidence], Measured]:
+def _share(
+    which: int, columns: tuple[str, str, str], absent: str, remark: Callable[[Evidence], str]
+) -> Callable[[Evidence], Measured]:
+    """A share that the paper gives for a size, measured here but not comparable: `remark` says why, `absent` why it is none."""
+
     def judge(evidence: Evidence) -> Measured:
         if which == 1 and len(evidence.sizes) < 3:
             return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-        measured = evidence.rate(which, "flagged_rate", "ci_low", "ci_high")
+        measured = evidence.rate(which, *columns)
         if math.isnan(measured[0]):
-            return Measured(None, None, None, UNTESTED, "the false-positive rate was unattainable")
-        why = f"{evidence.runs(which)}; the paper's threshold is unknown, ours flags {evidence.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
-        return Measured(*measured, UNTESTED, why)
+            return Measured(None, None, None, UNTESTED, absent)
+        return Measured(*measured, UNTESTED, f"{evidence.runs(which)}{remark(evidence)}")
 
     return judge
+
+
+def _flagged(which: int) -> Callable[[Evidence], Measured]:
+    def remark(evidence: Evidence) -> str:
+        return f"; the paper's threshold is unknown, ours flags {evidence.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
+
+    return _share(which, ("flagged_rate", "ci_low", "ci_high"), "the false-positive rate was unattainable", remark)
 
 
 def _precision(which: int) -> Callable[[Evidence], Measured]:
-    def judge(evidence: Evidence) -> Measured:
-        if which == 1 and len(evidence.sizes) < 3:
-            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
-        measured = evidence.rate(which, "precision", "precision_low", "precision_high")
-        if math.isnan(measured[0]):
-            return Measured(None, None, None, UNTESTED, "nothing was flagged")
-        why = f"{evidence.runs(which)}: near-exact by rule, where the paper listened; another threshold gives another share"
-        return Measured(*measured, UNTESTED, why)
-
-    return judge
+    remark = ": near-exact by rule, where the paper listened; another threshold gives another share"
+    return _share(which, ("precision", "precision_low", "precision_high"), "nothing was flagged", lambda _: remark)
 
 
 def _falls_with_size(evidence: Evidence) -> Measured:
