@@ -57,7 +57,7 @@ def made(profile, upstream, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def members(profile):
-    return corpus.subset(N_TRAIN, DRAW, profile.corpus.n_train, profile.training.seed)
+    return corpus.subset(profile.training_run(N_TRAIN, DRAW), profile.corpus.n_train)
 
 
 def of_kind(made, kind):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.base.paths import SOUND_PACK
-from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig
+from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig, TrainingConfig
 from helpers.sound.corpus import (
     Mixed,
     generator,
@@ -105,14 +105,28 @@ def test_twins_share_captions_but_not_the_sound(data):
     assert not np.array_equal(audio[0], audio[2])
 
 
+def _run(n_train, draw, **changes):
+    return TrainingConfig(n_train=n_train, draw=draw, seed=7, **changes)
+
+
 def test_subsets_are_nested_and_draws_differ():
     for draw in (0, 1):
-        small, large = (set(subset(n, draw, 100, 7).tolist()) for n in (10, 40))
+        small, large = (set(subset(_run(n, draw), 100).tolist()) for n in (10, 40))
         assert small < large
-    assert subset(5, 0, 100, 7).tolist() == [0, 1, 2, 3, 4]
-    assert not np.array_equal(subset(10, 1, 100, 7), subset(10, 2, 100, 7))
+    assert subset(_run(5, 0), 100).tolist() == [0, 1, 2, 3, 4]
+    assert not np.array_equal(subset(_run(10, 1), 100), subset(_run(10, 2), 100))
     with pytest.raises(ValueError, match="expected 1 to 100, the clips there are, got 101"):
-        subset(101, 0, 100, 7)
+        subset(_run(101, 0), 100)
+
+
+def test_with_offsets_draws_are_parts_of_one_permutation():
+    def rows(n, draw):
+        return subset(_run(n, draw, offsets=(0, 25, 90)), 100).tolist()
+
+    order = rows(100, 0)
+    assert sorted(order) == list(range(100)) != order
+    assert rows(30, 0) == order[:30] and rows(10, 1) == order[25:35]
+    assert rows(20, 2) == order[90:] + order[:10]
 
 
 def test_training_mixtures_are_no_clips_of_the_corpus(data):

@@ -1,16 +1,21 @@
 """Settings: what is refused and in which words, and which fields enter a digest."""
 
 import dataclasses
+import itertools
 import math
 import pickle
 
 import numpy as np
 import pytest
+import yaml
 
 from helpers.base import settings as profiles
 from helpers.base.fields import Checked, option, settings
+from helpers.base.paths import PROFILES
 
-SECTIONS = [f.type for f in dataclasses.fields(profiles.Profile) if f.name not in ("name", "sizes", "draws")]
+SECTIONS = [
+    f.type for f in dataclasses.fields(profiles.Profile) if f.name not in ("name", "sizes", "draws", "schedules")
+]
 
 
 @settings
@@ -157,3 +162,15 @@ def test_a_value_from_before_that_nobody_can_choose_is_refused():
         @settings
         class Wrong(Checked):
             n: int = option(1, low=1, before=0)
+
+
+def test_the_study_of_onsets_follows_its_plan():
+    law = profiles.load_profile("law")
+    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())
+    expected = plan["first_prediction"]["near_exact"]["predicted"]
+    for n_train, schedule in zip(law.sizes, law.schedules):
+        ratios = [after / before for before, after in itertools.pairwise(schedule)]
+        assert schedule[0] <= expected[n_train][0] / 3 and max(ratios) <= 1.26
+        assert schedule[-1] > 1.3 * expected[n_train][0]
+    assert law.corpus.n_train == plan["corpus"]["pool"] and law.generation.n_prompts == plan["primary"]["prompts"]
+    assert law.training_run(500, 2).updates == 15_000 and law.training_run(500, 2).draw == 2

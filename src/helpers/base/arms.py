@@ -18,9 +18,10 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     """
     main = replace(profile.generation, n_train=n_train, draw=draw)
     arms, sizes = {MAIN: main}, profile.arms
-    trained = not profile.training.checkpoint_path  # weights that were loaded are one checkpoint
+    training = profile.training_run(n_train, draw)
+    trained = not training.checkpoint_path  # weights that were loaded are one checkpoint
     if sizes.n_checkpoint and trained:
-        for updates in sorted(set(profile.training.checkpoints) - {profile.training.updates}):
+        for updates in sorted(set(training.checkpoints) - {training.updates}):
             arms[f"u{updates:05d}"] = _part(main, sizes.n_checkpoint, updates=updates)
     if sizes.n_raw and trained:
         arms["raw"] = _part(main, sizes.n_raw, weights="raw")

@@ -112,8 +112,12 @@ class TrainingConfig(Checked):
     n_train: int = option(100, unit="clips", low=2)
     draw: int = option(0, unit="index of the subset and seed", low=0)
     seed: int = option(2024, low=0)
+    # Where each draw begins in one permutation of the pool, so that draws are nested by size and, as far apart as they
+    # begin, disjoint; empty: the first clips, and a permutation of its own for each further draw.
+    offsets: tuple[int, ...] = option((), unit="clips", low=0, before=())
     updates: int = option(5625, unit="updates", low=1)
     checkpoints: tuple[int, ...] = option((125, 350, 625, 1400, 2800, 5625), unit="updates", low=1)
+    keep_raw: bool = option(False, before=False)  # at every checkpoint also the weights that were not averaged
     batch_size: int = option(32, unit="clips", low=1)
     learning_rate: float = option(1e-3, low=1e-7, high=1.0)
     warmup_updates: int = option(100, unit="updates", low=0)
@@ -225,11 +229,13 @@ class ThresholdsConfig(Checked):
 
 @settings
 class Profile:
-    """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are."""
+    """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are, `schedules`, if
+    any, the checkpoints of each size, the last of which ends the run."""
 
     name: str
     sizes: tuple[int, ...] = ()
     draws: tuple[int, ...] = ()
+    schedules: tuple[tuple[int, ...], ...] = ()
     corpus: CorpusConfig = CorpusConfig()
     planted: PlantedConfig = PlantedConfig()
     duplicates: DuplicatesConfig = DuplicatesConfig()
@@ -248,6 +254,12 @@ class Profile:
     def runs(self) -> tuple[tuple[int, int], ...]:
         """Every (n_train, draw) of the study."""
         return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
+
+    def training_run(self, n_train: int, draw: int) -> TrainingConfig:
+        """The settings of one training run."""
+        schedule = dict(zip(self.sizes, self.schedules)).get(n_train)
+        own = {"checkpoints": schedule, "updates": schedule[-1]} if schedule else {}
+        return self.replace("training", n_train=n_train, draw=draw, **own).training
 
     def key(self, n_train: int, draw: int) -> str:
         """The name of one training run in stage keys, folders and query ids, e.g. n100_d0; dup4500_d0 with duplicates."""
@@ -282,6 +294,13 @@ class Profile:
     def __post_init__(self):
         if not self.sizes or len(self.sizes) != len(self.draws):
             raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
+        if self.schedules and len(self.schedules) != len(self.sizes):
+            raise ValueError(f"schedules: expected one for each of sizes {self.sizes}, got {len(self.schedules)}")
+        for schedule in self.schedules:
+            if not schedule or list(schedule) != sorted(set(schedule)):
+                raise ValueError(f"schedules: expected growing numbers of updates, got {list(schedule)}")
+        if self.training.offsets and len(self.training.offsets) < max(self.draws):
+            raise ValueError(f"offsets: expected one for each of {max(self.draws)} draws, got {self.training.offsets}")
         if max(self.sizes) > self.corpus.n_train:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
         if self.planted.trained and self.planted.n_train != self.corpus.n_train:
@@ -320,7 +339,7 @@ def read_yaml(name: str, folder: Path = PROFILES) -> dict:
     """
     path = folder / f"{name}.yml"
     if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yml") if p.stem not in ("base", "protocol"))
+        known = sorted(p.stem for p in folder.glob("*.yml") if p.stem != "base" and not p.stem.startswith("protocol"))
         raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}")
     own = yaml.safe_load(path.read_text()) or {}
     base = own.pop("base", None)
@@ -337,8 +356,9 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     entry.
     """
     data = read_yaml(name, folder)
-    sections = [f.name for f in fields(Profile) if f.name not in ("name", "sizes", "draws")]
-    if unknown := set(data) - {"sizes", "draws", *sections}:
+    runs = ("sizes", "draws", "schedules")
+    sections = [f.name for f in fields(Profile) if f.name not in ("name", *runs)]
+    if unknown := set(data) - {*runs, *sections}:
         raise ValueError(f"profile {name}: unknown section {min(unknown)!r}; expected {', '.join(sections)}")
     try:
         return Profile(name=name, **data)

@@ -237,13 +237,13 @@ class Trainer:
         self.ema.to(self.accelerator.device)
 
     def save_checkpoint(self) -> None:
-        """Writes the averaged weights, after the last update the raw ones too."""
+        """Writes the averaged weights; with `keep_raw`, and after the last update, the raw ones too."""
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
         names = [name for name, _ in self.unet.named_parameters()]
         kinds = {"ema": dict(zip(names, self.ema.shadow_params))}
-        if self.update == self.config.updates:
+        if self.config.keep_raw or self.update == self.config.updates:
             kinds["raw"] = self.unet.state_dict()
         for kind, weights in kinds.items():
             weights = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
@@ -275,7 +275,8 @@ def train(
 
     `null_state` [L, D] and `null_mask` [L] encode "": they replace the caption of a share `caption_dropout` of the
     clips. Writes into `out`: `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
-    `checkpoints/raw_<updates>.safetensors` at the end, `unet.json`, and `loss.csv` (update, loss, learning_rate,
+    `checkpoints/raw_<updates>.safetensors` at the end and,
+    with `keep_raw`, at each of them, `unet.json`, and `loss.csv` (update, loss, learning_rate,
     seconds). A run that was cut off continues from `state.pt`, to the same losses and weights bit for bit (same
     machine, same number of threads). Raises ValueError for shapes that disagree with each other or with `n_train` and
     for latents that are not finite, FloatingPointError naming the update where the loss is not finite.

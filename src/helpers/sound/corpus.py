@@ -21,7 +21,7 @@ from helpers.base.mapped import Selection, chunks, forget
 from helpers.base.paths import SOUND_PACK
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.base.settings import CorpusConfig, MelConfig, TrainingConfig
 from helpers.sound.mel import log_mel, mean_of_bands
 from helpers.sound.mixtures import Generator, Recipe, level_recording, render, split_sources, vary
 from helpers.sound.pack import decode_sounds, load_soundpack
@@ -101,15 +101,20 @@ def leading_groups(clips: pd.DataFrame, pack_path: Path = SOUND_PACK) -> pd.Seri
     return groups.set_axis(clips["clip_id"])
 
 
-def subset(n_train: int, draw: int, n_pool: int, seed: int) -> np.ndarray:
-    """Indices of one draw's training clips: nested in n_train, and draw 0 is simply the first n_train clips.
+def subset(run: TrainingConfig, n_pool: int) -> np.ndarray:
+    """Row numbers, int64 [n_train], of one run's clips among the pool's: nested in n_train.
+
+    With `offsets`, that many clips of one permutation of the pool, from the draw's offset on and round its end. Without,
+    draw 0 is simply the first clips, and every further draw has a permutation of its own.
 
     Raises ValueError for an n_train outside 1..n_pool.
     """
-    if not 0 < n_train <= n_pool:
-        raise ValueError(f"n_train: expected 1 to {n_pool}, the clips there are, got {n_train}")
-    order = np.arange(n_pool) if draw == 0 else seeded(seed, "subset", draw).permutation(n_pool)
-    return order[:n_train]
+    if not 0 < run.n_train <= n_pool:
+        raise ValueError(f"n_train: expected 1 to {n_pool}, the clips there are, got {run.n_train}")
+    if run.offsets:
+        return np.roll(seeded(run.seed, "pool").permutation(n_pool), -run.offsets[run.draw])[: run.n_train]
+    order = np.arange(n_pool) if run.draw == 0 else seeded(run.seed, "subset", run.draw).permutation(n_pool)
+    return order[: run.n_train]
 
 
 def spread(indices: np.ndarray, n: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     captions = pd.read_parquet(folder / "queries.parquet").set_index("query_id")["caption"]
     audio_of = _audio(upstream)
     ids = pd.read_parquet(upstream["corpus"] / "clips.parquet").query("split == 'train'")["clip_id"].to_numpy()
-    members = ids[subset(n_train, draw, profile.corpus.n_train, profile.training.seed)]
+    members = ids[subset(profile.training_run(n_train, draw), profile.corpus.n_train)]
     rows = []
     for slot, row in _choose(best, primary):
         number = seeded(profile.retrieval.seed, "another", slot).integers(len(members) - 1)

@@ -77,7 +77,7 @@ def _open_set(upstream: dict[str, Path], profile: Profile, n_train: int, draw: i
     data = corpus.load_corpus(upstream["corpus"])
     train = data.clips[data.clips["split"] == "train"].reset_index(drop=True)
     latents = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r")
-    indices = corpus.subset(n_train, draw, profile.corpus.n_train, profile.training.seed)
+    indices = corpus.subset(profile.training_run(n_train, draw), profile.corpus.n_train)
     return _TrainingSet(data, train, latents, indices, profile, (n_train, draw))
 
 

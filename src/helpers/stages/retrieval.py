@@ -47,7 +47,7 @@ def compute(
     """
     corpus, config = load_corpus(upstream["corpus"]), profile.retrieval
     detectors, audio = build_detectors(profile, corpus), reference_audio(corpus, upstream["roundtrip"])
-    rows = subset(n_train, draw, len(audio["train"]), profile.training.seed)
+    rows = subset(profile.training_run(n_train, draw), len(audio["train"]))
     queries = _queries(upstream, kinds, rows)
     table = pd.concat([part for part, _ in queries], ignore_index=True)
     ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]

@@ -16,7 +16,7 @@ from helpers.sound import corpus
 
 def compute(out: Path, upstream: dict[str, Path], config: TrainingConfig, n_pool: int) -> None:
     """Trains the denoiser of one run on its draw of the encoded clips, or takes TANGO's where the profile names it."""
-    rows = corpus.subset(config.n_train, config.draw, n_pool, config.seed)
+    rows = corpus.subset(config, n_pool)
     latents = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r")
     text = load_text(upstream["encoding"])
     if config.checkpoint_path:

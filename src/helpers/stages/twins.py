@@ -17,7 +17,7 @@ from helpers.sound.mel import log_mel
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int, draw: int) -> None:
     """Renders the twins of one training set and sends them through codec and vocoder: queries.parquet, audio.npy."""
     data = corpus.load_corpus(upstream["corpus"])
-    indices = corpus.subset(n_train, draw, profile.corpus.n_train, profile.training.seed)
+    indices = corpus.subset(profile.training_run(n_train, draw), profile.corpus.n_train)
     if profile.corpus.kind == "planted":  # of the clips whose captions are asked for, not of every copy
         train = data.clips[data.clips["split"] == "train"]
         indices = originals(train)[: profile.planted.n_prompts]

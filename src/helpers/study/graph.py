@@ -181,15 +181,14 @@ class Graph:
 
     def _run(self, n_train: int, draw: int) -> dict:
         """What decides which clips one training run has."""
-        return {"n_train": n_train, "draw": draw, "subset_seed": self.profile.training.seed}
+        training = self.profile.training
+        offsets = {"offsets": list(training.offsets)} if training.offsets else {}
+        return {"n_train": n_train, "draw": draw, "subset_seed": training.seed} | offsets
 
     @_built_once
     def training(self, n_train: int, draw: int) -> Stage:
         """One denoiser, trained on one draw of n_train clips."""
-        config, n_pool = (
-            self.profile.replace("training", n_train=n_train, draw=draw).training,
-            self.profile.corpus.n_train,
-        )
+        config, n_pool = self.profile.training_run(n_train, draw), self.profile.corpus.n_train
         return _stage(
             "training",
             config.digest_fields(),

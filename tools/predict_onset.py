@@ -1,0 +1,53 @@
+"""The first prediction of the study of onsets (P1): from the first study's published tables alone.
+
+    python tools/predict_onset.py results/pocket
+
+Prints, as YAML, the onset of each run, the exponent and what it predicts for every size of profile `law`. Its output was
+committed as `first_prediction` of `profiles/protocol_law.yml` before a run of that study began.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from helpers.base.settings import load_profile
+from helpers.copies.onset import fit_onset, fit_relation
+
+LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
+SIZES = (100, 500)  # those of the first study that reached the levels, three draws each
+
+
+def clips(folder: Path) -> pd.DataFrame:
+    """The clips of training prompts at every checkpoint: n_train, draw, updates, own_id, near_exact (of the own clip), top1."""
+    made = pd.read_parquet(folder / "decisions.parquet").query("kind == 'generated' and training_set == 'main'")
+    made = made[(made["detector"] == "mel") & (made["arm"].str.fullmatch("main|u[0-9]+"))]
+    queries = pd.read_parquet(folder / "queries.parquet").drop_duplicates("query_id").set_index("query_id")
+    made = made.assign(updates=made["query_id"].map(queries["updates"]), top1=made["own_top1"])
+    return made.assign(near_exact=made["near_exact"] & made["own_top1"])
+
+
+def predict(folder: Path) -> dict:
+    """The content of `first_prediction`."""
+    made, law = clips(folder), load_profile("law")
+    result = {}
+    for measure, level in LEVELS.items():
+        onsets = {
+            (int(n), int(draw)): fit_onset(part["updates"], part[measure], part["own_id"], level)
+            for (n, draw), part in made[made["n_train"].isin(SIZES)].groupby(["n_train", "draw"])
+        }
+        relation = fit_relation([n for n, _ in onsets], [onset.updates for onset in onsets.values()])
+        result[measure] = {
+            "level": level,
+            "onsets": {f"n{n}_d{draw}": round(onset.updates) for (n, draw), onset in onsets.items()},
+            "exponent": [round(value, 3) for value in (relation.exponent, relation.low, relation.high)],
+            "predicted": {n: [round(value) for value in relation.predict(n)] for n in (*law.sizes, 4500)},
+        }
+    return result
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="the published first study")
+    print(yaml.safe_dump(predict(parser.parse_args().folder), sort_keys=False, default_flow_style=None))
