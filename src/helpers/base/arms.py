@@ -8,21 +8,25 @@ from dataclasses import replace
 from helpers.base.settings import GenerationConfig, Profile
 
 MAIN = "main"
+N_FULL_CHECKPOINTS = 3  # earlier ones whose clips are searched in full in the pool
 
 
 def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, GenerationConfig]:
     """The arms of one run by name, the main one first.
 
     `u00125`: an earlier checkpoint; `raw`: the last weights without averaging; `heldout`: captions of held-out clips;
-    `guidance3`: another guidance, at one training size; `seeds`: several clips a prompt. The last two for draw 0 only.
+    `heldout_u00125`: those at an earlier checkpoint; `guidance3`: another guidance, at one training size; `seeds`: several clips a prompt. The last two for draw 0 only.
     """
     main = replace(profile.generation, n_train=n_train, draw=draw)
     arms, sizes = {MAIN: main}, profile.arms
     training = profile.training_run(n_train, draw)
     trained = not training.checkpoint_path  # weights that were loaded are one checkpoint
-    if sizes.n_checkpoint and trained:
-        for updates in sorted(set(training.checkpoints) - {training.updates}):
-            arms[f"u{updates:05d}"] = _part(main, sizes.n_checkpoint, updates=updates)
+    earlier = sorted(set(training.checkpoints) - {training.updates}) if trained else ()
+    if sizes.n_checkpoint:
+        arms |= {f"u{updates:05d}": _part(main, sizes.n_checkpoint, updates=updates) for updates in earlier}
+    if sizes.n_heldout_checkpoint:
+        of_heldout = replace(main, prompts="heldout")
+        arms |= {f"heldout_u{n:05d}": _part(of_heldout, sizes.n_heldout_checkpoint, updates=n) for n in earlier}
     if sizes.n_raw and trained:
         arms["raw"] = _part(main, sizes.n_raw, weights="raw")
     if sizes.n_heldout:
@@ -40,6 +44,19 @@ def _part(main: GenerationConfig, n_prompts: int, **changes) -> GenerationConfig
     return replace(main, **{"n_prompts": min(n_prompts, main.n_prompts), "seeds_per_prompt": 1, **changes})
 
 
+def full_arms(profile: Profile, n_train: int, draw: int) -> list[str]:
+    """The arms whose clips every detector searches for several neighbours, here and in the background.
+
+    In the pool those at the last checkpoint, and the training prompts of a few earlier ones; else all.
+    """
+    arms = list_arms(profile, n_train, draw)
+    if profile.retrieval.gallery == "run":
+        return list(arms)
+    earlier = [name for name, arm in arms.items() if arm.updates and arm.prompts == "train"]
+    chosen = {earlier[len(earlier) * i // N_FULL_CHECKPOINTS] for i in range(N_FULL_CHECKPOINTS)} if earlier else set()
+    return [name for name, arm in arms.items() if not arm.updates or name in chosen]
+
+
 def describe_arms(profile: Profile, n_train: int, draw: int) -> dict[str, str]:
     """What each arm of one run changes, in words, by its name; from its settings."""
     arms = list_arms(profile, n_train, draw)
@@ -48,7 +65,7 @@ def describe_arms(profile: Profile, n_train: int, draw: int) -> dict[str, str]:
 
 def _difference(config: GenerationConfig, main: GenerationConfig) -> str:
     if config.updates != main.updates:
-        return f"after {config.updates:,} updates"
+        return f"{'held-out prompts ' if config.prompts != main.prompts else ''}after {config.updates:,} updates"
     if config.guidance != main.guidance:
         return f"guidance {config.guidance:g}"
     if config.weights != main.weights:

@@ -166,6 +166,7 @@ class ArmsConfig(Checked):
     n_checkpoint: int = option(250, unit="training prompts at each earlier checkpoint; 0 = none", low=0)
     n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
     n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
+    n_heldout_checkpoint: int = option(0, unit="held-out prompts at each earlier checkpoint; 0 = none", low=0)
     n_guidance: int = option(250, unit="training prompts at each other guidance; 0 = none", low=0)
     guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0)
     guidance_size: int = option(500, unit="training clips of the run that compares guidance", low=2)
@@ -199,6 +200,9 @@ class RetrievalConfig(Checked):
     detectors: tuple[str, ...] = option(("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS)
     clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
     clap_sha256: str = sha256_option()
+    # What a run's clips are searched in: its own training clips, or all training clips of the corpus, the same for every
+    # run. In the pool a score means the same at every size; only a run's main arms are then searched in full.
+    gallery: str = option("run", choices=("run", "pool"), before="run")
     top_k: int = option(5, unit="neighbours kept", low=1, high=1000)
     k_max: int = option(10, unit="background neighbours kept", low=1, high=1000)
     max_shift_s: float = option(0.5, unit="s either way, of mel_aligned", low=0.0, high=1.5)
@@ -278,8 +282,12 @@ class Profile:
             "n_prompts": self.planted.n_prompts,
             "seeds_per_prompt": self.planted.n_seeds,
         }
-        none = {"n_checkpoint": 0, "n_raw": 0, "n_heldout": 0, "n_guidance": 0, "n_seed_prompts": 0}
-        return planted.replace("generation", **generation).replace("arms", **none).replace("controls", n_empirical=0)
+        arms = ("n_checkpoint", "n_raw", "n_heldout", "n_heldout_checkpoint", "n_guidance", "n_seed_prompts")
+        return (
+            planted.replace("generation", **generation)
+            .replace("arms", **dict.fromkeys(arms, 0))
+            .replace("controls", n_empirical=0)
+        )
 
     @property
     def variants(self) -> "tuple[Profile, ...]":

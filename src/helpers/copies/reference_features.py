@@ -10,7 +10,7 @@ from helpers.base.settings import Profile
 from helpers.copies.detectors import Detectors
 from helpers.sound.corpus import Corpus
 
-SPLITS = ("train", "background", "heldout", "ceiling")  # the last two after codec and vocoder
+SPLITS = ("train", "background", "heldout", "ceiling")  # the last two after codec and vocoder, where that is given
 
 
 def build_detectors(profile: Profile, corpus: Corpus) -> Detectors:
@@ -18,15 +18,17 @@ def build_detectors(profile: Profile, corpus: Corpus) -> Detectors:
     return Detectors(profile.retrieval, profile.mel, profile.corpus.sample_rate_hz, corpus.mel_mean())
 
 
-def reference_audio(corpus: Corpus, roundtrip: Path) -> dict[str, Selection]:
+def reference_audio(corpus: Corpus, roundtrip: Path | None) -> dict[str, Selection]:
     """Audio int16 [N, S] of each of SPLITS; `ceiling` holds the first training clips, as many as went through the codec."""
+    clips = {split: Selection(corpus.audio, corpus.rows(split)) for split in ("train", "background")}
+    if roundtrip is None:
+        return clips
     queries = pd.read_parquet(roundtrip / "queries.parquet")
     after = np.load(roundtrip / "audio.npy", mmap_mode="r")
     rows = {
         name: np.flatnonzero(queries["split"] == split)
         for name, split in (("heldout", "heldout"), ("ceiling", "train"))
     }
-    clips = {split: Selection(corpus.audio, corpus.rows(split)) for split in ("train", "background")}
     return clips | {name: Selection(after, part) for name, part in rows.items()}
 
 
@@ -36,6 +38,9 @@ class ReferenceFeatures:
     def __init__(self, detectors: Detectors, name: str, audio: dict[str, Selection], stage: Path | None, scratch: Path):
         self._detectors, self._name, self._audio, self._stage, self._scratch = detectors, name, audio, stage, scratch
         self._features: dict[str, np.ndarray] = {}
+
+    def __contains__(self, split: str) -> bool:
+        return split in self._audio
 
     def __getitem__(self, split: str) -> np.ndarray:
         if split not in self._features:

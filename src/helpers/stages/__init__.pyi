@@ -9,6 +9,7 @@ from . import (
     encoding as encoding,
     findings as findings,
     generation as generation,
+    loss_gap as loss_gap,
     planted as planted,
     quality as quality,
     references as references,

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from helpers.base.arms import MAIN
+from helpers.base.arms import MAIN, full_arms
 from helpers.base.mapped import Selection
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
@@ -37,6 +37,9 @@ def compute(
 ) -> None:
     """Writes the nearest clips of every query that is not silent, and what quality is judged by.
 
+    They are searched in the run's own training clips, or in all of the pool (`RetrievalConfig.gallery`). Arms that are not
+    searched in full (`arms.full_arms`) have their nearest clip alone, no background, and no `mel_aligned`.
+
     scores.parquet: detector, n_train, draw, updates, sample_seed, kind, arm, query_id, own_id (the training clip whose
     caption it was made from; empty for held-out), rank (1 = nearest), ref_id, score, own_score (similarity to the own clip;
     NaN without one), for generated clips; null.parquet the same for all others (kind: twins, heldout, ceiling, altered,
@@ -46,9 +49,12 @@ def compute(
     clap_text.npy (of the caption).
     """
     corpus, config = load_corpus(upstream["corpus"]), profile.retrieval
-    detectors, audio = build_detectors(profile, corpus), reference_audio(corpus, upstream["roundtrip"])
-    rows = subset(profile.training_run(n_train, draw), len(audio["train"]))
-    queries = _queries(upstream, kinds, rows)
+    own_gallery, full = config.gallery == "run", full_arms(profile, n_train, draw)
+    detectors = build_detectors(profile, corpus)
+    audio = reference_audio(corpus, upstream["roundtrip"] if own_gallery else None)
+    trained_on = subset(profile.training_run(n_train, draw), len(audio["train"]))
+    rows = trained_on if own_gallery else np.arange(len(audio["train"]))
+    queries = _queries(upstream, kinds, trained_on)
     table = pd.concat([part for part, _ in queries], ignore_index=True)
     ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]
     run = {"n_train": n_train, "draw": draw}
@@ -56,21 +62,26 @@ def compute(
     for name in progress(config.detectors, desc=f"retrieval {profile.key(n_train, draw)}", unit="detector"):
         with TemporaryDirectory(dir=out) as scratch:
             references = ReferenceFeatures(detectors, name, audio, upstream["references"], Path(scratch))
-            features = _query_features(detectors, name, queries, references, Path(scratch))
+            wanted = [part["arm"].iloc[0] in ("", *full) or name != "mel_aligned" for part, _ in queries]
+            features = _query_features(detectors, name, queries, wanted, references, Path(scratch))
             if name in EMBEDDINGS:
                 np.save(out / f"{name}.npy", _aligned(features, table))
             for (part, _), vectors in zip(queries, features):
+                if vectors is None:
+                    continue
                 sounding = part[~part["silent"]].reset_index(drop=True)
+                in_full = part["arm"].iloc[0] in ("", *full)
+                depth = config.top_k if in_full else 1
                 scores.append(
-                    _score_rows(
-                        detectors, name, sounding, vectors, references["train"], rows, ids, config.top_k
-                    ).assign(**run)
+                    _score_rows(detectors, name, sounding, vectors, references["train"], rows, ids, depth).assign(**run)
                 )
+                if not in_full:
+                    continue
                 backgrounds.append(
                     _background_rows(detectors, name, sounding, vectors, references["background"], config.k_max)
                 )
             if name == config.detectors[0] and draw == 0:
-                variants = _variants(detectors, name, queries, features, references, rows, profile)
+                variants = _variants(detectors, name, queries, features, references, trained_on, profile)
                 variants.assign(**run).to_parquet(out / "variants.parquet", index=False)
     best = pd.concat(scores, ignore_index=True)
     generated = best["kind"] == "generated"
@@ -121,15 +132,18 @@ def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.Data
 
 
 def _query_features(
-    detectors: Detectors, name: str, queries: list, references: ReferenceFeatures, scratch: Path
+    detectors: Detectors, name: str, queries: list, wanted: list[bool], references: ReferenceFeatures, scratch: Path
 ) -> list:
-    """Features of every table's clips that are not silent; held-out and ceiling clips have theirs among the references."""
+    """Features of every wanted table's clips that are not silent, else None; the references may have those of held-out and
+    ceiling clips."""
     features = []
     for number, (table, audio) in enumerate(queries):
         kind = table["kind"].iloc[0]
-        if kind == "heldout":
+        if not wanted[number]:
+            features.append(None)
+        elif kind == "heldout" and "heldout" in references:
             features.append(references["heldout"])
-        elif kind == "ceiling":  # the first training clips, in order
+        elif kind == "ceiling" and "ceiling" in references:  # the first training clips, in order
             features.append(Selection(references["ceiling"], table["index"].to_numpy()))
         else:
             features.append(detectors.features(name, audio, scratch / f"{number}.npy"))

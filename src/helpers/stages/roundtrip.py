@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks
-from helpers.base.settings import Profile
+from helpers.base.settings import Profile, TrainingConfig
 from helpers.models.synthesis import CHUNK, pass_through_codec
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
 
 
-def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Sends held-out clips and the first training clips through codec and vocoder.
+def compute(
+    out: Path, upstream: dict[str, Path], profile: Profile, run: TrainingConfig | None = None, n_asked: int = 0
+) -> None:
+    """Sends held-out clips and the first training clips through codec and vocoder; for a run, `n_asked` of each, of its own.
 
     Writes audio.npy, decoded.npy and queries.parquet: query_id, clip_id, split, index, caption, updates, sample_seed, and
     codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts), departure and change (of the
@@ -25,7 +27,11 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")
-    rows = np.concatenate([data.rows("heldout"), train[: profile.codec.n_roundtrip]])
+    if run:
+        asked = np.sort(corpus.spread(corpus.subset(run, len(train)), n_asked))
+        rows = np.concatenate([data.rows("heldout")[:n_asked], train[asked]])
+    else:
+        rows = np.concatenate([data.rows("heldout"), train[: profile.codec.n_roundtrip]])
     originals = Selection(data.mels, rows)
     pass_through_codec(out, originals, profile, "codec and vocoder")
     decoded, audio = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("decoded", "audio"))

@@ -27,7 +27,7 @@ from helpers.study.store import Stage
 # golden test asks for new values.
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "denoiser": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
+    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
     "thresholds": 6, "dose": 3, "findings": 9,
 }  # fmt: skip
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
@@ -135,15 +135,26 @@ class Graph:
     @_built_once
     def roundtrip(self) -> Stage:
         """Held-out and training clips after codec and vocoder."""
+        return self._roundtrip({}, self.profile.training_set)
+
+    @_built_once
+    def run_roundtrip(self, n_train: int, draw: int) -> Stage:
+        """As many held-out clips as a run has prompts, and the clips of these prompts, after codec and vocoder."""
+        profile = self.profile
+        run, n_asked = profile.training_run(n_train, draw), profile.generation.n_prompts
+        own = self._run(n_train, draw) | {"n_asked": n_asked}
+        return self._roundtrip({"run": own}, profile.key(n_train, draw), run, n_asked)
+
+    def _roundtrip(self, own: dict, label: str, *of_run) -> Stage:
         profile = self.profile
         return _stage(
             "roundtrip",
-            {"codec": profile.codec.digest_fields()},
-            lambda *folders: stages.roundtrip.compute(*folders, profile),
+            {"codec": profile.codec.digest_fields()} | own,
+            lambda *folders: stages.roundtrip.compute(*folders, profile, *of_run),
             upstream={"corpus": self.corpus()},
             files=codec_files(profile.codec),
-            label=profile.training_set,
-            published=("queries.parquet",),
+            label=label,
+            published=() if of_run else ("queries.parquet",),
         )
 
     @_built_once
@@ -178,6 +189,11 @@ class Graph:
             seed=profile.controls.seed,
             label=profile.key(n_train, draw),
         )
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the clips of all runs are searched in all training clips of the corpus."""
+        return self.profile.retrieval.gallery == "pool"
 
     def _run(self, n_train: int, draw: int) -> dict:
         """What decides which clips one training run has."""
@@ -215,6 +231,21 @@ class Graph:
         )
 
     @_built_once
+    def loss_gap(self, n_train: int, draw: int) -> Stage:
+        """The denoising loss of training and of held-out clips at every checkpoint of a run."""
+        profile = self.profile
+        return _stage(
+            "loss_gap",
+            self._run(n_train, draw) | {"codec": profile.codec.codec_path},
+            lambda *folders: stages.loss_gap.compute(*folders, profile, n_train, draw),
+            upstream={"training": self.training(n_train, draw), "encoding": self.encoding(), "corpus": self.corpus()},
+            files=codec_files(profile.codec, vocoder=False) + text_files(profile.text),
+            seed=profile.training.seed,
+            label=profile.key(n_train, draw),
+            published=("loss_gap.csv",),
+        )
+
+    @_built_once
     def generation(self, n_train: int, draw: int, arm: str = MAIN) -> Stage:
         """The clips of one arm of a run."""
         profile = self.profile
@@ -242,10 +273,10 @@ class Graph:
             "references",
             profile.retrieval.digest_fields() | aisfx.weights(profile.retrieval.detectors),
             lambda *folders: stages.references.compute(*folders, profile),
-            upstream={"corpus": self.corpus(), "roundtrip": self.roundtrip()},
+            upstream={"corpus": self.corpus()} | ({} if self.pooled else {"roundtrip": self.roundtrip()}),
             files=clap_files(profile.retrieval),
             label=profile.training_set,
-            published=("ceiling.parquet",),
+            published=() if self.pooled else ("ceiling.parquet",),
             collected_by="scores",
         )
 
@@ -258,7 +289,8 @@ class Graph:
         if "twins" in profile.nulls:
             clips["twins"], kinds["twins"] = self.twins(n_train, draw), "twins"
         clips["controls"], kinds["controls"] = self.controls(n_train, draw), "controls"
-        common = {"corpus": self.corpus(), "roundtrip": self.roundtrip(), "references": self.references()}
+        roundtrip = self.run_roundtrip(n_train, draw) if self.pooled else self.roundtrip()
+        common = {"corpus": self.corpus(), "roundtrip": roundtrip, "references": self.references()}
         return _stage(
             "retrieval",
             profile.retrieval.digest_fields() | self._run(n_train, draw) | aisfx.weights(profile.retrieval.detectors),
@@ -324,7 +356,7 @@ class Graph:
         upstream, training_sets = {}, {}
         for graph in self.variants:
             variant = graph.profile
-            parts = {f"ceiling_{variant.corpus.kind}": graph.references()}
+            parts = {} if self.pooled else {f"ceiling_{variant.corpus.kind}": graph.references()}
             for n, d in variant.runs:
                 parts[f"retrieval_{variant.key(n, d)}"] = graph.retrieval(n, d)
                 parts[f"quality_{variant.key(n, d)}"] = graph.quality(n, d)
@@ -333,8 +365,8 @@ class Graph:
         files = ("scores.parquet", "null.parquet", "background.parquet", "variants.parquet", "queries.parquet")
         return _stage(
             "scores",
-            {},
-            lambda *folders: stages.scores.compute(*folders, training_sets),
+            {"keep_own": True} if self.pooled else {},
+            lambda *folders: stages.scores.compute(*folders, training_sets, self.pooled),
             upstream=upstream,
             light=True,
             published=(*files, "ceiling.parquet", "quality.csv"),

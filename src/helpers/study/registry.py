@@ -17,7 +17,7 @@ SINGLE = {
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
 PER_RUN = {
     "training": Graph.training, "generation": Graph.generation, "twins": Graph.twins, "controls": Graph.controls,
-    "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips,
+    "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips, "loss_gap": Graph.loss_gap,
 }  # fmt: skip
 NAMES = (*SINGLE, *PER_RUN)
 
@@ -61,6 +61,8 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and (draw > 0 or graph.profile.corpus.kind == "planted"):
         return []  # the book plays the first draw of the main training sets
+    if name == "loss_gap" and not graph.pooled:
+        return []  # of the study of onsets alone
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
     return [PER_RUN[name](graph, n_train, draw)]

@@ -17,7 +17,9 @@ OWN_CLIPS = {
     "corpus": lambda own, train, heldout, background: train + heldout + background,
     "planted": lambda own, train, heldout, background: train + heldout + background,
     "encoding": lambda own, train, heldout, background: train,
-    "roundtrip": lambda own, train, heldout, background: heldout + min(train, own["codec"]["n_roundtrip"]),
+    "roundtrip": lambda own, train, heldout, background: (
+        2 * own["run"]["n_asked"] if "run" in own else heldout + min(train, own["codec"]["n_roundtrip"])
+    ),
     "twins": lambda own, *_: own["n_twins"],
     "controls": lambda own, *_: own["n_altered"] + own["n_same_bed"] + own["n_empirical"],
     "generation": lambda own, train, heldout, background: (
@@ -53,7 +55,7 @@ def _splits(stage: Stage) -> tuple[int, int, int]:
 
 def _references(stage: Stage) -> int:
     train, _, background = _splits(stage)
-    return train + background + clips(stage.upstream["roundtrip"])
+    return train + background + (clips(stage.upstream["roundtrip"]) if "roundtrip" in stage.upstream else 0)
 
 
 def size(stage: Stage) -> float:

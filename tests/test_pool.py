@@ -1,0 +1,79 @@
+"""The study of onsets, tiny: every checkpoint of every run searched in one gallery, all training clips of the pool."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.base.arms import full_arms, list_arms
+from helpers.base.settings import load_profile
+from helpers.sound import corpus
+from helpers.study import registry
+
+SCHEDULES = ((2, 3, 4, 6), (2, 4))
+
+
+@pytest.fixture(scope="module")
+def profile():
+    tiny = dataclasses.replace(load_profile("tiny"), draws=(2, 1), schedules=SCHEDULES)
+    tiny = dataclasses.replace(tiny, planted=dataclasses.replace(tiny.planted, trained=False))
+    tiny = tiny.replace("arms", n_heldout_checkpoint=3).replace("controls", n_empirical=0)
+    tiny = tiny.replace("training", offsets=(0, 8), keep_raw=True)
+    return tiny.replace("retrieval", gallery="pool", detectors=("mel", "mel_aligned", "clap"))
+
+
+def test_arms_at_every_checkpoint(profile):
+    arms = list_arms(profile, 4, 0)
+    assert [name for name, arm in arms.items() if arm.updates and arm.prompts == "train"] == [
+        "u00002",
+        "u00003",
+        "u00004",
+    ]
+    assert {
+        name: arm.n_prompts for name, arm in arms.items() if arm.updates and arm.prompts == "heldout"
+    } == dict.fromkeys(("heldout_u00002", "heldout_u00003", "heldout_u00004"), 3)
+    assert {"main", "heldout", "u00002"} <= set(full_arms(profile, 4, 0)) and "heldout_u00002" not in full_arms(
+        profile, 4, 0
+    )
+    assert full_arms(profile.replace("retrieval", gallery="run"), 4, 0) == list(arms)
+
+
+def test_runs_share_one_gallery(profile):
+    """Each query is searched in all training clips, keeps its score to its own, and twins of every size mean the same."""
+    folder = registry.finished("scores", profile).path
+    clips = pd.read_parquet(registry.finished("corpus", profile).path / "clips.parquet").query("split == 'train'")
+    scores, null = (pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null"))
+    own = set(clips["clip_id"].to_numpy()[corpus.subset(profile.training_run(4, 0), len(clips))])
+    run = scores[(scores["n_train"] == 4) & (scores["draw"] == 0) & (scores["detector"] == "mel")]
+    asked = run[run["own_id"] != ""]
+    assert set(asked["own_id"]) <= own and not set(run["ref_id"]) <= own
+    assert (asked["own_score"] <= asked["score"].where(asked["rank"] == 1, 1) + 1e-6).all()
+    hit = asked[(asked["rank"] == 1) & (asked["ref_id"] == asked["own_id"])]
+    np.testing.assert_allclose(hit["own_score"], hit["score"], atol=1e-5)
+    assert {"own_score"} <= set(null) and null.query("kind == 'twins'")["own_score"].notna().all()
+    ceiling = pd.read_parquet(folder / "ceiling.parquet").query("detector == 'mel'").set_index("clip_id")["own_score"]
+    assert set(asked["own_id"]) <= set(ceiling.index) and (ceiling > 0.9).all()
+
+
+def test_only_some_arms_are_searched_in_full(profile):
+    tables = {
+        name: pd.read_parquet(registry.finished("retrieval", profile, 4, 0).path / f"{name}.parquet")
+        for name in ("scores", "background")
+    }
+    scores = tables["scores"]
+    full = set(full_arms(profile, 4, 0))
+    brief = scores[~scores["arm"].isin(full)]
+    assert set(brief["arm"]) == {"heldout_u00002", "heldout_u00003", "heldout_u00004"}
+    assert set(brief["rank"]) == {1} and set(brief["detector"]) == {"mel", "clap"}
+    assert set(scores[scores["arm"].isin(full)]["detector"]) == {"mel", "mel_aligned", "clap"}
+    assert not tables["background"]["query_id"].isin(brief["query_id"]).any()
+
+
+def test_losses_at_every_checkpoint(profile):
+    losses = pd.read_csv(registry.finished("loss_gap", profile, 4, 0).path / "loss_gap.csv")
+    assert list(losses) == ["n_train", "draw", "updates", "noise_level", "train", "held_out"]
+    assert sorted(losses["updates"].unique()) == list(SCHEDULES[0]) and losses["noise_level"].nunique() == 10
+    assert ((losses[["train", "held_out"]] > 0.1) & (losses[["train", "held_out"]] < 3)).all(axis=None)
+    folder = registry.finished("training", profile, 4, 0).path / "checkpoints"
+    assert len(list(folder.glob("raw_*"))) == len(list(folder.glob("ema_*"))) == len(SCHEDULES[0])
