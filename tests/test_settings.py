@@ -6,12 +6,13 @@ import math
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from helpers.base import settings as profiles
 from helpers.base.fields import Checked, option, settings
-from helpers.base.paths import PROFILES
+from helpers.base.paths import PROFILES, RESULTS
 
 SECTIONS = [
     f.type for f in dataclasses.fields(profiles.Profile) if f.name not in ("name", "sizes", "draws", "schedules")
@@ -174,3 +175,11 @@ def test_the_study_of_onsets_follows_its_plan():
         assert schedule[-1] > 1.3 * expected[n_train][0]
     assert law.corpus.n_train == plan["corpus"]["pool"] and law.generation.n_prompts == plan["primary"]["prompts"]
     assert law.training_run(500, 2).updates == 15_000 and law.training_run(500, 2).draw == 2
+
+
+def test_each_detector_has_the_bias_that_the_pilot_chose():
+    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["detectors"]
+    tried = pd.read_csv(RESULTS / "pilot" / "choices.csv").groupby(["detector", "beta", "k"])["auroc"].mean()
+    for detector, chosen in plan.items():
+        best = tried[detector][tried[detector] >= tried[detector].max() - 1e-9]
+        assert (chosen["beta"], chosen["k"]) == min(best.index)

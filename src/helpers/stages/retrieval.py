@@ -30,6 +30,10 @@ CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background
 VARIANT_KS = (1, 3, 10)
 QUERY_COLUMNS = {"arm": "", "weights": "", "prompt_set": "", "guidance": np.nan, "steps": 0, "silent": False, "clipped": False,
                  "updates": 0, "sample_seed": 0}  # fmt: skip
+ALTERATION = {
+    "transform": "",
+    "strength": 0.0,
+}  # of altered copies: of the units that a bootstrap draws, where runs share a gallery
 
 
 def compute(
@@ -54,7 +58,7 @@ def compute(
     audio = reference_audio(corpus, upstream["roundtrip"] if own_gallery else None)
     trained_on = subset(profile.training_run(n_train, draw), len(audio["train"]))
     rows = trained_on if own_gallery else np.arange(len(audio["train"]))
-    queries = _queries(upstream, kinds, trained_on)
+    queries = _queries(upstream, kinds, trained_on, QUERY_COLUMNS | ({} if own_gallery else ALTERATION))
     table = pd.concat([part for part, _ in queries], ignore_index=True)
     ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]
     run = {"n_train": n_train, "draw": draw}
@@ -94,7 +98,7 @@ def compute(
 
 
 def _queries(
-    upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray
+    upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray, columns: dict
 ) -> list[tuple[pd.DataFrame, Selection]]:
     """Tables of queries, each with the audio of those that are not silent; `index` is the own training clip's, or -1."""
     queries = []
@@ -112,13 +116,13 @@ def _queries(
             parts = [part for _, part in table.groupby("kind", sort=False)]
         for part in parts:
             if len(part):
-                queries.append(_complete(part.reset_index(drop=True), audio, key))
+                queries.append(_complete(part.reset_index(drop=True), audio, key, columns))
     return queries
 
 
-def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.DataFrame, Selection]:
-    """A table with all of QUERY_COLUMNS, and its audio without silent clips: a cosine to silence means nothing."""
-    for column, value in QUERY_COLUMNS.items():
+def _complete(table: pd.DataFrame, audio: np.ndarray, key: str, columns: dict) -> tuple[pd.DataFrame, Selection]:
+    """A table with all of `columns`, or their default values, and its audio without silent clips: a cosine to silence means nothing."""
+    for column, value in columns.items():
         if column not in table:
             table[column] = value
     prompted = table["prompt_set"] == "heldout"
@@ -128,7 +132,7 @@ def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.Data
         raise ValueError(
             f"{key}: expected sound, got {len(table)} silent clips; was the model trained for long enough?"
         )
-    return table[["query_id", "kind", "index", "caption", *QUERY_COLUMNS]], Selection(audio, sounding)
+    return table[["query_id", "kind", "index", "caption", *columns]], Selection(audio, sounding)
 
 
 def _query_features(
