@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
-from helpers.copies.onset import fit_onset, fit_relation
+from helpers.copies.onset import ONSET_COLUMNS, fit_onset, fit_relation, judge_own, onset_table
 from tools import predict_onset
 
 UPDATES = 100 * 1.25 ** np.arange(12)
@@ -50,6 +51,30 @@ def test_what_cannot_be_fitted_is_refused():
         fit_onset([5, 5], [True, False], [0, 1], 0.5)
     with pytest.raises(ValueError, match="at least three of at least two sizes, got 2"):
         fit_relation([100, 200], [1, 2])
+
+
+def test_a_clip_replays_its_own_by_its_own_score():
+    ceiling = pd.DataFrame({"clip_id": ["a", "b", "c"], "own_score": [1.0, 0.9, 0.505]})
+    null = pd.DataFrame({"own_score": [0.4, 0.5, 0.6]})
+    made = pd.DataFrame(
+        {"own_id": ["a", "a", "b", "c"], "ref_id": ["a", "b", "b", "c"], "own_score": [0.95, 0.6, 0.7, 0.504]}
+    )
+    judged = judge_own(made, null, ceiling, theta=0.69)
+    np.testing.assert_allclose(judged["position"], [0.9, 0.2, 0.5, np.nan])  # of c, null and ceiling are one
+    assert judged["near_exact"].tolist()[:3] == [True, False, False] and judged["near_exact"].isna().tolist()[3]
+    assert judged["top1"].tolist() == [True, False, True, True]
+
+
+def test_onsets_of_every_run_and_measure():
+    updates, made, prompts = _clips(600, n=200)
+    clips = pd.DataFrame(
+        {"updates": updates, "own_id": prompts.astype(str), "detector": "mel", "n_train": 100, "draw": 0}
+    )
+    judged = clips.assign(near_exact=pd.Series(made, dtype="boolean").mask(prompts == 7), top1=True)
+    table = onset_table(judged, 32)
+    assert list(table) == list(ONSET_COLUMNS) and table["measure"].tolist() == ["near_exact", "top1"]
+    first = fit_onset(updates[prompts != 7], made[prompts != 7], prompts[prompts != 7], 0.05)
+    assert table["updates"][0] == first.updates and not table["censored"][0]
 
 
 def test_the_exponent_and_its_prediction():

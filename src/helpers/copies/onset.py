@@ -20,6 +20,24 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.tools.tools import add_constant
 
 from helpers.copies.rates import Labels
+from helpers.copies.replication import near_exact, own_clip_top1, position
+
+MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
+ONSET_COLUMNS = (
+    *(
+        "detector",
+        "measure",
+        "level",
+        "n_train",
+        "draw",
+        "width",
+        "updates",
+        "updates_low",
+        "updates_high",
+        "trained_to",
+        "censored",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -105,3 +123,34 @@ def fit_relation(n_train: ArrayLike, onsets: ArrayLike, confidence: float = 0.95
     fit = OLS(onsets, add_constant(sizes)).fit()
     low, high = fit.conf_int(1 - confidence)[1]
     return ScalingRelation(float(fit.params[1]), float(low), float(high), confidence, fit)
+
+
+def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, theta: float) -> pd.DataFrame:
+    """Whether each clip replays its own training clip, where all runs were searched in one gallery, by one detector.
+
+    Args:
+        made: generated clips, their nearest each: own_id, ref_id, own_score and more, which is kept.
+        null: twins, of all sizes: own_score. Their median is one number for all n.
+        ceiling: clip_id, own_score of training clips after codec and vocoder.
+        theta: the least position that is near-exact.
+
+    Returns:
+        `made` with position (of the own score; NaN where it is undefined), near_exact (missing there) and top1.
+    """
+    own = made["own_id"].map(ceiling.set_index("clip_id")["own_score"])
+    where = position(made["own_score"].to_numpy(), own.to_numpy(), float(null["own_score"].median()))
+    hit = pd.Series(near_exact(where, theta), made.index, dtype="boolean").mask(np.isnan(where))
+    return made.assign(position=where, near_exact=hit, top1=own_clip_top1(made["ref_id"], made["own_id"]))
+
+
+def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:
+    """One row (`ONSET_COLUMNS`) for each detector, measure and run of `judged` (as `judge_own` gives it, with detector,
+    n_train, draw and updates): when it reaches the level, and between which limits."""
+    rows = []
+    for (detector, n_train, draw), run in judged.groupby(["detector", "n_train", "draw"], sort=False):
+        for measure, level in MEASURES.items():
+            part = run[run[measure].notna()]
+            onset = fit_onset(part["updates"], part[measure].astype(bool), part["own_id"], level, confidence)
+            values = (onset.updates, onset.low, onset.high, onset.trained_to, onset.censored)
+            rows.append((detector, measure, level, n_train, draw, width, *values))
+    return pd.DataFrame(rows, columns=ONSET_COLUMNS)
