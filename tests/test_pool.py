@@ -20,7 +20,7 @@ def profile():
     tiny = dataclasses.replace(tiny, planted=dataclasses.replace(tiny.planted, trained=False))
     tiny = tiny.replace("arms", n_heldout_checkpoint=3).replace("controls", n_empirical=0)
     tiny = tiny.replace("training", offsets=(0, 8), keep_raw=True)
-    return tiny.replace("retrieval", gallery="pool", detectors=("mel", "mel_aligned", "clap"))
+    return tiny.replace("retrieval", gallery="pool", detectors=("mel", "mel_aligned"))
 
 
 def test_arms_at_every_checkpoint(profile):
@@ -65,8 +65,8 @@ def test_only_some_arms_are_searched_in_full(profile):
     full = set(full_arms(profile, 4, 0))
     brief = scores[~scores["arm"].isin(full)]
     assert set(brief["arm"]) == {"heldout_u00002", "heldout_u00003", "heldout_u00004"}
-    assert set(brief["rank"]) == {1} and set(brief["detector"]) == {"mel", "clap"}
-    assert set(scores[scores["arm"].isin(full)]["detector"]) == {"mel", "mel_aligned", "clap"}
+    assert set(brief["rank"]) == {1} and set(brief["detector"]) == {"mel"}
+    assert set(scores[scores["arm"].isin(full)]["detector"]) == {"mel", "mel_aligned"}
     assert not tables["background"]["query_id"].isin(brief["query_id"]).any()
 
 
