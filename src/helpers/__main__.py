@@ -118,7 +118,7 @@ OPTIONS = {
         "honest", "clips of the same kind that it was not trained on; through the model's codec, if it has one"
     ),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
-    "output": ("--output", {"type": Path, "help": "default: runs/chapters/NAME/NAME.ipynb"}),
+    "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
     "published": _flag("published", "from the published study; compute what takes seconds only"),
     "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),
