@@ -389,6 +389,9 @@ def test_killed_at_any_moment_the_next_run_completes(tmp_path, at, kind):
     if (at, kind) == ("draft", "resumable"):
         again = "half wholehalf whole"
     assert out.split(maxsplit=1) == ["True", again + "\n"], err
+    (folder,) = [path for path in (tmp_path / "toy").iterdir() if not path.suffix]
+    named = json.loads((folder / store.MANIFEST).read_text())["files"]
+    assert set(named) == {path.name for path in folder.iterdir()} - {store.MANIFEST} == {"steps.txt"}
 
 
 def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):

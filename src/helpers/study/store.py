@@ -28,8 +28,10 @@ from helpers.base.hashing import damage, hash_file
 from helpers.base.machine import PeakMemory, commit, describe_machine
 from helpers.base.paths import WORK, shown
 from helpers.base.progress import say
+from helpers.base.room import telling_no_room
 
 MANIFEST = "manifest.json"
+DRAFT = f"{MANIFEST}.draft"
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,8 @@ def _discard(folder: Path):
 
 def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     if stage.resumable:
-        (part / MANIFEST).unlink(missing_ok=True)
+        for name in (MANIFEST, DRAFT):  # of a run that was killed as it finished: no part of the result
+            (part / name).unlink(missing_ok=True)
     else:
         _discard(part)
     part.mkdir(exist_ok=True)
@@ -320,9 +323,10 @@ def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     commit()  # asked before the work: at the end of a run of hours the tree can be another
     start = time.perf_counter()
     try:
-        with PeakMemory() as memory:
-            stage.compute(part, upstream)
-        _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
+        with telling_no_room(part):
+            with PeakMemory() as memory:
+                stage.compute(part, upstream)
+            _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
     except BaseException:
         if not stage.resumable:
             shutil.rmtree(part, ignore_errors=True)  # give the space back: the disk may be what failed
