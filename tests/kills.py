@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 
@@ -22,13 +21,12 @@ def start(root: Path, stage: str) -> subprocess.Popen:
     return subprocess.Popen(command, env={**os.environ, "HELPERS_RUNS": str(root)}, start_new_session=True, **quiet)
 
 
-def run(root: Path, stage: str) -> float:
-    """Completes the stage; how many seconds it took. Raises RuntimeError with what was said where it fails."""
-    begun, process = time.monotonic(), start(root, stage)
+def run(root: Path, stage: str):
+    """Completes the stage. Raises RuntimeError with what was said where it fails."""
+    process = start(root, stage)
     said = process.communicate()[1]
     if process.returncode:
         raise RuntimeError(said)
-    return time.monotonic() - begun
 
 
 def kill(root: Path, stage: str, after_s: float) -> bool:
@@ -55,15 +53,18 @@ def contents(root: Path) -> dict[str, str]:
     return found
 
 
-def survive(folder: Path, stage: str, kills: int, seed: int = 0) -> list[str]:
-    """Runs once undisturbed, then with at least so many kills; the files that differ or are there in one case only."""
+def survive(folder: Path, stage: str, kills: int, longest_s: float, seed: int = 0) -> list[str]:
+    """Runs once undisturbed, then with so many kills, each within `longest_s`; the files that differ or are not in both."""
     undisturbed, chance, n = folder / "undisturbed", random.Random(seed), 0
-    took, expected = run(undisturbed, stage), contents(undisturbed)
-    differing = []
+    run(undisturbed, stage)
+    expected, differing = contents(undisturbed), []
     for round_ in range(kills):  # a run that was finished before enough kills is followed by another
         root = folder / f"killed_{round_}"
-        while n < kills and kill(root, stage, chance.uniform(0.1, took / 2)):
+        while n < kills and kill(root, stage, after_s := chance.uniform(0.1, longest_s)):
             n += 1
+            print(
+                f"killed after {after_s:.1f} s; {len(list(root.glob('*/*/manifest.json')))} stages finished", flush=True
+            )
         run(root, stage)
         found = contents(root)
         differing += [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
@@ -77,7 +78,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stage", default="findings")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds; more than any one stage takes")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        sys.exit("\n".join(survive(Path(place), chosen.stage, chosen.kills, chosen.seed)))
+        sys.exit("\n".join(survive(Path(place), chosen.stage, chosen.kills, chosen.longest, chosen.seed)))

@@ -6,7 +6,7 @@ import kills
 def test_a_killed_run_gives_the_same_bytes(tmp_path):
     """Of the stages up to one training; `tests/kills.py` does it with all."""
     stage = "training --set n_train=4 draw=0"
-    assert kills.survive(tmp_path, stage, kills=3) == []
+    assert kills.survive(tmp_path, stage, kills=3, longest_s=15) == []
     expected = kills.contents(tmp_path / "undisturbed")
     assert len(expected) > 10 and any(name.endswith(".safetensors") for name in expected)
     both = [kills.start(tmp_path / "both", stage) for _ in range(2)]
