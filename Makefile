@@ -14,7 +14,6 @@ PY := .venv/bin/python
 READY := .venv/.ready
 TEST_READY := .venv/.ready-test
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-PAGE := runs/chapters/$(NAME)
 BUILT := book/_build/.built
 RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=2 --config profile=$(PROFILE) \
   --nolock --rerun-incomplete --quiet all
@@ -32,7 +31,7 @@ help:
 	@echo 'make book PROFILE=smoke                                    the same, computed anew on a few dozen clips (minutes)'
 	@echo 'make reproduce                                             the pocket study from nothing (hours), then compared with results/'
 	@echo 'make test                                                  run all tests'
-	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, book untouched'
+	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, in a page of its own'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
 	@echo 'make cluster                                               add what "snakemake --executor slurm" needs to .venv'
@@ -47,7 +46,8 @@ help:
 # the CUDA packages of the build that the index gives. pip's check of hashes allows no package without, so two calls.
 $(READY): requirements.lock requirements-torch.txt pyproject.toml
 	@start=$$(date +%s); found=; python=; \
-	for candidate in $${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.11 python3.12 python3.13 python3 python; fi; \
+	for candidate; do \
 	  version=$$("$$candidate" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=; \
 	  case "$$version" in \
 	    3.11|3.12|3.13) python=$$candidate; break ;; \
@@ -113,7 +113,7 @@ html:
 	  fi; \
 	  touch $(BUILT); echo "HTML built in $$(( $$(date +%s) - start )) s"; \
 	fi
-	@echo "$(CURDIR)/book/_build/html/index.html"
+	@printf '%s\n' "$$PWD/book/_build/html/index.html"
 
 # Every chapter again, from stages computed here: restored ones do not count, those that an interrupted run of this had
 # finished do. HELPERS_COMPUTE overrules what the chapters ask of the stage store (src/helpers/study/store.py).
@@ -126,15 +126,16 @@ reproduce: $(READY) aisfx # the study uses that encoder too
 test: $(TEST_READY)
 	@$(PY) -m pytest -q --durations=10 $(PYTEST_ARGS)
 
+# Each setting keeps its page. Links to the other chapters lead nowhere in it, so Sphinx is not called with -W.
 chapter: $(READY)
 	@if [ -z "$(NAME)" ]; then echo 'error: NAME is needed, as in: make chapter NAME=06_thresholds SET="beta=0.7"' >&2; exit 2; fi
-	@set -f; $(PY) -m helpers chapter $(NAME) --profile $(PROFILE) --set $(SET) --output $(PAGE)/$(NAME).ipynb >/dev/null
-	@rm -rf $(PAGE)/book && mkdir $(PAGE)/book
-	@cp -R book/_config.yml book/_static book/_vendor book/references.bib book/references.md book/glossary.md \
-	  $(PAGE)/$(NAME).ipynb $(PAGE)/book/
-	@printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > $(PAGE)/book/_toc.yml
-	@.venv/bin/jupyter-book build $(PAGE)/book -qq >/dev/null # links to the other chapters lead nowhere here: no -W
-	@echo "$(CURDIR)/$(PAGE)/book/_build/html/$(NAME).html"
+	@set -f; notebook=$$($(PY) -m helpers chapter $(NAME) --profile $(PROFILE) --set $(SET)) || exit; \
+	page=$$(dirname "$$notebook"); rm -rf "$$page/book" && mkdir "$$page/book" && \
+	cp -R book/_config.yml book/_static book/_vendor book/references.bib book/references.md book/glossary.md \
+	  "$$notebook" "$$page/book" && \
+	printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > "$$page/book/_toc.yml" && \
+	.venv/bin/jupyter-book build "$$page/book" -qq >/dev/null && \
+	printf '%s\n' "$$page/book/_build/html/$(NAME).html"
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done

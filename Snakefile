@@ -21,7 +21,7 @@ MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".saf
 PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("manifest.json"))
 DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").rglob("*.py"))
-STAMP = str(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
+STAMP = os.path.relpath(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
@@ -79,7 +79,7 @@ rule chapter:
         mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both
         runtime=720,  # minutes
     shell:
-        "{sys.executable} -m helpers chapter {params.chapter} --profile {profile.name}"
+        "{sys.executable:q} -m helpers chapter {params.chapter} --profile {profile.name}"
         " --set {params.given} --output {output} > /dev/null"
 
 
@@ -109,5 +109,5 @@ rule run:
         mem_mb=8000,
         runtime=720,
     shell:
-        "{sys.executable} -m helpers run {wildcards.stage} --profile {profile.name}"
+        "{sys.executable:q} -m helpers run {wildcards.stage} --profile {profile.name}"
         " --set n_train={wildcards.n} draw={wildcards.d} > /dev/null"

@@ -8,11 +8,10 @@ import resource
 import time
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from sounds import log_mels
 from timing import WORK, options, row, write
 
-from helpers.base.mapped import forget
+from helpers.base.mapped import create, forget
 from helpers.base.progress import progress
 from helpers.copies.search import top_k
 
@@ -24,7 +23,7 @@ def mixed(n: int) -> np.ndarray:
     path = WORK / f"mixed_{n}.npy"
     if not path.is_file():
         source, rng = log_mels(2000), np.random.default_rng(0)
-        rows = open_memmap(path.with_suffix(".part"), "w+", np.float16, (n, FRAMES * BANDS))
+        rows = create(path.with_suffix(".part"), np.float16, (n, FRAMES * BANDS))
         for index in progress(range(n), desc="mixing log-mels", unit="clip"):
             pair = []
             for level in (0.0, rng.uniform(-3, 0)):

@@ -171,6 +171,54 @@ def test_kernels_take_no_ports_which_another_could_take_first(toy_chapter):
     assert nbformat.read(output, as_version=4).cells[-1].outputs[0].text.strip() == "ipc"
 
 
+@pytest.mark.parametrize("fallback", [True, False])
+def test_a_long_path_for_temporary_files_holds_no_socket(toy_chapter, tmp_path, monkeypatch, fallback):
+    """Those of clusters are; a socket's path has at most 107 bytes. Sockets lie in /tmp then, or are those of TCP."""
+    long = tmp_path / ("y" * 90)
+    long.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(execution.tempfile, "tempdir", str(long))
+    if not fallback:
+        monkeypatch.setattr(
+            execution.tempfile, "TemporaryDirectory", lambda **_: pytest.fail("no folder is short enough")
+        )
+        monkeypatch.setattr(execution, "LONGEST_SOCKET", 10)
+    output = toy_chapter("print(get_ipython().kernel.parent.transport)")
+    execution.run_chapter("06_thresholds", {}, output, "smoke")
+    transport = nbformat.read(output, as_version=4).cells[-1].outputs[0].text.strip()
+    assert transport == ("ipc" if fallback else "tcp") and not list(long.iterdir())
+
+
+def test_an_error_in_the_kernel_is_not_taken_for_one_of_its_sockets():
+    with pytest.raises(OSError, match="of the body"), execution._sockets() as manager:
+        assert manager["transport"] == "ipc"
+        raise OSError("of the body")
+
+
+def test_each_setting_of_a_chapter_keeps_its_page(monkeypatch, capsys, runs_root):
+    from helpers import __main__
+
+    def place(*settings, chapter="06_thresholds", profile="smoke"):
+        command = ["helpers", "chapter", chapter, "--profile", profile, "--set", *settings]
+        monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.setattr(execution, "run_chapter", lambda name, values, output, profile: output)
+        assert __main__.main() == 0
+        return os.path.relpath(capsys.readouterr().out.strip(), runs_root / "chapters")
+
+    assert place() == "06_thresholds/smoke/06_thresholds.ipynb"
+    own = load_profile("smoke").thresholds.beta
+    assert place(f"beta={own}") == place(), "the profile's own value"
+    assert place("ks=[1, 3]", "beta=0.7") == place("beta=0.7", "ks=[1, 3]")
+    assert place("ks=[1, 3]", "beta=0.7") == "06_thresholds/smoke_beta=0.7_ks=1,3/06_thresholds.ipynb"
+    paths = [
+        place(f"path={text}", chapter="01_corpus")
+        for text in ("/a b", "/a/b", "/a/../b", "/" + 200 * "a", "/" + 201 * "a")
+    ]
+    folders = [path.split("/")[1] for path in paths]
+    assert len(set(folders)) == 5 and all(re.fullmatch(r"[\w.,=+-]{1,90}", folder) for folder in folders)
+    assert len({place(), place(profile="tiny"), place("beta=0.7"), place("beta=0.8")}) == 4
+
+
 def test_failing_chapter_leaves_no_page(toy_chapter):
     output = toy_chapter("raise RuntimeError('no such thing\\nmore')")
     output.parent.mkdir()

@@ -106,6 +106,18 @@ def test_rows_without_a_counterpart_and_rows_alike_are_told(tmp_path):
         compare([bare], folder, tmp_path / "fourth")
 
 
+def test_a_damaged_published_table_is_compared_with_nothing(tmp_path):
+    folder, root = tmp_path / "results", tmp_path / "runs"
+    stages = tables(0.2, 0.5)
+    for stage in stages:
+        load_or_run(stage, root)
+    publish(stages, folder, root)
+    path = folder / "replication.csv"
+    path.write_text(path.read_text().replace("0.6", "0.7"))
+    with pytest.raises(ValueError, match="replication.csv: expected sha256"):
+        compare(stages, folder, root)
+
+
 def test_every_table_that_is_compared_has_its_keys():
     assert KEYS.keys() == INTERVALS.keys()
     for table, rates in INTERVALS.items():

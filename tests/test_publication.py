@@ -1,6 +1,7 @@
 """The published study: what is restored is what was published, and what differs is told in one line."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -448,6 +449,63 @@ def test_command_line_publishes_what_there_is(repository, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 files published") and "missing: thresholds is not part of" in done.stdout
+
+
+def test_changed_line_ends_are_named_as_the_cause(published, tmp_path):
+    folder, root = published
+    _, training, *_ = study()
+    path = folder / "training" / "n100_d0" / "loss.csv"
+    original = b"update,loss\n1,0.5\n"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["stages"]["training/n100_d0"]["files"]["loss.csv"]["sha256"] = hashlib.sha256(original).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    path.write_bytes(original.replace(b"\n", b"\r\n"))
+    cause = "as its line ends were changed to CRLF"
+    assert cause in difference(training, folder)
+    path.write_bytes(b"update,loss\r\n1,0.6\r\n")
+    assert "got" in difference(training, folder) and cause not in difference(training, folder)
+    config = tmp_path / "config.json"
+    config.write_bytes(b"{\n}\n")
+    before = differing(files=(config,))
+    load_or_run(before, root)
+    publish([before], folder, root)
+    config.write_bytes(b"{\r\n}\r\n")
+    assert re.fullmatch(
+        rf"toy: config.json has sha256 \w+ here, \w+ in the .* study, {cause}.*",
+        difference(differing(files=(config,)), folder),
+    )
+
+
+def test_how_to_bring_a_published_file_back_is_told(published, monkeypatch):
+    folder, _ = published
+    monkeypatch.setattr(hashing, "RESULTS", folder.parent)
+    path = folder / "scores.csv"
+    path.write_text("scored")
+    assert difference(study()[2], folder).endswith(f"; to bring it back: rm -f {path}; git checkout -- {path}")
+
+
+def test_what_was_restored_does_not_hide_a_damaged_publication(published, monkeypatch, capsys):
+    """Nor does a damaged copy of a whole one stay: it is restored again."""
+    from argparse import Namespace
+
+    from helpers import commands as command
+
+    folder, root = published
+    *_, scores, thresholds = stages = study()
+    monkeypatch.setenv("HELPERS_RUNS", str(root))
+    monkeypatch.setattr(command, "_all_stages", lambda profile: stages)
+    command.restore_stages(Namespace(folder=folder, profile="pocket"))
+    copy = scores.folder(root) / "scores.csv"
+    copy.write_text("scorez")
+    command.restore_stages(Namespace(folder=folder, profile="pocket"))
+    assert copy.read_text() == "scores" and capsys.readouterr().out.endswith("3 stages: 1 restored, 2 there already\n")
+    (folder / "scores.csv").write_text("scorez")
+    with pytest.raises(command.UserError, match="scores.csv: expected sha256"):
+        command.restore_stages(Namespace(folder=folder, profile="pocket"))
+    with use_publication(folder):
+        assert (load_or_run(scores, root).path / "scores.csv").read_text() == "scores", (
+            "what is loaded is whole all the same"
+        )
 
 
 def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monkeypatch, capsys):

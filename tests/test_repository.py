@@ -3,9 +3,11 @@
 import ast
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import nbformat
@@ -17,6 +19,7 @@ from helpers.base.settings import load_profile
 from helpers.book import parameters
 from helpers.book.pages import list_pages
 from helpers.models import aisfx
+from helpers.study import registry
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEXT_SUFFIXES = {
@@ -152,6 +155,19 @@ def test_no_file_is_too_large(tracked, repository):
     for path in tracked:
         limit = LARGEST_MIB.get(path.relative_to(repository).as_posix(), OTHERWISE_MIB)
         assert path.stat().st_size <= limit * 2**20, f"{path.name}: over {limit} MiB"
+
+
+def test_line_ends_are_pinned(tracked, repository):
+    """A stage's digest covers the bytes of its input files, and make reads no CRLF: no clone may change them."""
+    names = "\0".join(path.relative_to(repository).as_posix() for path in tracked)
+    command = ["git", "-C", repository, "check-attr", "-z", "--stdin", "text", "eol"]
+    told = subprocess.run(command, input=names, capture_output=True, text=True, check=True).stdout.split("\0")
+    values = dict(zip(zip(told[::3], told[1::3]), told[2::3]))
+    kept = {name for name, _ in values if values[name, "text"] == "unset"}
+    assert all(name in kept or values[name, "eol"] == "lf" for name, _ in values) and len(values) == 2 * len(tracked)
+    hashed = {Path(path) for stage in registry.build_all(load_profile("pocket")) for path in stage.files}
+    assert len(hashed) > 5 and {path.relative_to(ROOT).as_posix() for path in hashed} <= kept
+    assert not [path.name for path in tracked if path.suffix in TEXT_SUFFIXES and b"\r\n" in path.read_bytes()]
 
 
 def test_nothing_names_a_machine_or_a_package_mirror(tracked, repository):
@@ -297,6 +313,46 @@ def pretend_make(checkout):
         return done.returncode == 0, (checkout / "log").read_text().split()
 
     return run
+
+
+@pytest.fixture
+def odd_checkout(repository, tracked, tmp_path):
+    """The repository in a folder whose name a shell takes apart, with an environment of its own in it."""
+    folder = tmp_path / "it's (a) & b;c"
+    for path in tracked:
+        copy = folder / path.relative_to(repository)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
+    (site,) = (folder / ".venv").glob("lib/python*/site-packages")
+    (site / "checkout.pth").write_text(f"{folder / 'src'}\n{sysconfig.get_path('purelib')}\n")
+    start = (
+        f"#!/bin/sh\n'''exec' {shlex.quote(str(folder / '.venv/bin/python'))} \"$0\" \"$@\"\n' '''\n"  # as pip does it
+    )
+    book = folder / ".venv" / "bin" / "jupyter-book"
+    book.write_text(f"{start}import sys\nfrom jupyter_book.cli.main import main\nsys.exit(main())\n")
+    book.chmod(0o755)
+    (folder / ".venv" / ".ready").touch()
+    return folder
+
+
+@needs_make
+def test_every_command_works_in_a_folder_of_any_name(odd_checkout):
+    """A chapter by `make chapter`, whose page is built, and by Snakemake, as `make book` calls it."""
+    outside = {key: value for key, value in os.environ.items() if not re.match("MAKE|PYTHONPATH|HELPERS_RUNS", key)}
+
+    def call(*command) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=odd_checkout, env=outside)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    page = Path(call("make", "--no-print-directory", "chapter", "NAME=06_thresholds", "SET=beta=0.7").strip())
+    own = odd_checkout / "runs" / "chapters" / "06_thresholds" / "pocket_beta=0.7"
+    assert page == own / "book" / "_build" / "html" / "06_thresholds.html" and page.is_file()
+    target = "book/chapters/06_thresholds.ipynb"
+    options = ["--cores", "1", "--resources", "heavy=2", "--config", "profile=pocket", "--nolock", "--quiet", "all"]
+    call(".venv/bin/python", "-m", "snakemake", *options, "--", target)
+    assert (odd_checkout / target).is_file()
 
 
 ALL_SETS = ["venv", "book", "torch", "test"]

@@ -1,8 +1,10 @@
 """The stage store: nothing half-written is ever taken for finished, nothing finished is computed twice."""
 
+import hashlib
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -169,24 +171,120 @@ def test_upstream_runs_only_where_it_is_needed(tmp_path):
     assert load_or_run(stage, tmp_path).path == result.path and len(before_calls) == 1
 
 
+def flip(path: Path, keep_time: bool = False):
+    """Changes one byte of a file, which keeps its size and, if so wished, its time."""
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(bytes(content))
+    if keep_time:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "said"),
     [
-        lambda folder: (folder / "deep" / "out.txt").unlink(),
-        lambda folder: (folder / "deep" / "out.txt").write_text("do"),
-        lambda folder: (folder / store.MANIFEST).unlink(),
-        lambda folder: (folder / store.MANIFEST).write_text('{"digest": '),
-        lambda folder: (folder / store.MANIFEST).write_text(json.dumps({"digest": "0" * 64, "files": {}})),
+        (
+            lambda folder: (folder / "deep" / "out.txt").unlink(),
+            r"deep/out.txt: expected sha256 \w{12}, the file is missing",
+        ),
+        (
+            lambda folder: (folder / "deep" / "out.txt").write_text("do"),
+            r"deep/out.txt: expected sha256 \w{12}, got \w{12}",
+        ),
+        (lambda folder: flip(folder / "deep" / "out.txt"), r"deep/out.txt: expected sha256 \w{12}, got \w{12}"),
+        (lambda folder: (folder / store.MANIFEST).unlink(), r"\w{16}: unfinished"),
+        (lambda folder: (folder / store.MANIFEST).write_text('{"digest": '), r"manifest.json: cannot be read \(\w+\)"),
+        (lambda folder: (folder / store.MANIFEST).write_bytes(b"\xff"), r"manifest.json: cannot be read \(\w+\)"),
+        (lambda folder: (folder / store.MANIFEST).write_text("[]"), r"manifest.json: cannot be read \(\w+\)"),
+        (
+            lambda folder: (folder / store.MANIFEST).write_text(json.dumps({"digest": "0" * 64, "files": {}})),
+            "manifest.json: of another digest",
+        ),
     ],
-    ids=["file missing", "file cut short", "no manifest", "manifest cut short", "another digest"],
+    ids=[
+        "file missing",
+        "file cut short",
+        "a byte",
+        "no manifest",
+        "manifest cut short",
+        "no text",
+        "a list",
+        "another digest",
+    ],
 )
-def test_damaged_folder_is_computed_again(tmp_path, capfd, damage):
+def test_damaged_folder_is_computed_again(tmp_path, capfd, damage, said):
     stage = Stage("toy", {}, writing())
     damage(load_or_run(stage, tmp_path).path)
     capfd.readouterr()
     result = load_or_run(stage, tmp_path)
     assert result.computed and (result.path / "deep" / "out.txt").read_text() == "done"
-    assert "unfinished or damaged" in capfd.readouterr().err
+    first = capfd.readouterr().err.splitlines()[0]
+    assert re.fullmatch(rf"{re.escape(str(tmp_path))}/toy/(\w+/)?{said}: not used", first), first
+    assert not load_or_run(stage, tmp_path).computed
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_what_a_stage_is_made_from_is_hashed_whole_before(tmp_path, keep_time):
+    """Its size and time may be as they were: of a failing disk, or of a copy from one."""
+    calls = []
+    before = Stage("before", {}, writing("b", calls))
+    stage = Stage(
+        "after",
+        {},
+        lambda folder, up: (folder / "a").write_text((up["x"] / "deep" / "out.txt").read_text()),
+        {"x": before},
+    )
+    path = load_or_run(before, tmp_path).path / "deep" / "out.txt"
+    hashing.hash_file(path)
+    store.time.sleep(0.02)  # a coarse clock gives the file the time of its manifest, else
+    os.utime(path.parents[1] / store.MANIFEST)
+    flip(path, keep_time)
+    hashing._hash_contents.cache_clear()  # as in another process
+    assert load_or_run(before, tmp_path).computed is not keep_time, "to look at it, size and time are enough"
+    assert (load_or_run(stage, tmp_path).path / "a").read_text() == "b" and len(calls) == 2
+
+
+def test_an_unchanged_result_is_not_read_to_be_loaded(tmp_path, monkeypatch):
+    stage = Stage("toy", {}, writing())
+    folder = load_or_run(stage, tmp_path).path
+    later = (folder / store.MANIFEST).stat().st_mtime_ns + 10**8
+    os.utime(folder / store.MANIFEST, ns=(later, later))
+    monkeypatch.setattr(hashing, "hash_file", lambda path: pytest.fail(f"{path} was read"))
+    assert not load_or_run(stage, tmp_path).computed
+
+
+def test_a_result_that_may_not_be_read_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    stage = Stage("toy", {}, writing())
+    folder = load_or_run(stage, tmp_path).path
+
+    def failing(path):
+        raise OSError(5, "Input/output error")
+
+    flip(folder / "deep" / "out.txt")
+    monkeypatch.setattr(hashing, "hash_file", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        load_or_run(stage, tmp_path)
+    assert (folder / "deep" / "out.txt").exists()
+
+
+def test_a_damaged_result_that_may_not_be_computed_is_named(tmp_path):
+    stage = Stage("first", {}, writing())
+    flip(load_or_run(stage, tmp_path).path / "deep" / "out.txt")
+    with (
+        store.use_policy(restoring()),
+        pytest.raises(store.NotPublished, match=r"out\.txt: expected sha256 .*; first is not there$"),
+    ):
+        load_or_run(stage, tmp_path)
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_a_restored_file_is_always_hashed_and_restored_again(tmp_path, keep_time):
+    first, *_ = chain([])
+    with store.use_policy(restoring("first")):
+        path = load_or_run(first, tmp_path).path / "kept.txt"
+        flip(path, keep_time)
+        hashing._hash_contents.cache_clear()
+        assert (load_or_run(first, tmp_path).path / "kept.txt").read_text() == "restored"
 
 
 @pytest.mark.parametrize(
@@ -291,6 +389,9 @@ def test_killed_at_any_moment_the_next_run_completes(tmp_path, at, kind):
     if (at, kind) == ("draft", "resumable"):
         again = "half wholehalf whole"
     assert out.split(maxsplit=1) == ["True", again + "\n"], err
+    (folder,) = [path for path in (tmp_path / "toy").iterdir() if not path.suffix]
+    named = json.loads((folder / store.MANIFEST).read_text())["files"]
+    assert set(named) == {path.name for path in folder.iterdir()} - {store.MANIFEST} == {"steps.txt"}
 
 
 def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):
@@ -325,7 +426,8 @@ def restoring(*names):
             (folder / "kept.txt").write_text("restored")
 
         if stage.name in names:
-            manifest = {"digest": stage.digest, "files": {"kept.txt": {"size": 8, "sha256": ""}}, "restored": True}
+            file = {"size": 8, "sha256": hashlib.sha256(b"restored").hexdigest()}
+            manifest = {"digest": stage.digest, "files": {"kept.txt": file}, "restored": True}
             store.place(stage, manifest, fill, root)
         return stage.name in names
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 
 from helpers.base.hashing import hash_file
 from helpers.base.machine import describe_machine
+from helpers.base.mapped import create
 from helpers.base.progress import progress
 from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.models.folder import model_folder
@@ -68,7 +68,7 @@ def mixtures(options, features, dtype=np.float16, n: int | None = None, seed: in
             )
             part = np.asarray(features(audio))
             if array is None:
-                array = open_memmap(path, "w+", dtype, (n, *part.shape[1:]))
+                array = create(path, dtype, (n, *part.shape[1:]))
             array[start : start + size] = part
             captions += more
         array.flush()

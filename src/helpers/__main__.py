@@ -5,13 +5,15 @@ values, which the options of click and typer cannot.
 """
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
 
 from helpers import commands
+from helpers.base.room import NO_ROOM
 from helpers.book import execution, parameters
-from helpers.study.store import NotPublished
+from helpers.study import store
 
 # For this process and the kernels that it starts. Nobody who only imports the package is told what to do.
 ENVIRONMENT = {
@@ -19,6 +21,7 @@ ENVIRONMENT = {
     "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's python3 kernel, not the user's own
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else each kernel starts with a debugger's warning
 }
+NO_PLACE = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)  # a full disk, and one that may not be written
 DEFAULT_PROFILE = os.environ.get("PROFILE", "pocket")
 # Each command: what runs it, what it does in one line, an example, and which of OPTIONS it takes.
 COMMANDS = {
@@ -118,7 +121,7 @@ OPTIONS = {
         "honest", "clips of the same kind that it was not trained on; through the model's codec, if it has one"
     ),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
-    "output": ("--output", {"type": Path, "help": "default: runs/chapters/NAME/NAME.ipynb"}),
+    "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
     "published": _flag("published", "from the published study; compute what takes seconds only"),
     "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),
@@ -173,12 +176,20 @@ def main() -> int:
     arguments = build_parser().parse_args()
     try:
         arguments.action(arguments)
-    except (commands.UserError, NotPublished) as error:
+    except (commands.UserError, store.NotPublished) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except execution.ChapterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        place, root = str(error.filename or ""), store.runs_root()
+        elsewhere = "; HELPERS_RUNS=FOLDER names another place for results" if Path(place).is_relative_to(root) else ""
+        what = ": ".join(filter(None, (place, error.strerror)))
+        print(f"error: {what}{elsewhere}; what is finished stays", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         resumes = arguments.action is not commands.run_audit  # stages and pages are kept as they are finished
         outcome = "the same command goes on from here" if resumes else "nothing was written"

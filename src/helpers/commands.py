@@ -148,7 +148,6 @@ def run_audit(arguments):
 
 def run_chapter(arguments):
     """`chapter`: prints the path of the executed notebook."""
-    output = arguments.output or store.runs_root() / "chapters" / arguments.name / f"{arguments.name}.ipynb"
     with checking():
         settings = parameters.parse_settings(arguments.settings)
         if "profile" in settings:
@@ -156,8 +155,8 @@ def run_chapter(arguments):
         chapter = parameters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
     if arguments.dry_run:
         return _print_plan(pages.chapter_stages(chapter), publication.find(arguments.profile))
-    path = execution.run_chapter(arguments.name, settings, output, arguments.profile)
-    print(path)
+    output = arguments.output or pages.own_page(chapter)
+    print(execution.run_chapter(arguments.name, settings, output, arguments.profile))
 
 
 def list_stages(arguments):
@@ -232,7 +231,7 @@ def restore_stages(arguments):
         stages = publication.wanted(_all_stages(arguments.profile), folder)
         for stage in stages:
             here = store.read_manifest(stage)
-            if not here and (line := entries.difference(stage, folder)):
+            if (not here or here.get("restored")) and (line := entries.difference(stage, folder)):
                 raise UserError(line)
             counts["there already" if here else "restored"] += 1
             publication.restore(stage, folder)

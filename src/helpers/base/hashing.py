@@ -5,7 +5,7 @@ import hashlib
 import string
 from pathlib import Path
 
-from helpers.base.paths import not_carried
+from helpers.base.paths import RESULTS, ROOT, not_carried, shown
 
 
 def hash_file(path: Path) -> str:
@@ -23,6 +23,26 @@ def hash_file(path: Path) -> str:
 def _hash_contents(path: Path, mtime_ns: int, size: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def damage(folder: Path, files: dict[str, dict], named: Path | None = None) -> str:
+    """The first of `files` in `folder` that is missing or has another sha256, named as if it lay in `named`; "" for none."""
+    for name, expected in files.items():
+        path, known = folder / name, (named or folder) / name
+        got = hash_file(path) if path.is_file() else None
+        if got != expected["sha256"]:
+            found = f"got {got[:12]}{line_ends(path, expected['sha256'])}" if got else "the file is missing"
+            in_git = any(known.is_relative_to(place) for place in (RESULTS, ROOT / "models"))
+            back = "; to bring it back: rm -f {0}; git checkout -- {0}".format(shown(known)) if in_git else ""
+            return f"{shown(known)}: expected sha256 {expected['sha256'][:12]}, {found}{back}"
+    return ""
+
+
+def line_ends(path: Path, expected: str) -> str:
+    """What a message adds where only a file's line ends make its sha256 another than `expected`; else ""."""
+    text = path.read_bytes()
+    same = hashlib.sha256(text.replace(b"\r\n", b"\n")).hexdigest() == expected
+    return ", as its line ends were changed to CRLF (git's core.autocrlf, or an editor)" if same else ""
 
 
 def check_sha256(path: Path, expected: str) -> None:

@@ -2,8 +2,20 @@
 
 import mmap
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import open_memmap
+
+from helpers.base.room import reserve, telling_no_room
+
+
+def create(path: Path, dtype, shape: tuple[int, ...]) -> np.memmap:
+    """A new .npy file, mapped to be written, whose room on the disk is reserved. Raises OSError where there is none."""
+    with telling_no_room(path.parent):
+        array = open_memmap(path, "w+", dtype, shape)
+        reserve(path)
+    return array
 
 
 class Selection:

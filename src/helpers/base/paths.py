@@ -35,3 +35,9 @@ def not_carried(path: str | Path) -> str:
     if not INSTALLED or not any(Path(path).is_relative_to(place) for place in (SOUND_PACK, NOTEBOOKS, RESULTS)):
         return ""
     return f"; the installed package does not carry it: work in a checkout of the repository, or copy {path} from there"
+
+
+def shown(path: str | Path) -> str:
+    """A path as messages give it: within the repository from its root."""
+    path, root = Path(path).absolute(), WORK.absolute()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

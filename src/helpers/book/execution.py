@@ -1,9 +1,11 @@
 """Chapters executed: a notebook run by Papermill with checked parameters, kept whole or not at all."""
 
+import contextlib
 import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.base.paths import NOTEBOOKS, WORK, not_carried
@@ -16,6 +18,7 @@ KERNEL_ARGUMENTS = [
     # takes seconds in every kernel, and no notebook has a use for it.
     "--IPKernelApp.exec_lines=import sys; sys.modules.setdefault('rfc3987_syntax', None); del sys",
 ]
+LONGEST_SOCKET = 103  # bytes of a socket's path on macOS; 107 on Linux
 
 
 class ChapterError(RuntimeError):
@@ -60,9 +63,7 @@ def _execute(notebook: Path, output: Path, values: dict):
     start = time.perf_counter()
     say(f"{output.stem}: running")
     try:
-        # Sockets in a folder of this kernel's own: TCP ports are picked before they are bound, and kernels that start at
-        # the same time have picked the same (papermill issue 511).
-        with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        with _sockets() as manager:
             book = papermill.execute_notebook(
                 notebook,
                 draft,
@@ -72,7 +73,7 @@ def _execute(notebook: Path, output: Path, values: dict):
                 cwd=WORK.absolute(),
                 start_timeout=300,
                 extra_arguments=KERNEL_ARGUMENTS,
-                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),
+                config=Config(KernelManager=manager),
             )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
         os.replace(draft, failed)
@@ -88,6 +89,23 @@ def _execute(notebook: Path, output: Path, values: dict):
     nbformat.write(book, draft)
     os.replace(draft, output)
     say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")
+
+
+@contextlib.contextmanager
+def _sockets() -> Iterator[dict]:
+    """What a kernel manager is told of its sockets: they lie in a folder of this kernel's own.
+
+    TCP ports are picked before they are bound, and kernels that start at the same time have picked the same (papermill
+    issue 511). They are taken only where no folder for temporary files has a path short enough for a socket.
+    """
+    manager = {}
+    with contextlib.ExitStack() as stack:
+        for place in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
+            if not manager and len(os.fsencode(place)) + len("/kernel-12345678/k-1") <= LONGEST_SOCKET:
+                with contextlib.suppress(OSError):  # not there, or not to be written
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-", dir=place))
+                    manager = {"transport": "ipc", "ip": f"{folder}/k"}
+        yield manager
 
 
 def _summary(error: Exception) -> str:

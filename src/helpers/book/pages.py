@@ -1,12 +1,14 @@
 """The book's pages: which there are for a profile, and which settings each depends on."""
 
 import dataclasses
+import hashlib
+import re
 from pathlib import Path
 
 from helpers.base.settings import Profile
 from helpers.book.parameters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
-from helpers.study import registry
+from helpers.study import registry, store
 from helpers.study.graph import Graph
 from helpers.study.store import Stage
 
@@ -36,6 +38,15 @@ def list_pages(profile: Profile) -> dict[str, tuple[str, dict]]:
             # padded, since the book's table of contents sorts names as text
             pages[name if n is None else f"{name}_n{n:05d}"] = (name, {} if n is None else {"n_train": n, "draw": 0})
     return pages
+
+
+def own_page(chapter: Chapter) -> Path:
+    """The notebook of a chapter that is run for itself: a folder for each profile and each set of values unlike its own."""
+    values = {key: ",".join(map(str, new)) if isinstance(new, tuple) else new for key, new in chapter.changed.items()}
+    words = "_".join([chapter.profile.name, *(f"{key}={value}" for key, value in sorted(values.items()))])
+    if (folder := re.sub(r"[^\w.,=+-]", "-", words, flags=re.ASCII)[:80]) != words:
+        folder += f"-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+    return store.runs_root() / "chapters" / chapter.name / folder / f"{chapter.name}.ipynb"
 
 
 def chapter_stages(chapter: Chapter) -> list[Stage]:

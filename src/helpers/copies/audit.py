@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
 
-from helpers.base.mapped import Selection, chunks, forget
+from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.progress import progress, say
 from helpers.base.settings import Profile, load_profile
 from helpers.copies.bias import bias, normalised_scores
@@ -178,7 +177,7 @@ def _read(kind: str, folder: Path, paths: list[Path], profile: Profile, scratch:
     names: list[str] = []
     file = scratch / f"{kind}.npy"
     rate, samples = profile.corpus.sample_rate_hz, profile.corpus.clip_samples
-    audio = open_memmap(file, "w+", np.int16, (len(paths), samples))
+    audio = create(file, np.int16, (len(paths), samples))
 
     def read(path: Path) -> np.ndarray | None:
         try:

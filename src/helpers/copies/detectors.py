@@ -9,10 +9,9 @@ Notebook: 05_retrieval.
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from helpers.base.cosine import row_cosines
-from helpers.base.mapped import chunks, forget
+from helpers.base.mapped import chunks, create, forget
 from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.copies.bias import centre
 from helpers.copies.search import Neighbours, top_k
@@ -63,7 +62,7 @@ class Detectors:
             computed = self._part(name, clips)
             if not part.start:  # only now is their shape known
                 shape = (len(audio), *computed.shape[1:])
-                features = open_memmap(file, "w+", np.float32, shape) if file else np.empty(shape, np.float32)
+                features = create(file, np.float32, shape) if file else np.empty(shape, np.float32)
             features[part] = computed
             forget(features)
         return np.load(file, mmap_mode="r") if file else features

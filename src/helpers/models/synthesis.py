@@ -7,9 +7,8 @@ and its ceiling by the denoiser alone.
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
-from helpers.base.mapped import forget
+from helpers.base.mapped import create, forget
 from helpers.base.progress import progress
 from helpers.base.settings import Profile
 from helpers.models.codec import load_codec
@@ -28,8 +27,8 @@ def decode_and_vocode(out: Path, n: int, decode, profile: Profile, desc: str) ->
     """Writes decoded.npy and audio.npy for `n` clips whose log-mels `decode(rows)` gives, a chunk at a time."""
     frames = profile.corpus.clip_samples // profile.mel.hop_length
     vocode = load_vocoder(profile.codec, profile.mel, profile.corpus.sample_rate_hz)
-    audio = open_memmap(out / "audio.npy", "w+", np.int16, (n, profile.corpus.clip_samples))
-    decoded = open_memmap(out / "decoded.npy", "w+", np.float32, (n, frames, profile.mel.n_mels))
+    audio = create(out / "audio.npy", np.int16, (n, profile.corpus.clip_samples))
+    decoded = create(out / "decoded.npy", np.float32, (n, frames, profile.mel.n_mels))
     step = min(CHUNK, profile.codec.batch_size)
     with progress(total=n, desc=desc, unit="clip") as bar:
         for start in range(0, n, step):

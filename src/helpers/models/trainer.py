@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from helpers.base.machine import computes_in_bf16
 from helpers.base.progress import progress
+from helpers.base.room import telling_no_room
 from helpers.base.settings import TrainingConfig
 from helpers.models.denoiser import (
     build_noise_scheduler,
@@ -98,12 +99,16 @@ class Data:
 
 
 def _write_atomically(path: Path, write) -> None:
-    """Calls `write(temporary path)`, flushes to disk and renames: `path` is whole or not there."""
+    """Calls `write(temporary path)`, flushes to disk and renames: `path` is whole or not there. Nothing else is left."""
     part = path.with_name(path.name + ".part")
-    write(part)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with telling_no_room(path.parent):
+            write(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class Trainer:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
 
-from helpers.base.mapped import Selection, chunks, forget
+from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.paths import SOUND_PACK
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
@@ -179,8 +178,8 @@ def write_clips(
     Raises ValueError where the chunks do not hold as many clips as the table.
     """
     n, frames = len(clips), config.clip_samples // mel.hop_length
-    audio = open_memmap(out / "audio.npy", "w+", np.int16, (n, config.clip_samples))
-    mels = open_memmap(out / "mels.npy", "w+", np.float32, (n, frames, mel.n_mels))
+    audio = create(out / "audio.npy", np.int16, (n, config.clip_samples))
+    mels = create(out / "mels.npy", np.float32, (n, frames, mel.n_mels))
     row = 0
     for chunk in chunks:
         audio[row : row + len(chunk)] = chunk

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.base.hashing import damage
+from helpers.base.paths import shown
 from helpers.study import store
-from helpers.study.entries import difference, read_entries, shown
+from helpers.study.entries import difference, read_entries
 from helpers.study.store import MANIFEST, Stage
 
 # Each table's rates and the ends of their intervals.
@@ -46,7 +48,7 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
     """Whether each rate of `INTERVALS` computed here lies in the interval that the published table gives it.
 
     Raises FileNotFoundError for a table that is not there, or of a stage that was restored or not computed; ValueError
-    for a table without the columns in `KEYS`, or rows that these do not tell apart.
+    for a damaged published table, one without the columns in `KEYS`, or rows that these do not tell apart.
     """
     root, folder, entries = root or store.runs_root(), Path(folder), read_entries(folder)
     flat = {stage.name: stage for stage in stages if not stage.label}
@@ -64,6 +66,8 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             raise FileNotFoundError(f"{table}: expected {flat[key].title} to be computed here, found it {found}")
         if line := difference(flat[key], folder):
             notes.append(line)
+        if line := damage(folder, {table: entries[key]["files"][table]}):
+            raise ValueError(line)
         published, ours = (pd.read_csv(place / table) for place in (folder, flat[key].folder(root)))
         rows = _match_rows(table, published, ours)
         if lost := int((rows["_merge"] != "both").sum()):

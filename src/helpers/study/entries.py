@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from helpers.base import hashing
-from helpers.base.paths import WORK
+from helpers.base.hashing import damage, line_ends
+from helpers.base.paths import shown
 from helpers.study import store
 from helpers.study.store import MANIFEST, NotPublished, Stage, canonical
 
@@ -59,7 +59,8 @@ def reason(
     if stage.version != entry["version"]:
         return title, f"version is {stage.version} in the code, {entry['version']} {there}"
     for name, new, old in _unlike(store.hash_inputs(stage), entry["inputs"]):
-        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} {there}"
+        changed = line_ends(store.input_paths(stage)[name], old) if _ABSENT not in (new, old) else ""
+        return title, f"{name} has sha256 {new[:12]} here, {old[:12]} {there}{changed}"
     before = {key: upstream.digest for key, upstream in stage.upstream.items()}
     for key, new, old in _unlike(before, entry["upstream"]):
         if _ABSENT in (new, old):
@@ -88,17 +89,6 @@ def lacking(stage: Stage, entry: dict) -> str:
     return f"{stage.title}: {new[0]} is not among its published files" if new else ""
 
 
-def damage(folder: Path, files: dict[str, dict], named: Path | None = None) -> str:
-    """The first of `files` in `folder` that is missing or has another sha256, named as if it lay in `named`; "" for none."""
-    named = named or folder
-    for name, expected in files.items():
-        got = hashing.hash_file(folder / name) if (folder / name).is_file() else None
-        if got != expected["sha256"]:
-            found = f"got {got[:12]}" if got else "the file is missing"
-            return f"{shown(named / name)}: expected sha256 {expected['sha256'][:12]}, {found}"
-    return ""
-
-
 def key_of(stage: Stage) -> str:
     """What a stage's entry is called: "<stage>", or "<stage>/<label>"."""
     return f"{stage.name}/{stage.label}" if stage.label else stage.name
@@ -107,12 +97,6 @@ def key_of(stage: Stage) -> str:
 def folder_of(folder: Path, key: str) -> Path:
     """Where the files of an entry lie in the publication's folder."""
     return folder / key if "/" in key else folder
-
-
-def shown(path: Path) -> str:
-    """A path as messages give it: within the repository from its root."""
-    path, root = Path(path).absolute(), WORK.absolute()
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _brief(value) -> str:

@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+from helpers.base.hashing import damage
 from helpers.base.machine import is_dirty
-from helpers.base.paths import RESULTS
+from helpers.base.paths import RESULTS, shown
 from helpers.base.progress import say
 from helpers.study import store
-from helpers.study.entries import DIGESTS, damage, difference, folder_of, key_of, lacking, read_entries, shown
+from helpers.study.entries import DIGESTS, difference, folder_of, key_of, lacking, read_entries
 from helpers.study.store import MANIFEST, NotPublished, Stage
 
 
@@ -106,8 +107,13 @@ def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
 
 
 def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
-    """The manifest of a result that may be published; else None, and a line says why unless it is published already."""
-    manifest, reason = store.read_manifest(stage, root), ""
+    """The manifest of a result that may be published; else None, and a line says why unless it is published already.
+
+    Raises NotPublished for a result that was altered since it was computed.
+    """
+    (manifest, problem), reason = store.inspect(stage, stage.folder(root)), ""
+    if problem:
+        raise NotPublished(problem)
     if manifest is None:
         reason = "not computed"
     elif manifest.get("restored"):

@@ -2,7 +2,8 @@
 
 A stage's digest covers all that decides its output: name, version, full configuration, seed, the digests of the stages
 before it and the contents of the files it reads. `manifest.json` is written last, the folder gets its final name after
-that: a folder without a manifest, or with files that differ from it in size, is unfinished and is computed again.
+that: a folder without a manifest, or with files that differ from it, is unfinished or damaged and is computed again.
+`inspect` says which, and is what looks at every folder before it is used.
 
 A published study (`study.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
 restored from it holds only what chapters read, so it serves to load and as the source of a `light` stage; any other
@@ -23,12 +24,14 @@ from pathlib import Path
 
 import filelock
 
-from helpers.base.hashing import hash_file
+from helpers.base.hashing import damage, hash_file
 from helpers.base.machine import PeakMemory, commit, describe_machine
-from helpers.base.paths import WORK
+from helpers.base.paths import WORK, shown
 from helpers.base.progress import say
+from helpers.base.room import telling_no_room
 
 MANIFEST = "manifest.json"
+DRAFT = f"{MANIFEST}.draft"
 
 
 @dataclass(frozen=True)
@@ -134,35 +137,41 @@ def runs_root() -> Path:
     return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
 
 
-def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False) -> Result:
-    """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing.
+def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, every: bool = False) -> Result:
+    """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing or damaged.
 
-    `whole`: a restored folder, which may lack files, is not enough. Two runs of one stage do not collide: the second
+    `whole`: a restored folder, which may lack files, is not enough; `every`: as `inspect` takes it. Two runs of one stage do not collide: the second
     waits, then loads. Interrupted or killed at any moment, the next call completes the work. Errors of `compute` pass
     through, and leave no finished folder behind. Raises NotPublished where the policy forbids to compute.
     """
     root = Path(root) if root else runs_root()
     policy, whole = (Policy(), True) if computes_all() else (_active["policy"], whole)
-    folder, manifest = stage.folder(root), read_manifest(stage, root)
+    folder = stage.folder(root)
+    manifest, problem = _usable(stage, folder, every)
+    if problem:
+        say(f"{problem}: not used")
     if policy.restore and not whole and not _serves(manifest, whole=True) and policy.restore(stage, root):
-        manifest = _check_manifest(stage, folder)
+        manifest, _ = _usable(stage, folder)
     if _serves(manifest, whole):
         return Result(folder, stage.digest, manifest, computed=False)
     if policy.refusal and not stage.light:
-        raise NotPublished(policy.refusal(stage))
-    upstream = {key: load_or_run(before, root, whole=not stage.light).path for key, before in stage.upstream.items()}
+        raise NotPublished("; ".join(filter(None, [problem, policy.refusal(stage)])))
+    # What a stage is made from is read whole and decides what it gives, so it is hashed whole before.
+    upstream = {
+        key: load_or_run(before, root, whole=not stage.light, every=True).path for key, before in stage.upstream.items()
+    }
     with _locked_folder(stage, folder):
-        manifest = _check_manifest(stage, folder)
+        manifest, _ = _usable(stage, folder, every)
         if _serves(manifest, whole):  # finished by the run that this one waited for
             return Result(folder, stage.digest, manifest, computed=False)
         if not manifest:
             _discard(folder)
         part = folder.with_suffix(".part")
-        if not _check_manifest(stage, part):  # else: a run was killed just before the folder got its name
+        if not _usable(stage, part)[0]:  # else: a run was killed just before the folder got its name
             _compute(stage, part, upstream)
         _discard(folder)  # a restored one, which served until now
         os.rename(part, folder)
-        return Result(folder, stage.digest, _check_manifest(stage, folder), computed=True)
+        return Result(folder, stage.digest, _usable(stage, folder)[0], computed=True)
 
 
 def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path):
@@ -197,17 +206,52 @@ def _serves(manifest: dict | None, whole: bool) -> bool:
 
 
 def _holds(stage: Stage, folder: Path, manifest: dict) -> bool:
-    there = _check_manifest(stage, folder)
+    there, _ = _usable(stage, folder)
     return _serves(there, whole=True) or (there is not None and there["files"] == manifest["files"])
 
 
 def read_manifest(stage: Stage, root: Path | None = None) -> dict | None:
     """The manifest of the finished stage, or None where it is missing, unfinished or damaged (which is said)."""
-    folder = stage.folder(root)
-    manifest = _check_manifest(stage, folder)
-    if manifest is None and folder.exists():
-        say(f"{stage.name} {folder.name}: unfinished or damaged, so not used")
+    manifest, problem = _usable(stage, stage.folder(root))
+    if problem:
+        say(f"{problem}: not used")
     return manifest
+
+
+def inspect(stage: Stage, folder: Path, every: bool = False) -> tuple[dict | None, str]:
+    """A folder's manifest, and one line that names a file that is not as it says; "" where all is well or nothing there.
+
+    Files of another size, and those written since the manifest was, are hashed; with `every`, and in a restored folder
+    always, all are, once a process. Without a manifest that can be read, there is none and the line says so.
+    """
+    path = folder / MANIFEST
+    try:
+        vouched, manifest = path.stat().st_mtime_ns, json.loads(path.read_text())
+        if manifest["digest"] != stage.digest:
+            return None, f"{shown(path)}: of another digest"
+        every = every or manifest.get("restored", False)
+        doubtful = {
+            n: file for n, file in manifest["files"].items() if every or _altered(folder / n, file["size"], vouched)
+        }
+        return manifest, damage(folder, doubtful)
+    except (FileNotFoundError, NotADirectoryError):
+        return None, f"{shown(folder)}: unfinished" if folder.exists() else ""
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, f"{shown(path)}: cannot be read ({type(error).__name__})"
+
+
+def _usable(stage: Stage, folder: Path, every: bool = False) -> tuple[dict | None, str]:
+    manifest, problem = inspect(stage, folder, every)
+    return None if problem else manifest, problem
+
+
+def _altered(path: Path, size: int, vouched: int) -> bool:
+    """Whether a file may have another content than when its manifest was written, at the time `vouched` in ns."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return True
+    return stat.st_size != size or stat.st_mtime_ns >= vouched
 
 
 def kept_manifests() -> list[dict]:
@@ -221,10 +265,15 @@ def kept_manifests() -> list[dict]:
 
 
 def hash_inputs(stage: Stage) -> dict[str, str]:
-    """The sha256 of each of the stage's input files by name; with the folder's name where two have one name."""
+    """The sha256 of each of the stage's input files by its name in `input_paths`."""
+    return {name: hash_file(path) for name, path in input_paths(stage).items()}
+
+
+def input_paths(stage: Stage) -> dict[str, Path]:
+    """The stage's input files by name; with the folder's name where two have one name."""
     paths = [Path(path) for path in stage.files]
     names = [path.name for path in paths]
-    return {p.name if names.count(p.name) == 1 else f"{p.parent.name}/{p.name}": hash_file(p) for p in paths}
+    return {p.name if names.count(p.name) == 1 else f"{p.parent.name}/{p.name}": p for p in paths}
 
 
 def canonical(value):
@@ -234,17 +283,6 @@ def canonical(value):
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _check_manifest(stage: Stage, folder: Path) -> dict | None:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        whole = manifest["digest"] == stage.digest and all(
-            (folder / name).stat().st_size == entry["size"] for name, entry in manifest["files"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return manifest if whole else None
 
 
 @contextlib.contextmanager
@@ -276,7 +314,8 @@ def _discard(folder: Path):
 
 def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     if stage.resumable:
-        (part / MANIFEST).unlink(missing_ok=True)
+        for name in (MANIFEST, DRAFT):  # of a run that was killed as it finished: no part of the result
+            (part / name).unlink(missing_ok=True)
     else:
         _discard(part)
     part.mkdir(exist_ok=True)
@@ -284,9 +323,10 @@ def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     commit()  # asked before the work: at the end of a run of hours the tree can be another
     start = time.perf_counter()
     try:
-        with PeakMemory() as memory:
-            stage.compute(part, upstream)
-        _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
+        with telling_no_room(part):
+            with PeakMemory() as memory:
+                stage.compute(part, upstream)
+            _write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
     except BaseException:
         if not stage.resumable:
             shutil.rmtree(part, ignore_errors=True)  # give the space back: the disk may be what failed

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.base.hashing import damage
 from helpers.base.paths import ROOT
 from helpers.study import entries, publication, store
 from helpers.study.store import Stage
@@ -28,12 +29,12 @@ def verify(stages: Iterable[Stage], folder: Path) -> tuple[list[str], int, int]:
     if published:
         problems += [entries.difference(one, folder) for one in with_files if entries.key_of(one) not in published]
     for stage in stages.values():
-        if manifest := store.read_manifest(stage):
-            problems.append(entries.damage(stage.folder(), manifest["files"]))
-            n_stages += 1
-            n_files += len(manifest["files"])
+        manifest, problem = store.inspect(stage, stage.folder(), every=True)
+        problems.append(problem)
+        n_stages += bool(manifest or problem)
+        n_files += len(manifest["files"]) if manifest else 0
     for path in sorted((ROOT / "models").glob("*/config.json")):
         weights = json.loads(path.read_text())["weights"]
-        problems.append(entries.damage(path.parent, {weights["file"]: weights}))
+        problems.append(damage(path.parent, {weights["file"]: weights}))
         n_files += 1
     return list(filter(None, problems)), n_stages, n_files

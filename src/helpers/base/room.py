@@ -1,0 +1,46 @@
+"""Room on the disk: reserved before it is needed, and told in one line where it is not there."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LEAST_BYTES = 2**20  # with less free than this, a disk is full
+
+
+def reserve(path: Path) -> None:
+    """Gives a file with holes all the room of its size, where system and file system can.
+
+    Else a disk that fills up kills whoever writes into a hole of a mapped file, without a word (SIGBUS). Raises OSError,
+    and leaves nothing of the file, where the room is not there.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        return
+    except AttributeError:  # macOS
+        if size <= shutil.disk_usage(path).free:
+            return
+    except OSError as error:
+        if error.errno not in NO_ROOM:  # a file system that cannot reserve
+            return
+    path.unlink()
+    free = shutil.disk_usage(path.parent).free
+    raise OSError(errno.ENOSPC, f"expected room for {size / 1e6:,.1f} MB on the disk, got {free / 1e6:,.1f}", str(path))
+
+
+@contextlib.contextmanager
+def telling_no_room(folder: Path) -> Iterator[None]:
+    """Raises OSError that names `folder` for whatever fails in the block where its disk is full: libraries say it in many ways."""
+    try:
+        yield
+    except Exception as error:
+        told = isinstance(error, OSError) and error.filename
+        full = getattr(error, "errno", None) in NO_ROOM or shutil.disk_usage(folder).free < LEAST_BYTES
+        if told or not full:
+            raise
+        raise OSError(errno.ENOSPC, "no room left on the disk", str(folder)) from error
