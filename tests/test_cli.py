@@ -12,7 +12,7 @@ import pytest
 from helpers import __main__ as program, commands
 from helpers.base.paths import ROOT
 from helpers.base.settings import load_profile
-from helpers.book import pages, parameters
+from helpers.book import chapters, parameters
 from helpers.study import entries, plan, publication, registry, state, store, work
 from helpers.study.store import Stage, load_or_run
 
@@ -293,7 +293,7 @@ def test_the_stages_of_a_chapter_are_those_that_its_notebook_asks_for(name, repo
     notebook = nbformat.read(repository / "notebooks" / f"{name}.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     asked = set(re.findall(r"(?:finished|build)\(\s*\"(\w+)\"", text))
-    assert asked and asked <= set(pages.STAGES[name])
+    assert asked and asked <= set(chapters.STAGES[name])
 
 
 # What is as recorded

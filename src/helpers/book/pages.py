@@ -4,27 +4,14 @@ import dataclasses
 from pathlib import Path
 
 from helpers.base.settings import Profile
-from helpers.book.parameters import CHAPTERS, PER_SIZE, Chapter
+from helpers.book.chapters import CHAPTERS, PER_SIZE
 from helpers.models import aisfx
-from helpers.study import registry
-from helpers.study.graph import Graph
-from helpers.study.store import Stage
 
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
 FURTHER_SECTIONS = {
     "01_corpus": ("mel", "planted", "duplicates"),
     "02_codec": ("text",),
     "04_generation": ("arms", "twins", "controls"),
-}
-# The stages that a chapter shows; what these are made from is computed with them.
-STAGES = {
-    "01_corpus": ("corpus", "planted", "duplicates"),
-    "02_codec": ("corpus", "roundtrip"),
-    "03_training": ("corpus", "training"),
-    "04_generation": ("corpus", "generation", "clips"),
-    "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection"),
-    "06_thresholds": ("corpus", "clips", "scores", "thresholds"),
-    "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "dose", "findings", "training"),
 }
 
 
@@ -36,17 +23,6 @@ def list_pages(profile: Profile) -> dict[str, tuple[str, dict]]:
             # padded, since the book's table of contents sorts names as text
             pages[name if n is None else f"{name}_n{n:05d}"] = (name, {} if n is None else {"n_train": n, "draw": 0})
     return pages
-
-
-def chapter_stages(chapter: Chapter) -> list[Stage]:
-    """The stages that a chapter shows with these settings: of its own training run, where it is of one."""
-    graph, stages = Graph(chapter.profile), []
-    for name in STAGES[chapter.name]:
-        of_run = chapter.name in PER_SIZE and name in registry.PER_RUN
-        run = {"n_train": chapter.config.n_train, "draw": chapter.config.draw} if of_run else {}
-        # a page of one training run shows its main clips, and those of its other arms through the stage `clips`
-        stages += registry.build(name, graph, **run)[: 1 if of_run else None]
-    return stages
 
 
 def page_settings(profile: Profile, page: str) -> dict:
