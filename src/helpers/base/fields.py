@@ -135,7 +135,7 @@ def _in_one_line(cls, errors: list[dict], given: dict) -> Exception:
     if errors[0]["type"] in LISTS:
         wish = "each value once" if errors[0]["type"] == "repeated" else f"at least {own.metadata['min_items']} value"
         return ValueError(f"{where}: expected {wish}, got {list(got)!r}")
-    if any(e["type"] not in LIMITS for e in errors if e["loc"][: len(path)] == tuple(path)):
+    if any(e["type"] not in (*LIMITS, *LISTS) for e in errors if e["loc"][: len(path)] == tuple(path)):
         value = _as_tuple(given.get(name, own.default))
         return TypeError(f"{where}: expected {_type_name(own.type)}, got {value!r} ({type(value).__name__})")
     if errors[0]["type"] == "less_than_equal" and own.metadata["high"] is None:

@@ -58,13 +58,14 @@ def served(chapter: Chapter) -> dict[str, float]:
     """Of each parameter, how long the published study took for what another value needs anew, in seconds; 0: it has all.
 
     Other values are those next to the chapter's own; of names, all; of training runs and checkpoints, the profile's. What
-    is kept on this machine does not count. Paths are passed over. Empty without a published study.
+    is kept on this machine does not count. Passed over are paths, and what no result depends on. Empty without a published
+    study.
     """
     folder = publication.find(chapter.profile.name)
     if not folder or chapter.config is None:
         return {}
     recorded, found = entries.read_entries(folder), {}
-    for name in [field.name for field in dataclasses.fields(chapter.config)]:
+    for name in (field.name for field in dataclasses.fields(chapter.config) if field.metadata["digest"]):
         for value in _other_values(chapter, name):
             try:
                 profile = chapter.profile.replace(CHAPTERS[chapter.name], **{name: value})

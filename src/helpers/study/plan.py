@@ -122,7 +122,7 @@ def total_in_words(estimates: list[Estimate]) -> str:
 def estimate(stage: Stage, records: list[Record]) -> Estimate:
     """Seconds, memory and disk of computing `stage`, by `records` of `measured`."""
     parts, namesakes = _parts(stage), [record for record in records if record.stage.name == stage.name]
-    alike = [record for record in namesakes if _parts(record.stage) == parts]
+    alike = [record for record in namesakes if parts.items() <= _parts(record.stage).items()]  # of fewer detectors too
     if not alike:
         known = {part for record in namesakes for part in _parts(record.stage).items()}
         new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()
