@@ -39,6 +39,7 @@ REFUSED = [
     ("smoke", "03_training", "checkpoints=[]", "checkpoints: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[]", "block_out_channels: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[48]", "attention_head_dim: expected a divisor of each of (48,), got 32"),
+    ("smoke", "03_training", "block_out_channels=[8,8,8,8,8] attention_head_dim=8", "block_out_channels: expected so many levels that latents of 32 x 8 can be halved from each to the next, got 5"),
     ("smoke", "01_corpus", "sample_rate_hz=8000", "fmax_hz: expected at most half of sample_rate_hz = 8000, got 8000.0"),
     ("pocket", "06_thresholds", "seed=7", 'quality dup4500_d0: seed is 7 in the profile, 2024 in the published study; to compute it (126 stages, about 10.'),
     ("pocket", "05_retrieval", "max_shift_s=0", "detection: max_shift_s is 0 in the profile, 0.5 in the published study; to compute it ("),
@@ -177,6 +178,56 @@ def test_settings_of_several_sections_are_checked_together(call):
     """Neither would pass alone, whichever comes first."""
     for given in (["k=20", "retrieval.k_max=20"], ["retrieval.k_max=20", "k=20"]):
         assert call("plan", "thresholds", "--profile", "smoke", "--set", *given)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "message"),
+    [
+        ("training", "mel.n_mels=32", "n_mels: expected the 64 bands that models/codec takes, got 32"),
+        (
+            "training",
+            "corpus.clip_samples=65792",
+            "clip_samples: expected a multiple of 2048, as models/codec takes 8 frames",
+        ),
+        ("roundtrip", "mel.fmin_hz=50", "vocoder: expected settings that models/vocoder was made for (MelConfig("),
+        (
+            "detection",
+            "corpus.clip_samples=131072",
+            "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
+        ),
+        (
+            "detection",
+            "corpus.sample_rate_hz=22050",
+            "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
+        ),
+    ],
+)
+def test_clips_that_a_frozen_model_does_not_take_are_refused_before_anything_runs(call, stage, given, message):
+    for command in ("run", "plan"):
+        code, out, err = call(command, stage, "--profile", "smoke", "--set", given)
+        assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("n_train=65 draw=0", "n_train: expected at most the 64 training clips of profile smoke, got 65"),
+        ("n_train=16 draw=-1", "draw: expected at least 0 index of the subset and seed, got -1"),
+        ("n_train=16.0 draw=0", "n_train: expected int, got 16.0 (float)"),
+        ("n_train=64 draw=3 label=1", "unknown parameter 'label'"),
+        ("draw=3", "controls: expected one of the profile's runs ((16, 0), (64, 0)), got n_train=None, draw=3"),
+    ],
+)
+def test_a_training_run_that_cannot_be_is_refused(call, given, message):
+    """Controls do not train, so nothing else would look at it before the corpus is mixed."""
+    code, out, err = call("run", "controls", "--profile", "smoke", "--set", *given.split())
+    assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"error: {message}")
+
+
+def test_stages_without_a_frozen_model_take_any_clips(call):
+    for stage, given in (("corpus", "mel.n_mels=32"), ("roundtrip", "vocoder=griffin_lim mel.fmin_hz=50"),
+                         ("detection", "corpus.clip_samples=131072 detectors=[mel]")):  # fmt: skip
+        assert call("plan", stage, "--profile", "smoke", "--set", *given.split())[0] == 0
 
 
 # What a published study serves

@@ -14,7 +14,7 @@ from helpers.base.progress import say
 from helpers.base.settings import Profile, load_profile
 from helpers.book import chapters, execution, needs, pages, parameters
 from helpers.models import aisfx
-from helpers.study import entries, plan, publication, registry, store
+from helpers.study import entries, frozen, plan, publication, registry, store
 from helpers.study.graph import Graph
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
@@ -85,6 +85,7 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
             stages = publication.wanted(
                 stages, folder
             )  # what a reader needs; the rest is nowhere but where it was computed
+        frozen.check(profile, plan.missing(stages, folder))
     return stages, folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter, chapter_stages
 from helpers.models import aisfx
-from helpers.study import entries, plan, publication, store
+from helpers.study import entries, frozen, plan, publication, store
 from helpers.study.store import NotPublished, Stage
 
 OF_STUDY = dict.fromkeys(("n_train", "draw"), " (of the study)")  # other values than those of its runs are not tried
@@ -16,11 +16,13 @@ def check(chapter: Chapter) -> list[Stage]:
     """The stages that are computed before the chapter can be shown with these settings, in that order.
 
     Raises NotPublished, with the command that computes them and about how long it takes, where these are not asked for
-    beside a published study; ModuleNotFoundError for an optional package that one of them needs.
+    beside a published study; ModuleNotFoundError for an optional package that one of them needs; ValueError for settings
+    that a frozen model does not take.
     """
     folder = publication.find(chapter.profile.name)
     missing = plan.missing(chapter_stages(chapter), folder)
     heavy = [stage for stage in missing if not stage.light]
+    frozen.check(chapter.profile, heavy)
     if folder and heavy and not store.asked_to_compute():
         raise NotPublished(_refusal(chapter, missing, folder))
     if any(aisfx.NAME in stage.config for stage in heavy):

@@ -17,7 +17,7 @@ from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextCon
 from helpers.book import needs
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
-from helpers.study import plan, publication, store
+from helpers.study import plan, publication, registry, store
 
 OTHER_PARTS = (
     "Figures, tables and the numbers in sentences are this profile's. But where a sentence describes how a part was made, or what it "
@@ -102,11 +102,8 @@ def check_parameters(name: str, values: dict) -> Chapter:
         raise ValueError(
             f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
         )
-    if name in PER_SIZE and config.n_train > profile.corpus.n_train:
-        raise ValueError(
-            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile_name}, "
-            f"got {config.n_train}"
-        )
+    if name in PER_SIZE:
+        registry.check_run(profile, config.n_train, config.draw)
     changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}
     return Chapter(name, profile, config, changed)
 

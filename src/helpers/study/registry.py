@@ -41,6 +41,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:
+        check_run(graph.profile, n_train, draw)
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
     first = name == "clips" and draw is None  # the book plays the first draw; another is made where it is asked for
     runs = [
@@ -54,6 +55,15 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
             f"{name}: expected one of the profile's runs {graph.profile.runs}, got n_train={n_train}, draw={draw}"
         )
     return [stage for run in runs for stage in _of_run(name, *run)]
+
+
+def check_run(profile: Profile, n_train: int, draw: int):
+    """Raises ValueError or TypeError for a training run that the profile's corpus cannot have."""
+    profile.replace("training", n_train=n_train, draw=draw)
+    if n_train > profile.corpus.n_train:
+        raise ValueError(
+            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile.name}, got {n_train}"
+        )
 
 
 def build_all(profile: Profile) -> list[Stage]:
