@@ -123,6 +123,7 @@ PROFILES = [
     ("draws: [0]", "profile own: draws: expected at least 1 draws, got 0"),
     ("- base", "profile own: expected sections, as 'corpus: ...', got list ['base']"),
     ("pocket", "profile own: expected sections, as 'corpus: ...', got str 'pocket'"),
+    ("# all of it is to come", "profile own: expected sections, as 'corpus: ...', got an empty file"),
     ("corpus: {n_train: 5", "profile own, line 1: cannot be read as YAML: expected ',' or '}'"),
     ("mel: {}\nmel: {n_mels: 8}", "profile own, line 3: cannot be read as YAML: 'mel' is given twice"),
     ("mel:", "profile own: mel: expected a value, got nothing; delete the line to leave it as it is"),
@@ -138,7 +139,7 @@ PROFILES = [
 @pytest.mark.parametrize(("text", "message"), PROFILES)
 def test_a_wrong_profile_is_told_in_one_line(text, message, tmp_path):
     (tmp_path / "base.yml").write_text("sizes: [4]\ndraws: [1]\n")
-    based = "" if text.startswith(("-", "pocket")) else "base: base\n"
+    based = "" if text.startswith(("-", "pocket", "#")) else "base: base\n"
     (tmp_path / "own.yml").write_text(based + text)
     line = message if "line 3" in message else message.replace("line 1", "line 2")
     with pytest.raises((ValueError, TypeError)) as refused:
@@ -300,6 +301,15 @@ def test_what_is_asked_for_is_computed_beside_a_published_study(empty, monkeypat
     monkeypatch.setenv("HELPERS_COMPUTE", "some")
     with pytest.raises(ValueError, match="HELPERS_COMPUTE: expected all, missing or nothing, got 'some'"):
         needs.check(chapter)
+
+
+def test_of_a_damaged_study_no_other_setting_is_offered(empty, monkeypatch, tmp_path):
+    results = tmp_path / "results" / "pocket"
+    results.mkdir(parents=True)
+    (results / store.MANIFEST).write_bytes((publication.RESULTS / "pocket" / store.MANIFEST).read_bytes())
+    monkeypatch.setattr(publication, "RESULTS", results.parent)
+    with pytest.raises(NotPublished, match="clip_pairs.csv: expected sha256 .*missing; to compute it: make reproduce"):
+        needs.check(chapter_of("01_corpus"))
 
 
 def test_a_package_that_is_missing_is_told_with_the_command(empty, monkeypatch):

@@ -23,7 +23,7 @@ PLAIN = (
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # none of YAML 1.1's  # noqa: RUF012
+    yaml_implicit_resolvers: dict = {}  # none of YAML 1.1's
 
     def construct_mapping(self, node, deep=False):
         seen = set()

@@ -377,7 +377,8 @@ def read_yaml(name: str, folder: Path = PROFILES, above: tuple[str, ...] = ()) -
         raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}{f' ({chain})' if above else ''}")
     own = plain_yaml.parse(path.read_bytes(), f"profile {name}")
     if not isinstance(own, dict):
-        raise ValueError(f"profile {name}: expected sections, as 'corpus: ...', got {type(own).__name__} {own!r:.60}")
+        got = "an empty file" if own is None else f"{type(own).__name__} {own!r:.60}"
+        raise ValueError(f"profile {name}: expected sections, as 'corpus: ...', got {got}")
     if empty := [key for key, value in own.items() if value is None]:
         raise ValueError(
             f"profile {name}: {empty[0]}: expected a value, got nothing; delete the line to leave it as it is"
