@@ -12,7 +12,7 @@ from pathlib import Path
 
 from helpers.base.settings import load_profile
 from helpers.book import pages as book_pages
-from helpers.book.parameters import CHAPTERS, PER_SIZE
+from helpers.book.chapters import CHAPTERS, PER_SIZE
 from helpers.study import store
 
 profile = load_profile(config.get("profile", "pocket"))

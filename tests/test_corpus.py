@@ -165,7 +165,7 @@ def test_planted_truth_matches_the_audio(tmp_path):
 
 
 def test_too_many_planted_copies_are_refused():
-    with pytest.raises(ValueError, match=r"at most n_train = 20 copies, got 24"):
+    with pytest.raises(ValueError, match=r"at least the 24 planted copies, got 20"):
         planted.plan(PlantedConfig(n_train=20, groups_per_cell=2, copies=(2, 4)))
 
 

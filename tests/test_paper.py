@@ -37,7 +37,7 @@ def profile(fabricated, sizes, audio_folder):
     """`paper` with other widths and fewer clips and steps; all choices of parts are its own."""
     paper = dataclasses.replace(load_profile("paper"), sizes=(6,), draws=(1,))
     changes = {
-        "thresholds": {"k": 2},
+        "thresholds": {"k": 2, "ks": [1, 2]},
         "corpus": {
             "kind": "audiofolder",
             "path": str(audio_folder),

@@ -528,7 +528,7 @@ def test_environment_overrules_the_policy(tmp_path, monkeypatch):
         load_or_run(third, tmp_path)
         assert calls == ["first", "second", "third"]
         monkeypatch.setenv("HELPERS_COMPUTE", "some")
-        with pytest.raises(ValueError, match="HELPERS_COMPUTE: expected all or nothing, got 'some'"):
+        with pytest.raises(ValueError, match="HELPERS_COMPUTE: expected all, missing or nothing, got 'some'"):
             load_or_run(third, tmp_path)
 
 

@@ -275,7 +275,7 @@ def test_small_unet_ignores_masked_tokens_and_has_the_stated_heads():
 
 
 def test_unet_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"expected a divisor of \(8, 16\), got 32"):
+    with pytest.raises(ValueError, match=r"expected a divisor of each of \(8, 16\), got 32"):
         denoiser.build_unet(replace(CONFIG, attention_head_dim=32), (4, 8, 4), 16)
     with pytest.raises(ValueError, match=r"divisible by 2, got \(4, 7, 4\)"):
         denoiser.build_unet(CONFIG, (4, 7, 4), 16)

@@ -10,10 +10,11 @@ import yaml
 
 from helpers.base.fields import Checked
 from helpers.base.paths import BOOK, PROFILES
+from helpers.base.progress import say
 from helpers.base.settings import Profile, load_profile
-from helpers.book import execution, pages, parameters
+from helpers.book import chapters, execution, needs, pages, parameters
 from helpers.models import aisfx
-from helpers.study import entries, publication, registry, store
+from helpers.study import entries, frozen, plan, publication, registry, store
 from helpers.study.graph import Graph
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
@@ -37,14 +38,20 @@ def run_stage(arguments):
     if arguments.dry_run:
         return plan_stages(arguments)
     stages, folder = _chosen_stages(arguments, aisfx.require)
-    with publication.use_publication(folder):
+    with checking():
+        if announced := plan.announcement(plan.missing(stages, folder)):
+            say(f"{arguments.stage}: {announced}")
+    with publication.use_publication(folder, command="the same command without --published"):
         for stage in stages:
             print(store.load_or_run(stage).path)
 
 
 def plan_stages(arguments):
     """`plan`: what `run` would compute, or for `all` what is missing of the profile, with an estimate of what it takes."""
-    _print_plan(*_chosen_stages(arguments))
+    stages, folder = _chosen_stages(arguments)
+    missing = _print_plan(stages, folder)
+    if folder and not store.computes_all() and (why := needs.difference(missing, folder)):
+        print(f"Not computed unasked beside a published study: {why}")
 
 
 def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None]:
@@ -78,27 +85,22 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
             stages = publication.wanted(
                 stages, folder
             )  # what a reader needs; the rest is nowhere but where it was computed
+        frozen.check(profile, plan.missing(stages, folder))
     return stages, folder
 
 
-def _print_plan(stages: list[store.Stage], folder: Path | None):
-    from helpers.study import plan
-
+def _print_plan(stages: list[store.Stage], folder: Path | None) -> list[store.Stage]:
     with checking():
-        missing, records = plan.missing(stages, folder), plan.measured()
-        print(*plan.in_words([plan.estimate(stage, records) for stage in missing]), sep="\n")
-        reasons = (entries.difference(stage, folder) for stage in reversed(missing) if folder and not stage.light)
-        if not store.computes_all() and (why := next(filter(None, reasons), "")):
-            print(f"Not computed unasked beside a published study: {why}")
+        missing = plan.missing(stages, folder)
+        print(*plan.in_words(plan.estimate_all(missing)), sep="\n")
+    return missing
 
 
 def _with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
     sections = {}
     for key, value in settings.items():
         sections.setdefault(_section(profile, stage, key), {})[key.split(".")[-1]] = value
-    for section, values in sections.items():  # at once: updates and checkpoints must fit each other
-        profile = profile.replace(section, **values)
-    return profile
+    return profile.replace_in(sections)  # at once: updates and checkpoints must fit each other
 
 
 def _section(profile: Profile, stage: str, setting: str) -> str:
@@ -153,15 +155,23 @@ def run_chapter(arguments):
         if "profile" in settings:
             raise ValueError("profile: give it as --profile")
         chapter = parameters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
+        if arguments.dry_run:
+            _print_plan(chapters.chapter_stages(chapter), publication.find(chapter.profile.name))
+        try:
+            needs.check(chapter)
+        except store.NotPublished as error:
+            if not arguments.dry_run:
+                raise
+            print(f"Not computed unasked: {error}")
     if arguments.dry_run:
-        return _print_plan(pages.chapter_stages(chapter), publication.find(arguments.profile))
+        return
     output = arguments.output or pages.own_page(chapter)
     print(execution.run_chapter(arguments.name, settings, output, arguments.profile))
 
 
 def list_stages(arguments):
     """`list`: one line per stage: name, label, the digest that names its folder, and its state; then their number."""
-    from helpers.study import plan, state
+    from helpers.study import state
 
     with checking():
         states = state.states(_all_stages(arguments.profile), _current_digests())

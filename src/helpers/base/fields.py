@@ -12,21 +12,26 @@ from typing import Annotated, Any, ClassVar, dataclass_transform, get_args, get_
 import pydantic
 import pydantic.dataclasses
 from annotated_types import Predicate
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
 LIMITS = ("greater_than_equal", "less_than_equal", "predicate_failed")  # pydantic's names for errors of value
+LISTS = ("too_short", "repeated")  # and those of whole lists; the second is ours
+LARGEST = 2**63 - 1  # of a whole number without a limit of its own: what tables and generators can hold
 
 
-def option(default, *, unit="", low=None, high=None, choices=None, digest=True, before=MISSING):
+def option(
+    default, *, unit="", low=None, high=None, choices=None, min_items=0, distinct=False, digest=True, before=MISSING
+):
     """A field with a default, a unit for humans and a permitted range or set of choices; of a list, they are its items'.
 
+    A list has at least `min_items`; where `distinct`, each only once.
     `digest=False`: no result depends on the field. `before` is for a field that is added when there are results already:
     the value that means "as before the field existed", which need not be the default. At that value the field is left
     out of the digest, so that these results stay valid.
     """
-    meta = {"unit": unit, "low": low, "high": high, "choices": choices, "digest": digest, "before": _as_tuple(before)}
-    return field(default=default, metadata=meta)
+    meta = {"unit": unit, "low": low, "high": high, "choices": choices, "min_items": min_items, "distinct": distinct}
+    return field(default=default, metadata=meta | {"digest": digest, "before": _as_tuple(before)})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -80,10 +85,14 @@ def _constrained(kind, meta: dict):
     """A field's type with its limits as pydantic reads them. A section's type stays: it has limits of its own."""
     if get_origin(kind) is tuple:
         items = GenericAlias(tuple, (_constrained(get_args(kind)[0], meta), ...))
-        return Annotated[items, pydantic.Strict(), pydantic.BeforeValidator(_as_tuple)]
+        checks = [pydantic.Field(min_length=meta.get("min_items", 0)), pydantic.BeforeValidator(_as_tuple)]
+        if meta.get("distinct"):
+            checks.append(pydantic.AfterValidator(_each_once))
+        return Annotated[items, pydantic.Strict(), *checks]
     if kind not in (str, bool, int, float):
         return kind
-    limits = [pydantic.Field(strict=True, ge=meta.get("low"), le=meta.get("high"))]
+    high = LARGEST if kind is int and meta.get("high") is None else meta.get("high")
+    limits = [pydantic.Field(strict=True, ge=meta.get("low"), le=high)]
     if meta.get("choices"):
         limits.append(Predicate(meta["choices"].__contains__))
     if kind is float:
@@ -93,6 +102,12 @@ def _constrained(kind, meta: dict):
 
 def _as_tuple(value):
     return tuple(value) if isinstance(value, list) else value
+
+
+def _each_once(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "repeated")
+    return values
 
 
 def _as_given(value, check):
@@ -116,10 +131,16 @@ def _in_one_line(cls, errors: list[dict], given: dict) -> Exception:
         return (ValueError if sections else TypeError)(f"{where} is not a setting of {cls.__name__}")
     if errors[0]["type"] == "missing":
         return TypeError(f"{where}: expected {_type_name(own.type)}, got nothing")
-    if any(e["type"] not in LIMITS for e in errors if e["loc"][: len(path)] == tuple(path)):
+    got = errors[0]["input"]
+    if errors[0]["type"] in LISTS:
+        wish = "each value once" if errors[0]["type"] == "repeated" else f"at least {own.metadata['min_items']} value"
+        return ValueError(f"{where}: expected {wish}, got {list(got)!r}")
+    if any(e["type"] not in (*LIMITS, *LISTS) for e in errors if e["loc"][: len(path)] == tuple(path)):
         value = _as_tuple(given.get(name, own.default))
         return TypeError(f"{where}: expected {_type_name(own.type)}, got {value!r} ({type(value).__name__})")
-    return ValueError(f"{where}: expected {_limits_text(**own.metadata)}, got {errors[0]['input']!r}")
+    if errors[0]["type"] == "less_than_equal" and own.metadata["high"] is None:
+        return ValueError(f"{where}: expected at most {LARGEST}, got {got!r}")
+    return ValueError(f"{where}: expected {_limits_text(**own.metadata)}, got {got!r}")
 
 
 def _type_name(kind) -> str:

@@ -9,8 +9,7 @@ import dataclasses
 from dataclasses import fields
 from pathlib import Path
 
-import yaml
-
+from helpers.base import plain_yaml
 from helpers.base.fields import Checked, option, settings
 from helpers.base.paths import PROFILES
 
@@ -52,11 +51,17 @@ class PlantedConfig(Checked):
 
     n_train: int = option(4500, unit="clips", low=2)
     groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
-    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64)
+    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64, min_items=1, distinct=True)
     seed: int = option(2024, low=0)
     trained: bool = option(False, digest=False)  # whether a model is trained on this set
     n_prompts: int = option(540, unit="clusters of which that model is asked for one clip", low=2, digest=False)
     n_seeds: int = option(4, unit="seeds for each of those", low=1, digest=False)
+
+    def __post_init__(self):
+        if (planted := 2 * self.groups_per_cell * sum(self.copies)) > self.n_train:  # exact ones, and altered ones
+            raise ValueError(
+                f"n_train: expected at least the {planted} planted copies, got {self.n_train}; lower groups_per_cell"
+            )
 
 
 @settings
@@ -78,6 +83,10 @@ class MelConfig(Checked):
     n_mels: int = option(64, unit="bands", low=8, high=256)
     fmin_hz: float = option(0.0, unit="Hz", low=0.0)
     fmax_hz: float = option(8000.0, unit="Hz", low=100.0)
+
+    def __post_init__(self):
+        if self.fmin_hz >= self.fmax_hz:
+            raise ValueError(f"fmin_hz: expected below fmax_hz = {self.fmax_hz}, got {self.fmin_hz}")
 
 
 @settings
@@ -116,7 +125,9 @@ class TrainingConfig(Checked):
     # begin, disjoint; empty: the first clips, and a permutation of its own for each further draw.
     offsets: tuple[int, ...] = option((), unit="clips", low=0, before=())
     updates: int = option(5625, unit="updates", low=1)
-    checkpoints: tuple[int, ...] = option((125, 350, 625, 1400, 2800, 5625), unit="updates", low=1)
+    checkpoints: tuple[int, ...] = option(
+        (125, 350, 625, 1400, 2800, 5625), unit="updates", low=1, min_items=1, distinct=True
+    )
     keep_raw: bool = option(False, before=False)  # at every checkpoint also the weights that were not averaged
     batch_size: int = option(32, unit="clips", low=1)
     learning_rate: float = option(1e-3, low=1e-7, high=1.0)
@@ -126,7 +137,7 @@ class TrainingConfig(Checked):
     ema_decay: float = option(0.995, low=0.0, high=0.99999)
     caption_dropout: float = option(0.1, low=0.0, high=1.0)
     min_snr_gamma: float = option(5.0, low=0.1, high=100.0)
-    block_out_channels: tuple[int, ...] = option((32, 64, 160), unit="channels", low=8)
+    block_out_channels: tuple[int, ...] = option((32, 64, 160), unit="channels", low=8, min_items=1)
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
     precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
@@ -138,6 +149,10 @@ class TrainingConfig(Checked):
     def __post_init__(self):
         if max(self.checkpoints) > self.updates:
             raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
+        if any(channels % self.attention_head_dim for channels in self.block_out_channels):
+            raise ValueError(
+                f"attention_head_dim: expected a divisor of each of {self.block_out_channels}, got {self.attention_head_dim}"
+            )
 
 
 @settings
@@ -168,7 +183,7 @@ class ArmsConfig(Checked):
     n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
     n_heldout_checkpoint: int = option(0, unit="held-out prompts at each earlier checkpoint; 0 = none", low=0)
     n_guidance: int = option(250, unit="training prompts at each other guidance; 0 = none", low=0)
-    guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0)
+    guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0, distinct=True)
     guidance_size: int = option(500, unit="training clips of the run that compares guidance", low=2)
     n_seed_prompts: int = option(50, unit="training prompts with several seeds; 0 = none", low=0)
     n_seeds: int = option(8, unit="seeds for each of those", low=2, high=1000)
@@ -197,7 +212,9 @@ class TwinsConfig(Checked):
 class RetrievalConfig(Checked):
     """Nearest training clips of every query by each detector (`retrieval`), and altered copies (`detection`)."""
 
-    detectors: tuple[str, ...] = option(("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS)
+    detectors: tuple[str, ...] = option(
+        ("mel", "mel_centred", "mel_aligned", "clap"), choices=DETECTORS, min_items=1, distinct=True
+    )
     clap_path: str = option("models/clap")  # a folder made here, or LAION's .pt (also `hub:lukewys/laion_clap/<file>`)
     clap_sha256: str = sha256_option()
     # What a run's clips are searched in: its own training clips, or all training clips of the corpus, the same for every
@@ -221,12 +238,12 @@ class ThresholdsConfig(Checked):
     k: int = option(10, unit="background neighbours", low=1, high=1000)
     fpr: float = option(0.05, unit="false-positive rate on the twins", low=1e-4, high=0.5)
     further_fprs: tuple[float, ...] = option(
-        (0.01, 0.001), unit="false-positive rates shown beside it", low=1e-4, high=0.5
+        (0.01, 0.001), unit="false-positive rates shown beside it", low=1e-4, high=0.5, distinct=True
     )
     theta: float = option(0.69, unit="position between null and ceiling, for near-exact by rule", low=0.0, high=1.0)
-    betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0)
-    ks: tuple[int, ...] = option((1, 3, 5, 10), low=1, high=1000)
-    n_bootstrap: int = option(1000, unit="resamples", low=100)
+    betas: tuple[float, ...] = option((0.0, 0.25, 0.5, 0.75, 1.0), low=0.0, high=2.0, min_items=1, distinct=True)
+    ks: tuple[int, ...] = option((1, 3, 5, 10), low=1, high=1000, min_items=1, distinct=True)
+    n_bootstrap: int = option(1000, unit="resamples", low=100, high=100_000)
     confidence: float = option(0.95, low=0.5, high=0.999)
     seed: int = option(2024, low=0)
 
@@ -237,8 +254,8 @@ class Profile:
     any, the checkpoints of each size, the last of which ends the run."""
 
     name: str
-    sizes: tuple[int, ...] = ()
-    draws: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = option((), unit="clips", low=2, min_items=1, distinct=True)
+    draws: tuple[int, ...] = option((), unit="draws", low=1, min_items=1)
     schedules: tuple[tuple[int, ...], ...] = ()
     corpus: CorpusConfig = CorpusConfig()
     planted: PlantedConfig = PlantedConfig()
@@ -300,7 +317,7 @@ class Profile:
         return ("twins", "heldout") if self.corpus.mixed else ("heldout",)
 
     def __post_init__(self):
-        if not self.sizes or len(self.sizes) != len(self.draws):
+        if len(self.sizes) != len(self.draws):
             raise ValueError(f"draws: expected one number for each of sizes {self.sizes}, got {self.draws}")
         if self.schedules and len(self.schedules) != len(self.sizes):
             raise ValueError(f"schedules: expected one for each of sizes {self.sizes}, got {len(self.schedules)}")
@@ -316,44 +333,90 @@ class Profile:
                 f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
                 f"got {self.planted.n_train}"
             )
-        if self.thresholds.k > min(self.retrieval.k_max, self.corpus.n_background):
-            raise ValueError(
-                f"k: expected at most retrieval.k_max = {self.retrieval.k_max} and the "
-                f"{self.corpus.n_background} background clips, got {self.thresholds.k}"
-            )
+        for name, k in (("k", self.thresholds.k), ("ks", max(self.thresholds.ks))):
+            if k > min(self.retrieval.k_max, self.corpus.n_background):
+                raise ValueError(
+                    f"{name}: expected at most retrieval.k_max = {self.retrieval.k_max} and the "
+                    f"{self.corpus.n_background} background clips, got {k}"
+                )
+        self._check_generation()
         if self.training.checkpoint_path and len(self.runs) > 1:
             raise ValueError(f"sizes: expected one run, as training.checkpoint_path is one model, got {self.runs}")
         if self.corpus.clip_samples % self.mel.hop_length:
             raise ValueError(
                 f"clip_samples: expected a multiple of hop_length = {self.mel.hop_length}, got {self.corpus.clip_samples}"
             )
+        if self.corpus.clip_samples < self.mel.n_fft:
+            raise ValueError(
+                f"clip_samples: expected at least n_fft = {self.mel.n_fft}, got {self.corpus.clip_samples}"
+            )
+        if self.mel.fmax_hz > self.corpus.sample_rate_hz / 2:
+            raise ValueError(
+                f"fmax_hz: expected at most half of sample_rate_hz = {self.corpus.sample_rate_hz}, got {self.mel.fmax_hz}"
+            )
+
+    def _check_generation(self):
+        """What is asked for must be there: a kept checkpoint, weights that were kept with it, groups of copies."""
+        updates, last = self.generation.updates, self.training.updates
+        kept = sorted({last} if self.training.checkpoint_path else {*self.training.checkpoints, last})
+        if updates not in (0, *kept):
+            raise ValueError(f"updates: expected a checkpoint, one of {', '.join(map(str, kept))}, or 0, got {updates}")
+        if self.generation.weights == "raw" and updates not in (0, last):
+            raise ValueError(
+                f"updates: expected 0 or {last}, as raw weights are kept after the last alone, got {updates}"
+            )
+        if self.generation.prompts == "clusters" and self.training_set != DUPLICATE_SET:
+            raise ValueError(
+                "prompts: expected train or heldout, as clusters are groups of planted copies, which this corpus "
+                f"({self.corpus.kind}) has not, got 'clusters'"
+            )
 
     def replace(self, section: str, **changes) -> "Profile":
-        """The same profile with some fields of one section changed and checked.
+        """The same profile with some fields of one section changed and checked; errors as `replace_in`."""
+        return self.replace_in({section: changes})
+
+    def replace_in(self, changes: dict[str, dict]) -> "Profile":
+        """The same profile with some fields of some sections changed, by section, and checked together.
 
         Raises ValueError for an unknown field, and ValueError or TypeError for a value that the settings refuse.
         """
-        known = [f.name for f in fields(getattr(self, section))]
-        for name in changes:
-            if name not in known:
-                raise ValueError(f"{name}: unknown parameter; expected one of {', '.join(known)}")
-        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **changes)})
+        replaced = {}
+        for section, values in changes.items():
+            own = getattr(self, section)
+            known = [f.name for f in fields(own)]
+            if unknown := [name for name in values if name not in known]:
+                raise ValueError(f"{unknown[0]}: unknown parameter; expected one of {', '.join(known)}")
+            replaced[section] = dataclasses.replace(own, **values)
+        return dataclasses.replace(self, **replaced)
 
 
-def read_yaml(name: str, folder: Path = PROFILES) -> dict:
+def read_yaml(name: str, folder: Path = PROFILES, above: tuple[str, ...] = ()) -> dict:
     """The merged mapping of profile `name`: its `base` first, then its own differences, section by section.
 
-    Raises ValueError where there is no such profile, and names those that there are.
+    `above`: the profiles that are based on this one. Raises ValueError where there is no such profile, and names those
+    that there are; for what is no mapping of sections, an empty section, and a profile that is based on itself.
     """
-    path = folder / f"{name}.yml"
+    path, chain = folder / f"{name}.yml", " -> ".join((*above, name))
+    if name in above:
+        raise ValueError(f"profile {name}: expected another base, got itself ({chain})")
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yml") if p.stem != "base" and not p.stem.startswith("protocol"))
-        raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}")
-    own = yaml.safe_load(path.read_text()) or {}
+        raise ValueError(f"profile: expected one of {', '.join(known)}, got {name!r}{f' ({chain})' if above else ''}")
+    own = plain_yaml.parse(path.read_bytes(), f"profile {name}")
+    if not isinstance(own, dict):
+        got = "an empty file" if own is None else f"{type(own).__name__} {own!r:.60}"
+        raise ValueError(f"profile {name}: expected sections, as 'corpus: ...', got {got}")
+    if empty := [key for key, value in own.items() if value is None]:
+        raise ValueError(
+            f"profile {name}: {empty[0]}: expected a value, got nothing; delete the line to leave it as it is"
+        )
     base = own.pop("base", None)
-    merged = read_yaml(base, folder) if base else {}
+    if not isinstance(base, str | None):
+        raise ValueError(f"profile {name}: base: expected the name of a profile, got {base!r}")
+    merged = read_yaml(base, folder, (*above, name)) if base else {}
     for key, value in own.items():
-        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        both = isinstance(value, dict) and isinstance(merged.get(key, {}), dict)
+        merged[key] = {**merged.get(key, {}), **value} if both else value
     return merged
 
 
@@ -367,7 +430,7 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     runs = ("sizes", "draws", "schedules")
     sections = [f.name for f in fields(Profile) if f.name not in ("name", *runs)]
     if unknown := set(data) - {*runs, *sections}:
-        raise ValueError(f"profile {name}: unknown section {min(unknown)!r}; expected {', '.join(sections)}")
+        raise ValueError(f"profile {name}: unknown section {min(unknown, key=str)!r}; expected {', '.join(sections)}")
     try:
         return Profile(name=name, **data)
     except (TypeError, ValueError) as error:

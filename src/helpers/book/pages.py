@@ -6,27 +6,15 @@ import re
 from pathlib import Path
 
 from helpers.base.settings import Profile
-from helpers.book.parameters import CHAPTERS, PER_SIZE, Chapter
+from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
-from helpers.study import registry, store
-from helpers.study.graph import Graph
-from helpers.study.store import Stage
+from helpers.study import store
 
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
 FURTHER_SECTIONS = {
     "01_corpus": ("mel", "planted", "duplicates"),
     "02_codec": ("text",),
     "04_generation": ("arms", "twins", "controls"),
-}
-# The stages that a chapter shows; what these are made from is computed with them.
-STAGES = {
-    "01_corpus": ("corpus", "planted", "duplicates"),
-    "02_codec": ("corpus", "roundtrip"),
-    "03_training": ("corpus", "training"),
-    "04_generation": ("corpus", "generation", "clips"),
-    "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection"),
-    "06_thresholds": ("corpus", "clips", "scores", "thresholds"),
-    "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "dose", "findings", "training"),
 }
 
 
@@ -47,17 +35,6 @@ def own_page(chapter: Chapter) -> Path:
     if (folder := re.sub(r"[^\w.,=+-]", "-", words, flags=re.ASCII)[:80]) != words:
         folder += f"-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
     return store.runs_root() / "chapters" / chapter.name / folder / f"{chapter.name}.ipynb"
-
-
-def chapter_stages(chapter: Chapter) -> list[Stage]:
-    """The stages that a chapter shows with these settings: of its own training run, where it is of one."""
-    graph, stages = Graph(chapter.profile), []
-    for name in STAGES[chapter.name]:
-        of_run = chapter.name in PER_SIZE and name in registry.PER_RUN
-        run = {"n_train": chapter.config.n_train, "draw": chapter.config.draw} if of_run else {}
-        # a page of one training run shows its main clips, and those of its other arms through the stage `clips`
-        stages += registry.build(name, graph, **run)[: 1 if of_run else None]
-    return stages
 
 
 def page_settings(profile: Profile, page: str) -> dict:

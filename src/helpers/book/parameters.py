@@ -1,4 +1,4 @@
-"""Chapters: which there are, and their parameters, checked before anything runs.
+"""The parameters of chapters, checked before anything runs.
 
 Papermill 2.7 only warns of an unknown parameter, does not look at types, and its own reading of the `parameters` cell
 misses `Literal[...]`, `X | None` and lines with a second `=`. So the cell is read here with `ast`, and `begin`, which
@@ -8,54 +8,33 @@ every notebook calls in its second code cell, checks again what arrived: a bare 
 import ast
 import difflib
 import types
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
-import yaml
-
-from helpers.base.fields import Checked
+from helpers.base import plain_yaml
+from helpers.base.progress import say
 from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
+from helpers.book import needs
+from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
-from helpers.study import publication
+from helpers.study import plan, publication, registry, store
 
-# Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.
-CHAPTERS = {
-    "01_corpus": "corpus",
-    "02_codec": "codec",
-    "03_training": "training",
-    "04_generation": "generation",
-    "05_retrieval": "retrieval",
-    "06_thresholds": "thresholds",
-    "07_findings": None,
-}
-PER_SIZE = ("03_training", "04_generation")  # one page per training size
 OTHER_PARTS = (
     "Figures, tables and the numbers in sentences are this profile's. But where a sentence describes how a part was made, or what it "
     "was trained on, it speaks of the book's own."
 )
+BLANKS = "; a blank ends a setting, so lists are written without, as ks=[1,3]"
 _BEGUN = "__chapter_begun__"
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A chapter's checked settings: `profile` with this chapter's section replaced by `config`.
-
-    `config` is None for a chapter without a section. `changed` holds the parameters that differ from the profile.
-    """
-
-    name: str
-    profile: Profile
-    config: Checked | None
-    changed: dict
 
 
 def begin(name: str, namespace: dict) -> Chapter:
     """Checks a notebook's parameters: `chapter = parameters.begin("06_thresholds", globals())`.
 
-    From here on stages of a published study are restored, and only what takes seconds is computed beside them. Where the
-    profile has other parts than the book's text describes, the page says so. Every data
-    value in `namespace` must be a parameter of the chapter; modules, classes, functions and names with an
-    underscore are passed over. Raises ValueError or TypeError that names the parameter.
+    From here on stages of a published study are restored, and only what takes seconds is computed beside them, unless
+    more is asked for. What will take minutes is announced on the terminal. Where the profile has other parts than the
+    book's text describes, and which parameters a published study serves, the page says. Every data value in `namespace` must be a
+    parameter of the chapter; modules, classes, functions and names with an underscore are passed over. Raises ValueError
+    or TypeError that names the parameter, and NotPublished for what a published study does not serve.
     """
     values = {
         key: value
@@ -65,12 +44,19 @@ def begin(name: str, namespace: dict) -> Chapter:
     if namespace.get(_BEGUN):  # cells run again by hand in one session: later cells have left their own values
         values = {key: value for key, value in values.items() if key in known_parameters(name)}
     chapter = check_parameters(name, values)
-    publication.use_publication(publication.find(chapter.profile.name))
+    if announced := plan.announcement(needs.check(chapter)):
+        say(f"{name}: {announced}")
+    folder = publication.find(chapter.profile.name)
+    publication.use_publication(folder, "all" if store.asked_to_compute() else "light")
     namespace[_BEGUN] = True
-    if others := _other_parts(chapter.profile):
+    others = _other_parts(chapter.profile)
+    notes = [f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"] if others else []
+    if folder and chapter.config:
+        notes.append(needs.served_in_words(chapter))
+    if notes:
         from IPython.display import Markdown, display
 
-        display(Markdown(f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"))
+        display(*map(Markdown, notes))
     return chapter
 
 
@@ -116,11 +102,8 @@ def check_parameters(name: str, values: dict) -> Chapter:
         raise ValueError(
             f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
         )
-    if name in PER_SIZE and config.n_train > profile.corpus.n_train:
-        raise ValueError(
-            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile_name}, "
-            f"got {config.n_train}"
-        )
+    if name in PER_SIZE:
+        registry.check_run(profile, config.n_train, config.draw)
     changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}
     return Chapter(name, profile, config, changed)
 
@@ -165,23 +148,11 @@ def parse_settings(settings: list[str]) -> dict:
         name, equals, text = setting.partition("=")
         name = name.strip()
         if not (equals and name):
-            raise ValueError(f"expected name=value, got {setting!r}")
+            raise ValueError(f"expected name=value, got {setting!r}{BLANKS}")
         if name in parsed:
             raise ValueError(f"{name}: given twice")
         try:
-            parsed[name] = _read_value(text.strip())
-        except yaml.YAMLError:
-            raise ValueError(f"{name}: cannot be read as a value: {text!r}") from None
-    return parsed
-
-
-def _read_value(text: str):
-    value = yaml.safe_load(text)
-    if isinstance(value, bool) and text.lower() not in ("true", "false"):
-        return text  # YAML 1.1 takes `no` for False; here it is a word, as in precision=no
-    if isinstance(value, str):
-        try:
-            return float(value)  # YAML 1.1 takes 1e-4, without a dot, for a word
+            parsed[name] = plain_yaml.parse(text.strip(), name)
         except ValueError:
-            return value
-    return value
+            raise ValueError(f"{name}: cannot be read as a value: {text!r}{BLANKS}") from None
+    return parsed

@@ -3,7 +3,8 @@
 Notebook: 06_thresholds.
 """
 
-import numpy as np
+from collections.abc import Sequence
+
 import pandas as pd
 
 from helpers.base.arms import MAIN
@@ -26,14 +27,10 @@ def choices(table: ScoreTable, run, detector: str, profile: Profile) -> pd.DataF
     }
     beta, k, compared = calibration.choose_beta_k(
         copies["score"].to_numpy(), background["altered"], twins["score"].to_numpy()[c1], background["twins"][c1],
-        config.betas, _depths(config, background["twins"]),
+        config.betas, config.ks,
     )  # fmt: skip
     chosen = (compared["beta"] == beta) & (compared["k"] == k)
     return compared.assign(training_set=run[0], n_train=run[1], draw=run[2], detector=detector, chosen=chosen)
-
-
-def _depths(config: ThresholdsConfig, background: np.ndarray) -> list[int]:
-    return [k for k in config.ks if k <= background.shape[1]]
 
 
 def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profile: Profile) -> pd.DataFrame:
@@ -42,7 +39,7 @@ def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profil
     best = {"generated": table.best(run, detector, "generated", MAIN), null: table.best(run, detector, null)}
     background = {kind: table.background(run, detector, part["query_id"].to_numpy()) for kind, part in best.items()}
     tables = [
-        _swept(best, background, null, config, _depths(config, background[null])).assign(
+        _swept(best, background, null, config, config.ks).assign(
             background_size=profile.corpus.n_background, contaminated=0
         )
     ]
@@ -61,7 +58,7 @@ def shares(table: ScoreTable, variants: pd.DataFrame, run, detector: str, profil
     )
 
 
-def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks: list[int]) -> pd.DataFrame:
+def _swept(best: dict, background: dict, null: str, config: ThresholdsConfig, ks: Sequence[int]) -> pd.DataFrame:
     part = calibration.split_calibration(best[null]["query_id"], config.seed)
     scores = best[null]["score"].to_numpy()
     return calibration.sweep(

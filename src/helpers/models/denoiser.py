@@ -81,12 +81,9 @@ def build_unet(config: TrainingConfig, latent_shape=(16, 32, 8), text_dim: int =
     """TANGO's UNet scaled to `block_out_channels`, on latents of `latent_shape` = (channels, time, frequency).
 
     The lowest level has no attention, as in TANGO. `architecture` "tango" takes all else from TANGO's own settings too
-    (at its widths, `TANGO_UNET` to the letter). Raises ValueError if `attention_head_dim` does not divide every channel
-    count, or if the latent cannot be halved once per level.
+    (at its widths, `TANGO_UNET` to the letter). Raises ValueError if the latent cannot be halved once per level.
     """
     channels, depth = config.block_out_channels, len(config.block_out_channels)
-    if any(c % config.attention_head_dim for c in channels):
-        raise ValueError(f"attention_head_dim: expected a divisor of {channels}, got {config.attention_head_dim}")
     if any(size % 2 ** (depth - 1) for size in latent_shape[1:]):
         raise ValueError(
             f"latent_shape: expected time and frequency divisible by {2 ** (depth - 1)}, got {latent_shape}"

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from helpers.base import plain_yaml
 from helpers.base.arms import MAIN
 from helpers.base.paths import PROFILES
 from helpers.base.settings import Profile
@@ -18,7 +18,7 @@ from helpers.models.pretrained.locate import is_laion
 
 def read_protocol() -> dict:
     """The frozen plan of analysis, `profiles/protocol.yml`."""
-    return yaml.safe_load((PROFILES / "protocol.yml").read_text())
+    return plain_yaml.parse((PROFILES / "protocol.yml").read_bytes(), "protocol")
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:

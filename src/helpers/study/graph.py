@@ -64,7 +64,7 @@ class Graph:
     def __init__(self, profile: Profile, main: "Graph | None" = None):
         self.profile, self._built = profile, {}
         if profile.corpus.kind == "planted":  # built beside a main training set, whose other clips it shares
-            main = main or Graph(profile.replace("corpus", kind="pocket"))
+            main = main or Graph(profile.replace_in({"corpus": {"kind": "pocket"}, "generation": {"prompts": "train"}}))
         self._main = main or self
 
     @functools.cached_property

@@ -18,6 +18,7 @@ from helpers.base.machine import vector_extensions
 from helpers.study import entries, publication, store, work
 from helpers.study.store import Stage
 
+ANNOUNCED_S = 60.0  # what takes longer is announced before it begins
 START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
 PARTS = ("kind", "codec_path", "vocoder", "encoder", "clap_path", "architecture")  # times of another tell nothing
 
@@ -43,8 +44,13 @@ class Estimate:
     unknown: str = ""
 
 
-def missing(stages: Iterable[Stage], folder: Path | None = None, root: Path | None = None) -> list[Stage]:
-    """The stages that `store.load_or_run` would compute for these, in that order; `folder`: of a published study in use."""
+def missing(
+    stages: Iterable[Stage], folder: Path | None = None, root: Path | None = None, everything: bool | None = None
+) -> list[Stage]:
+    """The stages that `store.load_or_run` would compute for these, in that order; `folder`: of a published study in use.
+
+    `everything`: as if nothing were published; by default what HELPERS_COMPUTE asks for.
+    """
     order, seen = {}, set()
 
     def visit(stage: Stage, whole: bool):
@@ -60,7 +66,7 @@ def missing(stages: Iterable[Stage], folder: Path | None = None, root: Path | No
             visit(before, whole=everything or not stage.light)
         order[stage.digest] = stage
 
-    everything = store.computes_all()
+    everything = store.computes_all() if everything is None else everything
     folder = None if everything else folder
     for stage in stages:
         visit(stage, whole=everything)
@@ -86,10 +92,37 @@ def measured() -> list[Record]:
     return records
 
 
+def estimate_all(stages: list[Stage]) -> list[Estimate]:
+    """The estimate of each stage, by all that was measured."""
+    records = measured() if stages else []
+    return [estimate(stage, records) for stage in stages]
+
+
+def announcement(stages: list[Stage]) -> str:
+    """One line before long work: how much there is to compute, about how long it takes, how to stop; "" if it is short."""
+    estimates = estimate_all(stages)
+    if not any(one.unknown for one in estimates) and sum(one.seconds for one in estimates) < ANNOUNCED_S:
+        return ""
+    longest = max(estimates, key=lambda one: one.seconds or 0.0)
+    return (
+        f"first computes {total_in_words(estimates)}, the longest {longest.stage.title}; "
+        "Ctrl-C stops it, and the same command goes on from there; --dry-run tells each stage"
+    )
+
+
+def total_in_words(estimates: list[Estimate]) -> str:
+    """How many stages, and about how long all of them take."""
+    told = [one.seconds for one in estimates if not one.unknown]
+    time = f"about {publication.duration(sum(told))}" if told else "for an unknown time"
+    unknown = len(estimates) - len(told)
+    more = f", and {unknown} of an unknown time" if told and unknown else ""
+    return f"{len(estimates)} stage{'s' * (len(estimates) > 1)}, {time}{more}"
+
+
 def estimate(stage: Stage, records: list[Record]) -> Estimate:
     """Seconds, memory and disk of computing `stage`, by `records` of `measured`."""
     parts, namesakes = _parts(stage), [record for record in records if record.stage.name == stage.name]
-    alike = [record for record in namesakes if _parts(record.stage) == parts]
+    alike = [record for record in namesakes if parts.items() <= _parts(record.stage).items()]  # of fewer detectors too
     if not alike:
         known = {part for record in namesakes for part in _parts(record.stage).items()}
         new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()

@@ -41,15 +41,29 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:
+        check_run(graph.profile, n_train, draw)
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
+    first = name == "clips" and draw is None  # the book plays the first draw; another is made where it is asked for
     runs = [
-        (of, n, d) for of in graph.variants for n, d in of.profile.runs if n_train in (None, n) and draw in (None, d)
+        (of, n, d)
+        for of in graph.variants
+        for n, d in of.profile.runs
+        if n_train in (None, n) and draw in (None, d) and not (first and d)
     ]
     if not runs:
         raise ValueError(
             f"{name}: expected one of the profile's runs {graph.profile.runs}, got n_train={n_train}, draw={draw}"
         )
     return [stage for run in runs for stage in _of_run(name, *run)]
+
+
+def check_run(profile: Profile, n_train: int, draw: int):
+    """Raises ValueError or TypeError for a training run that the profile's corpus cannot have."""
+    profile.replace("training", n_train=n_train, draw=draw)
+    if n_train > profile.corpus.n_train:
+        raise ValueError(
+            f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile.name}, got {n_train}"
+        )
 
 
 def build_all(profile: Profile) -> list[Stage]:
@@ -59,8 +73,8 @@ def build_all(profile: Profile) -> list[Stage]:
 
 
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
-    if name == "clips" and (draw > 0 or graph.profile.corpus.kind == "planted"):
-        return []  # the book plays the first draw of the main training sets
+    if name == "clips" and graph.profile.corpus.kind == "planted":
+        return []  # the book plays the main training sets
     if name == "loss_gap" and not graph.pooled:
         return []  # of the study of onsets alone
     if name == "generation":
@@ -83,16 +97,21 @@ def denoiser_folder(profile: Profile, n_train: int, draw: int) -> Path:
     return trained if (trained / "checkpoints").is_dir() or not first else finished("denoiser", profile).path
 
 
+def with_second_opinion(profile: Profile) -> Stage:
+    """The detection stage that holds the optional detector: the profile's own, or one of that detector alone."""
+    if aisfx.NAME not in profile.retrieval.detectors:
+        profile = profile.replace("retrieval", detectors=(aisfx.NAME,))
+    return Graph(profile).detection()
+
+
 def second_opinion(profile: Profile) -> Path | None:
-    """The folder of the detection stage that holds the optional detector: the profile's own, or one of that detector alone.
+    """The folder of the detection stage `with_second_opinion`.
 
     What is installed decides whether there is such a stage, never the digest of one: None where the package is missing
     and nothing was computed with it before.
     """
-    if aisfx.NAME not in profile.retrieval.detectors:
-        profile = profile.replace("retrieval", detectors=(aisfx.NAME,))
-    there = aisfx.installed() or read_manifest(Graph(profile).detection())
-    return finished("detection", profile).path if there else None
+    stage = with_second_opinion(profile)
+    return load_or_run(stage).path if aisfx.installed() or read_manifest(stage) else None
 
 
 def upstream_folders(

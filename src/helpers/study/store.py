@@ -8,7 +8,8 @@ that: a folder without a manifest, or with files that differ from it, is unfinis
 A published study (`study.publication`) can stand in for hours of computing: `use_policy` says whether. A folder
 restored from it holds only what chapters read, so it serves to load and as the source of a `light` stage; any other
 stage has it computed in full first. `HELPERS_COMPUTE=all` in the environment (`make reproduce`) overrules the policy:
-nothing is restored, nothing restored is used.
+nothing is restored, nothing restored is used. With `HELPERS_COMPUTE=missing`, chapters restore what there is and compute
+the rest.
 """
 
 import contextlib
@@ -122,11 +123,16 @@ def use_policy(policy: Policy) -> contextlib.ExitStack:
     return back
 
 
+def asked_to_compute() -> str:
+    """What HELPERS_COMPUTE asks for: "all"; "missing", what a published study does not have; or "". Raises ValueError."""
+    if (value := os.environ.get("HELPERS_COMPUTE", "")) not in ("", "missing", "all"):
+        raise ValueError(f"HELPERS_COMPUTE: expected all, missing or nothing, got {value!r}")
+    return value
+
+
 def computes_all() -> bool:
-    """Whether HELPERS_COMPUTE asks to compute everything. Raises ValueError for another value than all or nothing."""
-    if (value := os.environ.get("HELPERS_COMPUTE", "")) not in ("", "all"):
-        raise ValueError(f"HELPERS_COMPUTE: expected all or nothing, got {value!r}")
-    return value == "all"
+    """Whether to compute everything, as if there were no published study."""
+    return asked_to_compute() == "all"
 
 
 def runs_root() -> Path:
