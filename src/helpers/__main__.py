@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers import commands
 from helpers.book import execution, parameters
+from helpers.sound.user_table import UserDataError
 from helpers.study.store import NotPublished
 
 # For this process and the kernels that it starts. Nobody who only imports the package is told what to do.
@@ -173,7 +174,7 @@ def main() -> int:
     arguments = build_parser().parse_args()
     try:
         arguments.action(arguments)
-    except (commands.UserError, NotPublished) as error:
+    except (commands.UserError, NotPublished, UserDataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except execution.ChapterError as error:

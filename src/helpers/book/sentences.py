@@ -13,6 +13,10 @@ from helpers.base.settings import Profile
 from helpers.book.summaries.rows import checkpoints
 from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
 
+NO_RECORDINGS = (
+    "**Not of this corpus:** it was not mixed here, so no recordings are known behind its clips, and no pair of them can be "
+    "listed. What this section says of such pairs is true of the book's own corpus."
+)
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 
 
@@ -24,6 +28,29 @@ def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
     n_clusters = merged["cluster_id"].nunique()
     return (
         f"They join {len(merged):,} clips to {n_clusters:,} clusters, and each cluster counts as one clip from here on."
+    )
+
+
+def of_leak(n_verified: int, n_across: int, touched: pd.Series, profile: Profile) -> str:
+    """What the verified pairs of recordings say of the split, from `summaries.corpus.across_splits`."""
+    if not profile.corpus.mixed:
+        return (
+            "Whether a recording got into more than one split cannot be told here: a file, or with AudioCaps a video, went "
+            "to one split as a whole, but nobody knows which of them hold the same sound."
+        )
+    if not n_verified:
+        return "The check finds no leak in the split, as no pair was verified."
+    shares = [
+        f"{touched[split]:,} of {size:,} {name} clips"
+        for split, name, size in (
+            ("heldout", "held-out", profile.corpus.n_heldout),
+            ("background", "background", profile.corpus.n_background),
+        )
+    ]
+    return (
+        f"The check also finds a leak in the split. Of {n_verified:,} verified pairs, {n_across:,} link a training recording to "
+        "one of another split; most are footsteps, where a walking sound begins with a step that is also packed singly. "
+        f"{' and '.join(shares)} use such a recording."
     )
 
 

@@ -70,11 +70,11 @@ def finder_quality(planted: pd.DataFrame) -> pd.DataFrame:
 
 def read_recording_pairs(folder: Path) -> pd.DataFrame:
     """recordings.csv of the duplicates stage; without rows for a user's own clips, which have no recordings behind them."""
-    path = folder / "recordings.csv"
-    if path.is_file():
-        return pd.read_csv(path)
     sides = [f"{name}_{side}" for name in ("id", "caption", "package") for side in "ab"]
-    return pd.DataFrame(columns=[*sides, "score", "correlation"]).assign(verified=pd.Series(dtype=bool))
+    kinds = dict.fromkeys(sides, "str") | {"score": "float", "correlation": "float", "verified": "bool"}
+    path = folder / "recordings.csv"
+    pairs = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[*kinds])
+    return pairs.astype(kinds)  # a table without rows has no types of its own
 
 
 def precision_by_cut(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:
