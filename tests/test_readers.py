@@ -177,7 +177,7 @@ def test_missing_places_are_named(tmp_path):
     with pytest.raises(ValueError, match="audio_path: expected where the clips of kind audiocaps lie"):
         user_config(csv, "audiocaps")
     with pytest.raises(FileNotFoundError, match="audio_path: expected a folder of audio files, found none at .*/none"):
-        compute(tmp_path, user_config(csv, "audiocaps", audio_path=str(tmp_path / "none")))
+        input_files.user_files(user_config(csv, "audiocaps", audio_path=str(tmp_path / "none")))
 
 
 def test_a_relative_path_counts_from_the_root_wherever_python_was_started(audiofolder, monkeypatch, tmp_path_factory):
@@ -186,9 +186,9 @@ def test_a_relative_path_counts_from_the_root_wherever_python_was_started(audiof
     for place in ("root", "notebooks"):
         monkeypatch.chdir(tmp_path_factory.mktemp(place))
         input_files.listing.cache_clear()
-        listed.add((input_files.listing(config.path), input_files.user_files(config)))
+        listed.add((input_files.listing(config), input_files.user_files(config)))
         assert len(load_corpus(compute(tmp_path_factory.mktemp("out"), config)).clips) == 10
-    assert listed == {(input_files.listing(str(audiofolder)), (audiofolder / "metadata.csv",))}
+    assert listed == {(input_files.listing(user_config(audiofolder)), (audiofolder / "metadata.csv",))}
 
 
 def write_caps(folder, rows):
@@ -245,12 +245,7 @@ def test_links_are_followed_once_and_what_is_left_out_is_named(tmp_path):
     (home / "gone.wav").symlink_to(home / "nowhere.wav")
     (other / "back").symlink_to(home / "sub")
     files, left_out = list_files(home)
-    assert [*files] == ["A.XYZ", "caf\xe9.wav", "deeper/a.wav", "sub/a.wav"] or [*files] == [
-        "A.XYZ",
-        "caf\xe9.wav",
-        "more/deep/a.wav",
-        "sub/a.wav",
-    ]
+    assert [*files] == ["A.XYZ", "caf\xe9.wav", "deeper/a.wav", "sub/a.wav"]
     assert left_out["table.csv"] == "no audio by its name (text/csv)" and "leads nowhere" in left_out["gone.wav"]
     assert {"loop", "up", "again"} <= set(left_out) and all(
         "or to one above" in left_out[n] for n in ("loop", "up", "again")

@@ -156,7 +156,8 @@ def read_folders(
             a training clip among the honest ones, or fewer honest clips than K and the rate need.
         OSError: too little room in `scratch`.
     """
-    found, owner, left_out = {}, {}, {}
+    found, left_out = {}, {}
+    owner: dict[Path, str] = {}
     for kind in KINDS:
         if not (folder := Path(folders[kind])).is_dir():
             raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base.paths import resolve
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_file import read_clip
 from helpers.sound.audio_folder import list_files
-from helpers.sound.user_table import COLUMNS, UserDataError, locate, names_of, read_table, table_path
+from helpers.sound.user_table import COLUMNS, UserDataError, locate, names_of, places, read_table
 
 CHUNK = 64
 REPORT = "left_out.json"
@@ -39,14 +38,13 @@ def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Ite
         FileNotFoundError: the table or the folder is missing.
         UserDataError: a table that cannot be read, too few clips or sources; what was looked for, and what is there.
     """
-    path, folder = table_path(config, resolve(config.path)), resolve(config.audio_path or config.path)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
+    path, folder = places(config)
     table, listing = read_table(path, config.kind), list_files(folder)
     clips = pd.DataFrame(table.values(), [*table], COLUMNS[config.kind]).rename(columns=CELLS)
     source = clips.get("source", clips["clip"])
     clips["source"] = source.where(source != "", clips["clip"])
-    clips["file"] = locate(map(names_of, table.values()), listing, folder, config.kind)
+    found = locate(map(names_of, table.values()), listing, folder, config.kind)
+    clips["file"] = pd.Series(found, clips.index, dtype=object)
     clips["why"] = _reasons(clips, config)
     usable = clips[clips["why"] == ""].reset_index(drop=True)
     report, kept = _report(clips), out.with_suffix(f".{REPORT}")
@@ -56,9 +54,8 @@ def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Ite
     try:
         order, rows = _split(usable, config)
     except ValueError as error:
-        there = f"files that may be audio in {folder}: {len(listing.files)}" + "".join(
-            f", as {n!r}" for n in [*listing.files][:1]
-        )
+        first = "".join(f", as {name!r}" for name in [*listing.files][:1])
+        there = f"files that may be audio in {folder}: {len(listing.files)}{first}"
         raise UserDataError(f"corpus: {error}; {told}; {there}; all reasons: {kept}") from None
     kept.unlink()
     say(f"corpus: {told}")
@@ -67,13 +64,15 @@ def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Ite
 
 def _reasons(clips: pd.DataFrame, config: CorpusConfig) -> list[str]:
     """Why each row gives no clip; "" for one that does."""
-    reasons, seen = [], set()
-    for row in clips.itertuples():
-        recording = (row.source, row.start) if config.kind == "audiocaps" else row.file
-        reason = "" if row.caption.strip() else "no caption"
-        reasons.append(row.file if isinstance(row.file, str) else reason or (AGAIN if recording in seen else ""))
-        if not reasons[-1]:
+    reasons: list[str] = []
+    seen: set = set()
+    recordings = zip(clips["source"], clips["start"]) if config.kind == "audiocaps" else clips["file"]
+    for file, caption, recording in zip(clips["file"], clips["caption"], recordings):
+        reason = file if isinstance(file, str) else "" if caption.strip() else "no caption"
+        reason = reason or (AGAIN if recording in seen else "")
+        if not reason:
             seen.add(recording)
+        reasons.append(reason)
 
     def check(file: Path, reason: str) -> str:
         if not reason:
@@ -95,7 +94,7 @@ def _report(clips: pd.DataFrame) -> dict:
         "n_listed": len(clips),
         "n_left_out": len(left_out),
         "n_further_captions": int(again.sum()),
-        "clips": [{"line": row.Index, "clip": row.clip, "why": row.why} for row in left_out.itertuples()],
+        "clips": left_out.rename_axis("line").reset_index()[["line", "clip", "why"]].to_dict("records"),
     }
 
 

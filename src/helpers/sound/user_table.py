@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.base.paths import resolve
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_folder import Listing
 
@@ -25,13 +26,17 @@ class UserDataError(ValueError):
     """What is wrong with a user's data, in one line that names the file and the remedy: not a fault of the program."""
 
 
-def table_path(config: CorpusConfig, path: Path) -> Path:
-    """The CSV of a user's corpus at `path`, its folder or itself. Raises FileNotFoundError where there is none."""
+def places(config: CorpusConfig) -> tuple[Path, Path]:
+    """The CSV of a user's corpus and the folder of its audio, absolute. Raises FileNotFoundError where one is missing."""
+    path, folder = resolve(config.path), resolve(config.audio_path)
     path = path / "metadata.csv" if config.kind == "audiofolder" and path.is_dir() else path
     if not path.is_file():
         expected = "metadata.csv in a folder of audio" if config.kind == "audiofolder" else "a CSV file"
         raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {path}")
-    return path
+    folder = folder if config.kind == "audiocaps" else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
+    return path, folder
 
 
 def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:

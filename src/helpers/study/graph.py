@@ -80,7 +80,7 @@ class Graph:
             return self.planted()
         own = {}
         if not config.mixed:
-            own = {"audio": listing(config.audio_path or config.path), "readers": READERS_VERSION}
+            own = {"audio": listing(config), "readers": READERS_VERSION}
         return _stage(
             "corpus",
             {"corpus": _corpus_fields(config), "mel": mel.digest_fields()} | own,
