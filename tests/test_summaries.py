@@ -125,3 +125,36 @@ def test_nothing_merged_is_said_in_words():
     assert sentences.of_forty_epochs((100, 500), [125, 350], 32) == (
         "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips."
     )
+
+
+def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):
+    """A table without rows has none of its own, and `nsmallest` takes numbers only."""
+    columns = [f"{name}_{side}" for name in ("id", "caption", "package") for side in "ab"]
+    for header in (None, ",".join([*columns, "score", "correlation", "verified"])):
+        if header:
+            (tmp_path / "recordings.csv").write_text(f"{header}\n")
+        pairs = corpus.read_recording_pairs(tmp_path)
+        assert pairs["verified"].dtype == bool and not pairs[~pairs["verified"]].nsmallest(1, "correlation").size
+
+
+def test_a_leak_is_told_where_recordings_are_known():
+    touched = pd.Series({"train": 9, "heldout": 3, "background": 2})
+    text = sentences.of_leak(40, 12, touched, POCKET)
+    assert "Of 40 verified pairs, 12 link" in text and "3 of 500 held-out clips and 2 of 500 background clips" in text
+    assert "no pair was verified" in sentences.of_leak(0, 0, touched, POCKET)
+    own = POCKET.replace("planted", trained=False).replace("corpus", kind="audiofolder", path="clips")
+    assert "cannot be told here" in sentences.of_leak(0, 0, touched, own) and "footsteps" not in sentences.of_leak(
+        0, 0, touched, own
+    )
+
+
+def test_what_a_reader_left_out_is_told_with_the_further_captions():
+    report = {
+        "n_listed": 9,
+        "n_left_out": 1,
+        "n_further_captions": 4,
+        "clips": [{"line": 3, "clip": "<a>", "why": "missing"}],
+    }
+    html = table_html(corpus.left_out(report))
+    assert cells_of(html) == [["3", "<a>", "missing"]]
+    assert "Left out: 1 of 9 listed clips (the first 20). 4 are further captions of recordings" in html
