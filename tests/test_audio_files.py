@@ -75,6 +75,20 @@ def with_value(value):
     return audio
 
 
+def cut(path, kind):
+    """The first half of a file."""
+    soundfile.write(path, tone(RATE), RATE, format=kind)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def film(path):
+    """A file that FFmpeg reads, but for sound."""
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
+
+
 ANTIPHASE = tone(RATE) * [[1, -1]]
 REFUSED = {  # what is written, and what is said of it
     "0 bytes": (lambda p: p.touch(), "cannot be decoded (empty)"),
@@ -82,11 +96,17 @@ REFUSED = {  # what is written, and what is said of it
     "header only": (lambda p: write(p, tone(RATE)[:0]), "expected at least 0.02 s of sound, got 0 samples at 16,000 Hz"),
     "one sample": (lambda p: write(p, tone(RATE)[5000:5001]), "expected at least 0.02 s of sound, got 1 samples"),
     "a few samples": (lambda p: write(p, tone(RATE)[5000:5200]), "expected at least 0.02 s of sound, got 200 samples"),
-    "zeros": (lambda p: write(p, 0 * tone(RATE)), "expected sound, got silence"),
-    "DC": (lambda p: write(p, 0 * tone(RATE) + 0.4), "expected sound, got silence"),
-    "short DC": (lambda p: write(p, 0 * tone(RATE)[:9000] + 0.4), "expected sound, got silence"),
-    "DC at another rate": (lambda p: write(p, 0 * tone(44_100) + 0.4, 44_100), "expected sound, got silence"),
-    "less than 16 bits hold": (lambda p: write(p, ONE_LSB * tone(RATE)), "expected sound, got silence"),
+    "1 Hz": (lambda p: write(p, tone(RATE), 1), "expected at least 0.02 s of sound, got 2 samples at 1 Hz"),
+    "half a FLAC": (lambda p: cut(p, "FLAC"), "damaged or cut off (Error : flac decoder lost sync)"),
+    "half an MP3": (lambda p: cut(p, "MP3"), "damaged or cut off ("),
+    "half an Ogg": (lambda p: cut(p, "OGG"), "cannot be decoded (Supported file format but file is malformed; FFmpeg: "),
+    "a picture": (lambda p: film(p), "holds no audio"),
+    "sound too late": (lambda p: write(p, np.concatenate([0 * tone(RATE), tone(RATE)])), "expected sound in its first 1.02 s, got"),
+    "zeros": (lambda p: write(p, 0 * tone(RATE)), "s, got silence"),
+    "DC": (lambda p: write(p, 0 * tone(RATE) + 0.4), "s, got silence"),
+    "short DC": (lambda p: write(p, 0 * tone(RATE)[:9000] + 0.4), "s, got silence"),
+    "DC at another rate": (lambda p: write(p, 0 * tone(44_100) + 0.4, 44_100), "s, got silence"),
+    "less than 16 bits hold": (lambda p: write(p, ONE_LSB * tone(RATE)), "s, got silence"),
     "ultrasound": (
         lambda p: write(p, np.hanning(192_000) * np.sin(np.arange(192_000) * 2), 192_000), "expected sound below 8,000 Hz, got none"),
     "one NaN": (lambda p: write(p, with_value(np.nan)), "got NaN or infinity in 1 of 16384, the first at 0.312 s"),

@@ -61,7 +61,7 @@ def of(root) -> dict:
 def test_copies_are_flagged_beside_the_clip_they_copy(folders, profile, tmp_path, capfd):
     clips = audit.read_folders(of(folders), profile, tmp_path)
     said = capfd.readouterr().err
-    assert "generated: left out 'silent.wav': expected sound, got silence" in said
+    assert "generated: left out 'silent.wav': expected sound in its first 1.02 s, got silence" in said
     assert "generated: left out 'broken.wav': cannot be decoded (Format not recognised; FFmpeg: " in said
     assert "generated: 5 files used, 0 of them end in silence" in said
     table, verdicts = audit.judge(clips, audit.load_detectors(profile), profile, tmp_path)

@@ -120,6 +120,7 @@ def test_clusters_are_those_found_in_the_main_set_and_those_planted(tmp_path):
 def test_nothing_merged_is_said_in_words():
     none, one = pd.DataFrame({"kind": ["planted"], "cluster_id": [1]}), pd.DataFrame({"score": [1.0]})
     assert sentences.of_merged(none, one).startswith("No clips are merged")
+    assert sentences.of_merged(none, one[:0]) == "So no clips are merged."
     merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
     assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
     assert sentences.of_forty_epochs((100, 500), [125, 350], 32) == (

@@ -23,7 +23,9 @@ LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """What was merged in the main corpus, from duplicates.csv and clip_pairs.csv."""
     merged = clusters[clusters["kind"] == "natural"]
-    if merged.empty and len(pairs):
+    if merged.empty and pairs.empty:
+        return "So no clips are merged."
+    if merged.empty:
         return "No clips are merged, so of this finder's pairs here none was right: the precision above is that of a set full of copies."
     n_clusters = merged["cluster_id"].nunique()
     return (

@@ -16,6 +16,7 @@ import soundfile
 from helpers.sound.mel import normalise_waveform
 
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
+CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
 CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
 
@@ -48,12 +49,18 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     try:
         with path.open("rb") as raw:  # by handle: soundfile takes names in UTF-8 only
             try:
-                with soundfile.SoundFile(raw) as file:
-                    frames = int(np.ceil(seconds * file.samplerate))
-                    return file.read(frames, dtype="float32", always_2d=True), file.samplerate
-            except RuntimeError as error:  # soundfile's errors are RuntimeErrors
+                file = soundfile.SoundFile(raw)
+            except soundfile.LibsndfileError as error:
                 raw.seek(0)
-                return _decode_by_ffmpeg(raw, seconds, getattr(error, "error_string", str(error)).rstrip("."))
+                return _decode_by_ffmpeg(raw, seconds, error.error_string.rstrip("."))
+            with file:
+                frames = min(int(np.ceil(seconds * file.samplerate)), file.frames)
+                audio = file.read(frames, dtype="float32", always_2d=True)
+                if frames - len(audio) > CUT_S * file.samplerate:
+                    raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
+                return audio, file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"damaged or cut off ({error.error_string.rstrip('.')})") from error
     except OSError as error:
         raise ValueError(f"cannot be opened ({error.strerror or error})") from error
 
@@ -74,9 +81,9 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
                 if n >= seconds * rate_hz:
                     break
     except av.FFmpegError as error:
-        if not parts:
-            reason = "empty" if not raw.seek(0, os.SEEK_END) else f"{before}; FFmpeg: {error.strerror}"
-            raise ValueError(f"cannot be decoded ({reason})") from error
+        empty = not raw.seek(0, os.SEEK_END)
+        reason = "empty" if empty else f"{'' if parts else f'{before}; '}FFmpeg: {error.strerror}"
+        raise ValueError(f"{'damaged or cut off' if parts else 'cannot be decoded'} ({reason})") from error
     audio = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
     return audio[:, : int(np.ceil(seconds * rate_hz))].T, rate_hz
 
@@ -84,7 +91,7 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     """[n] of [n, channels]. Raises ValueError for what is no sound."""
     n = len(audio)
-    if n < LEAST_S * rate_hz:
+    if n < LEAST_S * max(rate_hz, 8_000):
         raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")
     if len(bad := np.argwhere(~np.isfinite(audio))):
         where = f"the first at {bad[0, 0] / rate_hz:.3f} s"
@@ -92,7 +99,7 @@ def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     mono = audio[:, 0] if channel == "first" else audio.mean(axis=1)
     of_all, of_one = _peak(audio), _peak(mono)
     if of_all.max() <= FAINTEST:
-        raise ValueError("expected sound, got silence (one constant value)")
+        raise ValueError(f"expected sound in its first {n / rate_hz:.3g} s, got silence")
     if channel == "first" and of_one <= FAINTEST:
         raise ValueError("expected sound in the first channel, got silence; channel=mean takes all of them")
     if channel == "mean" and of_one <= CANCELLED * of_all.max():
