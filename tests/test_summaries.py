@@ -9,8 +9,9 @@ from bs4 import BeautifulSoup
 from helpers.base.arms import list_arms
 from helpers.base.settings import load_profile
 from helpers.book import sentences
+from helpers.book.figures.corpus import plot_captions_and_classes
 from helpers.book.gallery import Gallery
-from helpers.book.summaries import corpus, generation, thresholds
+from helpers.book.summaries import codec, corpus, generation, thresholds
 from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.tables import arrange, table_html
 from helpers.book.words import limits
@@ -143,6 +144,7 @@ def test_a_leak_is_told_where_recordings_are_known():
     text = sentences.of_leak(40, 12, touched, POCKET)
     assert "Of 40 verified pairs, 12 link" in text and "3 of 500 held-out clips and 2 of 500 background clips" in text
     assert "no pair was verified" in sentences.of_leak(0, 0, touched, POCKET)
+    assert sentences.of_no_pair(POCKET) == "No two recordings are that near."
     own = POCKET.replace("planted", trained=False).replace("corpus", kind="audiofolder", path="clips")
     assert "cannot be told here" in sentences.of_leak(0, 0, touched, own) and "footsteps" not in sentences.of_leak(
         0, 0, touched, own
@@ -156,6 +158,18 @@ def test_what_a_reader_left_out_is_told_with_the_further_captions():
         "n_further_captions": 4,
         "clips": [{"line": 3, "clip": "<a>", "why": "missing"}],
     }
-    html = table_html(corpus.left_out(report))
-    assert cells_of(html) == [["3", "<a>", "missing"]]
-    assert "Left out: 1 of 9 listed clips (the first 20). 4 are further captions of recordings" in html
+    assert cells_of(table_html(corpus.left_out(report))) == [["3", "<a>", "missing"]]
+    assert sentences.of_reader(report).startswith(
+        "Of 9 listed clips 4 can be used; 1 are left out. 4 more are further capt"
+    )
+    assert sentences.of_reader(report | {"n_further_captions": 0}) == "Of 9 listed clips 8 can be used; 1 are left out."
+
+
+def test_classes_that_nobody_knows_are_no_class():
+    """Clips of one's own have the class ""."""
+    clips = pd.DataFrame({"clip_id": list("abcd"), "classes": [[""]] * 4, "caption": ["a b"] * 4})
+    held = pd.DataFrame({"clip_id": list("abcd")} | dict.fromkeys(codec.MEASURES, 0.5))
+    assert codec.kept_worst(held, clips) is None
+    assert codec.kept_worst(held, clips.assign(classes=[["rain"]] * 4))["sound"].tolist() == ["rain"]
+    left, right = plot_captions_and_classes(clips).axes
+    assert not right.patches and right.texts[0].get_text() == "not known of this corpus"

@@ -13,10 +13,6 @@ from helpers.base.settings import Profile
 from helpers.book.summaries.rows import checkpoints
 from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
 
-NO_RECORDINGS = (
-    "**Not of this corpus:** it was not mixed here, so no recordings are known behind its clips, and no pair of them can be "
-    "listed. What this section says of such pairs is true of the book's own corpus."
-)
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 
 
@@ -30,6 +26,25 @@ def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
     n_clusters = merged["cluster_id"].nunique()
     return (
         f"They join {len(merged):,} clips to {n_clusters:,} clusters, and each cluster counts as one clip from here on."
+    )
+
+
+def of_reader(report: dict) -> str:
+    """What a reader made of a user's table, from `corpus.reader_report`."""
+    used = report["n_listed"] - report["n_left_out"] - report["n_further_captions"]
+    text = f"Of {report['n_listed']:,} listed clips {used:,} can be used; {report['n_left_out']:,} are left out."
+    if report["n_further_captions"]:
+        text += f" {report['n_further_captions']:,} more are further captions of a recording, which is one clip, under its first."
+    return text
+
+
+def of_no_pair(profile: Profile) -> str:
+    """Why no pair of recordings is listed."""
+    if profile.corpus.mixed:
+        return "No two recordings are that near."
+    return (
+        "**Not of this corpus:** it was not mixed here, so no recordings are known behind its clips, and no pair of them can "
+        "be listed. What is said of such pairs is true of the book's own corpus."
     )
 
 

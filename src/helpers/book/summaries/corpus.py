@@ -32,11 +32,7 @@ def by_split(clips: pd.DataFrame, config: CorpusConfig) -> pd.DataFrame:
 
 def left_out(report: dict, n: int = 20) -> pd.DataFrame:
     """The first `n` of the listed clips of a user's corpus that cannot be taken, and why (`corpus.reader_report`)."""
-    caption = f"Left out: {report['n_left_out']} of {report['n_listed']} listed clips (the first {n})."
-    if report["n_further_captions"]:
-        caption += (
-            f" {report['n_further_captions']} are further captions of recordings, of which the first caption is taken."
-        )
+    caption = f"What is left out, and why (the first {n})."
     return captioned(pd.DataFrame(report["clips"][:n], columns=["line", "clip", "why"]), caption)
 
 
