@@ -1,10 +1,12 @@
 """An audit of another model's clips: copies are flagged, each beside its training clip, and what is bad is told."""
 
+import json
 import os
 import re
 import shutil
 import sys
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,9 +61,9 @@ def of(root) -> dict:
 def test_copies_are_flagged_beside_the_clip_they_copy(folders, profile, tmp_path, capfd):
     clips = audit.read_folders(of(folders), profile, tmp_path)
     said = capfd.readouterr().err
-    assert "generated: left out 'silent.wav': audio: expected sound" in said
-    assert "generated: left out 'broken.wav': cannot be decoded (Format not recognised.)" in said
-    assert "generated: 5 of 7 files used, 0 of them end in silence" in said
+    assert "generated: left out 'silent.wav': expected sound in its first 1.02 s, got silence" in said
+    assert "generated: left out 'broken.wav': cannot be decoded (Format not recognised; FFmpeg: " in said
+    assert "generated: 5 files used, 0 of them end in silence" in said
     table, verdicts = audit.judge(clips, audit.load_detectors(profile), profile, tmp_path)
     assert list(table.columns) == audit.COLUMNS and not table.duplicated(["kind", "clip", "detector"]).any()
     assert not list(tmp_path.glob("features*"))
@@ -103,8 +105,9 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     (scratch := tmp_path / "scratch").mkdir()
     clips = audit.read_folders(some, profile, scratch)
     said = capfd.readouterr().err
-    assert f"honest: {N_HONEST + 3} of {N_HONEST + 3} files used, 1 of them end in silence" in said
+    assert f"honest: {N_HONEST + 3} files used, 1 of them end in silence" in said
     assert "honest: 1 clips repeat others" in said and len(clips["honest"].names) == N_HONEST + 2
+    assert clips["honest"].left_out == {"h3.wav": "repeats another honest clip"}  # again.wav comes before it
     table, _ = audit.judge(clips, audit.load_detectors(profile), profile, scratch)
     assert "caf\\xe9.wav" in clips["honest"].names and table.to_csv(index=False).encode()
 
@@ -116,7 +119,8 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"honest": "copied"}, "honest: expected no clip of the training folder, got 8, as 't0.wav'"),
         ({"honest": "few"}, "honest: expected at least 40 usable clips for a rate of 0.1 and k = 10 .*, got 2"),
         ({"training": "nowhere"}, "training: expected a folder of audio files, found none"),
-        ({"training": "empty"}, "training: expected audio .* got 0 other files"),
+        ({"training": "empty"}, "training: expected files with sound, got none; training: 0 files left out"),
+        ({"training": "linked"}, "honest: expected files apart from those of training, got 'h0.wav', which is in both"),
         ({"output": "nowhere/audit.csv"}, "--output: expected a file in a folder that exists"),
         ({"output": "empty"}, "--output: expected a file in a folder that exists"),
         ({"detectors": "[mel,mel]"}, "detectors: expected one or more different ones"),
@@ -125,7 +129,10 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path, monkeypatch, capsys, change, message):
-    (folders / "empty").mkdir(exist_ok=True)
+    for name in ("empty", "linked"):
+        (folders / name).mkdir(exist_ok=True)
+    if not (folders / "linked" / "more").exists():
+        (folders / "linked" / "more").symlink_to(folders / "honest")
     shutil.copytree(folders / "training", folders / "copied", dirs_exist_ok=True)
     shutil.copytree(folders / "generated" / "new", folders / "few", dirs_exist_ok=True)
     given = {kind: kind for kind in audit.KINDS} | {"detectors": "[mel]", "fpr": "0.1"} | change
@@ -134,7 +141,7 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     settings = ["--set", f"clip_samples={SAMPLES}", *(f"{name}={given[name]}" for name in ("detectors", "fpr"))]
     command_line = ["helpers", "audit", "--profile", "smoke", *arguments, "--output", str(output), *settings]
     monkeypatch.setattr(sys, "argv", command_line)
-    assert command.main() == 2 and not list(tmp_path.iterdir())
+    assert command.main() == 2 and {path.name for path in tmp_path.iterdir()} <= {"audit.left_out.json"}
     *_, last = capsys.readouterr().err.splitlines()
     assert re.match(f"error: .*({message})", last)
 
@@ -145,10 +152,14 @@ def test_the_command_writes_the_table(folders, tmp_path, monkeypatch, capsys):
     out = tmp_path / "audit.csv"
     command_line = ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *settings]
     monkeypatch.setattr(sys, "argv", command_line)
-    assert command.main() == 0 and [path.name for path in tmp_path.iterdir()] == ["audit.csv"]
+    assert command.main() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.csv", "audit.left_out.json"]
+    assert [len(files) for files in json.loads((tmp_path / "audit.left_out.json").read_text()).values()] == [2, 0, 0]
     table = pd.read_csv(out)
     np.testing.assert_allclose(table["score"], table["similarity"], atol=1e-6)
-    assert capsys.readouterr().out.startswith("mel: flagged 3 of 5 ")
+    said = capsys.readouterr().out
+    assert said.startswith("mel: flagged 3 of 5 ")
+    assert "generated: 2 files left out, the first 'broken.wav': cannot be decoded" in said
 
 
 def test_one_call_takes_folders_and_gives_table_and_words(folders, profile):
@@ -156,7 +167,48 @@ def test_one_call_takes_folders_and_gives_table_and_words(folders, profile):
     rows = result.table[result.table["flagged"] & (result.table["kind"] == "generated")]
     assert set(rows["clip"]) == {"copy_0.wav", "copy_1.wav", "copy_2.wav"}
     np.testing.assert_allclose(result.table["score"], result.table["similarity"], atol=1e-6)
-    assert str(result).splitlines() == audit.in_words(result.table, result.verdicts)
+    assert str(result).splitlines()[:-3] == audit.in_words(result.table, result.verdicts)
+    assert str(result).endswith("\ntraining: 0 files left out\nhonest: 0 files left out")
+
+
+@pytest.mark.parametrize("name", ["t.aiff", "t.caf", "t.w64", "t.au", "t.oga", "t.m4a", "more/t.wav"])
+def test_a_copy_of_a_training_file_is_found_whatever_its_format(folders, profile, tmp_path, name):
+    """Where such a file were passed over, a clip identical to it would pass as new."""
+    some = of(folders) | {kind: tmp_path / kind for kind in ("training", "generated")}
+    for kind in ("training", "generated"):
+        shutil.copytree(folders / "training", some[kind])
+    for file in some["generated"].iterdir():
+        file.rename(file.with_name(f"other{file.name}"))
+    (tmp_path / "elsewhere").mkdir()
+    place = tmp_path / "elsewhere" / name.rpartition("/")[2]
+    write(place, sound(5000))
+    shutil.copy(place, some["generated"] / place.name)
+    if name.startswith("more"):
+        (some["training"] / "more").symlink_to(tmp_path / "elsewhere")
+    else:
+        shutil.move(place, some["training"])
+    result = audit.audit(*some.values(), profile.replace("retrieval", detectors=("mel",)))
+    (row,) = result.table[result.table["clip"] == place.name].to_dict("records")
+    assert (row["nearest"], row["flagged"]) == (name, True) and row["similarity"] > 0.999
+
+
+def write(path, samples):
+    """A file in the format that its suffix names; m4a through FFmpeg."""
+    if path.suffix != ".m4a":
+        return soundfile.write(path, samples, RATE, format="OGG" if path.suffix == ".oga" else None)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate = RATE
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+
+
+def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):
+    report = tmp_path / "audit.left_out.json"
+    with pytest.raises(ValueError, match="honest: expected at least"):
+        audit.audit(*of(folders).values(), profile, report, fpr=0.001)
+    assert set(json.loads(report.read_text())["generated"]) == {"broken.wav", "silent.wav"}
 
 
 def test_bad_input_is_told_apart_from_a_comparison_that_failed(folders, profile, monkeypatch):

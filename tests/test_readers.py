@@ -1,16 +1,21 @@
-"""Readers of a user's own audio: what is read, what is left out, what is refused."""
+"""Readers of a user's own audio: what is read, what is left out, what is refused, and what is said of it."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
+from helpers import __main__ as command
 from helpers.base.settings import CorpusConfig, MelConfig
-from helpers.sound import user_audio
+from helpers.sound import user_audio, user_table
+from helpers.sound.audio_file import read_clip
+from helpers.sound.audio_folder import list_files
 from helpers.sound.corpus import load_corpus, reader_report
 from helpers.stages import corpus
+from helpers.study import input_files, store
 
 RATE, SAMPLES = 16_000, 16_384
 rng = np.random.default_rng(0)
@@ -19,6 +24,10 @@ rng = np.random.default_rng(0)
 def write_wav(path, seconds=1.0, rate=RATE, silent=False):
     audio = np.zeros(int(seconds * rate)) if silent else 0.3 * rng.standard_normal(int(seconds * rate))
     soundfile.write(path, audio, rate)
+
+
+def write_table(path, rows, columns=("file_name", "text")):
+    pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(path, index=False)  # an id beside None stays whole
 
 
 @pytest.fixture
@@ -36,8 +45,11 @@ def audiofolder(tmp_path):
         ("missing.wav", "x"),
         ("../outside.wav", "x"),
         ("3.wav", None),
+        ("4.wav", "another caption"),
+        ("n" * 300 + ".wav", "a name over 255 bytes"),
+        ("metadata.csv", "no audio"),
     ]
-    pd.DataFrame(rows, columns=["file_name", "text"]).to_csv(tmp_path / "metadata.csv", index=False)
+    write_table(tmp_path / "metadata.csv", rows)
     return tmp_path
 
 
@@ -46,33 +58,141 @@ def user_config(path, kind="audiofolder", **options):
     return CorpusConfig(kind=kind, path=str(path), sample_rate_hz=RATE, clip_samples=SAMPLES, **sizes)
 
 
-def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
-    corpus.compute(out, {}, user_config(audiofolder), MelConfig())
+def compute(folder, config):
+    """The corpus stage in `folder`/stage.part, as the store runs it."""
+    (out := folder / "stage.part").mkdir(parents=True)
+    corpus.compute(out, {}, config, MelConfig())
+    return out
+
+
+def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_factory, capfd):
+    out = compute(tmp_path_factory.mktemp("out"), user_config(audiofolder))
     data, report = load_corpus(out), reader_report(out)
-    assert data.audio.shape == (10, SAMPLES) and data.clips["split"].value_counts().to_dict() == {
-        "train": 6,
-        "heldout": 2,
-        "background": 2,
-    }
+    assert data.audio.shape == (10, SAMPLES)
+    assert data.clips["split"].value_counts().to_dict() == {"train": 6, "heldout": 2, "background": 2}
     assert np.abs(data.audio).max(axis=1) == pytest.approx(0.5 * 32767, abs=2)
     why = {item["clip"]: item["why"] for item in report["clips"]}
-    assert report["n_listed"] == 15 and report["n_left_out"] == 5
-    assert why["missing.wav"] == "missing" and why["../outside.wav"] == "missing" and why["3.wav"] == "no caption"
-    assert "cannot be decoded" in why["broken.wav"] and "silent" in why["silent.wav"]
+    assert (report["n_listed"], report["n_left_out"], report["n_further_captions"]) == (18, 7, 1)
+    assert why["missing.wav"] == "missing: no file 'missing.wav'" and why["../outside.wav"].startswith("missing: ")
+    assert why["3.wav"] == "no caption" and "cannot be decoded" in why["broken.wav"] and "silence" in why["silent.wav"]
+    assert why["metadata.csv"].endswith("that may be read: no audio by its name (text/csv)")
+    assert why["n" * 300 + ".wav"].startswith("missing: ")
+    assert "another caption" not in set(
+        data.clips["caption"]
+    )  # of a recording that has one: one clip, the first caption
+    said = capfd.readouterr().err
+    assert "10 of 18 listed clips can be used; 4 missing, the first in line 14: no file 'missing.wav'; " in said
+    assert "1 a further caption of a recording that is listed before, the first in line 17" in said
+    assert [path.name for path in out.parent.iterdir()] == ["stage.part"]
 
 
-def test_too_few_usable_clips_are_refused(audiofolder, tmp_path_factory):
-    with pytest.raises(ValueError, match="expected at least 24 usable clips .* got 10"):
-        corpus.compute(tmp_path_factory.mktemp("out"), {}, user_config(audiofolder, n_train=20), MelConfig())
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("{}", "36 missing, the first in line 2: no file 'a00', but 'a00.wav'"),
+        ("{}.mp3", "no file 'a00.mp3', but 'a00.wav'"),
+        ("A{:.2}.WAV", "no file 'Aa0.WAV'; files that may be audio in "),
+        ("clips\\{}.wav", r"no file 'clips\\\\a00.wav', but 'a00.wav'"),
+        ("{}\0.wav", r"no file 'a00\\x00.wav'"),
+    ],
+)
+def test_what_was_looked_for_and_what_is_there_is_told(tmp_path, names, told):
+    stems = [f"a{i:02d}" for i in range(36)]
+    for stem in stems[:2]:
+        write_wav(tmp_path / f"{stem}.wav")
+    rows = [(names.format(stem), f"caption {stem}") for stem in stems]
+    if "\0" in names:
+        (tmp_path / "metadata.csv").write_text("file_name,text\n" + "".join(f"{a},{b}\n" for a, b in rows))
+        with pytest.raises(user_table.UserDataError, match="metadata.csv, line 2: expected text, got a zero byte"):
+            compute(tmp_path / "out", user_config(tmp_path))
+        return
+    write_table(tmp_path / "metadata.csv", rows)
+    with pytest.raises(user_table.UserDataError) as refused:
+        compute(tmp_path / "out", user_config(tmp_path))
+    text = str(refused.value)
+    assert told.replace("\\\\", "\\") in text and "expected at least 10 usable clips" in text and "\n" not in text
+    kept = tmp_path / "out" / "stage.left_out.json"  # the stage's own folder goes when it fails
+    assert f"all reasons: {kept}" in text and len(json.loads(kept.read_text())["clips"]) == 36
 
 
-def test_missing_column_and_missing_file_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected metadata.csv in the folder"):
-        user_audio.read_table(tmp_path, "audiofolder")
-    pd.DataFrame({"file_name": ["a.wav"]}).to_csv(tmp_path / "metadata.csv", index=False)
-    with pytest.raises(ValueError, match="missing text"):
-        user_audio.read_table(tmp_path, "audiofolder")
+TABLES = {
+    "unquoted comma": (b"file_name,text\na.wav,a tone, high\n", "line 2: expected 2 values, as the first line has, got 3; "),
+    "semicolons": (b"file_name;text\na.wav;x\n", "line 1: expected each of the columns file_name, text once, separated by commas, got 'file_name;text'"),
+    "cp1252": ("file_name,text\na.wav,x\nb.wav,a caf\xe9\n".encode("cp1252"), "line 3: expected UTF-8, got byte 0xe9, perhaps of cp1252; save it as CSV UTF-8"),
+    "UTF-16": ("file_name,text\na.wav,x\n".encode("utf-16"), "line 1: expected UTF-8, got UTF-16; save it as CSV UTF-8"),
+    "UTF-16 unmarked": ("file_name,text\n".encode("utf-16-le"), "line 1: expected text, got a zero byte"),
+    "zero byte": (b"file_name,text\na.wav,x\nb.wav,\0\n", "line 3: expected text, got a zero byte; remove it"),
+    "open quote": (b'file_name,text\na.wav,"x\nb.wav,y\n', "line 3: cannot be read as CSV (unexpected end of data)"),
+    "bare quote": (b'file_name,text\na.wav,"loud" bell\n', "line 2: cannot be read as CSV"),
+    "empty": (b"", "line 1: expected each of the columns file_name, text once, separated by commas, got nothing"),
+    "column missing": (b"file_name,label\na.wav,x\n", "got 'file_name', 'label'"),
+    "column twice": (b"file_name,text,text\na.wav,x,y\n", "once, separated by commas, got 'file_name', 'text', 'text'"),
+    "short line": (b"file_name,text\na.wav\n", "line 2: expected 2 values, as the first line has, got 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_cannot_be_read_is_told_by_file_and_line(tmp_path, name):
+    content, told = TABLES[name]
+    (path := tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(user_table.UserDataError) as refused:
+        user_table.read_table(path, "audiofolder")
+    assert (
+        str(refused.value).startswith(f"{path}, {told}")
+        or f"{path}, line 1: " in str(refused.value)
+        and told in str(refused.value)
+    )
+    assert "\n" not in str(refused.value)
+
+
+def test_cells_are_text(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfaudiocap_id,youtube_id,start_time,caption,split\r\n"
+        b'091000,-a,0:10,None,x\r\n,,,,\r\n91002,1e5,30.0,"two\nlines, one comma",\r\n91003,NA,1:00:01,null,\r\n'
+    )
+    rows = user_table.read_table(path, "audiocaps")
+    assert [*rows] == [2, 3, 5, 6]
+    assert [row["audiocap_id"] for row in rows.values()] == ["091000", "", "91002", "91003"]
+    assert [row["start_time"] for row in rows.values()] == ["10", "", "30", "3601"]
+    assert [row["caption"] for row in rows.values()] == ["None", "", "two\nlines, one comma", "null"]
+    assert user_table.names_of(rows[5]) == ("91002", "1e5_30", "Y1e5_30", "1e5", "Y1e5")
+
+
+def test_a_users_mistake_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    """Not as a traceback, which is what a fault of the program gives."""
+    monkeypatch.setattr(sys, "argv", ["helpers", "run", "corpus", "--profile", "tiny"])
+    monkeypatch.setattr(store, "load_or_run", lambda _: user_table.read_table(tmp_path / "t.csv", "audiofolder"))
+    (tmp_path / "t.csv").write_text("a,b\n")
+    assert command.main() == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/t.csv, line 1: expected each of the columns")
+
+
+def test_missing_places_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="corpus.path: expected metadata.csv in a folder of audio, found none"):
+        input_files.user_files(user_config(tmp_path))
+    with pytest.raises(ValueError, match="path: expected where the clips of kind audiofolder lie, got nothing"):
+        user_config("")
+    (csv := tmp_path / "a.csv").write_text("audiocap_id,youtube_id,start_time,caption\n")
+    with pytest.raises(ValueError, match="audio_path: expected where the clips of kind audiocaps lie"):
+        user_config(csv, "audiocaps")
+    with pytest.raises(FileNotFoundError, match="audio_path: expected a folder of audio files, found none at .*/none"):
+        input_files.user_files(user_config(csv, "audiocaps", audio_path=str(tmp_path / "none")))
+
+
+def test_a_relative_path_counts_from_the_root_wherever_python_was_started(audiofolder, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr("helpers.base.paths.ROOT", audiofolder.parent)
+    config, listed = user_config(audiofolder.name), set()
+    for place in ("root", "notebooks"):
+        monkeypatch.chdir(tmp_path_factory.mktemp(place))
+        input_files.listing.cache_clear()
+        listed.add((input_files.listing(config), input_files.user_files(config)))
+        assert len(load_corpus(compute(tmp_path_factory.mktemp("out"), config)).clips) == 10
+    assert listed == {(input_files.listing(user_config(audiofolder)), (audiofolder / "metadata.csv",))}
+
+
+def write_caps(folder, rows):
+    write_table(folder / "train.csv", rows, ("audiocap_id", "youtube_id", "start_time", "caption"))
 
 
 def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
@@ -84,20 +204,60 @@ def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
         name = (f"{1000 + i}", f"{youtube_id}_{30 * (i % 2)}")[i % 2]
         write_wav(audio / f"{name}.flac")
         rows.append((1000 + i, youtube_id, 30 * (i % 2), f"caption {i}"))
-    rows += [(2000, "../../etc/pw", 0, "missing"), (2001, "zzzzzzzzzzz", 10, "missing")]
-    csv = tmp_path / "train.csv"
-    pd.DataFrame(rows, columns=["audiocap_id", "youtube_id", "start_time", "caption"]).to_csv(csv, index=False)
-    out = tmp_path / "out"
-    out.mkdir()
-    config = user_config(csv, "audiocaps", n_train=4, n_heldout=2, n_background=2, audio_path=str(audio))
-    corpus.compute(out, {}, config, MelConfig())
-    clips = load_corpus(out).clips
+    rows += [(2000, "../../etc/pw", 0, "missing"), (2001, "zzzzzzzzzzz", 10, "missing"), (None,) * 4]
+    rows += [(1009, "abcdefgh000", "0:30", "another caption of the second clip")]
+    write_caps(tmp_path, rows)
+    config = user_config(tmp_path / "train.csv", "audiocaps", n_train=4, audio_path=str(audio))
+    out = compute(tmp_path / "out", config)
+    clips, report = load_corpus(out).clips, reader_report(out)
     assert clips.assign(video=clips["source_groups"].str[0]).groupby("video")["split"].nunique().max() == 1
-    assert reader_report(out)["n_left_out"] == 2
-    assert json.loads((out / "left_out.json").read_text())["clips"][0]["why"] == "missing"
+    assert (report["n_left_out"], report["n_further_captions"]) == (3, 1)
+    names = "'2000' or '../../etc/pw_0' or 'Y../../etc/pw_0' or '../../etc/pw' or 'Y../../etc/pw'"
+    assert report["clips"][0] == {"line": 10, "clip": "2000", "why": f"missing: no file {names}"}
+    assert report["clips"][2]["why"] == "missing: the row names no file"
 
 
-def test_audiocaps_without_its_audio_folder_is_refused(tmp_path):
-    table = pd.DataFrame({"audiocap_id": [1], "youtube_id": ["a"], "start_time": [0], "caption": ["x"]})
-    with pytest.raises(FileNotFoundError, match="audio_path: expected a folder"):
-        user_audio.locate_audiocaps(table, tmp_path / "none")
+def test_one_row_without_an_id_leaves_the_others_theirs(tmp_path):
+    rows = [(91_000 + i, f"id{i:09d}", 30, f"caption {i}") for i in range(10)] + [(None, None, None, "no id")]
+    for number, *_ in rows[:-1]:
+        write_wav(tmp_path / f"{number}.wav")
+    write_caps(tmp_path, rows)
+    out = compute(tmp_path / "out", user_config(tmp_path / "train.csv", "audiocaps", audio_path=str(tmp_path)))
+    assert len(load_corpus(out).clips) == 10 and reader_report(out)["n_left_out"] == 1
+
+
+def test_links_are_followed_once_and_what_is_left_out_is_named(tmp_path):
+    home, other = tmp_path / "home", tmp_path / "other"
+    for place in (home / "sub", other / "deep"):
+        place.mkdir(parents=True)
+        (place / "a.wav").touch()
+    (home / "A.XYZ").touch()
+    (home / "table.csv").touch()
+    (home / "cafe\u0301.wav").touch()
+    for name, target in {
+        "loop": home,
+        "up": tmp_path,
+        "again": home / "sub",
+        "more": other,
+        "deeper": other / "deep",
+    }.items():
+        (home / name).symlink_to(target)
+    (home / "gone.wav").symlink_to(home / "nowhere.wav")
+    (other / "back").symlink_to(home / "sub")
+    files, left_out = list_files(home)
+    assert [*files] == ["A.XYZ", "caf\xe9.wav", "deeper/a.wav", "sub/a.wav"]
+    assert left_out["table.csv"] == "no audio by its name (text/csv)" and "leads nowhere" in left_out["gone.wav"]
+    assert {"loop", "up", "again"} <= set(left_out) and all(
+        "or to one above" in left_out[n] for n in ("loop", "up", "again")
+    )
+
+
+def test_first_captions_and_channels_are_settings_of_own_corpora_alone():
+    assert "channel" not in CorpusConfig().digest_fields()
+    assert user_config("x", channel="first").digest_fields()["channel"] == "first"
+
+
+def test_read_clip_is_a_public_name():
+    import helpers
+
+    assert helpers.read_clip is read_clip and user_audio.read_clip is read_clip

@@ -67,7 +67,7 @@ def read_pins(path: Path) -> dict[str, tuple[str, str, int]]:
 
 def test_locks_hold_hashes_and_agree(repository):
     locks = {path.name: read_pins(path) for path in repository.glob("requirements*.lock")}
-    assert set(locks) == {f"requirements{part}.lock" for part in ("", "-test", "-cluster", "-pack")}
+    assert set(locks) == {f"requirements{part}.lock" for part in ("", "-test", "-cluster")}
     seen = {}
     for name, pins in locks.items():
         for package, (version, _, hashes) in pins.items():

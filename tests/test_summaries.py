@@ -9,8 +9,9 @@ from bs4 import BeautifulSoup
 from helpers.base.arms import list_arms
 from helpers.base.settings import load_profile
 from helpers.book import sentences
+from helpers.book.figures.corpus import plot_captions_and_classes
 from helpers.book.gallery import Gallery
-from helpers.book.summaries import corpus, generation, thresholds
+from helpers.book.summaries import codec, corpus, generation, thresholds
 from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.tables import arrange, table_html
 from helpers.book.words import limits
@@ -120,8 +121,55 @@ def test_clusters_are_those_found_in_the_main_set_and_those_planted(tmp_path):
 def test_nothing_merged_is_said_in_words():
     none, one = pd.DataFrame({"kind": ["planted"], "cluster_id": [1]}), pd.DataFrame({"score": [1.0]})
     assert sentences.of_merged(none, one).startswith("No clips are merged")
+    assert sentences.of_merged(none, one[:0]) == "So no clips are merged."
     merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
     assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
     assert sentences.of_forty_epochs((100, 500), [125, 350], 32) == (
         "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips."
     )
+
+
+def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):
+    """A table without rows has none of its own, and `nsmallest` takes numbers only."""
+    columns = [f"{name}_{side}" for name in ("id", "caption", "package") for side in "ab"]
+    for header in (None, ",".join([*columns, "score", "correlation", "verified"])):
+        if header:
+            (tmp_path / "recordings.csv").write_text(f"{header}\n")
+        pairs = corpus.read_recording_pairs(tmp_path)
+        assert pairs["verified"].dtype == bool and not pairs[~pairs["verified"]].nsmallest(1, "correlation").size
+
+
+def test_a_leak_is_told_where_recordings_are_known():
+    touched = pd.Series({"train": 9, "heldout": 3, "background": 2})
+    text = sentences.of_leak(40, 12, touched, POCKET)
+    assert "Of 40 verified pairs, 12 link" in text and "3 of 500 held-out clips and 2 of 500 background clips" in text
+    assert "no pair was verified" in sentences.of_leak(0, 0, touched, POCKET)
+    assert sentences.of_no_pair(POCKET) == "No two recordings are that near."
+    own = POCKET.replace("planted", trained=False).replace("corpus", kind="audiofolder", path="clips")
+    assert "cannot be told here" in sentences.of_leak(0, 0, touched, own) and "footsteps" not in sentences.of_leak(
+        0, 0, touched, own
+    )
+
+
+def test_what_a_reader_left_out_is_told_with_the_further_captions():
+    report = {
+        "n_listed": 9,
+        "n_left_out": 1,
+        "n_further_captions": 4,
+        "clips": [{"line": 3, "clip": "<a>", "why": "missing"}],
+    }
+    assert cells_of(table_html(corpus.left_out(report))) == [["3", "<a>", "missing"]]
+    assert sentences.of_reader(report).startswith(
+        "Of 9 listed clips 4 can be used; 1 are left out. 4 more are further capt"
+    )
+    assert sentences.of_reader(report | {"n_further_captions": 0}) == "Of 9 listed clips 8 can be used; 1 are left out."
+
+
+def test_classes_that_nobody_knows_are_no_class():
+    """Clips of one's own have the class ""."""
+    clips = pd.DataFrame({"clip_id": list("abcd"), "classes": [[""]] * 4, "caption": ["a b"] * 4})
+    held = pd.DataFrame({"clip_id": list("abcd")} | dict.fromkeys(codec.MEASURES, 0.5))
+    assert codec.kept_worst(held, clips) is None
+    assert codec.kept_worst(held, clips.assign(classes=[["rain"]] * 4))["sound"].tolist() == ["rain"]
+    left, right = plot_captions_and_classes(clips).axes
+    assert not right.patches and right.texts[0].get_text() == "not known of this corpus"

@@ -24,7 +24,7 @@ pins() {
   mv "$work/new" "$file"
 }
 pins ""
-for extra in test cluster pack; do pins "$extra"; done
+for extra in test cluster; do pins "$extra"; done
 grep -E '^torch==' "$work/all" | sed 's/ .*//' > "$work/torch"
 {
   echo "# Without hashes, since PyTorch's builds differ by index. Installed last: what else it needs is in requirements.lock."

@@ -44,7 +44,7 @@ def decode_with_av(content: bytes, path: str) -> tuple[np.ndarray, int]:
     Returns:
         Waveform, shape (n_samples, n_channels), float32, and its sampling rate in Hz.
     """
-    import av  # an extra: needed to build the pack, not to read it
+    import av  # loads all of FFmpeg
 
     with av.open(io.BytesIO(content), format=path.rpartition(".")[2]) as container:
         stream = container.streams.audio[0]

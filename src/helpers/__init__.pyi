@@ -10,6 +10,6 @@ from .copies.search import top_k as top_k
 from .models.clap import load_clap as load_clap
 from .models.codec import load_codec as load_codec
 from .models.vocoder import load_vocoder as load_vocoder
+from .sound.audio_file import read_clip as read_clip
 from .sound.mel import log_mel as log_mel
 from .sound.transforms import TRANSFORMS as TRANSFORMS, apply_transform as apply_transform
-from .sound.user_audio import read_clip as read_clip

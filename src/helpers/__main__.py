@@ -13,6 +13,7 @@ from pathlib import Path
 from helpers import commands
 from helpers.base.room import NO_ROOM
 from helpers.book import execution, parameters
+from helpers.sound.user_table import UserDataError
 from helpers.study import store
 
 # For this process and the kernels that it starts. Nobody who only imports the package is told what to do.
@@ -176,7 +177,7 @@ def main() -> int:
     arguments = build_parser().parse_args()
     try:
         arguments.action(arguments)
-    except (commands.UserError, store.NotPublished) as error:
+    except (commands.UserError, store.NotPublished, UserDataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except execution.ChapterError as error:

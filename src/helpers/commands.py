@@ -140,12 +140,13 @@ def run_audit(arguments):
             try:
                 draft.touch()  # before the work: where it cannot be written is told now
                 cleaning.callback(draft.unlink, missing_ok=True)
-                result = audit.audit(*(getattr(arguments, kind) for kind in audit.KINDS), profile)
+                report = out.with_suffix(".left_out.json")
+                result = audit.audit(*(getattr(arguments, kind) for kind in audit.KINDS), profile, report)
             except OSError as error:
                 raise ValueError(str(error)) from error
         result.table.to_csv(draft, index=False)
         draft.replace(out)
-    print(result, out, sep="\n")
+    print(result, out, report, sep="\n")
 
 
 def run_chapter(arguments):

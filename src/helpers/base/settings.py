@@ -28,7 +28,8 @@ class CorpusConfig(Checked):
     """What clips there are (`corpus`). The pocket corpus mixes recordings of the sound pack; the readers take a user's."""
 
     kind: str = option("pocket", choices=("pocket", "planted", "audiofolder", "audiocaps"))
-    path: str = option("")  # a user's own data: folder with metadata.csv, or AudioCaps' CSV
+    # a user's own data: folder with metadata.csv, or AudioCaps' CSV; relative paths count from the root of the checkout
+    path: str = option("")
     audio_path: str = option("")  # AudioCaps: the folder of audio files
     seed: int = option(2024, low=0)
     pilot: bool = option(False)  # mix only recordings of the training split, split again: for tuning
@@ -36,8 +37,14 @@ class CorpusConfig(Checked):
     n_heldout: int = option(500, unit="clips", low=1)
     n_background: int = option(500, unit="clips", low=1)
     captions: str = option("specific", choices=("specific", "generic"))
+    channel: str = option("mean", choices=("mean", "first"), before="mean")  # of a user's files: what makes them mono
     sample_rate_hz: int = option(16_000, unit="Hz", low=8_000, high=48_000)
     clip_samples: int = option(65_536, unit="samples", low=4_096)
+
+    def __post_init__(self):
+        for name in {"audiofolder": ["path"], "audiocaps": ["path", "audio_path"]}.get(self.kind, ()):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected where the clips of kind {self.kind} lie, got nothing")
 
     @property
     def mixed(self) -> bool:

@@ -8,6 +8,7 @@ behind the clips and the codec, so nothing is called near-exact here.
 
 import hashlib
 import itertools
+import json
 import math
 import os
 import shutil
@@ -27,20 +28,23 @@ from helpers.copies.calibration import calibrate_threshold, flag, split_calibrat
 from helpers.copies.detectors import Detectors
 from helpers.copies.rates import Rate, flagged_rate
 from helpers.models import aisfx
+from helpers.sound.audio_file import read_clip
+from helpers.sound.audio_folder import list_files
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.silence import is_silent
-from helpers.sound.user_audio import AUDIO_SUFFIXES, read_clip
 
 KINDS = ("generated", "training", "honest")
 COLUMNS = ["kind", "clip", "detector", "nearest", "similarity", "bias", "score", "tau", "flagged", "part"]
 CHUNK = 64
+SHOWN = 20  # files left out that are named while it runs; the report has all
 
 
 class Clips(NamedTuple):
-    """The usable clips of a folder: their names in it, and their audio int16 [N, S]."""
+    """The usable clips of a folder: their names in it, their audio int16 [N, S]; the files left out, each with its reason."""
 
     names: np.ndarray
     audio: np.ndarray | Selection
+    left_out: dict[str, str]
 
 
 class Verdict(NamedTuple):
@@ -54,17 +58,25 @@ class Verdict(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """What `audit` returns: a table of clips (COLUMNS), and a verdict for each detector. As text: `in_words`."""
+    """What `audit` returns: a table of clips (COLUMNS), a verdict for each detector, and what was left out of each folder,
+    the reasons by file. As text: `in_words`, and how many files were left out."""
 
     table: pd.DataFrame
     verdicts: list[Verdict]
+    left_out: dict[str, dict[str, str]]
 
     def __str__(self) -> str:
-        return "\n".join(in_words(*self))
+        used = [*in_words(self.table, self.verdicts), *(_account(kind, self.left_out[kind]) for kind in KINDS)]
+        return "\n".join(used)
 
 
 def audit(
-    generated: str | Path, training: str | Path, honest: str | Path, profile: Profile | str = "pocket", **thresholds
+    generated: str | Path,
+    training: str | Path,
+    honest: str | Path,
+    profile: Profile | str = "pocket",
+    report: Path | None = None,
+    **thresholds,
 ) -> Audit:
     """Which clips of a model come nearer to its training clips than honest clips do: three folders of audio, one call.
 
@@ -74,6 +86,7 @@ def audit(
         honest: the folder of clips of the same kind that it was not trained on, through its codec if it has one.
         profile: clip length, sample rate, detectors and thresholds. A name stands for `profiles/<name>.yml`, less the
             detector `aisfx` where its package is not installed.
+        report: a file to write what is left out to, as JSON, as soon as the folders are read: it outlives a failure.
         thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
 
     Returns:
@@ -95,9 +108,10 @@ def audit(
     aisfx.require(profile.retrieval.detectors)
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
-        clips = read_folders(dict(zip(KINDS, map(Path, (generated, training, honest)))), profile, scratch)
+        clips = read_folders(dict(zip(KINDS, map(Path, (generated, training, honest)))), profile, scratch, report)
         try:
-            return Audit(*judge(clips, detectors, profile, scratch))
+            left_out = {kind: clips[kind].left_out for kind in KINDS}
+            return Audit(*judge(clips, detectors, profile, scratch), left_out)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
             raise RuntimeError(f"audit: the comparison failed: {error}") from error
 
@@ -130,19 +144,30 @@ def load_detectors(profile: Profile) -> Detectors:
     return detectors
 
 
-def read_folders(folders: dict[str, Path], profile: Profile, scratch: Path) -> dict[str, Clips]:
+def read_folders(
+    folders: dict[str, Path], profile: Profile, scratch: Path, report: Path | None = None
+) -> dict[str, Clips]:
     """The clips of the folders of `KINDS`, their audio kept in files in `scratch`; honest clips that repeat are left out.
 
     Raises:
         FileNotFoundError: a folder that is missing.
-        ValueError: two folders that are one or lie in another, a folder without usable clips, a training clip among
-            the honest ones, or fewer honest clips than K and the rate need.
+        ValueError: two folders that are one, lie in another or share a file through a link, a folder without usable clips,
+            a training clip among the honest ones, or fewer honest clips than K and the rate need.
         OSError: too little room in `scratch`.
     """
-    found = {kind: _list_audio(kind, Path(folders[kind])) for kind in KINDS}
+    found, left_out = {}, {}
+    owner: dict[Path, str] = {}
+    for kind in KINDS:
+        if not (folder := Path(folders[kind])).is_dir():
+            raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")
+        found[kind], left_out[kind] = list_files(folder)
     for one, other in itertools.permutations(KINDS, 2):
         if Path(folders[one]).resolve().is_relative_to(Path(folders[other]).resolve()):
             raise ValueError(f"{one}: expected a folder apart from that of {other}, got {folders[one]}")
+    for kind in KINDS:
+        for name, path in found[kind].items():
+            if (first := owner.setdefault(path.resolve(), kind)) != kind:
+                raise ValueError(f"{kind}: expected files apart from those of {first}, got {name!r}, which is in both")
     samples, mel, used = profile.corpus.clip_samples, profile.mel, profile.thresholds
     files = sum(map(len, found.values()))
     needed = files * (2 * samples + 4 * samples // mel.hop_length * mel.n_mels)  # audio, and one detector's features
@@ -150,8 +175,12 @@ def read_folders(folders: dict[str, Path], profile: Profile, scratch: Path) -> d
         raise OSError(
             f"expected {needed / 1e9:.1f} GB free for {files} clips, got {free / 1e9:.1f}; TMPDIR=... names a folder for them"
         )
-    clips = {kind: _read(kind, Path(folders[kind]), found[kind], profile, scratch) for kind in KINDS}
-    clips["honest"] = _distinct(clips["honest"], clips["training"])
+    try:
+        clips = {kind: _read(kind, found[kind], left_out[kind], profile, scratch) for kind in KINDS}
+        clips["honest"] = _distinct(clips["honest"], clips["training"])
+    finally:
+        if report:
+            report.write_text(json.dumps(left_out, indent=1))
     enough = max(4 * used.k, 2 * math.ceil(1 / used.fpr))
     if len(clips["honest"].names) < enough:
         raise ValueError(
@@ -161,52 +190,42 @@ def read_folders(folders: dict[str, Path], profile: Profile, scratch: Path) -> d
     return clips
 
 
-def _list_audio(kind: str, folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    audio = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    if not audio:
-        raise ValueError(
-            f"{kind}: expected audio ({', '.join(AUDIO_SUFFIXES)}) in {folder}, got {len(files)} other files"
-        )
-    return audio
-
-
-def _read(kind: str, folder: Path, paths: list[Path], profile: Profile, scratch: Path) -> Clips:
+def _read(kind: str, files: dict[str, Path], left_out: dict[str, str], profile: Profile, scratch: Path) -> Clips:
+    """The clips that can be read of `files`; the others join `left_out`."""
     names: list[str] = []
-    file = scratch / f"{kind}.npy"
-    rate, samples = profile.corpus.sample_rate_hz, profile.corpus.clip_samples
-    audio = create(file, np.int16, (len(paths), samples))
+    file, corpus = scratch / f"{kind}.npy", profile.corpus
+    rate, samples = corpus.sample_rate_hz, corpus.clip_samples
+    audio = create(file, np.int16, (max(len(files), 1), samples))
 
-    def read(path: Path) -> np.ndarray | None:
+    def read(path: Path) -> np.ndarray | str:
         try:
-            return read_clip(path, rate, samples)
+            return read_clip(path, rate, samples, corpus.channel)
         except ValueError as error:
-            say(f"{kind}: left out {_name(path, folder)!r}: {str(error).removeprefix(f'{path.name!r}: ')}")
-            return None
+            return str(error).removeprefix(f"{path.name!r}: ")
 
     short = 0
-    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(paths), desc=kind, unit="clip") as bar:
-        for part, some in chunks(paths, CHUNK):
-            for path, clip in zip(some, threads.map(read, some)):
-                if clip is not None:
-                    audio[len(names)] = clip
-                    names.append(_name(path, folder))
-                    short += bool(is_silent(clip[-rate // 100 :]))  # padded: recordings seldom end in digital silence
+    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="clip") as bar:
+        for part, some in chunks([*files], CHUNK):
+            for name, clip in zip(some, threads.map(read, (files[name] for name in some))):
+                if isinstance(clip, str):
+                    left_out[name] = clip
+                    continue
+                audio[len(names)] = clip
+                names.append(name)
+                short += bool(is_silent(clip[-rate // 100 :]))  # padded: recordings seldom end in digital silence
             forget(audio)
             bar.update(part.stop - part.start)
-    say(
-        f"{kind}: {len(names)} of {len(paths)} files used, {short} of them end in silence or are shorter than {samples / rate:g} s"
-    )
+    say(f"{kind}: {len(names)} files used, {short} of them end in silence or are shorter than {samples / rate:g} s")
+    for name, why in [*left_out.items()][:SHOWN]:
+        say(f"{kind}: left out {name!r}: {why}")
     if not names:
-        raise ValueError(f"{kind}: expected sound in {folder}, got {len(paths)} files, none usable")
-    return Clips(np.array(names), np.load(file, mmap_mode="r")[: len(names)])
+        raise ValueError(f"{kind}: expected files with sound, got none; {_account(kind, left_out)}")
+    return Clips(np.array(names), np.load(file, mmap_mode="r")[: len(names)], left_out)
 
 
-def _name(path: Path, folder: Path) -> str:
-    """The path in its folder, as text that can be written anywhere: names need not be UTF-8."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace")
+def _account(kind: str, left_out: dict[str, str]) -> str:
+    first = "".join(f", the first {name!r}: {why}" for name, why in [*left_out.items()][:1])
+    return f"{kind}: {len(left_out)} files left out{first}"
 
 
 def _distinct(honest: Clips, training: Clips) -> Clips:
@@ -217,7 +236,8 @@ def _distinct(honest: Clips, training: Clips) -> Clips:
     first = np.sort(np.unique(digests, return_index=True)[1])
     if len(first) < len(digests):
         say(f"honest: {len(digests) - len(first)} clips repeat others and are left out")
-    return Clips(honest.names[first], Selection(honest.audio, first))
+    honest.left_out.update({str(name): "repeats another honest clip" for name in np.delete(honest.names, first)})
+    return Clips(honest.names[first], Selection(honest.audio, first), honest.left_out)
 
 
 def _digests(clips: Clips) -> list[str]:

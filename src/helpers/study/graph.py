@@ -32,7 +32,7 @@ VERSIONS = {
 }  # fmt: skip
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
 # mending a reader touches no published study.
-READERS_VERSION = 1
+READERS_VERSION = 2
 
 
 def _stage(name: str, config: dict, compute, **rest) -> Stage:
@@ -80,7 +80,7 @@ class Graph:
             return self.planted()
         own = {}
         if not config.mixed:
-            own = {"audio": listing(config.audio_path or config.path), "readers": READERS_VERSION}
+            own = {"audio": listing(config), "readers": READERS_VERSION}
         return _stage(
             "corpus",
             {"corpus": _corpus_fields(config), "mel": mel.digest_fields()} | own,

@@ -7,6 +7,8 @@ from pathlib import Path
 from helpers.base.paths import resolve
 from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
 from helpers.models.pretrained.locate import find_clap, find_flan_t5, find_hifigan, find_vae, is_audioldm, is_laion
+from helpers.sound.audio_folder import list_files
+from helpers.sound.user_table import places
 
 
 def model_files(folder: str) -> tuple[Path, ...]:
@@ -37,14 +39,13 @@ def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
 
 
 def user_files(config: CorpusConfig) -> tuple[Path, ...]:
-    """The table that lists a user's own clips."""
-    path = Path(config.path)
-    return (path / "metadata.csv" if path.is_dir() else path,)
+    """The table that lists a user's own clips. Raises FileNotFoundError where it or the folder of audio is missing."""
+    return (places(config)[0],)
 
 
 @cache
-def listing(path: str) -> str:
+def listing(config: CorpusConfig) -> str:
     """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
-    files = sorted(p for p in Path(path).rglob("*") if p.is_file())
-    stats = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    files = {name: file.stat() for name, file in list_files(places(config)[1]).files.items()}
+    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
     return hashlib.sha256(repr(stats).encode()).hexdigest()

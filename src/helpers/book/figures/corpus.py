@@ -14,14 +14,20 @@ from helpers.book.theme import COLOURS, INK, themed
 
 @themed("Histogram of caption lengths in words, and bars with the most frequent sound classes of the training clips.")
 def plot_captions_and_classes(clips: pd.DataFrame, most_common: int = 15) -> Figure:
-    """How long captions are, and which sound classes are frequent. Columns: caption, classes (a list for each clip)."""
+    """How long captions are, and which sound classes are frequent. Columns: caption, classes (a list for each clip).
+
+    A class "" stands for clips of which it is not known what they hold.
+    """
     check_columns(clips, "caption", "classes")
     figure, axes = new_axes(1, 2, 3.6, width_ratios=(1, 1.2))
     words = clips["caption"].str.split().str.len()
     left, right = axes[0]
     sns.histplot(x=words, discrete=True, ax=left, color=COLOURS["blue"], alpha=0.85, shrink=0.85)
     left.set(xlabel="words in a caption", ylabel="clips")
-    counts = clips["classes"].explode().value_counts().head(most_common)
+    counts = clips["classes"].explode().value_counts().drop("", errors="ignore").head(most_common)
+    if counts.empty:
+        right.text(0.5, 0.5, "not known of this corpus", ha="center", va="center", transform=right.transAxes)
+        right.set(xticks=[], yticks=[])
     right.barh(counts.index.astype(str), counts.to_numpy(), color=COLOURS["green"], alpha=0.85)
     right.invert_yaxis()
     right.grid(axis="y", visible=False)

@@ -38,13 +38,19 @@ def rank_correlations(held: pd.DataFrame) -> pd.DataFrame:
     return captioned(table, caption, dict.fromkeys(shown, "+.2f"))
 
 
-def kept_worst(held: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """The six sound classes of lowest median similarity, of those heard in four at least of the clips in `held`."""
+def kept_worst(held: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame | None:
+    """The six sound classes of lowest median similarity, of those heard in four at least of the clips in `held`.
+
+    None where no class is heard as often, or it is not known what clips hold.
+    """
     shown = list(MEASURES.values())[:3]
     heard = held.rename(columns=MEASURES).merge(clips[["clip_id", "classes"]]).explode("classes")
+    heard = heard[heard["classes"] != ""]
     by_class = heard.drop_duplicates(["clip_id", "classes"]).groupby("classes")
     medians = by_class[shown].median().assign(clips=by_class.size())
     worst = medians[medians["clips"] >= 4].nsmallest(6, "both: cosine").reset_index(names="sound")
+    if worst.empty:
+        return None
     caption = "The sounds kept worst: medians over the held-out clips that hold them, for classes heard in four clips or more."
     return captioned(worst, caption, dict.fromkeys(shown, ".3f"))
 

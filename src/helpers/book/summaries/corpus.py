@@ -32,8 +32,8 @@ def by_split(clips: pd.DataFrame, config: CorpusConfig) -> pd.DataFrame:
 
 def left_out(report: dict, n: int = 20) -> pd.DataFrame:
     """The first `n` of the listed clips of a user's corpus that cannot be taken, and why (`corpus.reader_report`)."""
-    caption = f"Left out: {report['n_left_out']} of {report['n_listed']} listed clips (the first {n})."
-    return captioned(pd.DataFrame(report["clips"][:n], columns=["clip", "why"]), caption)
+    caption = f"What is left out, and why (the first {n})."
+    return captioned(pd.DataFrame(report["clips"][:n], columns=["line", "clip", "why"]), caption)
 
 
 def by_package(recordings: pd.DataFrame) -> pd.DataFrame:
@@ -70,11 +70,11 @@ def finder_quality(planted: pd.DataFrame) -> pd.DataFrame:
 
 def read_recording_pairs(folder: Path) -> pd.DataFrame:
     """recordings.csv of the duplicates stage; without rows for a user's own clips, which have no recordings behind them."""
-    path = folder / "recordings.csv"
-    if path.is_file():
-        return pd.read_csv(path)
     sides = [f"{name}_{side}" for name in ("id", "caption", "package") for side in "ab"]
-    return pd.DataFrame(columns=[*sides, "score", "correlation"]).assign(verified=pd.Series(dtype=bool))
+    kinds = dict.fromkeys(sides, "str") | {"score": "float", "correlation": "float", "verified": "bool"}
+    path = folder / "recordings.csv"
+    pairs = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[*kinds])
+    return pairs.astype(kinds)  # a table without rows has no types of its own
 
 
 def precision_by_cut(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -1,0 +1,112 @@
+"""One clip of a user's audio file: corpora and `audit` read by this alone.
+
+What a file holds decides, not its name: libsndfile reads it, else FFmpeg (PyAV). A file that cannot be used raises a
+ValueError that names it and says why, whatever is wrong with it, so that the others can go on.
+
+Notebook: 01_corpus.
+"""
+
+import os
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+
+from helpers.sound.mel import normalise_waveform
+
+LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
+CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
+FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
+CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
+
+
+def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int, channel: str = "mean") -> np.ndarray:
+    """One file's beginning as int16 [clip_samples]: mono, mean removed, resampled, padded or cut, peak at 0.5 (as TANGO).
+
+    `channel`: the mean of all channels, or the first. Only what the clip needs is decoded, however long the file is.
+
+    Raises:
+        ValueError: the file cannot be decoded, or what would be used of it is silent, shorter than LEAST_S, not finite, or
+            in channels that cancel each other; the message names the file.
+    """
+    path = Path(path)
+    try:
+        audio, rate_hz = _decode(path, clip_samples / sample_rate_hz)
+        audio = _mono(audio, rate_hz, channel)
+        # less its mean before it is padded or resampled: else either makes a step, which levelling would amplify
+        audio = librosa.resample(audio - audio.mean(), orig_sr=rate_hz, target_sr=sample_rate_hz)
+        if _peak(audio) <= FAINTEST:
+            raise ValueError(f"expected sound below {sample_rate_hz // 2:,} Hz, got none")
+        audio = librosa.util.fix_length(audio, size=clip_samples)
+        return np.round(normalise_waveform(audio) * 32767).astype(np.int16)
+    except ValueError as error:
+        raise ValueError(f"{path.name!r}: {error}") from error
+
+
+def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
+    """The first seconds of a file, float32 [n, channels], and its rate in Hz. Raises ValueError without the file's name."""
+    try:
+        with path.open("rb") as raw:  # by handle: soundfile takes names in UTF-8 only
+            try:
+                file = soundfile.SoundFile(raw)
+            except soundfile.LibsndfileError as error:
+                raw.seek(0)
+                return _decode_by_ffmpeg(raw, seconds, error.error_string.rstrip("."))
+            with file:
+                frames = min(int(np.ceil(seconds * file.samplerate)), file.frames)
+                audio = file.read(frames, dtype="float32", always_2d=True)
+                if frames - len(audio) > CUT_S * file.samplerate:
+                    raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
+                return audio, file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"damaged or cut off ({error.error_string.rstrip('.')})") from error
+    except OSError as error:
+        raise ValueError(f"cannot be opened ({error.strerror or error})") from error
+
+
+def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int]:
+    import av  # only where it is needed: it loads all of FFmpeg
+
+    parts, n = [], 0
+    try:
+        with av.open(raw, metadata_errors="ignore") as container:
+            if not container.streams.audio or not container.streams.audio[0].rate:
+                raise ValueError("holds no audio")
+            stream = container.streams.audio[0]
+            rate_hz, to_float = stream.rate, av.AudioResampler("fltp")
+            for frame in container.decode(stream):
+                parts += [part.to_ndarray() for part in to_float.resample(frame)]  # float32 [channels, n]
+                n += frame.samples
+                if n >= seconds * rate_hz:
+                    break
+    except av.FFmpegError as error:
+        empty = not raw.seek(0, os.SEEK_END)
+        reason = "empty" if empty else f"{'' if parts else f'{before}; '}FFmpeg: {error.strerror}"
+        raise ValueError(f"{'damaged or cut off' if parts else 'cannot be decoded'} ({reason})") from error
+    audio = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
+    return audio[:, : int(np.ceil(seconds * rate_hz))].T, rate_hz
+
+
+def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
+    """[n] of [n, channels]. Raises ValueError for what is no sound."""
+    n = len(audio)
+    if n < LEAST_S * max(rate_hz, 8_000):
+        raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")
+    if len(bad := np.argwhere(~np.isfinite(audio))):
+        where = f"the first at {bad[0, 0] / rate_hz:.3f} s"
+        raise ValueError(f"expected finite samples, got NaN or infinity in {len(bad)} of {audio.size}, {where}")
+    mono = audio[:, 0] if channel == "first" else audio.mean(axis=1)
+    of_all, of_one = _peak(audio), _peak(mono)
+    if of_all.max() <= FAINTEST:
+        raise ValueError(f"expected sound in its first {n / rate_hz:.3g} s, got silence")
+    if channel == "first" and of_one <= FAINTEST:
+        raise ValueError("expected sound in the first channel, got silence; channel=mean takes all of them")
+    if channel == "mean" and of_one <= CANCELLED * of_all.max():
+        raise ValueError("expected channels that add up, got such as cancel each other; channel=first takes one")
+    return mono
+
+
+def _peak(audio: np.ndarray) -> np.ndarray:
+    """The greatest distance from the mean, of each channel."""
+    return np.abs(audio - audio.mean(axis=0)).max(axis=0, initial=0)

@@ -1,0 +1,63 @@
+"""Which files of a folder may be audio: what corpora and `audit` read, and what they leave out unread.
+
+What a file holds decides whether it is read (`audio_file`), not its suffix; only what its name calls text, an image or the
+like is passed over.
+
+Notebook: 01_corpus.
+"""
+
+import mimetypes
+import os
+import unicodedata
+from pathlib import Path
+from typing import NamedTuple
+
+TYPES = mimetypes.MimeTypes()  # Python's own table: the system's would make one folder another on another machine
+
+
+class Listing(NamedTuple):
+    """The files of a folder by their names in it, sorted; and what is left out unread, with the reason."""
+
+    files: dict[str, Path]
+    left_out: dict[str, str]
+
+
+def list_files(folder: Path) -> Listing:
+    """All files below `folder` that may be audio: all but those whose names say that they are text, images or the like.
+
+    Folders behind links are listed once, under the link where the folder itself lies elsewhere; a link to the folder or
+    to one above it is left out. Names are POSIX paths, in Unicode's composed form.
+    """
+    folder = Path(folder)
+    home, files, left_out, seen, pending = folder.resolve(), {}, {}, set(), [folder]
+
+    def refused(error: OSError):
+        left_out[_name(Path(os.fsdecode(error.filename)), folder)] = f"cannot be opened ({error.strerror})"
+
+    while pending:  # first all that lies in the folder, then what its links lead to
+        links = []
+        for top in pending:
+            target = top.resolve()
+            if target in seen or top != folder and home.is_relative_to(target):
+                left_out[_name(top, folder)] = "a link to a folder that is listed without it, or to one above"
+                continue
+            for place, folders, names in os.walk(top, onerror=refused):
+                seen.add(Path(place).resolve())
+                links += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]
+                folders[:] = [name for name in folders if Path(place, name).resolve() not in seen]
+                for path in (Path(place, name) for name in names):
+                    kind = TYPES.guess_type(path.name)[0] or "audio/unknown"
+                    if not os.path.isfile(path):
+                        left_out[_name(path, folder)] = "no file, or a link that leads nowhere"
+                    elif kind.startswith(("audio", "video")):
+                        files[_name(path, folder)] = path
+                    else:
+                        left_out[_name(path, folder)] = f"no audio by its name ({kind})"
+        pending = sorted(links)
+    return Listing(dict(sorted(files.items())), left_out)
+
+
+def _name(path: Path, folder: Path) -> str:
+    """The path in its folder, as text that can be written anywhere: names need not be UTF-8."""
+    text = os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace")
+    return unicodedata.normalize("NFC", text)

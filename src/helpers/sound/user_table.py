@@ -1,0 +1,144 @@
+"""The table of a user's clips: a CSV as people and spreadsheets write it, and the file of each of its rows.
+
+Every cell is text: an id is no number, and `None` or `NA` is a caption if someone wrote it. A name in the table is looked
+up among the files of the folder, never opened as a path.
+
+Notebook: 01_corpus.
+"""
+
+import codecs
+import csv
+import io
+import posixpath
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from helpers.base.paths import resolve
+from helpers.base.settings import CorpusConfig
+from helpers.sound.audio_folder import Listing
+
+COLUMNS = {"audiofolder": ("file_name", "text"), "audiocaps": ("audiocap_id", "youtube_id", "start_time", "caption")}
+WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+class UserDataError(ValueError):
+    """What is wrong with a user's data, in one line that names the file and the remedy: not a fault of the program."""
+
+
+def places(config: CorpusConfig) -> tuple[Path, Path]:
+    """The CSV of a user's corpus and the folder of its audio, absolute. Raises FileNotFoundError where one is missing."""
+    path, folder = resolve(config.path), resolve(config.audio_path)
+    path = path / "metadata.csv" if config.kind == "audiofolder" and path.is_dir() else path
+    if not path.is_file():
+        expected = "metadata.csv in a folder of audio" if config.kind == "audiofolder" else "a CSV file"
+        raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {path}")
+    folder = folder if config.kind == "audiocaps" else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
+    return path, folder
+
+
+def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
+    """The CSV of a user's corpus: the cells of COLUMNS by name, of each line that is not empty, by its number.
+
+    A start time is in seconds: `0:10` is ten.
+
+    Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
+    """
+    text = _decode(path)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = {}
+    try:
+        header = next(lines, [])
+        missing = [name for name in COLUMNS[kind] if header.count(name) != 1]
+        if missing:
+            raise UserDataError(
+                f"{path}, line 1: expected each of the columns {', '.join(COLUMNS[kind])} once, separated by commas, "
+                f"got {', '.join(map(repr, header)) or 'nothing'}"
+            )
+        for row in lines:
+            if any(row) and len(row) != len(header):
+                raise UserDataError(
+                    f"{path}, line {lines.line_num}: expected {len(header)} values, as the first line has, got {len(row)}; "
+                    f'a text with a comma needs quotes, as in "A dog barks, a car passes"'
+                )
+            if row:
+                cells = {name: row[header.index(name)] if any(row) else "" for name in COLUMNS[kind]}
+                rows[lines.line_num] = cells | {name: _seconds(cells[name]) for name in cells if name == "start_time"}
+    except csv.Error as error:
+        raise UserDataError(
+            f"{path}, line {lines.line_num}: cannot be read as CSV ({error}); within quotes a quote is written twice"
+        ) from None
+    return rows
+
+
+def _decode(path: Path) -> str:
+    content = path.read_bytes()
+    for mark, name in WIDE.items():
+        if content.startswith(mark):
+            raise UserDataError(f"{path}, line 1: expected UTF-8, got {name}; save it as CSV UTF-8")
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise UserDataError(
+            f"{path}, line {line}: expected text, got a zero byte; remove it, or save the table anew as UTF-8"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserDataError(
+            f"{path}, line {line}: expected UTF-8, got byte 0x{content[error.start]:02x}, perhaps of cp1252; save it as CSV UTF-8"
+        ) from None
+
+
+def names_of(row: dict[str, str]) -> tuple[str, ...]:
+    """The names that a row's file may have: of AudioCaps those in use, all without their suffix.
+
+    <audiocap_id>, <youtube_id>_<start_time> and <youtube_id>, the last two also after a Y.
+    """
+    if "file_name" in row:
+        return (row["file_name"],)
+    number, video, start = row["audiocap_id"], row["youtube_id"], row["start_time"]
+    videos = (f"{video}_{start}", f"Y{video}_{start}", video, f"Y{video}") if video else ()
+    return tuple(name for name in (number, *videos) if name)
+
+
+def _seconds(text: str) -> str:
+    """ "30" of "30", "30.0" or "0:30"; what is no time stays as it is."""
+    try:
+        seconds = sum(float(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+        return f"{int(seconds)}" if seconds.is_integer() else f"{seconds}"
+    except (ValueError, OverflowError):
+        return text
+
+
+def locate(names: Iterable[tuple[str, ...]], listing: Listing, folder: Path, kind: str) -> list[Path | str]:
+    """The file of each row by the first of its names that is there; for the others the reason why there is none.
+
+    `folder` is what a name of an audio folder may begin with.
+    """
+    whole = kind == "audiofolder"
+    there = {name if whole else _bare(name, str): path for name, path in listing.files.items()}
+    near = {_bare(name): name for name in listing.files}
+    found: list[Path | str] = []
+    for wanted in names:
+        forms = [posixpath.normpath(unicodedata.normalize("NFC", name).removeprefix(f"{folder}/")) for name in wanted]
+        path = next((there[form] for form in forms if form in there), None)
+        found.append(path or _missing(wanted, forms, near, listing))
+    return found
+
+
+def _missing(wanted, forms: list[str], near: dict[str, str], listing: Listing) -> str:
+    if not any(wanted):
+        return "missing: the row names no file"
+    reason = f"missing: no file {' or '.join(map(repr, wanted))}"
+    if why := next((listing.left_out[form] for form in forms if form in listing.left_out), ""):
+        return f"{reason} that may be read: {why}"
+    instead = next((near[_bare(form)] for form in forms if _bare(form) in near), "")
+    return f"{reason}, but {instead!r}" if instead else reason
+
+
+def _bare(name: str, form=str.casefold) -> str:
+    """What two names have in common that differ in folder, suffix, kind of slash and, by `form`, in case."""
+    return form(posixpath.splitext(name.replace("\\", "/").rpartition("/")[2])[0])
