@@ -18,7 +18,7 @@ from helpers.copies.rates import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
 REMARKS = {
-    "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
+    "clap": "the CLAP here is small and trained on the book's corpus, so nothing follows for LAION's",
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }

@@ -6,7 +6,6 @@ from sklearn.metrics import precision_recall_curve
 
 from helpers.copies.rates import Labels
 
-
 MIN_SPAN = 0.01  # cosine between null and ceiling, below which the two cannot be told apart
 
 

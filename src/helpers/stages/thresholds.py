@@ -95,7 +95,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     altered copies from twins (part C1). strata.csv: near-exact shares by what the training clip holds, of the main clips
     and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score,
     n_defined those with a position: near-exact shares are of these, their precision of flagged_n_defined, the null's of
-    null_n_defined. What is near-exact is said by the profile's detector alone.
+    null_n_defined of its null_n clips. What is near-exact is said by the profile's detector alone.
     """
     table, clips, cluster_of = (
         ScoreTable(upstream["scores"]),
@@ -218,7 +218,8 @@ def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, con
         "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
         "flagged_near_exact": _count(precision), "flagged_n_defined": defined,
         **_limits("precision", precision),
-        "null_n_defined": calibration.n_defined, **_limits("null_near_exact", spared, "null_near_exact_rate"),
+        "null_n": len(calibration.scores), "null_n_defined": calibration.n_defined,
+        **_limits("null_near_exact", spared, "null_near_exact_rate"),
     }  # fmt: skip
 
 
