@@ -21,11 +21,11 @@ def table_stage(name, file, table, published_too=()):
     return Stage(name, {}, compute, published=(file, *published_too))
 
 
-def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2), beta=0.5):
+def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2), beta=0.5, near=(0.0, 0.5)):
     replication = pd.DataFrame(
         {"training_set": "main", "n_train": [100, 500], "draw": 0, "arm": "main", "detector": "mel", "null": "twins",
-         "fpr": 0.05, "beta": beta, "flagged": flagged, "undefined": flagged, "n_generated": flagged + 5,
-         "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": [0.0, 0.5],
+         "fpr": 0.05, "beta": beta, "flagged": flagged, "n_defined": flagged, "n_generated": flagged + 5,
+         "flagged_rate": [rate, None], "ci_low": [0.1, None], "ci_high": [0.3, None], "near_exact_rate": near,
          "near_exact_low": [0.0, 0.4], "near_exact_high": [0.1, 0.6]}
     )  # fmt: skip
     detection = pd.DataFrame(
@@ -63,6 +63,18 @@ def test_comparison_counts_and_names_what_lies_outside(tmp_path):
         "published": 0.5, "low": 0.4, "high": 0.6, "ours": 0.9,
     }  # fmt: skip
     assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "dose")]
+
+
+def test_a_rate_that_is_undefined_here_is_neither_inside_nor_outside(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+    for stages, root in ((tables(0.2, 0.5), first), (tables(0.2, 0.5, near=(0.0, None)), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(tables(0.2, 0.5), folder, first)
+    found = compare(tables(0.2, 0.5), folder, second)
+    near = found.counts.set_index("rate").loc["near_exact_rate"]
+    assert (near["rows"], near["inside"]) == (1, 1) and found.outside.empty
+    assert "replication.csv: 1 published values of near_exact_rate are undefined here" in found.notes
 
 
 def test_comparison_wants_results_that_were_computed_here(tmp_path):

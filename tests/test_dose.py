@@ -35,7 +35,7 @@ def judged(clips, replicated=False, near_exact=None, flagged=None):
         {
             "query_id": [f"q{i}" for i in range(len(own))], "own_id": own, "ref_id": np.where(hit, copy, other),
             "sample_seed": 0, "near_exact": hit if near_exact is None else near_exact,
-            "flagged_twins": pd.array(hit if flagged is None else flagged, dtype="boolean"),
+            "flagged": pd.array(hit if flagged is None else flagged, dtype="boolean"),
             "position": np.where(hit, 0.9, 0.1), "score": 0.5,
         }
     )  # fmt: skip
@@ -88,11 +88,21 @@ def test_a_copy_of_another_cluster_or_one_that_is_only_near_does_not_count():
 def test_undefined_positions_and_flags_are_left_out():
     clips = truth_table([(1, "single", "same", 4), (2, "exact", "same", 2)])
     decisions = judged(clips, [True, True, False, False] * 2, flagged=[None, True, False, None] + [None] * 4)
-    decisions.loc[[0, *range(4, 8)], "position"] = np.nan
+    decisions["near_exact"] = decisions["near_exact"].astype("boolean")
+    undefined = [0, 2, *range(4, 8)]  # whatever their match: a clip of another cluster is undefined as well
+    decisions.loc[undefined, ["position", "near_exact"]] = (np.nan, pd.NA)
     found = dose_table(decisions, clips).set_index(["copies", "caption_kind"])
-    assert found.flagged_rate[1, "all"] == 0.5 and found.median_position[1, "all"] == pytest.approx(0.1)
-    assert found.loc[(2, "all"), ["flagged_rate", "flagged_low", "flagged_high", "median_position"]].isna().all()
-    assert found.rate[2, "all"] == 0.5
+    assert found.flagged_rate[1, "all"] == 0.5 and found.median_position[1, "all"] == pytest.approx(0.5)
+    one, two = found.loc[(1, "all")], found.loc[(2, "all")]
+    assert (one.n_generated, one.n_defined, one.replicated, one.rate) == (4, 2, 1, 0.5)
+    assert (two.n_generated, two.n_defined, two.replicated) == (4, 0, 0)
+    shares = ["rate", "ci_low", "ci_high", "flagged_rate", "flagged_low", "flagged_high", "median_position"]
+    assert two[shares].isna().all() and two.own_cluster_top1_rate == 0.5
+    told = trend(decisions, clips).set_index(["outcome", "kind"])
+    assert told.loc[("replicated", "all"), ["n_generated", "n_defined"]].tolist() == [8, 2]
+    decisions["near_exact"] = pd.array([pd.NA] * 8, dtype="boolean")
+    told = trend(decisions, clips).set_index(["outcome", "kind"]).loc["replicated"]
+    assert (told.note == "undefined for every generated clip").all() and (told.n_defined == 0).all()
 
 
 def test_a_cell_without_generated_clips_is_nan():
@@ -208,9 +218,9 @@ def test_few_events_have_no_trend():
 
 def test_an_unknown_flag_leaves_only_its_own_trend_out():
     clips, decisions = planted_with_trend()
-    decisions["flagged_twins"] = pd.array([None] * len(decisions), dtype="boolean")
+    decisions["flagged"] = pd.array([None] * len(decisions), dtype="boolean")
     found = trend(decisions, clips).set_index(["outcome", "kind"]).note
-    assert (found["flagged"] == "no generated clips").all() and (found["replicated"] == "").all()
+    assert (found["flagged"] == "undefined for every generated clip").all() and (found["replicated"] == "").all()
 
 
 def test_no_duplicates_have_no_trend():
@@ -220,7 +230,8 @@ def test_no_duplicates_have_no_trend():
     assert dose_table(judged(alone, np.arange(20) < 3), alone).rate.tolist() == [0.15]
 
 
-def test_stage_reads_the_planted_truth_and_the_main_arm(tmp_path):
+@pytest.mark.parametrize("null", ["twins", "heldout"])
+def test_stage_reads_the_planted_truth_and_the_main_arm(tmp_path, null):
     """On the real plan's truth table; decisions of another model, detector or arm, and other splits' clips, are left out."""
     config = SimpleNamespace(copies=(2, 4), groups_per_cell=4, n_train=80, seed=1)
     clips = plan(config).assign(clip_id=lambda t: [f"dup_{i:05d}" for i in t["index"]], split="train")
@@ -229,14 +240,15 @@ def test_stage_reads_the_planted_truth_and_the_main_arm(tmp_path):
     others = [judged(clips, True).assign(**good | {key: "another"}) for key in good]
     decisions = pd.concat(
         [others[0].replace("^dup", "train", regex=True), judged(clips, hit).assign(**good), *others[1:]]
-    )
+    ).rename(columns={"flagged": f"flagged_{null}"})
     for name, table, file in (("thresholds", decisions, "decisions"), ("planted", clips, "clips")):
         (tmp_path / name).mkdir()
         table.to_parquet(tmp_path / name / f"{file}.parquet", index=False)
     with_heldout = pd.concat([clips, clips.iloc[:3].assign(split="heldout", copies=32)])
     with_heldout.to_parquet(tmp_path / "planted" / "clips.parquet", index=False)
     upstream = {name: tmp_path / name for name in ("thresholds", "planted")}
-    compute_dose(tmp_path, upstream, SimpleNamespace(thresholds=ThresholdsConfig(detector="mel", n_bootstrap=200)))
+    limits = ThresholdsConfig(detector="mel", n_bootstrap=200)
+    compute_dose(tmp_path, upstream, SimpleNamespace(thresholds=limits, nulls=(null,)))
     found = pd.read_csv(tmp_path / "dose.csv").set_index(["copies", "kind", "caption_kind"])
     assert len(found) == 1 + 2 * 2 * 3 and found.n_generated.xs("all", level=2).sum() == len(clips)
     assert found.replicated.xs("all", level=2).sum() == hit.sum() > 0

@@ -22,6 +22,8 @@ def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=N
             rows.append(
                 {
                     "n_train": n,
+                    "n_generated": 20,
+                    "n_defined": 20,
                     **near,
                     **null,
                     **own,
@@ -112,6 +114,31 @@ def test_which_detector_finds_more_copies_is_said_though_no_verdict_follows(clap
     table = pd.DataFrame(rows, columns=["detector", "transform", "strength", "auroc"])
     claim = claims._mel_against("clap")(dataclasses.replace(evidence(HIGH, LOW, LOW), detection=table))
     assert claim.verdict == UNTESTED and f"the whole interval lies {said} finds more" in claim.why
+
+
+def test_what_is_undefined_is_no_share_and_its_reason_says_of_how_many():
+    found = evidence(HIGH, LOW, LOW)
+    some = found.replication.assign(n_defined=[19, 20, 20, 20, 20, 20])
+    reason = "undefined for 1 of 40 clips, as null and ceiling cannot be told apart"
+    partly = dataclasses.replace(found, replication=some)
+    claim = claims._near_exact_smallest(partly)
+    assert claim.verdict == HOLDS and f"of the null's clips are near-exact; {reason})" in claim.why
+    assert f"; at n = 10 {reason}" in claims._falls_with_size(partly).why
+    shares = [f"{null}near_exact_{end}" for null in ("", "null_") for end in ("rate", "low", "high")]
+    columns = dict.fromkeys([*shares, *(f"precision{end}" for end in ("", "_low", "_high"))], float("nan"))
+    none = dataclasses.replace(found, replication=found.replication.assign(**columns, n_defined=0, flagged_rate=0.5))
+    judged = [
+        claims._near_exact_smallest,
+        claims._near_exact_middle,
+        claims._near_exact_largest,
+        claims._falls_with_size,
+    ]
+    for judge in (*judged, claims._precision(1)):
+        claim = judge(none)
+        assert claim.verdict == UNTESTED and pd.isna([claim.value, claim.low, claim.high]).all()
+        assert "undefined for 40 of 40 clips" in claim.why and "nan" not in claim.why
+    unflagged = dataclasses.replace(none, replication=none.replication.assign(flagged_rate=0.0))
+    assert claims._precision(1)(unflagged).why == "nothing was flagged"
 
 
 def test_duplicates_are_counted_among_recordings_or_else_among_clips():

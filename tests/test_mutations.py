@@ -39,8 +39,9 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("np.diff(background_scores, axis=1) <= 0", "np.diff(background_scores, axis=1) < 0"),
     ],
     ("copies.replication", "decisions"): [
-        ("np.asarray(p) >= theta", "np.asarray(p) > theta"),
-        ("np.asarray(p) >= theta", "np.asarray(p) < theta"),
+        ("BooleanArray(p >= theta", "BooleanArray(p > theta"),
+        ("BooleanArray(p >= theta", "BooleanArray(p < theta"),
+        ("np.isnan(p))", "np.zeros(p.shape, bool))"),  # an undefined position stays in the denominator, as no copy
         ("dtype=np.float64) - median_twin\n    above", "dtype=np.float64) + median_twin\n    above"),
         ("where=span >= min_span", "where=span < min_span"),
         ("merged.get(a, a) == merged.get(b, b)", "merged.get(a, a) != merged.get(b, b)"),
@@ -49,6 +50,8 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("float(good.min())", "float(good.max())"),
     ],
     ("copies.rates", "decisions"): [
+        ("int((~flags.isna()).sum())", "len(flags)"),
+        ("to_numpy(float)), np.bincount(labels)", "to_numpy(float)), np.bincount(labels) + 1"),
         ("clusters >= 2 and whole.count in (0, whole.n)", "clusters > 2 and whole.count in (0, whole.n)"),
         ("whole.count in (0, whole.n)", "whole.count in (0,)"),
         ("whole.count in (0, whole.n)", "whole.count in (whole.n,)"),
@@ -80,7 +83,8 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("np.lexsort((indices, groups)", "np.lexsort((-indices, groups)"),
     ],
     ("copies.dose", "dose"): [
-        ("top1 & decisions", "top1 | decisions"),
+        ("top1 & near_exact", "top1 | near_exact"),
+        ("near_exact.isna())", "np.zeros(len(near_exact), bool))"),
         ('made["cluster_id"].to_numpy() == truth', 'made["cluster_id"].to_numpy() != truth'),
         ("np.log2(part", "-np.log2(part"),
         ("< LEAST_CLUSTERS:", "< 2 * LEAST_CLUSTERS:"),
@@ -93,7 +97,10 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ('unseen = self.part == "C3"', 'unseen = self.part == "C2"'),
         ('float(best["score"].median())', 'float(best["score"].mean())'),
         ("largest = (MAIN_SET, max(profile.sizes), 0)", "largest = (MAIN_SET, min(profile.sizes), 0)"),
-        ('to_numpy(bool)[flagged], judged["group"][flagged]', 'to_numpy(bool)[~flagged], judged["group"][~flagged]'),
+        ('["near_exact"][flagged], judged["group"][flagged]', '["near_exact"][~flagged], judged["group"][~flagged]'),
+        ('"n_defined": int(judged["position"].count())', '"n_defined": len(judged)'),
+        ('int(judged["position"][flagged].count())', 'int(flagged.sum())'),
+        ("int(np.isfinite(position).sum())", "len(position)"),
     ],
     ("stages.findings", "findings"): [
         ('table["fpr"] == ', 'table["fpr"] != '),

@@ -1,6 +1,8 @@
 """The study in words: each sentence says what its table, made by hand, says."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from helpers.book import sentences
 
@@ -12,7 +14,22 @@ def rows(*given):
     """Rows of (n_train, draw, arm, updates, near-exact share); 32 clips an update, half a width of 0.05, the null at 0.02."""
     table = pd.DataFrame([(n, d, arm, u, 32 * u / n, s, s - 0.05, s + 0.05) for n, d, arm, u, s in given])
     table.columns = COLUMNS + SHARES
-    return table.assign(null_near_exact_rate=0.02, null_near_exact_low=0.0, null_near_exact_high=0.04)
+    table = table.assign(null_near_exact_rate=0.02, null_near_exact_low=0.0, null_near_exact_high=0.04)
+    return table.assign(n_generated=96, n_defined=96)
+
+
+def undefined(table, **columns):
+    """The rows without any position, so without a near-exact share; flags and own-clip top-1 are known."""
+    shares = dict.fromkeys((*SHARES, *(f"null_{name}" for name in SHARES)), np.nan)
+    shares |= {"flagged_rate": 0.3, "ci_low": 0.2, "ci_high": 0.4, "fpr_verified": 0.05, "fpr_verified_low": 0.02}
+    shares |= {
+        "fpr_verified_high": 0.1,
+        "own_clip_top1_rate": 0.25,
+        "own_clip_top1_low": 0.12,
+        "own_clip_top1_high": 0.5,
+    }
+    shares |= dict.fromkeys(("twins_top1_rate", "twins_top1_low", "twins_top1_high"), np.nan)
+    return table.assign(n_defined=0, **shares | columns)
 
 
 STUDY = rows(
@@ -34,6 +51,81 @@ def test_each_size_stands_beside_the_null():
     )
     assert middle.endswith("5 % (0 to 10) of what is generated is near-exact, not clearly more than of twins (2 %).")
     assert large.endswith("no more than of twins (2 %), so the share is no sign of copying.")
+
+
+def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
+    small, *_ = map(plain, sentences.of_sizes(undefined(STUDY), "held-out clips"))
+    assert small == (
+        "After training on 100 clips, near-exact is undefined for 192 of 192, as null and ceiling cannot be told apart; "
+        "flagged are 30 % (20 to 40), of held-out clips 5 % (2 to 10); "
+        "the nearest clip is the one whose caption was the prompt for 25 % (12 to 50)."
+    )
+    unattainable = undefined(STUDY, flagged_rate=np.nan, twins_top1_rate=0.2, twins_top1_low=0.1, twins_top1_high=0.3)
+    (small, *_) = map(plain, sentences.of_sizes(unattainable))
+    assert "; no threshold is attainable; the nearest" in small and small.endswith("50), of twins for 20 % (10 to 30).")
+    partly = STUDY.assign(n_defined=np.where(STUDY["n_train"] == 4000, 90, 96))
+    assert plain(sentences.of_sizes(partly)[-1]).startswith(
+        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of what is generated is near-exact, no more"
+    )
+    alone = STUDY.assign(null_near_exact_rate=np.nan)
+    assert plain(sentences.of_sizes(alone)[0]).endswith(
+        "near-exact, which is undefined for all twins, so nothing follows."
+    )
+
+
+def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
+    every = [*sentences.of_onset(undefined(STUDY)), *sentences.of_epochs(undefined(STUDY))]
+    assert [plain(text) for text in every] == [
+        f"With {n} clips it cannot be told: no checkpoint has an interval to judge by." for n in ("100", "400", "4,000")
+    ]
+    late = pd.concat([undefined(STUDY[STUDY["updates"] < 2000]), STUDY[STUDY["updates"] == 2000]])
+    assert plain(sentences.of_onset(late)[0]).startswith("With 100 clips copying begins by the first checkpoint, 2,000")
+    both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
+    for table in (undefined(both), pd.concat([both[:2], undefined(both[2:])])):
+        assert (
+            sentences.of_equal_epochs(table) == "At equal epochs, 32, nothing can be compared: near-exact is undefined."
+        )
+
+
+@pytest.mark.parametrize(
+    ("position", "near_exact", "said"),
+    [
+        (0.7, True, "Position 0.70 between null and ceiling: near-exact by rule."),
+        (0.2, False, "Position 0.20 between null and ceiling: not near-exact by rule."),
+        (
+            np.nan,
+            pd.NA,
+            "Its position is undefined, as null and ceiling cannot be told apart: neither near-exact nor not.",
+        ),
+    ],
+)
+def test_the_verdict_on_one_clip(position, near_exact, said):
+    clip = {"position": position, "near_exact": near_exact, "tau": 0.5, "flagged": False, "normalised": 0.4}
+    assert sentences.of_verdict(pd.Series(clip)) == f"Normalised score 0.400, τ = 0.500: not flagged. {said}"
+
+
+def test_a_page_leads_with_the_first_measure_that_is_known_of_all():
+    first, ends = (
+        STUDY[(STUDY["arm"] == "main") & (STUDY["draw"] == 0)].set_index("n_train"),
+        {"small": 100, "large": 4000},
+    )
+    known = {"near_exact": 0.01, "near_exact_low": 0.0, "near_exact_high": 0.05, "flagged": 0.06, "flagged_low": 0.02}
+    known |= {"flagged_high": 0.1, "own_top1": np.nan, "own_top1_low": np.nan, "own_top1_high": np.nan}
+    lead = {key: plain(text) for key, text in sentences.of_lead(first, pd.Series(known), ends).items()}
+    assert (lead["measure"], lead["undefined"]) == ("near-exact by rule", "")
+    assert (
+        lead["near_small"] == "90 % (85 to 95)" and lead["share_large"] == "2 %" and lead["limits_twins"] == "0 to 5 %"
+    )
+    none = undefined(first)
+    lead = {key: plain(text) for key, text in sentences.of_lead(none, pd.Series(known), ends).items()}
+    assert lead["measure"] == "flagged" and lead["near_large"] == "30 % (20 to 40)" and lead["share_twins"] == "6 %"
+    assert lead["undefined"] == (
+        "Near-exact is undefined for 96 of 96 after training on 100 and undefined for 96 of 96 after training on 4,000, as "
+        "null and ceiling cannot be told apart. The nearest clip is the one whose caption was the prompt for 25 % (12 to 50) "
+        "after training on 100 and for 25 % (12 to 50) after training on 4,000."
+    )
+    without = sentences.of_lead(none.assign(flagged_rate=np.nan), pd.Series(known), ends)
+    assert without["measure"] == "nearest to the clip whose caption was the prompt" and without["share_twins"] == "–"
 
 
 def test_the_first_checkpoint_above_the_null_is_named():
@@ -95,6 +187,8 @@ def test_quality_of_the_largest_size_is_told_by_each_embedding():
         "by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
         "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3"
     )
+    alone = sentences.of_quality(table.assign(twins_kid=np.nan, silent_low=0.0, silent_high=0.02))
+    assert alone["distances"].startswith("by clap at 0.2 (0.1 to 0.3), where held-out clips stand at 0.4; by aisfx")
     assert words["n_large"] == "50" and words["caption_agreement"] == "0.5 (0.4 to 0.6)"
     assert plain(words["silent"]) == "none (at most 2 %)"
     assert set(sentences.of_quality(table[:0]).values()) == {"unknown"}

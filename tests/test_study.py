@@ -21,7 +21,7 @@ from helpers.book.summaries.findings import (
 from helpers.book.summaries.retrieval import best_detectors, strengths_in_words
 from helpers.book.summaries.rows import checkpoints, rows_of
 from helpers.book.summaries.thresholds import background_variants, bias_effect, paper_counts
-from helpers.book.words import card_words, epochs_text, share_text
+from helpers.book.words import card_words, defined_shares, epochs_text, share_text
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, split_calibration
 from helpers.copies.score_table import ScoreTable
@@ -73,6 +73,19 @@ def test_arms_are_told_by_what_they_change():
 )
 def test_shares_in_words(values, text):
     assert share_text(*values).replace("\u00a0", " ") == text
+
+
+def test_shares_say_for_how_many_they_are_undefined():
+    table = pd.DataFrame({"rate": [0.25, 0.25, math.nan, math.nan, math.nan], "low": 0.12, "high": 0.41})
+    table = table.assign(n_defined=[96, 93, 0, 0, math.nan], n=[96, 96, 1096, 0, math.nan])
+    texts = [text.replace("\u00a0", " ") for text in defined_shares(table, "n_defined", "n", "rate", "low", "high")]
+    assert texts == [
+        "25 % (12 to 41)",
+        "25 % (12 to 41), undefined for 3 of 96",
+        "undefined for 1,096 of 1,096",
+        "–",
+        "–",
+    ]
 
 
 def test_words_of_a_card():
@@ -163,6 +176,9 @@ def test_seeds_come_from_the_main_arm_where_it_has_several_and_else_from_none():
     assert seed_outcomes(decisions("main", {"a": [True], "b": [False]})).empty
     short = decisions("seeds", {"a": [True, True], "b": [False]})  # one seed of b was silent
     assert seed_shares(seed_outcomes(short))["prompts"].tolist() == [0, 0, 1]
+    partly = decisions("seeds", {"a": [True, True], "b": [False, pd.NA]}).astype({"near_exact": "boolean"})
+    assert seed_shares(seed_outcomes(partly))["prompts"].tolist() == [0, 0, 1]
+    assert seed_outcomes(partly.assign(near_exact=pd.array([pd.NA] * 4, dtype="boolean"))).empty
 
 
 def test_the_papers_counts_have_exact_intervals():
@@ -183,9 +199,9 @@ def test_a_rare_event_in_words():
 
 
 def test_copies_and_trends_in_words():
-    columns = ["copies", "kind", "caption_kind", "n_clusters", "n_generated", "rate", "ci_low", "ci_high"]
+    columns = ["copies", "kind", "caption_kind", "n_clusters", "n_generated", "n_defined", "rate", "ci_low", "ci_high"]
     dose = pd.DataFrame(
-        [(1, "single", "all", 30, 120, 0.0, 0.0, 0.012), (2, "exact", "same", 9, 9, 1, 1, 1)], columns=columns
+        [(1, "single", "all", 30, 120, 120, 0.0, 0.0, 0.012), (2, "exact", "same", 9, 9, 9, 1, 1, 1)], columns=columns
     )
     dose = dose.assign(
         flagged_rate=[0.5, 1], flagged_low=[0.4, 1], flagged_high=[0.6, 1], own_cluster_top1_rate=[0.0092, 1]
@@ -215,6 +231,7 @@ def test_matches_of_own_clip_are_counted_by_run_among_the_near_exact():
     runs = pd.DataFrame({"n_train": [10, 10, 50], "draw": [0, 1, 0]})
     words = [text.replace("\u00a0", " ") for text in matches_of_own(decisions, runs)]
     assert words == ["1 of 2", "1 of 1", "0 of 0"]
+    assert matches_of_own(decisions.assign(near_exact=pd.array([pd.NA] * 5, dtype="boolean")), runs[:1]) == ["–"]
 
 
 def test_units_of_strengths_are_named_once():

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -151,7 +152,24 @@ def test_sweep_calibrates_each_cell_and_checks_it():
 def test_position_between_null_and_ceiling():
     p = position([0.8, 0.9, 1.0, 0.9], [1.0, 1.0, 1.0, 0.805], 0.8)
     np.testing.assert_allclose(p, [0, 0.5, 1, np.nan])
-    np.testing.assert_array_equal(near_exact(p, 0.5 - 1e-9), [False, True, True, False])
+    assert near_exact(p, 0.5 - 1e-9).tolist() == [False, True, True, pd.NA]
+
+
+@pytest.mark.parametrize("missing", [pd.NA, None, math.nan])
+def test_what_is_undefined_leaves_the_denominator_and_its_group(missing):
+    """Four known flags in three groups; a fourth group has none and must not widen the interval."""
+    flags, groups = [True, missing, False, False, False, missing], [0, 0, 1, 1, 2, 3]
+    for rate, known in (
+        (flagged_rate(flags), flagged_rate([True, False, False, False])),
+        (clustered_rate(flags, groups), clustered_rate([True, False, False, False], [0, 1, 1, 2])),
+        (clustered_rate([False, missing], [0, 1]), clustered_rate([False], [0])),
+    ):
+        np.testing.assert_equal(vars(rate), vars(known))
+    for nothing in (flagged_rate([missing] * 3), clustered_rate([missing] * 3, [0, 0, 1])):
+        assert (nothing.count, nothing.n, str(nothing)) == (0, 0, "undefined")
+        assert np.isnan([nothing.rate, nothing.low, nothing.high]).all(), "never a rate"
+    with pytest.raises(ValueError, match="groups: expected 3 labels"):
+        clustered_rate([missing] * 3, [0, 1])
 
 
 def test_theta_is_the_lowest_that_is_precise_enough():

@@ -5,15 +5,22 @@ their limits are the lowest and the highest of any draw.
 Notebooks: 01_corpus, 03_training, 05_retrieval, 07_findings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from helpers.base.settings import Profile
-from helpers.book.summaries.rows import checkpoints
-from helpers.book.words import epochs_text, limits, plain, share_text, with_interval
+from helpers.book.summaries.rows import FLAGGED, checkpoints
+from helpers.book.words import card_words, epochs_text, limits, share_text, undefined_for, with_interval
 
 LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
+WHY_UNDEFINED = "as null and ceiling cannot be told apart"
+# What a page may lead with, in this order: its columns in replication.csv, and those of clips of known kind.
+MEASURES = {
+    "near-exact by rule": (limits("near_exact_rate"), limits("near_exact")),
+    "flagged": (FLAGGED, limits("flagged")),
+    "nearest to the clip whose caption was the prompt": (limits("own_clip_top1_rate"), limits("own_top1")),
+}
 
 
 def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
@@ -96,33 +103,94 @@ def of_verdict(clip: pd.Series) -> str:
     verdict = "τ is unattainable"
     if pd.notna(clip["tau"]):
         verdict = f"τ = {clip['tau']:.3f}: {'flagged' if clip['flagged'] else 'not flagged'}"
-    exact = "near-exact" if clip["near_exact"] else "not near-exact"
-    place = f"Position {clip['position']:.2f} between null and ceiling: {exact} by rule."
+    if pd.isna(clip["position"]):
+        place = f"Its position is undefined, {WHY_UNDEFINED}: neither near-exact nor not."
+    else:
+        exact = "near-exact" if clip["near_exact"] else "not near-exact"
+        place = f"Position {clip['position']:.2f} between null and ceiling: {exact} by rule."
     return f"Normalised score {clip['normalised']:.3f}, {verdict}. {place}"
 
 
+def of_lead(first: pd.DataFrame, strangers: pd.Series, ends: Mapping[str, int]) -> dict[str, str]:
+    """What a page leads with: `measure`, the first of MEASURES that is known of all three, and its words.
+
+    `first`: rows of replication.csv by n_train; `ends`: sizes by name; `strangers`: the null's row of
+    `summaries.findings.known_kinds`. Words are `words.card_words` of each size and of the null (`_twins`), and `undefined`, a
+    sentence where whether a clip is near-exact is undefined, else empty.
+    """
+    rows = first.loc[list(ends.values())]
+    known = (
+        name
+        for name, (ours, theirs) in MEASURES.items()
+        if rows[ours[0]].notna().all() and pd.notna(strangers[theirs[0]])
+    )
+    measure = next(known, list(MEASURES)[-1])
+    ours, theirs = MEASURES[measure]
+    found = {"measure": measure, "undefined": ""} | card_words(strangers.to_frame().T, *theirs, "_twins")
+    for name, n_train in ends.items():
+        found |= card_words(first.loc[[n_train]], *ours, f"_{name}")
+    counts = [
+        f"{undefined} after training on {n:,}"
+        for n, row in rows.iterrows()
+        if (undefined := undefined_for(row["n_defined"], row["n_generated"]))
+    ]
+    if counts:
+        found["undefined"] = f"Near-exact is {' and '.join(counts)}, {WHY_UNDEFINED}."
+    if measure != next(iter(MEASURES)):
+        of_size = [f"{_of_own(rows.loc[[n]])} after training on {n:,}" for n in rows.index]
+        found["undefined"] += (
+            f" The nearest clip is the one whose caption was the prompt for {' and for '.join(of_size)}."
+        )
+    return found
+
+
 def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
-    """A sentence a training size: its near-exact share at the last checkpoint beside the null's."""
-    sentences = []
-    for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
-        share = share_text(last["rate"], last["low"], last["high"])
+    """A sentence a training size: its near-exact share at the last checkpoint beside the null's; if undefined, what is known."""
+    sentences, main = [], rows[rows["arm"] == "main"]
+    for n_train, last in _shares(main, ["n_train"]).iterrows():
+        undefined, after = undefined_for(last["n_defined"], last["n"]), f"After training on **{n_train:,} clips**"
+        if pd.isna(last["rate"]):
+            draws = main[main["n_train"] == n_train]
+            flagged = "no threshold is attainable"
+            if draws["flagged_rate"].notna().any():
+                flagged = f"flagged are {_pooled(draws, *FLAGGED)}, of {null} {_pooled(draws, *limits('fpr_verified'))}"
+            own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws)}"
+            sentences.append(f"{after}, near-exact is {undefined}, {WHY_UNDEFINED}; {flagged}; {own}.")
+            continue
+        share = share_text(last["rate"], last["low"], last["high"]) + (f" ({undefined})" if undefined else "")
         theirs = share_text(last["null_rate"])
-        if last["low"] > last["null_high"]:
+        if pd.isna(last["null_rate"]):
+            verdict = f"which is undefined for all {null}, so nothing follows"
+        elif last["low"] > last["null_high"]:
             verdict = f"more than of {null} ({theirs})"
         elif last["rate"] <= last["null_rate"]:
             verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
         else:
             verdict = f"not clearly more than of {null} ({theirs})"
-        sentences.append(
-            f"After training on **{n_train:,} clips**, {share} of what is generated is near-exact, {verdict}."
-        )
+        sentences.append(f"{after}, {share} of what is generated is near-exact, {verdict}.")
     return sentences
+
+
+def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
+    return share_text(draws[rate].mean(), draws[low].min(), draws[high].max())
+
+
+def _of_own(draws: pd.DataFrame) -> str:
+    twins = draws["twins_top1_rate"]
+    beside = "" if twins.isna().all() else f", of twins for {_pooled(draws, *limits('twins_top1_rate'))}"
+    return _pooled(draws, *limits("own_clip_top1_rate")) + beside
 
 
 def of_onset(rows: pd.DataFrame) -> list[str]:
     """Between which checkpoints each size's near-exact share first rises above the null's, in updates and in epochs."""
     sentences = []
     for n_train, curve in _shares(checkpoints(rows), ["n_train", "updates", "epochs"]).groupby(level="n_train"):
+        curve = curve.dropna(subset=["low", "null_high"])
+        if curve.empty:
+            sentences.append(
+                f"With **{n_train:,} clips** it cannot be told: no checkpoint has an interval to judge by."
+            )
+            continue
         above = (curve["low"] > curve["null_high"]).to_numpy()
         (_, last, epochs) = curve.index[-1]
         if not above.any():
@@ -150,6 +218,8 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
         return "No number of epochs is common to all sizes here."
     epochs, part = alike[-1]
     part = part.droplevel("epochs").sort_index()
+    if part["rate"].isna().any():
+        return f"At equal epochs, {epochs_text(epochs)}, nothing can be compared: near-exact is undefined."
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
     falls = small["low"] > large["high"]
@@ -184,11 +254,11 @@ def of_quality(rows: pd.DataFrame) -> dict[str, str]:
     if large.empty:
         return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
     distances = with_interval(large, *limits("kid"), percent=False)
-    twins, heldout = (plain(large[name], ".2g") for name in ("twins_kid", "floor_kid"))
-    places = [
-        f"by {embedding} at {distance}, where twins stand at {of_twins} and held-out clips at {of_heldout}"
-        for embedding, distance, of_twins, of_heldout in zip(large["embedding"], distances, twins, heldout)
-    ]
+    places = []
+    for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
+        honest = [f"{kind} at {mark:.2g}" for kind, mark in zip(("twins", "held-out clips"), marks) if pd.notna(mark)]
+        beside = " and ".join(honest).replace(" at ", " stand at ", 1)
+        places.append(f"by {embedding} at {distance}" + (f", where {beside}" if honest else ""))
     agreement = with_interval(large, *limits("clap_agreement"), percent=False)[0]
     silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
     return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
@@ -214,4 +284,5 @@ def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return rows.groupby(by).agg(
         rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"), high=("near_exact_high", "max"),
         null_rate=("null_near_exact_rate", "mean"), null_high=("null_near_exact_high", "max"),
+        n=("n_generated", "sum"), n_defined=("n_defined", "sum"),
     )  # fmt: skip

@@ -28,6 +28,20 @@ def shares(table: pd.DataFrame, *columns: str) -> list[str]:
     return [share_text(*row) for row in table[list(columns)].itertuples(index=False, name=None)]
 
 
+def undefined_for(n_defined: float, n: float) -> str:
+    """ "undefined for 3 of 96"; "" where none is, or where it is not known."""
+    return f"undefined for {n - n_defined:,.0f} of {n:,.0f}" if n_defined < n else ""
+
+
+def defined_shares(table: pd.DataFrame, n_defined: str, n: str, *columns: str) -> list[str]:
+    """`shares`, and for how many of `n` they are undefined: "25 % (12 to 41), undefined for 3 of 96", "undefined for 96 of 96"."""
+    texts = []
+    for share, defined, of in zip(shares(table, *columns), table[n_defined], table[n]):
+        undefined = undefined_for(defined, of)
+        texts.append(f"{share}, {undefined}" if undefined and defined else undefined or share)
+    return texts
+
+
 def with_interval(data: pd.DataFrame, value: str, low: str, high: str, percent: bool = True) -> list[str]:
     """One text a row, "25 % (12 to 41)" or "0.25 (0.12 to 0.41)", from three columns; a missing value is a dash."""
     texts = []

@@ -18,7 +18,7 @@ from helpers.copies.rates import cluster_bootstrap
 
 HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
 REMARKS = {
-    "clap": "the CLAP here is small and trained on this corpus, so nothing follows for LAION's",
+    "clap": "the CLAP here is small and trained on the book's corpus, so nothing follows for LAION's",
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
@@ -67,10 +67,18 @@ class Evidence:
         """Near-exact share at a size."""
         return self.rate(which, "near_exact_rate", "near_exact_low", "near_exact_high")
 
-    def by_the_null(self, which: int) -> str:
-        """What the near-exact rule says of the null's clips at a size, for the reasons: it should spare them all."""
+    def of_the_rule(self, which: int) -> str:
+        """How far the near-exact rule can be trusted at a size, for the reasons: it should spare all of the null's clips."""
         rate = self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))[0]
-        return f"by the same rule {rate:.1%} of the null's clips are near-exact"
+        spared = "" if math.isnan(rate) else f"by the same rule {rate:.1%} of the null's clips are near-exact"
+        return "; ".join(filter(None, (spared, self.undefined(which))))
+
+    def undefined(self, which: int) -> str:
+        """Of how many clips of a size it is undefined whether they are near-exact, for the reasons; "" where of none."""
+        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        n = int(rows["n_generated"].sum())
+        count = n - int(rows["n_defined"].sum())
+        return f"undefined for {count:,} of {n:,} clips, as null and ceiling cannot be told apart" if count else ""
 
     def both_flag(self, embedding: str) -> str:
         """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown.
@@ -120,7 +128,7 @@ def _judge(measured: Interval, holds: bool, fails: bool, why: str) -> Measured:
 
 def _near_exact_smallest(evidence: Evidence) -> Measured:
     measured, bound = evidence.near_exact(0), evidence.rules["smallest_near_exact_above"]
-    why = f"{evidence.runs(0)}, near-exact by rule ({evidence.by_the_null(0)}): whether the interval lies above {bound:.0%}"
+    why = f"{evidence.runs(0)}, near-exact by rule ({evidence.of_the_rule(0)}): whether the interval lies above {bound:.0%}"
     return _above(measured, bound, why)
 
 
@@ -128,17 +136,17 @@ def _near_exact_middle(evidence: Evidence) -> Measured:
     if len(evidence.sizes) < 3:
         return Measured(None, None, None, UNTESTED, "this profile has no middle size")
     measured, bound = evidence.near_exact(1), evidence.rules["middle_near_exact_below"]
-    why = f"{evidence.runs(1)}, near-exact by rule ({evidence.by_the_null(1)}): whether the interval lies below {bound:.0%}"
+    why = f"{evidence.runs(1)}, near-exact by rule ({evidence.of_the_rule(1)}): whether the interval lies below {bound:.0%}"
     return _below(measured, bound, why)
 
 
 def _near_exact_largest(evidence: Evidence) -> Measured:
-    why = f"{evidence.runs(-1)}, for the paper's 45,000; {evidence.by_the_null(-1)}, so only listening could tell a share near the paper's"
+    why = f"{evidence.runs(-1)}, for the paper's 45,000; {evidence.of_the_rule(-1)}, so only listening could tell a share near the paper's"
     return Measured(*evidence.near_exact(-1), UNTESTED, why)
 
 
 def _share(
-    which: int, columns: tuple[str, str, str], absent: str, remark: Callable[[Evidence], str]
+    which: int, columns: tuple[str, str, str], absent: Callable[[Evidence], str], remark: Callable[[Evidence], str]
 ) -> Callable[[Evidence], Measured]:
     """A share that the paper gives for a size, measured here but not comparable: `remark` says why, `absent` why it is none."""
 
@@ -147,7 +155,7 @@ def _share(
             return Measured(None, None, None, UNTESTED, "this profile has no middle size")
         measured = evidence.rate(which, *columns)
         if math.isnan(measured[0]):
-            return Measured(None, None, None, UNTESTED, absent)
+            return Measured(None, None, None, UNTESTED, absent(evidence))
         return Measured(*measured, UNTESTED, f"{evidence.runs(which)}{remark(evidence)}")
 
     return judge
@@ -157,18 +165,26 @@ def _flagged(which: int) -> Callable[[Evidence], Measured]:
     def remark(evidence: Evidence) -> str:
         return f"; the paper's threshold is unknown, ours flags {evidence.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
 
-    return _share(which, ("flagged_rate", "ci_low", "ci_high"), "the false-positive rate was unattainable", remark)
+    columns = ("flagged_rate", "ci_low", "ci_high")
+    return _share(which, columns, lambda _: "the false-positive rate was unattainable", remark)
 
 
 def _precision(which: int) -> Callable[[Evidence], Measured]:
+    def absent(evidence: Evidence) -> str:
+        rows = evidence.replication[evidence.replication["n_train"] == evidence.sizes[which]]
+        return (
+            f"near-exact is {evidence.undefined(which)}" if (rows["flagged_rate"] > 0).any() else "nothing was flagged"
+        )
+
     remark = ": near-exact by rule, where the paper listened; another threshold gives another share"
-    return _share(which, ("precision", "precision_low", "precision_high"), "nothing was flagged", lambda _: remark)
+    return _share(which, ("precision", "precision_low", "precision_high"), absent, lambda _: remark)
 
 
 def _falls_with_size(evidence: Evidence) -> Measured:
     small, large = evidence.near_exact(0), evidence.near_exact(-1)
     measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
     why = f"near-exact share at n = {evidence.sizes[0]:,} less that at n = {evidence.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
+    why += "".join(f"; at n = {evidence.sizes[end]:,} {text}" for end in (0, -1) if (text := evidence.undefined(end)))
     return _above(measured, 0.0, why)
 
 

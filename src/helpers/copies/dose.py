@@ -22,10 +22,13 @@ OUTCOMES = ("replicated", "flagged", "top1")
 # of one are not independent. With two events in 400 clusters the robust error came out a tenth of the slope.
 LEAST_CLUSTERS = 10
 COLUMNS = (
-    *("copies", "kind", "caption_kind", "n_clusters", "n_generated", "replicated", "rate", "ci_low", "ci_high"),
+    *("copies", "kind", "caption_kind", "n_clusters", "n_generated", "n_defined", "replicated"),
+    *("rate", "ci_low", "ci_high"),
     *("flagged_rate", "flagged_low", "flagged_high", "median_position", "own_cluster_top1_rate"),
 )
-TREND_COLUMNS = ("outcome", "kind", "slope_per_doubling", "low", "high", "p", "n_clusters", "n_generated", "note")
+TREND_COLUMNS = (
+    *("outcome", "kind", "slope_per_doubling", "low", "high", "p", "n_clusters", "n_generated", "n_defined", "note"),
+)
 
 
 def dose_table(
@@ -35,11 +38,12 @@ def dose_table(
 
     Args:
         decisions: one row a generated clip: own_id (the clip whose caption was the prompt), ref_id (the nearest training
-            clip), near_exact, flagged_twins (missing where the false-positive rate was unattainable), position.
+            clip), near_exact (missing where the position is undefined), flagged (missing where the false-positive rate
+            was unattainable), position.
         clips: the truth table of the training clips: clip_id, cluster_id, copies, kind, caption_kind.
 
-    n_clusters counts the clusters that were prompted, which the intervals draw anew. Undefined positions are left out of
-    the median. NaN where nothing was generated. Raises ValueError for a clip that the truth table lacks.
+    n_clusters counts the clusters that were prompted, which the intervals draw anew; n_defined the generated clips with a
+    position, of which `replicated` is a share. NaN where there are none. Raises ValueError for a clip that the truth table lacks.
     """
     made = _with_truth(decisions, clips)
     rows = []
@@ -62,22 +66,26 @@ def trend(decisions: pd.DataFrame, clips: pd.DataFrame, confidence: float = 0.95
 
     Outcomes: replicated, flagged (near any clip), top1 (the nearest clip is of the own cluster, however near). A logistic
     regression on log2(copies), so the slope is a log odds ratio for each doubling; errors are robust to clusters, with
-    Student's t of one degree less than there are clusters (Cameron and Miller 2015). NaN, and the reason in `note`, where
-    there is no finite slope or there are too few events for one. Tables and errors as in `dose_table`.
+    Student's t of one degree less than there are clusters (Cameron and Miller 2015). n_clusters and n_defined count those
+    of which the outcome is known. NaN, and the reason in `note`, where there is no finite slope or there are too few events.
+    Tables and errors as in `dose_table`.
     """
     made = _with_truth(decisions, clips)
     rows = []
     for outcome in OUTCOMES:
         for kind in TREND_KINDS:
-            part = made[made[outcome].notna()]
-            part = part if kind == "all" else part[part["kind"].isin([kind, "single"])]
-            counts = {"n_clusters": part["cluster_id"].nunique(), "n_generated": len(part)}
-            rows.append({"outcome": outcome, "kind": kind} | counts | _slope(part, outcome, confidence))
+            every = made if kind == "all" else made[made["kind"].isin([kind, "single"])]
+            part = every[every[outcome].notna()]
+            counts = {"n_clusters": part["cluster_id"].nunique(), "n_generated": len(every), "n_defined": len(part)}
+            fitted = _slope(part, outcome, confidence)
+            if len(every) and part.empty:
+                fitted["note"] = "undefined for every generated clip"
+            rows.append({"outcome": outcome, "kind": kind} | counts | fitted)
     return pd.DataFrame(rows, columns=TREND_COLUMNS)
 
 
 def _with_truth(decisions: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """One row a generated clip: what is known of its own cluster, top1, replicated, flagged (nullable), position."""
+    """One row a generated clip: what is known of its own cluster, top1, replicated and flagged (nullable), position."""
     truth = clips.set_index("clip_id")[["cluster_id", "copies", "kind", "caption_kind"]]
     for name in ("own_id", "ref_id"):
         unknown = decisions.loc[~decisions[name].isin(truth.index), name]
@@ -85,27 +93,27 @@ def _with_truth(decisions: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"{name}: expected clips of the planted training set, got {unknown.iloc[0]!r}")
     made = truth.loc[decisions["own_id"]].reset_index(drop=True)
     top1 = made["cluster_id"].to_numpy() == truth.loc[decisions["ref_id"], "cluster_id"].to_numpy()
+    near_exact = decisions["near_exact"].astype("boolean").array
     return made.assign(
         top1=top1,
-        replicated=top1 & decisions["near_exact"].to_numpy(bool),
-        flagged=decisions["flagged_twins"].astype("boolean").to_numpy(),
+        replicated=pd.arrays.BooleanArray(top1 & near_exact.fillna(False).to_numpy(bool), near_exact.isna()),
+        flagged=decisions["flagged"].astype("boolean").to_numpy(),
         position=decisions["position"].to_numpy(float),
     )
 
 
 def _summary(part: pd.DataFrame, confidence: float, n_bootstrap: int, seed: int) -> dict:
     def interval(column: str) -> tuple[float, float, float]:
-        known = part[part[column].notna()]
-        if known.empty:
+        if part.empty:
             return (math.nan,) * 3
-        flags = known[column].to_numpy(bool)
-        share = clustered_rate(flags, known["cluster_id"], n_bootstrap, confidence, seed)
+        share = clustered_rate(part[column], part["cluster_id"], n_bootstrap, confidence, seed)
         return share.rate, share.low, share.high
 
     rate, low, high = interval("replicated")
     flagged, flagged_low, flagged_high = interval("flagged")
     return {
-        "n_clusters": part["cluster_id"].nunique(), "n_generated": len(part), "replicated": int(part["replicated"].sum()),
+        "n_clusters": part["cluster_id"].nunique(), "n_generated": len(part),
+        "n_defined": int(part["replicated"].count()), "replicated": int(part["replicated"].sum()),
         "rate": rate, "ci_low": low, "ci_high": high,
         "flagged_rate": flagged, "flagged_low": flagged_low, "flagged_high": flagged_high,
         "median_position": part["position"].median(), "own_cluster_top1_rate": part["top1"].mean(),

@@ -1,4 +1,7 @@
-"""Shares with their intervals: exact binomial ones, and bootstraps over groups of clips that depend on one another."""
+"""Shares with their intervals: exact binomial ones, and bootstraps over groups of clips that depend on one another.
+
+A flag that is missing (NA, None, NaN) is undefined. It is no hit, and it is not counted in n either.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +22,7 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Rate:
-    """A count of n with its confidence interval; `method` says how the interval was made."""
+    """A count of n with its confidence interval; `method` says how the interval was made. NaN where n is zero."""
 
     count: int
     n: int
@@ -30,6 +33,8 @@ class Rate:
     confidence: float = 0.95
 
     def __str__(self) -> str:
+        if self.n == 0:
+            return "undefined"
         if self.count == 0:
             return f"0 of {self.n} (at most {_percent(self.high)} %)"
         interval = f"{_percent(self.low)} to {_percent(self.high)} %"
@@ -37,14 +42,16 @@ class Rate:
 
 
 def flagged_rate(flags: ArrayLike, confidence: float = 0.95) -> Rate:
-    """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N].
+    """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N], or nullable.
 
     It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
     """
-    flags = np.asarray(flags, dtype=bool)
-    if flags.size == 0:
+    flags = pd.array(flags, dtype="boolean")
+    if len(flags) == 0:
         raise ValueError("flags: expected at least one query, got none")
-    count, n = int(flags.sum()), flags.size
+    count, n = int(flags.sum()), int((~flags.isna()).sum())
+    if n == 0:
+        return Rate(0, 0, math.nan, math.nan, math.nan, "undefined", confidence)
     low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
     return Rate(count, n, count / n, float(low), float(high), "exact binomial, given this model", confidence)
 
@@ -82,16 +89,20 @@ def cluster_bootstrap(
 
 
 def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: float = 0.95, seed: int = 0) -> Rate:
-    """Share of True with a bootstrap interval over groups: flags bool [N], groups [N].
+    """Share of True with a bootstrap interval over groups: flags bool [N], or nullable; groups [N].
 
     Where all flags agree a bootstrap has no spread, so the interval is the exact binomial one of as many trials as there
     are groups: a count of zero keeps an upper bound. With hits in one or two groups only, the bootstrap cannot see beyond
     these and its limits are too near. NaN limits with a single group. Raises ValueError if empty, or for another number
     of groups than flags.
     """
-    whole = flagged_rate(flags, confidence)
-    if len(groups) != whole.n:
-        raise ValueError(f"groups: expected {whole.n} labels, one a flag, got {len(groups)}")
+    flags = pd.array(flags, dtype="boolean")
+    whole, defined = flagged_rate(flags, confidence), ~flags.isna()
+    if len(groups) != len(flags):
+        raise ValueError(f"groups: expected {len(flags)} labels, one a flag, got {len(groups)}")
+    if whole.n == 0:
+        return whole
+    groups = np.asarray(groups)[defined]
     clusters = len(np.unique(groups))
     if clusters >= 2 and whole.count in (0, whole.n):
         low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
@@ -99,8 +110,8 @@ def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: 
     if clusters < 2:
         low = high = math.nan
     else:
-        labels = np.unique(np.asarray(groups), return_inverse=True)[1]
-        hits, sizes = np.bincount(labels, np.asarray(flags, dtype=float)), np.bincount(labels)
+        labels = np.unique(groups, return_inverse=True)[1]
+        hits, sizes = np.bincount(labels, flags[defined].to_numpy(float)), np.bincount(labels)
         result = stats.bootstrap(
             (np.arange(clusters),),
             lambda drawn, axis: hits[drawn].sum(axis) / sizes[drawn].sum(axis),

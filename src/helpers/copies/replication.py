@@ -1,12 +1,15 @@
 """The rule for a replicated clip: where it lies between null and ceiling, and whether its match is its own clip."""
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import precision_recall_curve
 
 from helpers.copies.rates import Labels
 
+MIN_SPAN = 0.01  # cosine between null and ceiling, below which the two cannot be told apart
 
-def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_span: float = 0.01) -> np.ndarray:
+
+def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_span: float = MIN_SPAN) -> np.ndarray:
     """Where scores lie between null and ceiling: `(s - median twin) / (s_own round trip - median twin)`, float64.
 
     0 is a typical twin, 1 what a perfect replay of the own clip reaches through codec and vocoder; the three broadcast.
@@ -18,9 +21,13 @@ def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_spa
     return np.divide(above, span, out=np.full(np.broadcast(above, span).shape, np.nan), where=span >= min_span)
 
 
-def near_exact(p: np.ndarray, theta: float) -> np.ndarray:
-    """Near-exact by rule: bool of the shape of `p`, `p >= theta`; an undefined position (NaN) is not near-exact."""
-    return np.asarray(p) >= theta
+def near_exact(p: np.ndarray, theta: float) -> pd.arrays.BooleanArray:
+    """Near-exact by rule: `p >= theta` of positions [Q], nullable bool [Q]; NA where a position is undefined (NaN).
+
+    Such a clip is neither near-exact nor spared: rates leave it out of their denominator (`copies.rates`).
+    """
+    p = np.asarray(p)
+    return pd.arrays.BooleanArray(p >= theta, np.isnan(p))
 
 
 def choose_theta(positives: np.ndarray, negatives: np.ndarray, precision: float = 0.95) -> float | None:

@@ -15,12 +15,13 @@ from helpers.copies.dose import dose_table, trend
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Writes dose.csv (`COLUMNS`) and dose_trend.csv (`TREND_COLUMNS`) from the primary detector's decisions.
 
-    Only the main arm of the model that was trained on the planted set is counted.
+    Only the main arm of the model that was trained on the planted set is counted. Flags are those of the profile's first null.
     """
     config = profile.thresholds
     decisions = pd.read_parquet(upstream["thresholds"] / "decisions.parquet")
     primary = (decisions["detector"] == config.detector) & (decisions["arm"] == MAIN)
     decisions = decisions[primary & (decisions["training_set"] == DUPLICATE_SET)]
+    decisions = decisions.assign(flagged=decisions[f"flagged_{profile.nulls[0]}"])
     clips = pd.read_parquet(upstream["planted"] / "clips.parquet")
     clips = clips[clips["split"] == "train"]
     table = dose_table(decisions, clips, config.confidence, config.n_bootstrap, config.seed)

@@ -33,7 +33,8 @@ class Calibration:
     group: pd.Series  # what intervals draw anew
     median: float  # of the scores as they are, without the bias
     top1: np.ndarray | None  # of twins: whether the nearest clip is the own one
-    near_exact: np.ndarray | None  # by the rule for generated clips, which should spare all of these
+    near_exact: pd.arrays.BooleanArray  # by the rule for generated clips, which should spare all of these
+    n_defined: int  # of these have a position
 
     def tau(self, fpr: float) -> float | None:
         return calibrate_threshold(self.scores[self.part == "C2"], fpr)
@@ -63,6 +64,7 @@ def calibrate(
     best = table.best(run, detector, null)
     top1 = rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if null == "twins" else None
     median = float(best["score"].median())
+    position = _positions(table, run, detector, best, median)
     return Calibration(
         table.normalised(run, detector, best, config.beta, config.k),
         split_calibration(best["query_id"], config.seed),
@@ -70,7 +72,8 @@ def calibrate(
         _groups(best, leading),
         median,
         top1,
-        _near_exact(_positions(table, run, detector, best, median), detector, config),
+        _near_exact(position, detector, config),
+        int(np.isfinite(position).sum()),
     )
 
 
@@ -79,9 +82,9 @@ def _positions(table: ScoreTable, run, detector: str, best: pd.DataFrame, median
     return rule.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median_null)
 
 
-def _near_exact(position: np.ndarray, detector: str, config: ThresholdsConfig) -> np.ndarray | None:
-    """By rule, for the profile's detector, which theta is set for; by any other one a position means something else."""
-    return rule.near_exact(position, config.theta) if detector == config.detector else None
+def _near_exact(position: np.ndarray, detector: str, config: ThresholdsConfig) -> pd.arrays.BooleanArray:
+    """By rule, for the profile's detector, which theta is set for; by any other one a position means something else: NA."""
+    return rule.near_exact(position if detector == config.detector else np.full(len(position), np.nan), config.theta)
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -90,8 +93,9 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     replication.csv: a row for each run, arm, detector, null and false-positive rate. decisions.parquet: a row for each
     generated clip and detector. sensitivity.csv: other beta, K and backgrounds. choices.csv: how well each beta and K tells
     altered copies from twins (part C1). strata.csv: near-exact shares by what the training clip holds, of the main clips
-    and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score. What
-    is near-exact is said by the profile's detector alone.
+    and of twins. n_generated counts the clips that were scored, n_silent those that were silent and so had no score,
+    n_defined those with a position: near-exact shares are of these, their precision of flagged_n_defined, the null's of
+    null_n_defined of its null_n clips. What is near-exact is said by the profile's detector alone.
     """
     table, clips, cluster_of = (
         ScoreTable(upstream["scores"]),
@@ -154,12 +158,11 @@ def _judge(
     """One row a generated clip: its scores, position between null and ceiling, and whether it is near-exact by rule."""
     config, best = profile.thresholds, table.best(run, detector, "generated", arm)
     position = _positions(table, run, detector, best, median_null)
-    exact = _near_exact(position, detector, config)
     return best.assign(
         training_set=run[0],
         normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
         position=position.astype(np.float32),
-        near_exact=pd.array([None] * len(best) if exact is None else exact, dtype="boolean"),
+        near_exact=_near_exact(position, detector, config),
         own_top1=rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
         cluster=best["ref_id"].map(lambda clip: cluster_of.get(clip, clip)),
     )
@@ -170,18 +173,16 @@ def _replication_rows(
 ):
     """The rows of one arm and detector, and each clip's flags at the primary rate."""
     config = profile.thresholds
-    near = own_top1 = twins_top1 = None
-    if detector == config.detector:
-        near = _rate(judged["near_exact"].to_numpy(bool), judged["group"], config)
+    near, own_top1, twins_top1 = _rate(judged["near_exact"], judged["group"], config), None, None
     if (judged["own_id"] != "").all():
         own_top1 = _rate(judged["own_top1"].to_numpy(), judged["group"], config)
     if "twins" in nulls:
         twins_top1 = _rate(nulls["twins"].top1, nulls["twins"].group, config)
     shared = _settings(table, run, arm, judged, n_clusters, profile) | {
         "detector": detector, "beta": config.beta, "k": config.k,
-        "near_exact": getattr(near, "count", None), **_limits("near_exact", near, "near_exact_rate"),
-        "undefined": int(judged["position"].isna().sum()),
-        "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near else None,
+        "near_exact": _count(near), **_limits("near_exact", near, "near_exact_rate"),
+        "n_defined": int(judged["position"].count()),
+        "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near.n else None,
         **_limits("own_clip_top1", own_top1, "own_clip_top1_rate"), **_limits("twins_top1", twins_top1, "twins_top1_rate"),
     }  # fmt: skip
     rows, flags = [], {}
@@ -204,21 +205,27 @@ def _replication_rows(
 
 def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, config: ThresholdsConfig) -> dict:
     """What one threshold flags, and what the null that it comes from says of it and of the near-exact rule."""
-    whole = precision = spared = None
+    whole = precision = defined = None
+    spared = _rate(calibration.near_exact, calibration.group, config)
     if flagged is not None:
-        whole = _rate(flagged, judged["group"], config)
-    if calibration.near_exact is not None:
-        spared = _rate(calibration.near_exact, calibration.group, config)
-        if flagged is not None and flagged.any():
-            precision = _rate(judged["near_exact"].to_numpy(bool)[flagged], judged["group"][flagged], config)
+        whole, defined = _rate(flagged, judged["group"], config), int(judged["position"][flagged].count())
+        if flagged.any():
+            precision = _rate(judged["near_exact"][flagged], judged["group"][flagged], config)
     return {
         "null": null, "fpr": fpr, "tau": tau,
         **_limits("fpr_verified", calibration.verified(tau, config)),
-        "flagged": getattr(whole, "count", None), "flagged_rate": getattr(whole, "rate", None),
+        "flagged": _count(whole), "flagged_rate": getattr(whole, "rate", None),
         "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
-        "flagged_near_exact": getattr(precision, "count", None), **_limits("precision", precision),
+        "flagged_near_exact": _count(precision), "flagged_n_defined": defined,
+        **_limits("precision", precision),
+        "null_n": len(calibration.scores), "null_n_defined": calibration.n_defined,
         **_limits("null_near_exact", spared, "null_near_exact_rate"),
     }  # fmt: skip
+
+
+def _count(rate: Rate | None) -> int | None:
+    """Of how many it is so; None where it is known of none."""
+    return rate.count if rate and rate.n else None
 
 
 def _limits(name: str, rate: Rate | None, value: str = "") -> dict:

@@ -76,6 +76,8 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             if set(names) <= set(published.columns) and names[0] in ours.columns:
                 counts.append({"table": table, "rate": names[0], **_judge(rows, *names)})
                 outside += [{"table": table, "rate": names[0], **row} for row in counts[-1].pop("outside")]
+                if undefined := counts[-1].pop("undefined"):
+                    notes.append(f"{table}: {undefined} published values of {names[0]} are undefined here")
     columns = ["table", "rate", "row", "published", "low", "high", "ours"]
     return Comparison(pd.DataFrame(counts), pd.DataFrame(outside, columns=columns), notes)
 
@@ -95,8 +97,11 @@ def _match_rows(table: str, published: pd.DataFrame, ours: pd.DataFrame) -> pd.D
 
 def _judge(rows: pd.DataFrame, rate: str, low: str, high: str) -> dict:
     rows = rows[(rows["_merge"] == "both") & rows[low].notna() & rows[high].notna()]
+    undefined = rows[f"{rate}_ours"].isna()
+    rows = rows[~undefined]
     inside = rows[f"{rate}_ours"].between(rows[low] - 1e-9, rows[high] + 1e-9)  # a bound itself, as text keeps it
     out = rows.loc[~inside, ["row", rate, low, high, f"{rate}_ours"]].set_axis(
         ["row", "published", "low", "high", "ours"], axis=1
     )
-    return {"rows": len(rows), "inside": int(inside.sum()), "outside": out.to_dict("records")}
+    counts = {"rows": len(rows), "inside": int(inside.sum()), "undefined": int(undefined.sum())}
+    return counts | {"outside": out.to_dict("records")}

@@ -27,8 +27,8 @@ from helpers.study.store import Stage
 # golden test asks for new values.
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "detection": 3, "scores": 2,
-    "thresholds": 6, "dose": 3, "findings": 9,
+    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1,
+    "detection": 3, "scores": 2, "thresholds": 7, "dose": 4, "findings": 10,
 }  # fmt: skip
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
 # mending a reader touches no published study.

@@ -15,7 +15,7 @@ from helpers.base.arms import MAIN, describe_arms
 from helpers.base.settings import Profile
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange
-from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, position
@@ -33,7 +33,8 @@ KNOWN = {
 
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
-    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": limits("near_exact_rate")}
+    near = defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate"))
+    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": near}
     columns |= {"of its own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
     columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
@@ -49,15 +50,16 @@ def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile)
     arms = arms.merge(measures.reset_index(), on=run, how="left")
     names = {arm: text for n in profile.sizes for arm, text in describe_arms(profile, n, 0).items()}
     columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated"}
-    columns["near-exact"] = limits("near_exact_rate")
+    columns["near-exact"] = defined_shares(arms, "n_defined", "n_generated", *limits("near_exact_rate"))
     caption = "The same models, asked otherwise (first draw; other arms by fewer prompts); agreement by CLAP."
     return arrange(arms, columns | {name: name for name in measures}, caption, {"caption agreement": ".2f"})
 
 
 def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
     """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
-    columns = {"n": "n", "kind": "kind", "clips": "clips"}
-    columns |= {"near-exact": limits("near_exact"), "flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
+    near = defined_shares(known, "n_defined", "clips", *limits("near_exact"))
+    columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact": near}
+    columns |= {"flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
     caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
     return arrange(known, columns, caption)
 
@@ -81,8 +83,9 @@ def known_kinds(
 ) -> pd.DataFrame:
     """How clips of KNOWN kind fare by the rules that judge generated ones: one row a kind that the run has.
 
-    Columns: kind, clips, and flagged, near_exact, own_top1 with _low and _high (bootstrap over own clips). tau is set on
-    twins, so of the first null only part C3 counts as flagged or not. NaN without tau, or where clips have no own clip.
+    Columns: kind, clips, n_defined (those with a position, of which near_exact is a share), and flagged, near_exact, own_top1
+    with _low and _high (bootstrap over own clips). tau is set on the first null, so of that only part C3 counts as flagged
+    or not. NaN without tau, where no position is defined, or where clips have no own clip.
     """
     config, null = profile.thresholds, profile.nulls[0]
     detector = config.detector
@@ -102,7 +105,8 @@ def known_kinds(
         if tau is not None and not math.isnan(tau):
             flags = flag(table.normalised(run, detector, best, config.beta, config.k), tau)
         measured = {"flagged": (flags, unseen), "near_exact": (near, True), "own_top1": (top1, True)}
-        rows.append({"kind": name, "clips": len(best)} | _rates(measured, groups, config))
+        about = {"kind": name, "clips": len(best), "n_defined": int((~near.isna()).sum())}
+        rows.append(about | _rates(measured, groups, config))
     return pd.DataFrame(rows)
 
 
@@ -120,25 +124,27 @@ def _rates(measured: dict, groups: np.ndarray, config) -> dict:
 
 def matches_of_own(decisions: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """For each of `runs` (n_train, draw): among its near-exact main clips, those whose match is the clip of their prompt,
-    or one of its duplicates; as "50 of 53"."""
-    main = decisions[(decisions["arm"] == MAIN) & decisions["near_exact"]]
+    or one of its duplicates; as "50 of 53". A dash where it is known of none whether they are near-exact."""
     words = []
     for n_train, draw in runs[["n_train", "draw"]].itertuples(index=False):
-        part = main[(main["n_train"] == n_train) & (main["draw"] == draw)]
-        words.append(f"{int(part['own_top1'].sum())}\u00a0of\u00a0{len(part)}")
+        part = decisions[(decisions["arm"] == MAIN) & (decisions["n_train"] == n_train) & (decisions["draw"] == draw)]
+        near = part[part["near_exact"].fillna(False).astype(bool)]
+        known = part.empty or part["near_exact"].notna().any()
+        words.append(f"{int(near['own_top1'].sum())}\u00a0of\u00a0{len(near)}" if known else "–")
     return words
 
 
 def seed_outcomes(decisions: pd.DataFrame) -> pd.DataFrame:
     """How many of its seeds made a near-exact clip, a row a prompt: n_train, own_id, hits, seeds.
 
-    From the arm of several seeds; without one from the main arm, where its prompts were given several.
+    From the arm of several seeds; without one from the main arm, where its prompts were given several. Seeds whose clip has
+    no position are not counted.
     """
     several = rows_of(decisions, arm="seeds")
     if several.empty:  # where each prompt of the main arm was given several
         several = rows_of(decisions, arm=MAIN, draw=0)
     grouped = several.groupby(["n_train", "own_id"])["near_exact"]
-    found = grouped.agg(hits="sum", seeds="size").astype(int).reset_index()
+    found = grouped.agg(hits="sum", seeds="count").astype(int).reset_index()
     return found[found["seeds"].groupby(found["n_train"]).transform("max") > 1].reset_index(drop=True)
 
 
@@ -146,7 +152,7 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Share of prompts with each number of hits, and what luck alone would give: n_train, hits, prompts, share, by_luck.
 
     By luck: every prompt has the same chance, that of all clips together. Prompts with fewer seeds than most (a silent
-    clip has no verdict) are left out.
+    clip has no verdict, nor has one without a position) are left out.
     """
     rows = []
     for n_train, part in outcomes.groupby("n_train"):
@@ -163,10 +169,12 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
 def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
     """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
     columns = {"copies": "copies", "kind": "kind", "clips of the set": "n_clusters", "generated": "n_generated"}
-    columns |= {"replicate": ("rate", "ci_low", "ci_high"), "flagged": limits("flagged_rate")}
+    dose = dose[dose["caption_kind"] == "all"]
+    columns["replicate"] = defined_shares(dose, "n_defined", "n_generated", "rate", "ci_low", "ci_high")
+    columns["flagged"] = limits("flagged_rate")
     columns |= {"nearest is its own": ("own_cluster_top1_rate",)}
     caption = "Outcomes by number of copies, under any caption."
-    return arrange(dose[dose["caption_kind"] == "all"], columns, caption, {"copies": ".0f"})
+    return arrange(dose, columns, caption, {"copies": ".0f"})
 
 
 def trends_in_words(trend: pd.DataFrame) -> pd.DataFrame:

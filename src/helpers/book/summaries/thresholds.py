@@ -15,7 +15,7 @@ from helpers.base.settings import Profile
 from helpers.book.gallery import Gallery
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import limits, plain, shares
+from helpers.book.words import defined_shares, limits, plain, shares
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.score_table import ScoreTable
 
@@ -64,16 +64,19 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     ours = rows.assign(
         trained_on=[f"{n:,} clips, draw {draw}" for n, draw in zip(rows["n_train"], rows["draw"])],
         generated=rows["n_generated"],
-        spared=shares(rows, *limits("null_near_exact_rate")),
+        near=defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate")),
+        spared=defined_shares(rows, "null_n_defined", "null_n", *limits("null_near_exact_rate")),
+        precise=defined_shares(rows, "flagged_n_defined", "flagged", *limits("precision")),
     )
     paper = paper_counts(confidence)
     paper["trained_on"] += " (paper, as summarised)"
-    both = pd.concat([ours, paper.assign(spared="–")], ignore_index=True)
+    texts = {"near": shares(paper, *limits("near_exact_rate")), "precise": shares(paper, *limits("precision"))}
+    both = pd.concat([ours, paper.assign(spared="–", **texts)], ignore_index=True)
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
-    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": limits("near_exact_rate")}
+    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": "near"}
     columns |= {"distinct clusters": "distinct_clusters", "of the null near-exact": "spared"}
     caption = "Near-exact clips and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
-    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": limits("precision")}, caption)
+    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": "precise"}, caption)
 
 
 def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) -> pd.DataFrame:
@@ -111,7 +114,8 @@ def bias_effects(table: ScoreTable, profile: Profile) -> pd.DataFrame:
 def near_exact_by_content(strata: pd.DataFrame) -> pd.DataFrame:
     """Near-exact shares by what the training clip of the prompt holds, of generated clips and of twins, from strata.csv."""
     run = ["n_train", "draw", "stratum"]
-    table = strata.assign(share=shares(strata, "rate", "low", "high")).pivot(index=run, columns="kind").reset_index()
+    share = defined_shares(strata, "n_defined", "n", "rate", "low", "high")
+    table = strata.assign(share=share).pivot(index=run, columns="kind").reset_index()
     parts = {"generated": ("n", "generated"), "near-exact": ("share", "generated"),
              "twins": ("n", "twins"), "near-exact of twins": ("share", "twins")}  # fmt: skip
     names = {"n": ("n_train", ""), "draw": ("draw", ""), "training clip of the prompt holds": ("stratum", "")}

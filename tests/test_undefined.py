@@ -1,0 +1,87 @@
+"""Where null and ceiling cannot be told apart no clip is near-exact and none is spared: from the scores to the page's words.
+
+The synthetic scores of `synthetic_scores.py`, with a ceiling that lies below every null.
+"""
+
+import pandas as pd
+import pytest
+import synthetic_results as made
+
+from helpers.base.settings import load_profile
+from helpers.book import sentences
+from helpers.book.summaries import findings, thresholds
+from helpers.book.summaries.rows import rows_of
+from helpers.book.tables import table_html
+from helpers.copies.claims import UNTESTED
+from helpers.copies.score_table import ScoreTable
+from helpers.stages import dose, findings as findings_stage, thresholds as thresholds_stage
+
+PROFILE = load_profile("decisions", made.FOLDER)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folders of the stages from thresholds on, as `made.decide` has them."""
+    folder = tmp_path_factory.mktemp("undefined")
+    upstream = made._upstream(folder)
+    ceiling = pd.read_parquet(folder / "scores" / "ceiling.parquet")
+    ceiling.assign(own_score=0.0).to_parquet(folder / "scores" / "ceiling.parquet")
+    for name, stage in (("thresholds", thresholds_stage), ("dose", dose), ("findings", findings_stage)):
+        made._compute(stage, folder / name, upstream)
+        upstream[name] = folder / name
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    where = {"detector": "mel", "null": "twins", "fpr": PROFILE.thresholds.fpr}
+    return rows_of(pd.read_csv(folder / "thresholds" / "replication.csv"), **where)
+
+
+def test_it_is_no_rate_in_any_table(folder):
+    table = pd.read_csv(folder / "thresholds" / "replication.csv")
+    shares = [name for name in table if "near_exact" in name or name.startswith("precision")]
+    assert len(shares) == 11 and table[[*shares, "distinct_clusters"]].isna().all(axis=None)
+    assert (table[["n_defined", "null_n_defined"]] == 0).all(axis=None) and not table["flagged_n_defined"].any()
+    assert (table["null_n"] > 0).all() and table["flagged_rate"].notna().any()
+    assert pd.read_parquet(folder / "thresholds" / "decisions.parquet")["near_exact"].isna().all()
+    strata = pd.read_csv(folder / "thresholds" / "strata.csv")
+    assert (strata["n_defined"] == 0).all() and strata[["rate", "low", "high"]].isna().all(axis=None)
+    dose = pd.read_csv(folder / "dose" / "dose.csv")
+    assert (dose["n_defined"] == 0).all() and dose[["rate", "ci_low", "ci_high"]].isna().all(axis=None)
+    assert dose["n_generated"].sum() and dose["flagged_rate"].notna().any()
+
+
+def test_no_claim_of_near_exact_clips_is_judged(folder):
+    claims = pd.read_csv(folder / "findings" / "claims.csv").head(8)
+    near = claims[~claims["claim"].str.startswith("Share flagged")]
+    assert len(near) == 6 and near["our_value"].isna().all() and set(near["verdict"]) == {UNTESTED}
+    assert (
+        near["why"].str.contains("undefined for|nothing was flagged").all()
+        and not near["why"].str.contains("nan").any()
+    )
+
+
+def test_the_chapters_say_so_in_every_table_and_sentence(folder, rows):
+    main = rows_of(rows, arm="main")
+    decisions = rows_of(pd.read_parquet(folder / "thresholds" / "decisions.parquet"), detector="mel")
+    first = main[main["draw"] == 0].set_index("n_train")
+    table = ScoreTable(folder / "scores")
+    known = findings.known_kinds(table, ("main", 60, 0), PROFILE, first["tau"][60]).assign(n=60)
+    ours = thresholds.near_exact_and_flags(main, 0.95).head(len(main))
+    strata = thresholds.near_exact_by_content(pd.read_csv(folder / "thresholds" / "strata.csv"))
+    columns = [
+        *(ours[name] for name in ("near-exact", "of the null near-exact")),
+        *(strata[name] for name in ("near-exact", "near-exact of twins")),
+        findings.last_checkpoints(main, decisions)["near-exact"],
+        findings.known_in_words(known, 0.2)["near-exact"],
+        findings.copies_in_words(pd.read_csv(folder / "dose" / "dose.csv"))["replicate"],
+    ]
+    for column in columns:
+        assert len(column) and column.str.fullmatch(r"undefined for ([\d,]+) of \1").all(), column.name
+    assert set(ours.loc[ours["flagged"] > 0, "of these near-exact"].str.split().str[0]) == {"undefined"}
+    lead = sentences.of_lead(first, known[known["kind"] == "twins"].iloc[0], {"small": 20, "large": 60})
+    told = [*lead.values(), *sentences.of_sizes(rows), *sentences.of_onset(rows), sentences.of_equal_epochs(rows)]
+    shown = [table_html(shown) for shown in (ours, strata, findings.last_checkpoints(main, decisions))]
+    assert lead["measure"] == "flagged" and not [text for text in (*told, *shown) if "nan" in text.lower()]
+    assert sentences.of_epochs(rows) == [] and findings.seed_outcomes(decisions).empty
