@@ -33,7 +33,7 @@ TURNING = 0.1
 DECIDED = {"claims.csv:why": 1.0} | dict.fromkeys(  # the reasons print measured numbers
     (
         *("*:ref_id", "*:near_exact", "*:own_top1", "*:cluster", "*:flagged*", "*:chosen", "*:silent", "*:clipped"),
-        *("*:n_generated", "*:n_silent", "*:n_compared", "*:undefined", "*:n", "*:replicated", "*:note", "*:verdict"),
+        *("*:n_generated", "*:n_silent", "*:n_compared", "*n_defined", "*:n", "*:replicated", "*:note", "*:verdict"),
         *("gallery.csv:[!s]*",),  # clips chosen by rank; the slots are fixed
     ),
     TURNING,

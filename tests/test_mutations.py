@@ -50,8 +50,8 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("float(good.min())", "float(good.max())"),
     ],
     ("copies.rates", "decisions"): [
-        ("int((~flags.isna()).sum())", "len(flags)"),
-        ("to_numpy(float)), np.bincount(labels)", "to_numpy(float)), np.bincount(labels) + 1"),
+        ("int(hits.sum()), len(hits)", "int(hits.sum()), len(defined)"),
+        ("np.asarray(groups)[defined]", "np.asarray(groups)[: len(flagged)]"),
         ("clusters >= 2 and whole.count in (0, whole.n)", "clusters > 2 and whole.count in (0, whole.n)"),
         ("whole.count in (0, whole.n)", "whole.count in (0,)"),
         ("whole.count in (0, whole.n)", "whole.count in (whole.n,)"),

@@ -58,7 +58,7 @@ def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
     assert small == (
         "After training on 100 clips, near-exact is undefined for 192 of 192, as null and ceiling cannot be told apart; "
         "flagged are 30 % (20 to 40), of held-out clips 5 % (2 to 10); "
-        "the nearest clip is the one whose caption was the prompt for 25 % (12 to 50)."
+        "the nearest clip is the one whose caption was the prompt for 25 % (12 to 50), by a guess for 1 %."
     )
     unattainable = undefined(STUDY, flagged_rate=np.nan, twins_top1_rate=0.2, twins_top1_low=0.1, twins_top1_high=0.3)
     (small, *_) = map(plain, sentences.of_sizes(unattainable))
@@ -121,8 +121,8 @@ def test_a_page_leads_with_the_first_measure_that_is_known_of_all():
     assert lead["measure"] == "flagged" and lead["near_large"] == "30 % (20 to 40)" and lead["share_twins"] == "6 %"
     assert lead["undefined"] == (
         "Near-exact is undefined for 96 of 96 after training on 100 and undefined for 96 of 96 after training on 4,000, as "
-        "null and ceiling cannot be told apart. The nearest clip is the one whose caption was the prompt for 25 % (12 to 50) "
-        "after training on 100 and for 25 % (12 to 50) after training on 4,000."
+        "null and ceiling cannot be told apart. The nearest clip is the one whose caption was the prompt for 25 % (12 to 50), "
+        "by a guess for 1 %, after training on 100 and for 25 % (12 to 50), by a guess for 0.025 %, after training on 4,000."
     )
     without = sentences.of_lead(none.assign(flagged_rate=np.nan), pd.Series(known), ends)
     assert without["measure"] == "nearest to the clip whose caption was the prompt" and without["share_twins"] == "–"

@@ -21,7 +21,7 @@ FOLDER = publication.RESULTS / "pocket"
 COLUMNS = {
     "replication.csv": (
         "n_train draw train_seed updates epochs prompt_set guidance steps sample_seed n_generated detector null fpr tau beta k "
-        "flagged flagged_rate ci_low ci_high near_exact near_exact_rate near_exact_low near_exact_high distinct_clusters "
+        "flagged flagged_rate ci_low ci_high near_exact n_defined near_exact_rate near_exact_low near_exact_high distinct_clusters "
         "own_clip_top1_rate twins_top1_rate"
     ),
     "detection.csv": (
@@ -30,7 +30,7 @@ COLUMNS = {
     "quality.csv": (
         "n_train draw updates embedding kid kid_low kid_high floor_kid clap_agreement silent_rate clipped_rate"
     ),
-    "dose.csv": "copies kind n_clusters replicated rate ci_low ci_high",
+    "dose.csv": "copies kind n_clusters n_defined replicated rate ci_low ci_high",
     "duplicates.csv": "clip_id cluster_id kind score",
     "claims.csv": "claim paper_value source our_value ci_low ci_high verdict why",
     "scores.parquet": "detector n_train draw updates sample_seed query_id rank ref_id score",

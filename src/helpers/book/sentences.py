@@ -137,7 +137,7 @@ def of_lead(first: pd.DataFrame, strangers: pd.Series, ends: Mapping[str, int]) 
     if counts:
         found["undefined"] = f"Near-exact is {' and '.join(counts)}, {WHY_UNDEFINED}."
     if measure != next(iter(MEASURES)):
-        of_size = [f"{_of_own(rows.loc[[n]])} after training on {n:,}" for n in rows.index]
+        of_size = [f"{_of_own(rows.loc[[n]], n)}, after training on {n:,}" for n in rows.index]
         found["undefined"] += (
             f" The nearest clip is the one whose caption was the prompt for {' and for '.join(of_size)}."
         )
@@ -154,7 +154,7 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
             flagged = "no threshold is attainable"
             if draws["flagged_rate"].notna().any():
                 flagged = f"flagged are {_pooled(draws, *FLAGGED)}, of {null} {_pooled(draws, *limits('fpr_verified'))}"
-            own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws)}"
+            own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws, n_train)}"
             sentences.append(f"{after}, near-exact is {undefined}, {WHY_UNDEFINED}; {flagged}; {own}.")
             continue
         share = share_text(last["rate"], last["low"], last["high"]) + (f" ({undefined})" if undefined else "")
@@ -175,10 +175,11 @@ def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
     return share_text(draws[rate].mean(), draws[low].min(), draws[high].max())
 
 
-def _of_own(draws: pd.DataFrame) -> str:
-    twins = draws["twins_top1_rate"]
-    beside = "" if twins.isna().all() else f", of twins for {_pooled(draws, *limits('twins_top1_rate'))}"
-    return _pooled(draws, *limits("own_clip_top1_rate")) + beside
+def _of_own(draws: pd.DataFrame, n_train: int) -> str:
+    """Own-clip top-1 beside that of twins; without any, beside that of a guess."""
+    twins = _pooled(draws, *limits("twins_top1_rate"))
+    beside = f"by a guess for {share_text(1 / n_train)}" if twins == "–" else f"of twins for {twins}"
+    return f"{_pooled(draws, *limits('own_clip_top1_rate'))}, {beside}"
 
 
 def of_onset(rows: pd.DataFrame) -> list[str]:

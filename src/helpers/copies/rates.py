@@ -46,14 +46,21 @@ def flagged_rate(flags: ArrayLike, confidence: float = 0.95) -> Rate:
 
     It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
     """
-    flags = pd.array(flags, dtype="boolean")
-    if len(flags) == 0:
+    hits, defined = _defined(flags)
+    if len(defined) == 0:
         raise ValueError("flags: expected at least one query, got none")
-    count, n = int(flags.sum()), int((~flags.isna()).sum())
+    count, n = int(hits.sum()), len(hits)
     if n == 0:
         return Rate(0, 0, math.nan, math.nan, math.nan, "undefined", confidence)
     low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
     return Rate(count, n, count / n, float(low), float(high), "exact binomial, given this model", confidence)
+
+
+def _defined(flags: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The flags that are not missing, bool [n], and which of all these are, bool [N]."""
+    values = np.asarray(flags, dtype=object)
+    defined = pd.notna(values)
+    return values[defined].astype(bool), defined
 
 
 def cluster_bootstrap(
@@ -96,10 +103,9 @@ def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: 
     these and its limits are too near. NaN limits with a single group. Raises ValueError if empty, or for another number
     of groups than flags.
     """
-    flags = pd.array(flags, dtype="boolean")
-    whole, defined = flagged_rate(flags, confidence), ~flags.isna()
-    if len(groups) != len(flags):
-        raise ValueError(f"groups: expected {len(flags)} labels, one a flag, got {len(groups)}")
+    whole, (flagged, defined) = flagged_rate(flags, confidence), _defined(flags)
+    if len(groups) != len(defined):
+        raise ValueError(f"groups: expected {len(defined)} labels, one a flag, got {len(groups)}")
     if whole.n == 0:
         return whole
     groups = np.asarray(groups)[defined]
@@ -111,7 +117,7 @@ def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: 
         low = high = math.nan
     else:
         labels = np.unique(groups, return_inverse=True)[1]
-        hits, sizes = np.bincount(labels, flags[defined].to_numpy(float)), np.bincount(labels)
+        hits, sizes = np.bincount(labels, flagged.astype(float)), np.bincount(labels)
         result = stats.bootstrap(
             (np.arange(clusters),),
             lambda drawn, axis: hits[drawn].sum(axis) / sizes[drawn].sum(axis),
