@@ -116,3 +116,9 @@ def test_prompts_and_seeds_must_agree():
 
 def test_no_prompts_give_an_empty_array():
     assert generate(Ideal(), seeds=(), rows=slice(0)).shape == (0, *SHAPE)
+
+
+def test_bfloat16_gives_nearly_the_same_clip(unet):
+    exact, rounded = generate(unet), generate(unet, precision="bf16")
+    assert rounded.dtype == np.float32 and not np.array_equal(exact, rounded)
+    assert np.abs(exact - rounded).max() < 0.1 * exact.std()

@@ -178,6 +178,7 @@ class GenerationConfig(Checked):
     prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
+    precision: str = option("no", choices=("bf16", "no"), before="no")  # of the network; the solver has float32
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 

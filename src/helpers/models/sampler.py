@@ -57,7 +57,7 @@ def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> to
     sides = [side for side, used in ((null, guidance != 1), (text, guidance != 0)) if used]
     states, mask = (torch.cat(parts) for parts in zip(*sides))
     stacked = torch.cat([noisy] * len(sides))
-    predicted = unet(stacked, timestep, encoder_hidden_states=states, encoder_attention_mask=mask).sample
+    predicted = unet(stacked, timestep, encoder_hidden_states=states, encoder_attention_mask=mask).sample.float()
     if len(sides) == 1:
         return predicted
     unconditional, conditional = predicted.chunk(2)
@@ -87,7 +87,7 @@ def sample_latents(
 
     Text states [N, L, D] and mask [N, L] are the prompts', `null_state` [L, D] and `null_mask` [L] those of "".
     `config.guidance` 1 means no guidance, 0 no prompt. Clip i depends on its prompt and `noise_seeds[i]` only, not on
-    the batch it is in. Raises ValueError for shapes that disagree, FloatingPointError naming a clip that is not finite.
+    the batch it is in; in bfloat16, to its rounding. Raises ValueError for shapes that disagree, FloatingPointError naming a clip that is not finite.
     """
     _check(text_states, text_mask, null_state, null_mask, noise_seeds)
     device = unet.device
@@ -106,7 +106,8 @@ def sample_latents(
             generators = noise_generators(noise_seeds[rows])
             solver, latents = build_sampler(config), initial_noise(generators, latent_shape).to(device)
             for timestep in solver.timesteps:
-                predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
+                with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                    predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
                 # DDPM draws noise in every step, and goes on with the clip's own generator
                 latents = solver.step(predicted, timestep, latents, generator=generators).prev_sample
             results[rows] = latents.cpu().numpy()
