@@ -27,7 +27,7 @@ retrieval: {{detectors: {detectors}}}
 PROFILES = {
     "own_folder": {
         "corpus": "kind: audiofolder, path: data/clips", "sizes": [4, 8], "draws": [1, 1], "n_heldout": 3,
-        "detectors": "[mel, mel_centred, mel_aligned, clap]",
+        "detectors": "[mel, mel_aligned, clap]",
     },
     "own_caps": {
         "corpus": "kind: audiocaps, path: data/caps/train.csv, audio_path: data/caps/audio", "sizes": [8], "draws": [1],
@@ -56,7 +56,6 @@ def checkout(repository, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("own")
     for name in ("src", "profiles"):
         shutil.copytree(repository / name, root / name)
-    shutil.copytree(repository / "book", root / "book", ignore=shutil.ignore_patterns("_build", "chapters"))
     for name in ("notebooks", "models"):
         (root / name).symlink_to(repository / name)
     (root / "data").mkdir()
@@ -82,21 +81,19 @@ def run(checkout: Path, *command) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module", params=PROFILES)
-def html(request, checkout) -> Path:
+def html(request, checkout, repository) -> Path:
     """Every chapter executed and the book built, by one profile after the other: the folder of its pages."""
-    profile = load_profile(request.param, checkout / "profiles")
-    shutil.rmtree(checkout / "book" / "chapters", ignore_errors=True)
+    profile, book = load_profile(request.param, checkout / "profiles"), checkout / request.param / "book"
+    shutil.copytree(repository / "book", book, ignore=shutil.ignore_patterns("_build", "chapters"))
     for page, (chapter, settings) in list_pages(profile).items():
-        output = checkout / "book" / "chapters" / f"{page}.ipynb"
         values = [f"{name}={value}" for name, value in settings.items()]
-        arguments = ["chapter", chapter, "--profile", profile.name, "--output", output, "--set", *values]
-        done = run(checkout, sys.executable, "-m", "helpers", *arguments)
+        arguments = ["--profile", profile.name, "--output", book / "chapters" / f"{page}.ipynb", "--set", *values]
+        done = run(checkout, sys.executable, "-m", "helpers", "chapter", chapter, *arguments)
         assert done.returncode == 0, done.stderr[-2000:]
-    build = Path(sys.executable).parent / "jupyter-book", "build", checkout / "book", "-W", "-n", "--keep-going"
-    shutil.rmtree(checkout / "book" / "_build", ignore_errors=True)
+    build = Path(sys.executable).parent / "jupyter-book", "build", book, "-W", "-n", "--keep-going"
     done = run(checkout, *build)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return checkout / "book" / "_build" / "html"
+    return book / "_build" / "html"
 
 
 def test_the_whole_book_is_built_and_true_of_this_corpus(html):
