@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+TELLING_TIMES = ("manifest.json", "summary.json")  # what stages were made with, the seconds and memory that they took
+
 
 def start(root: Path, stage: str) -> subprocess.Popen:
     """`helpers run` of a stage and its options, in a group of processes of its own."""
@@ -42,10 +44,10 @@ def kill(root: Path, stage: str, after_s: float) -> bool:
 
 
 def contents(root: Path) -> dict[str, str]:
-    """The sha256 of every file but locks and manifests, which tell times; of losses without the seconds they took."""
+    """The sha256 of every file but locks and those that tell times; of losses without the seconds they took."""
     found = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        if path.suffix != ".lock" and path.name != "manifest.json":
+        if path.suffix != ".lock" and path.name not in TELLING_TIMES:
             data = path.read_bytes()
             if path.name == "loss.csv":
                 data = b"\n".join(line.rpartition(b",")[0] for line in data.splitlines())

@@ -8,7 +8,7 @@ def test_a_killed_run_gives_the_same_bytes(tmp_path):
     stage = "training --set n_train=4 draw=0"
     assert kills.survive(tmp_path, stage, kills=3, longest_s=15) == []
     expected = kills.contents(tmp_path / "undisturbed")
-    assert len(expected) > 10 and any(name.endswith(".safetensors") for name in expected)
+    assert len(expected) >= 10 and any(name.endswith(".safetensors") for name in expected)
     both = [kills.start(tmp_path / "both", stage) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
