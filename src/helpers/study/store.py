@@ -146,9 +146,10 @@ def runs_root() -> Path:
 def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, every: bool = False) -> Result:
     """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing or damaged.
 
-    `whole`: a restored folder, which may lack files, is not enough; `every`: as `inspect` takes it. Two runs of one stage do not collide: the second
-    waits, then loads. Interrupted or killed at any moment, the next call completes the work. Errors of `compute` pass
-    through, and leave no finished folder behind. Raises NotPublished where the policy forbids to compute.
+    `whole`: a restored folder, which may lack files, is not enough; `every`: as `inspect` takes it. Two runs of one stage
+    do not collide: the second waits, then loads. Interrupted or killed at any moment, the next call completes the work.
+    Errors of `compute` pass through, and leave no finished folder behind. Raises NotPublished where the policy forbids
+    to compute, OSError where the disk is full.
     """
     root = Path(root) if root else runs_root()
     policy, whole = (Policy(), True) if computes_all() else (_active["policy"], whole)
