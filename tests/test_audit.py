@@ -123,7 +123,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"training": "linked"}, "honest: expected files apart from those of training, got 'h0.wav', which is in both"),
         ({"output": "nowhere/audit.csv"}, "--output: expected a file in a folder that exists"),
         ({"output": "empty"}, "--output: expected a file in a folder that exists"),
-        ({"detectors": "[mel,mel]"}, "detectors: expected one or more different ones"),
+        ({"detectors": "[mel,mel]"}, "detectors: expected each value once"),
         ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
         ({"fpr": "0.001"}, "honest: expected at least 2000 usable clips for a rate of 0.001"),
     ],

@@ -289,7 +289,7 @@ def test_the_plan_of_a_published_chapter_says_what_would_stop_it(call):
 
 def test_a_plan_for_files_that_are_not_here_is_refused_in_one_line(call):
     code, out, err = call("plan", "all", "--profile", "paper")
-    assert code == 2 and not out and len(err) == 1 and "hub's cache" in err[0]
+    assert code == 2 and not out and len(err) == 1 and "expected a CSV file, found none" in err[0]
 
 
 @pytest.mark.parametrize("name", parameters.CHAPTERS)

@@ -17,6 +17,7 @@ import pytest
 import synthetic_results
 import synthetic_scores
 from golden_values import STAGES, SYNTHETIC, differences, read_golden, store_golden, summarise_folder, summarise_table
+from pooled import load_pooled
 
 from helpers.base.settings import load_profile
 from helpers.study import registry, store
@@ -47,7 +48,7 @@ def ancestors(stage: Stage) -> set[str]:
 
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_stage_output_is_unchanged(name):
-    stages = registry.build(name, load_profile("tiny"))
+    stages = registry.build(name, load_profile("tiny")) or registry.build(name, load_pooled())
     results = [store.load_or_run(stage) for stage in stages]
     now = {"version": results[0].manifest["version"], "values": [summarise_folder(result.path) for result in results]}
     assert all(now["values"]), "nothing to compare"

@@ -1,26 +1,18 @@
 """The study of onsets, tiny: every checkpoint of every run searched in one gallery, all training clips of the pool."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
+from pooled import SCHEDULES, load_pooled
 
 from helpers.base.arms import full_arms, list_arms
-from helpers.base.settings import load_profile
 from helpers.sound import corpus
 from helpers.study import registry
-
-SCHEDULES = ((2, 3, 4, 6), (2, 4))
 
 
 @pytest.fixture(scope="module")
 def profile():
-    tiny = dataclasses.replace(load_profile("tiny"), draws=(2, 1), schedules=SCHEDULES)
-    tiny = dataclasses.replace(tiny, planted=dataclasses.replace(tiny.planted, trained=False))
-    tiny = tiny.replace("arms", n_heldout_checkpoint=3).replace("controls", n_empirical=0)
-    tiny = tiny.replace("training", offsets=(0, 8), keep_raw=True)
-    return tiny.replace("retrieval", gallery="pool", detectors=("mel", "mel_aligned"))
+    return load_pooled()
 
 
 def test_arms_at_every_checkpoint(profile):

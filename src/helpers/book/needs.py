@@ -101,7 +101,7 @@ def _other_values(chapter: Chapter, name: str) -> Iterator:
         choices = profile.retrieval.detectors if name == "detector" else choices
         yield from (other for other in choices if other != value)
     elif isinstance(value, tuple):
-        yield value[:-1] if len(value) > 1 else ()
+        yield from [value[:-1]] if value else []
     else:
         step = 1 if isinstance(value, int) else value / 10 or 0.1
         yield from (value + step, value - step)
