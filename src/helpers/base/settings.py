@@ -14,6 +14,7 @@ from helpers.base.fields import Checked, option, settings
 from helpers.base.paths import PROFILES
 
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
+EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
 

@@ -20,7 +20,6 @@ from helpers.models.aisfx import load_encoder
 from helpers.models.clap import load_clap
 from helpers.sound.mel import level, log_mel
 
-EMBEDDINGS = ("clap", "aisfx")  # small features that take long
 CHUNK = 512  # clips per step: bounds memory
 
 

@@ -13,8 +13,7 @@ import pandas as pd
 
 from helpers.base.cosine import row_cosines
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
-from helpers.copies.detectors import EMBEDDINGS
+from helpers.base.settings import EMBEDDINGS, Profile
 from helpers.copies.kernel_distance import kernel_distance_interval
 from helpers.copies.rates import cluster_bootstrap, flagged_rate
 

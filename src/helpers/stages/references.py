@@ -13,8 +13,7 @@ import pandas as pd
 
 from helpers.base.mapped import Selection
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
-from helpers.copies.detectors import EMBEDDINGS
+from helpers.base.settings import EMBEDDINGS, Profile
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
 from helpers.sound.corpus import load_corpus
 

@@ -16,8 +16,8 @@ from helpers.base.arms import MAIN, full_arms
 from helpers.base.mapped import Selection
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
-from helpers.copies.detectors import EMBEDDINGS, Detectors
+from helpers.base.settings import EMBEDDINGS, Profile
+from helpers.copies.detectors import Detectors
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
 from helpers.sound.corpus import load_corpus, spread, subset
 
@@ -65,7 +65,7 @@ def compute(
     scores, backgrounds = [], []
     for name in progress(config.detectors, desc=f"retrieval {profile.key(n_train, draw)}", unit="detector"):
         with TemporaryDirectory(dir=out) as scratch:
-            references = ReferenceFeatures(detectors, name, audio, upstream["references"], Path(scratch))
+            references = ReferenceFeatures(detectors, name, audio, upstream.get("references"), Path(scratch))
             wanted = [part["arm"].iloc[0] in ("", *full) or name != "mel_aligned" for part, _ in queries]
             features = _query_features(detectors, name, queries, wanted, references, Path(scratch))
             if name in EMBEDDINGS:

@@ -17,7 +17,7 @@ import functools
 from helpers import stages
 from helpers.base.arms import MAIN, list_arms
 from helpers.base.paths import PROFILES, SOUND_PACK
-from helpers.base.settings import CorpusConfig, Profile
+from helpers.base.settings import EMBEDDINGS, CorpusConfig, Profile
 from helpers.models import aisfx
 from helpers.models.pretrained.locate import find_main
 from helpers.study.input_files import clap_files, codec_files, listing, text_files, user_files
@@ -290,7 +290,9 @@ class Graph:
             clips["twins"], kinds["twins"] = self.twins(n_train, draw), "twins"
         clips["controls"], kinds["controls"] = self.controls(n_train, draw), "controls"
         roundtrip = self.run_roundtrip(n_train, draw) if self.pooled else self.roundtrip()
-        common = {"corpus": self.corpus(), "roundtrip": roundtrip, "references": self.references()}
+        common = {"corpus": self.corpus(), "roundtrip": roundtrip}
+        if not self.pooled or set(EMBEDDINGS) & set(profile.retrieval.detectors):  # else there is nothing to keep
+            common["references"] = self.references()
         return _stage(
             "retrieval",
             profile.retrieval.digest_fields() | self._run(n_train, draw) | aisfx.weights(profile.retrieval.detectors),
