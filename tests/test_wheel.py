@@ -74,7 +74,7 @@ def test_it_works_in_another_folder(installed, tmp_path):
     ("arguments", "code", "missing"),
     [
         (("run", "corpus", "--profile", "smoke"), 2, "data/sounds.parquet"),
-        (("chapter", "01_corpus", "--profile", "smoke"), 1, "notebooks/01_corpus.ipynb"),
+        (("chapter", "01_corpus", "--profile", "smoke"), 2, "data/sounds.parquet"),
     ],
 )
 def test_what_is_not_carried_is_told_in_one_line(installed, tmp_path, arguments, code, missing):
