@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from helpers import stages
-from helpers.base.settings import DETECTORS, load_profile
-from helpers.copies.detectors import EMBEDDINGS
+from helpers.base.settings import DETECTORS, EMBEDDINGS, load_profile
 from helpers.study import graph, registry, work
 
 
