@@ -15,7 +15,7 @@ from helpers.base.settings import load_profile
 from helpers.study import publication, registry, store
 
 OTHERS = Path(__file__).with_name("digests.json")
-PROFILES = ("pocket", "smoke", "tiny", "pilot")
+PROFILES = ("pocket", "law", "smoke", "tiny", "pilot")
 
 
 def _compare(profile: str, listed: dict[str, str], computed: dict[str, str], remedy: str) -> str:
@@ -38,6 +38,8 @@ def test_no_digest_has_changed(profile):
     if published := publication.find(profile):
         listed = json.loads((published / publication.DIGESTS).read_text())
         remedy = "compute the study anew and `publish` it, which writes its list"
+        if "findings" not in listed:  # a study in the making: what there is must stay
+            computed = {title: digest for title, digest in computed.items() if title in listed}
     else:
         every = json.loads(OTHERS.read_text())
         if os.environ.get("UPDATE_DIGESTS"):

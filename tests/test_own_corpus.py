@@ -34,7 +34,7 @@ PROFILES = {
         "n_heldout": 0, "detectors": "[mel, clap]",
     },
 }  # fmt: skip
-UNTRUE = ("of 0 verified pairs", "footsteps", "none of none")  # of clips that were not mixed here
+UNTRUE = ("of 0 verified pairs", "footsteps", "none of none", "mixed without")  # of clips that were not mixed here
 
 
 def write_clips(folder: Path, names: list[str]) -> None:

@@ -74,8 +74,12 @@ def missing(
 
 
 def measured() -> list[Record]:
-    """All that was measured: in the published studies, and in what is kept on this machine."""
-    manifests = [one for path in publication.RESULTS.glob("*") for one in entries.read_entries(path).values()]
+    """All that was measured: in the published studies, and in what is kept on this machine.
+
+    A study that is still being made tells nothing: its runs come from machines that did other work beside.
+    """
+    studies = [entries.read_entries(path) for path in publication.RESULTS.glob("*")]
+    manifests = [one for study in studies if "findings" in study for one in study.values()]
     manifests += store.kept_manifests()
     by_digest, built, records = {manifest["digest"]: manifest for manifest in manifests}, {}, []
 
