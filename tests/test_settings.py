@@ -183,3 +183,15 @@ def test_each_detector_has_the_bias_that_the_pilot_chose():
     for detector, chosen in plan.items():
         best = tried[detector][tried[detector] >= tried[detector].max() - 1e-9]
         assert (chosen["beta"], chosen["k"]) == min(best.index)
+
+
+def test_a_checkpoint_is_asked_for_by_the_schedule_of_its_size():
+    law = profiles.load_profile("law")
+    asked = law.replace("generation", n_train=200, updates=600, weights="raw")  # `keep_raw`: at every checkpoint
+    assert asked.generation.updates == 600
+    with pytest.raises(ValueError, match="updates: expected a checkpoint, one of 600, 750, .* got 275"):
+        law.replace("generation", n_train=200, updates=275)
+    with pytest.raises(ValueError, match="as raw weights are kept after the last alone"):
+        law.replace_in(
+            {"training": {"keep_raw": False}, "generation": {"n_train": 200, "updates": 600, "weights": "raw"}}
+        )

@@ -15,7 +15,8 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     """The arms of one run by name, the main one first.
 
     `u00125`: an earlier checkpoint; `raw`: the last weights without averaging; `heldout`: captions of held-out clips;
-    `heldout_u00125`: those at an earlier checkpoint; `guidance3`: another guidance, at one training size; `seeds`: several clips a prompt. The last two for draw 0 only.
+    `heldout_u00125`: those at an earlier checkpoint; `guidance3`: another guidance, at one training size; `seeds`: several
+    clips a prompt. The last two for draw 0 only.
     """
     main = replace(profile.generation, n_train=n_train, draw=draw)
     arms, sizes = {MAIN: main}, profile.arms

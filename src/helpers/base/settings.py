@@ -287,9 +287,9 @@ class Profile:
 
     def training_run(self, n_train: int, draw: int) -> TrainingConfig:
         """The settings of one training run."""
+        run = dataclasses.replace(self.training, n_train=n_train, draw=draw)
         schedule = dict(zip(self.sizes, self.schedules)).get(n_train)
-        own = {"checkpoints": schedule, "updates": schedule[-1]} if schedule else {}
-        return self.replace("training", n_train=n_train, draw=draw, **own).training
+        return dataclasses.replace(run, checkpoints=schedule, updates=schedule[-1]) if schedule else run
 
     def key(self, n_train: int, draw: int) -> str:
         """The name of one training run in stage keys, folders and query ids, e.g. n100_d0; dup4500_d0 with duplicates."""
@@ -366,11 +366,12 @@ class Profile:
 
     def _check_generation(self):
         """What is asked for must be there: a kept checkpoint, weights that were kept with it, groups of copies."""
-        updates, last = self.generation.updates, self.training.updates
-        kept = sorted({last} if self.training.checkpoint_path else {*self.training.checkpoints, last})
+        run = self.training_run(self.generation.n_train, self.generation.draw)
+        updates, last = self.generation.updates, run.updates
+        kept = sorted({last} if run.checkpoint_path else {*run.checkpoints, last})
         if updates not in (0, *kept):
             raise ValueError(f"updates: expected a checkpoint, one of {', '.join(map(str, kept))}, or 0, got {updates}")
-        if self.generation.weights == "raw" and updates not in (0, last):
+        if self.generation.weights == "raw" and not run.keep_raw and updates not in (0, last):
             raise ValueError(
                 f"updates: expected 0 or {last}, as raw weights are kept after the last alone, got {updates}"
             )

@@ -51,9 +51,7 @@ def difference(missing: list[Stage], folder: Path) -> str:
 
 def _refusal(chapter: Chapter, missing: list[Stage], folder: Path) -> str:
     published = {entry["digest"] for entry in entries.read_entries(folder).values()}
-    if not [
-        stage for stage in missing if stage.digest not in published
-    ]:  # no setting differs: what is there is damaged
+    if all(stage.digest in published for stage in missing):  # no setting differs: what is there is damaged
         return f"{difference(missing, folder)}; to compute it: make reproduce (hours)"
     first = "make aisfx && " if any(aisfx.NAME in s.config for s in missing) and not aisfx.installed() else ""
     took = plan.total_in_words(plan.estimate_all(missing))

@@ -24,19 +24,8 @@ from helpers.copies.replication import near_exact, own_clip_top1, position
 
 MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
 ONSET_COLUMNS = (
-    *(
-        "detector",
-        "measure",
-        "level",
-        "n_train",
-        "draw",
-        "width",
-        "updates",
-        "updates_low",
-        "updates_high",
-        "trained_to",
-        "censored",
-    ),
+    *("detector", "measure", "level", "n_train", "draw", "width"),
+    *("updates", "updates_low", "updates_high", "trained_to", "censored"),
 )
 
 
@@ -139,8 +128,8 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
     """
     own = made["own_id"].map(ceiling.set_index("clip_id")["own_score"])
     where = position(made["own_score"].to_numpy(), own.to_numpy(), float(null["own_score"].median()))
-    hit = pd.Series(near_exact(where, theta), made.index, dtype="boolean").mask(np.isnan(where))
-    return made.assign(position=where, near_exact=hit, top1=own_clip_top1(made["ref_id"], made["own_id"]))
+    top1 = own_clip_top1(made["ref_id"], made["own_id"])
+    return made.assign(position=where, near_exact=near_exact(where, theta), top1=top1)
 
 
 def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:

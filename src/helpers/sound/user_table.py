@@ -65,7 +65,9 @@ def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
                 )
             if row:
                 cells = {name: row[header.index(name)] if any(row) else "" for name in COLUMNS[kind]}
-                rows[lines.line_num] = cells | {name: _seconds(cells[name]) for name in cells if name == "start_time"}
+                if "start_time" in cells:
+                    cells["start_time"] = _seconds(cells["start_time"])
+                rows[lines.line_num] = cells
     except csv.Error as error:
         raise UserDataError(
             f"{path}, line {lines.line_num}: cannot be read as CSV ({error}); within quotes a quote is written twice"

@@ -30,10 +30,7 @@ CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background
 VARIANT_KS = (1, 3, 10)
 QUERY_COLUMNS = {"arm": "", "weights": "", "prompt_set": "", "guidance": np.nan, "steps": 0, "silent": False, "clipped": False,
                  "updates": 0, "sample_seed": 0}  # fmt: skip
-ALTERATION = {
-    "transform": "",
-    "strength": 0.0,
-}  # of altered copies: of the units that a bootstrap draws, where runs share a gallery
+ALTERATION = {"transform": "", "strength": 0.0}  # of altered copies, where runs share a gallery: a unit of bootstraps
 
 
 def compute(
@@ -53,12 +50,12 @@ def compute(
     clap_text.npy (of the caption).
     """
     corpus, config = load_corpus(upstream["corpus"]), profile.retrieval
-    own_gallery, full = config.gallery == "run", full_arms(profile, n_train, draw)
-    detectors = build_detectors(profile, corpus)
+    own_gallery, detectors = config.gallery == "run", build_detectors(profile, corpus)
     audio = reference_audio(corpus, upstream["roundtrip"] if own_gallery else None)
     trained_on = subset(profile.training_run(n_train, draw), len(audio["train"]))
     rows = trained_on if own_gallery else np.arange(len(audio["train"]))
     queries = _queries(upstream, kinds, trained_on, QUERY_COLUMNS | ({} if own_gallery else ALTERATION))
+    in_full = [part["arm"].iloc[0] in ("", *full_arms(profile, n_train, draw)) for part, _ in queries]
     table = pd.concat([part for part, _ in queries], ignore_index=True)
     ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]
     run = {"n_train": n_train, "draw": draw}
@@ -66,24 +63,22 @@ def compute(
     for name in progress(config.detectors, desc=f"retrieval {profile.key(n_train, draw)}", unit="detector"):
         with TemporaryDirectory(dir=out) as scratch:
             references = ReferenceFeatures(detectors, name, audio, upstream.get("references"), Path(scratch))
-            wanted = [part["arm"].iloc[0] in ("", *full) or name != "mel_aligned" for part, _ in queries]
+            wanted = [full or name != "mel_aligned" for full in in_full]
             features = _query_features(detectors, name, queries, wanted, references, Path(scratch))
             if name in EMBEDDINGS:
                 np.save(out / f"{name}.npy", _aligned(features, table))
-            for (part, _), vectors in zip(queries, features):
+            for (part, _), vectors, full in zip(queries, features, in_full):
                 if vectors is None:
                     continue
                 sounding = part[~part["silent"]].reset_index(drop=True)
-                in_full = part["arm"].iloc[0] in ("", *full)
-                depth = config.top_k if in_full else 1
+                depth = config.top_k if full else 1
                 scores.append(
                     _score_rows(detectors, name, sounding, vectors, references["train"], rows, ids, depth).assign(**run)
                 )
-                if not in_full:
-                    continue
-                backgrounds.append(
-                    _background_rows(detectors, name, sounding, vectors, references["background"], config.k_max)
-                )
+                if full:
+                    backgrounds.append(
+                        _background_rows(detectors, name, sounding, vectors, references["background"], config.k_max)
+                    )
             if name == config.detectors[0] and draw == 0:
                 variants = _variants(detectors, name, queries, features, references, trained_on, profile)
                 variants.assign(**run).to_parquet(out / "variants.parquet", index=False)
@@ -121,7 +116,10 @@ def _queries(
 
 
 def _complete(table: pd.DataFrame, audio: np.ndarray, key: str, columns: dict) -> tuple[pd.DataFrame, Selection]:
-    """A table with all of `columns`, or their default values, and its audio without silent clips: a cosine to silence means nothing."""
+    """A table with all of `columns`, or their default values, and its audio without silent clips.
+
+    A cosine to silence means nothing.
+    """
     for column, value in columns.items():
         if column not in table:
             table[column] = value
