@@ -1,5 +1,7 @@
 """The study of onsets, tiny: every checkpoint of every run searched in one gallery, all training clips of the pool."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,3 +71,21 @@ def test_losses_at_every_checkpoint(profile):
     assert ((losses[["train", "held_out"]] > 0.1) & (losses[["train", "held_out"]] < 3)).all(axis=None)
     folder = registry.finished("training", profile, 4, 0).path / "checkpoints"
     assert len(list(folder.glob("raw_*"))) == len(list(folder.glob("ema_*"))) == len(SCHEDULES[0])
+
+
+def test_prompts_of_another_draw(profile):
+    """The cross-draw null: captions of clips that the model never met, searched with their own clips in the gallery."""
+    run, n_pool = profile.training_run(4, 0), profile.corpus.n_train
+    other = corpus.other_subset(run, n_pool)
+    assert other.tolist() == corpus.subset(profile.training_run(4, 1), n_pool).tolist()
+    crowded = dataclasses.replace(run, offsets=(0, 2))
+    following = corpus.other_subset(crowded, n_pool)  # as the next draw shares clips
+    assert following.tolist() == corpus.subset(dataclasses.replace(run, n_train=8), n_pool)[4:].tolist()
+    folder = registry.finished("retrieval", profile, 4, 0).path
+    clips = pd.read_parquet(registry.finished("corpus", profile).path / "clips.parquet").query("split == 'train'")
+    asked = pd.read_parquet(folder / "scores.parquet").query("arm == 'other_draw' and detector == 'mel' and rank == 1")
+    ceiling = pd.read_parquet(folder / "null.parquet").query("kind == 'ceiling' and detector == 'mel'")
+    assert len(asked) and asked["own_score"].notna().all() and (asked["own_score"] < 0.99).all()
+    assert set(asked["own_id"]) <= set(clips["clip_id"].to_numpy()[other]) & set(ceiling["own_id"])
+    with pytest.raises(ValueError, match="n_other_draw: expected 0, or training.offsets"):
+        profile.replace("training", offsets=())

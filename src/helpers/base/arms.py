@@ -15,7 +15,8 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     """The arms of one run by name, the main one first.
 
     `u00125`: an earlier checkpoint; `raw`: the last weights without averaging; `heldout`: captions of held-out clips;
-    `heldout_u00125`: those at an earlier checkpoint; `guidance3`: another guidance, at one training size; `seeds`: several
+    `heldout_u00125`: those at an earlier checkpoint; `other_draw`: captions of training clips that this model never met, as
+    they are another draw's; `guidance3`: another guidance, at one training size; `seeds`: several
     clips a prompt. The last two for draw 0 only.
     """
     main = replace(profile.generation, n_train=n_train, draw=draw)
@@ -32,6 +33,8 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
         arms["raw"] = _part(main, sizes.n_raw, weights="raw")
     if sizes.n_heldout:
         arms["heldout"] = _part(main, sizes.n_heldout, prompts="heldout")
+    if sizes.n_other_draw:
+        arms["other_draw"] = _part(main, sizes.n_other_draw, prompts="other_draw")
     if sizes.n_guidance and n_train == sizes.guidance_size and draw == 0:
         for guidance in sizes.guidances:
             if guidance != main.guidance:
@@ -72,5 +75,5 @@ def _difference(config: GenerationConfig, main: GenerationConfig) -> str:
     if config.weights != main.weights:
         return "weights not averaged"
     if config.prompts != main.prompts:
-        return "held-out prompts"
+        return {"heldout": "held-out prompts", "other_draw": "prompts of another draw"}[config.prompts]
     return "more seeds" if config.seeds_per_prompt != main.seeds_per_prompt else "as in the study"

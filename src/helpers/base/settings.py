@@ -176,7 +176,8 @@ class GenerationConfig(Checked):
     steps: int = option(20, unit="solver steps", low=2, high=1000)
     guidance: float = option(2.0, low=0.0, high=30.0)  # TANGO uses 3, which brings many of these clips to full scale
     weights: str = option("ema", choices=("ema", "raw"))  # averaged, or as after the last update
-    prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
+    # clusters: one of each group of copies; other_draw: the training captions of another draw of the same size
+    prompts: str = option("train", choices=("train", "heldout", "clusters", "other_draw"))
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
     precision: str = option("no", choices=("bf16", "no"), before="no")  # of the network; the solver has float32
@@ -191,6 +192,7 @@ class ArmsConfig(Checked):
     n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
     n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
     n_heldout_checkpoint: int = option(0, unit="held-out prompts at each earlier checkpoint; 0 = none", low=0)
+    n_other_draw: int = option(0, unit="training prompts of another draw, with training.offsets; 0 = none", low=0)
     n_guidance: int = option(250, unit="training prompts at each other guidance; 0 = none", low=0)
     guidances: tuple[float, ...] = option((1.0, 3.0, 5.0), low=0.0, high=30.0, distinct=True)
     guidance_size: int = option(500, unit="training clips of the run that compares guidance", low=2)
@@ -308,7 +310,7 @@ class Profile:
             "n_prompts": self.planted.n_prompts,
             "seeds_per_prompt": self.planted.n_seeds,
         }
-        arms = ("n_checkpoint", "n_raw", "n_heldout", "n_heldout_checkpoint", "n_guidance", "n_seed_prompts")
+        arms = [f.name for f in fields(ArmsConfig) if f.name.startswith("n_") and f.name != "n_seeds"]
         return (
             planted.replace("generation", **generation)
             .replace("arms", **dict.fromkeys(arms, 0))
@@ -335,6 +337,11 @@ class Profile:
                 raise ValueError(f"schedules: expected growing numbers of updates, got {list(schedule)}")
         if self.training.offsets and len(self.training.offsets) < max(self.draws):
             raise ValueError(f"offsets: expected one for each of {max(self.draws)} draws, got {self.training.offsets}")
+        if self.arms.n_other_draw and not (self.training.offsets and 2 * max(self.sizes) <= self.corpus.n_train):
+            raise ValueError(
+                "n_other_draw: expected 0, or training.offsets and twice as many clips in the pool as the largest size "
+                f"({max(self.sizes)}), as no clip may be in both draws, got {self.arms.n_other_draw}"
+            )
         if max(self.sizes) > self.corpus.n_train:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
         if self.planted.trained and self.planted.n_train != self.corpus.n_train:

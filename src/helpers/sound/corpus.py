@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +114,23 @@ def subset(run: TrainingConfig, n_pool: int) -> np.ndarray:
         return np.roll(seeded(run.seed, "pool").permutation(n_pool), -run.offsets[run.draw])[: run.n_train]
     order = np.arange(n_pool) if run.draw == 0 else seeded(run.seed, "subset", run.draw).permutation(n_pool)
     return order[: run.n_train]
+
+
+def other_subset(run: TrainingConfig, n_pool: int) -> np.ndarray:
+    """As many clips of the pool that the run never met, int64 [n_train]: what another model of its size is trained on.
+
+    Those of the next draw; where it shares clips with the run's, those that follow the run's own in the permutation.
+    Raises ValueError without `offsets`, as draws then share clips, and where the pool has too few others.
+    """
+    if not run.offsets or 2 * run.n_train > n_pool:
+        raise ValueError(
+            f"other_draw: expected training.offsets and twice {run.n_train} clips in the pool, got {n_pool} clips"
+        )
+    next_draw = replace(run, draw=(run.draw + 1) % len(run.offsets))
+    own, other = subset(run, n_pool), subset(next_draw, n_pool)
+    if np.isin(own, other).any():
+        return subset(replace(run, n_train=2 * run.n_train), n_pool)[run.n_train :]
+    return other
 
 
 def spread(indices: np.ndarray, n: int) -> np.ndarray:

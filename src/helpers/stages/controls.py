@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.progress import progress
-from helpers.base.seeds import seeded
+from helpers.base.seeds import deal, seeded
 from helpers.base.settings import Profile
 from helpers.models import synthesis
 from helpers.models.codec import load_codec
 from helpers.models.optimal import nearest_latents, sample_empirical
 from helpers.sound import corpus
+from helpers.sound.alterations import plan_alterations
 from helpers.sound.mel import log_mel
 from helpers.sound.mixtures import Recipe
-from helpers.sound.transforms import TRANSFORMS, apply_transform
+from helpers.sound.transforms import apply_transform
 
 COLUMNS = {
     "query_id": "str", "kind": "str", "index": "int64", "clip_id": "str", "caption": "str", "transform": "str",
@@ -81,23 +82,13 @@ def _open_set(upstream: dict[str, Path], profile: Profile, n_train: int, draw: i
     return _TrainingSet(data, train, latents, indices, profile, (n_train, draw))
 
 
-def _deal(members: np.ndarray, count: int, key: tuple) -> np.ndarray:
-    """`count` of `members` in seeded order, each of them once before any comes again; none where there are no members."""
-    if not len(members):
-        return members
-    rounds = [seeded(*key, number).permutation(members) for number in range(-(-count // len(members)))]
-    return np.concatenate([members[:0], *rounds])[:count]
-
-
 def _altered(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarray]:
-    """Rows and latents of altered training clips: the transforms in turn, the next strength of each in every turn."""
-    names, rows = list(TRANSFORMS), []
-    dealt = _deal(training_set.indices, training_set.profile.controls.n_altered, training_set.key("altered"))
-    for number, index in enumerate(map(int, dealt)):
-        turn, position = divmod(number, len(names))
-        strengths = TRANSFORMS[names[position]].strengths
-        strength = float(strengths[turn % len(strengths)])
-        rows.append(training_set.row("altered", number, index, transform=names[position], strength=strength))
+    """Rows and latents of altered training clips."""
+    plan = plan_alterations(training_set.profile, *training_set.run)
+    rows = [
+        training_set.row("altered", number, index, transform=transform, strength=strength)
+        for number, (_, index, transform, strength) in enumerate(plan.itertuples(index=False))
+    ]
     return rows, training_set.encode(codec, _alter_chunks(training_set, rows))
 
 
@@ -127,7 +118,7 @@ def _same_bed(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarray
         own = {int(i): Recipe.from_json(training_set.train["recipe"][i]) for i in training_set.indices}
         with_bed = np.array([i for i, recipe in own.items() if recipe.layers[-1].role == "bed"], int)
         count = training_set.profile.controls.n_same_bed
-        for number, index in enumerate(map(int, _deal(with_bed, count, training_set.key("same bed")))):
+        for number, index in enumerate(map(int, deal(with_bed, count, training_set.key("same bed")))):
             # a clip that comes again does so in another round: the events are others then
             recipe = maker.same_bed(own[index], index, seed=number // len(with_bed))
             rows.append(training_set.row("same_bed", number, index, caption=recipe.caption))

@@ -66,7 +66,8 @@ def _prompts(clips: pd.DataFrame, profile: Profile, config: GenerationConfig) ->
     """Row numbers, within their split, of the clips whose captions are asked for."""
     if config.prompts == "heldout":
         return list(range(min(config.n_prompts, len(clips))))
-    indices = corpus.subset(profile.training_run(config.n_train, config.draw), profile.corpus.n_train)
+    run = profile.training_run(config.n_train, config.draw)
+    indices = (corpus.other_subset if config.prompts == "other_draw" else corpus.subset)(run, profile.corpus.n_train)
     if config.prompts == "clusters":
         return originals(clips)[: config.n_prompts].tolist()
     return corpus.spread(indices, config.n_prompts).tolist()

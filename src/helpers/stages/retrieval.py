@@ -30,7 +30,6 @@ CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background
 VARIANT_KS = (1, 3, 10)
 QUERY_COLUMNS = {"arm": "", "weights": "", "prompt_set": "", "guidance": np.nan, "steps": 0, "silent": False, "clipped": False,
                  "updates": 0, "sample_seed": 0}  # fmt: skip
-ALTERATION = {"transform": "", "strength": 0.0}  # of altered copies, where runs share a gallery: a unit of bootstraps
 
 
 def compute(
@@ -54,7 +53,7 @@ def compute(
     audio = reference_audio(corpus, upstream["roundtrip"] if own_gallery else None)
     trained_on = subset(profile.training_run(n_train, draw), len(audio["train"]))
     rows = trained_on if own_gallery else np.arange(len(audio["train"]))
-    queries = _queries(upstream, kinds, trained_on, QUERY_COLUMNS | ({} if own_gallery else ALTERATION))
+    queries = _queries(upstream, kinds, trained_on if own_gallery else None)
     in_full = [part["arm"].iloc[0] in ("", *full_arms(profile, n_train, draw)) for part, _ in queries]
     table = pd.concat([part for part, _ in queries], ignore_index=True)
     ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")]
@@ -93,9 +92,12 @@ def compute(
 
 
 def _queries(
-    upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray, columns: dict
+    upstream: dict[str, Path], kinds: dict[str, str], rows: np.ndarray | None
 ) -> list[tuple[pd.DataFrame, Selection]]:
-    """Tables of queries, each with the audio of those that are not silent; `index` is the own training clip's, or -1."""
+    """Tables of queries, each with the audio of those that are not silent; `index` is the own training clip's, or -1.
+
+    `rows`: the training clips whose own ceiling belongs to the run; all that were round-tripped if None.
+    """
     queries = []
     for key, kind in kinds.items():
         folder = upstream[key]
@@ -104,23 +106,25 @@ def _queries(
         if kind == "roundtrip":
             own = table["index"].where(table["split"] == "train", -1)
             table = table.assign(index=own, kind=table["split"].replace({"train": "ceiling"}))
-            of_run = table[(table["kind"] == "ceiling") & table["index"].isin(rows)]
+            of_run = table[table["kind"] == "ceiling"]
+            if rows is not None:
+                of_run = of_run[of_run["index"].isin(rows)]
             parts = [of_run.iloc[spread(np.arange(len(of_run)), MOST_CEILING)], table[table["kind"] == "heldout"]]
         else:
             table = table.assign(kind=table["kind"] if kind == "controls" else kind)
             parts = [part for _, part in table.groupby("kind", sort=False)]
         for part in parts:
             if len(part):
-                queries.append(_complete(part.reset_index(drop=True), audio, key, columns))
+                queries.append(_complete(part.reset_index(drop=True), audio, key))
     return queries
 
 
-def _complete(table: pd.DataFrame, audio: np.ndarray, key: str, columns: dict) -> tuple[pd.DataFrame, Selection]:
-    """A table with all of `columns`, or their default values, and its audio without silent clips.
+def _complete(table: pd.DataFrame, audio: np.ndarray, key: str) -> tuple[pd.DataFrame, Selection]:
+    """A table with all of QUERY_COLUMNS, or their default values, and its audio without silent clips.
 
     A cosine to silence means nothing.
     """
-    for column, value in columns.items():
+    for column, value in QUERY_COLUMNS.items():
         if column not in table:
             table[column] = value
     prompted = table["prompt_set"] == "heldout"
@@ -130,7 +134,7 @@ def _complete(table: pd.DataFrame, audio: np.ndarray, key: str, columns: dict) -
         raise ValueError(
             f"{key}: expected sound, got {len(table)} silent clips; was the model trained for long enough?"
         )
-    return table[["query_id", "kind", "index", "caption", *columns]], Selection(audio, sounding)
+    return table[["query_id", "kind", "index", "caption", *QUERY_COLUMNS]], Selection(audio, sounding)
 
 
 def _query_features(

@@ -18,7 +18,8 @@ from helpers.sound.mel import log_mel
 def compute(
     out: Path, upstream: dict[str, Path], profile: Profile, run: TrainingConfig | None = None, n_asked: int = 0
 ) -> None:
-    """Sends held-out clips and the first training clips through codec and vocoder; for a run, `n_asked` of each, of its own.
+    """Sends held-out clips and the first training clips through codec and vocoder; for a run, the clips whose captions it is
+    asked: `n_asked` held-out ones and `n_asked` of its own, and those of another draw.
 
     Writes audio.npy, decoded.npy and queries.parquet: query_id, clip_id, split, index, caption, updates, sample_seed, and
     codec_cosine, codec_mae (the codec alone), vocoder_cosine, vocoder_mae (both parts), departure and change (of the
@@ -28,8 +29,10 @@ def compute(
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")
     if run:
-        asked = np.sort(corpus.spread(corpus.subset(run, len(train)), n_asked))
-        rows = np.concatenate([data.rows("heldout")[:n_asked], train[asked]])
+        asked = corpus.spread(corpus.subset(run, len(train)), n_asked)
+        if n_other := min(profile.arms.n_other_draw, n_asked):
+            asked = np.concatenate([asked, corpus.spread(corpus.other_subset(run, len(train)), n_other)])
+        rows = np.concatenate([data.rows("heldout")[:n_asked], train[np.sort(asked)]])
     else:
         rows = np.concatenate([data.rows("heldout"), train[: profile.codec.n_roundtrip]])
     originals = Selection(data.mels, rows)

@@ -242,7 +242,8 @@ def _settings(table: ScoreTable, run, arm: str, judged: pd.DataFrame, n_clusters
     training_set, n_train, draw = run
     variant = next(variant for variant in profile.variants if variant.training_set == training_set)
     config = list_arms(variant, n_train, draw)[arm]
-    prompts = {"train": n_train, "heldout": variant.corpus.n_heldout, "clusters": n_clusters}[config.prompts]
+    others = {"heldout": variant.corpus.n_heldout, "clusters": n_clusters}
+    prompts = others.get(config.prompts, n_train)
     n_planned = min(config.n_prompts, prompts) * config.seeds_per_prompt
     made = table.query(training_set, judged["query_id"].iloc[0])
     return {

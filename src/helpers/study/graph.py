@@ -143,6 +143,8 @@ class Graph:
         profile = self.profile
         run, n_asked = profile.training_run(n_train, draw), profile.generation.n_prompts
         own = self._run(n_train, draw) | {"n_asked": n_asked}
+        if n_other := profile.arms.n_other_draw:
+            own["n_other_draw"] = n_other
         return self._roundtrip({"run": own}, profile.key(n_train, draw), run, n_asked)
 
     def _roundtrip(self, own: dict, label: str, *of_run) -> Stage:

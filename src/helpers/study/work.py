@@ -18,7 +18,9 @@ OWN_CLIPS = {
     "planted": lambda own, train, heldout, background: train + heldout + background,
     "encoding": lambda own, train, heldout, background: train,
     "roundtrip": lambda own, train, heldout, background: (
-        2 * own["run"]["n_asked"] if "run" in own else heldout + min(train, own["codec"]["n_roundtrip"])
+        2 * own["run"]["n_asked"] + own["run"].get("n_other_draw", 0)
+        if "run" in own
+        else heldout + min(train, own["codec"]["n_roundtrip"])
     ),
     "twins": lambda own, *_: own["n_twins"],
     "controls": lambda own, *_: own["n_altered"] + own["n_same_bed"] + own["n_empirical"],
