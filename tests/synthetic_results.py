@@ -43,7 +43,7 @@ def decisions(*_: Path) -> dict:
         part = calibration.split_calibration(twins["query_id"], 0)
         null, scores = (table.normalised(run, "mel", best, 0.5, 2) for best in (twins, clips))
         taus = [calibration.calibrate_threshold(null[part == "C2"], fpr) for fpr in (0.01, 0.1, 0.2)]
-        position = replication.position(clips["score"], table.match_ceiling(run, "mel", clips), twins["score"].median())
+        position = table.positions(run, "mel", clips, "twins")
         judged = clips.assign(
             normalised=scores, position=position, flagged=calibration.flag(scores, taus[-1]),
             near_exact=replication.near_exact(position, 0.5),
@@ -70,12 +70,17 @@ def verdicts(*_: Path) -> dict:
     from helpers.copies.claims import CLAIMS, Evidence
 
     table, trends = pd.read_csv(FOLDER / "claims.csv"), pd.read_csv(FOLDER / "trends.csv")
-    detection, pairs = pd.read_csv(FOLDER / "detection.csv"), pd.read_csv(FOLDER / "recordings.csv")
+    detection, alterations, pairs = (
+        pd.read_csv(FOLDER / f"{name}.csv") for name in ("detection", "alterations", "recordings")
+    )
     bounds = {"smallest_near_exact_above": 0.5, "middle_near_exact_below": 0.1, "fpr": 0.05}
     found = {}
     for case, rows in table.groupby("case"):
-        trend, once = trends[trends["case"] == case], detection if case == "replicates" else detection[:0]
-        evidence = Evidence(rows, once, pairs, trend if len(trend) else None, bounds)
+        trend, once = trends[trends["case"] == case], case == "replicates"
+        early = rows.assign(updates=2, epochs=2 * 32 / rows["n_train"], own_near_exact_rate=rows["own_near_exact_rate"] / 2)
+        tables = (detection, alterations) if once else (detection[:0], alterations[:0])
+        checkpoints = pd.concat([rows, early], ignore_index=True)
+        evidence = Evidence(rows, checkpoints, *tables, pairs, trend if len(trend) else None, bounds)
         judged = [(claim, *vars(judge(evidence)).values()) for claim, _, _, judge in CLAIMS]
         columns = ["claim", "value", "low", "high", "verdict", "why"]
         found |= summarise_table(case, pd.DataFrame(judged, columns=columns).astype(dict.fromkeys(columns[1:4], float)))
@@ -96,16 +101,23 @@ def dose(folder: Path, made: Path) -> dict:
     return _compute(dose, folder / "dose", _upstream(folder) | {"thresholds": made / "thresholds"})
 
 
+def onset(folder: Path, made: Path) -> dict:
+    """The onset stage, from the thresholds stage's decisions."""
+    from helpers.stages import onset
+
+    return _compute(onset, folder / "onset", {"thresholds": made / "thresholds"})
+
+
 def findings(folder: Path, made: Path) -> dict:
-    """The findings stage, from the thresholds and dose stages' tables."""
+    """The findings stage, from the thresholds, dose and onset stages' tables."""
     from helpers.stages import findings
 
-    results = {name: made / name for name in ("thresholds", "dose")}
+    results = {name: made / name for name in ("thresholds", "dose", "onset")}
     return _compute(findings, folder / "findings", _upstream(folder) | results)
 
 
 # By name: each gives summaries, from a folder to write to and one with the results of those before it.
-CHECKS = {check.__name__: check for check in (nearest, decisions, verdicts, thresholds, dose, findings)}
+CHECKS = {check.__name__: check for check in (nearest, decisions, verdicts, thresholds, dose, onset, findings)}
 
 
 def _compute(stage, out: Path, upstream: dict[str, Path]) -> dict:
@@ -126,7 +138,7 @@ def _upstream(folder: Path) -> dict[str, Path]:
     tables = {
         "scores": ("scores", "null", "background", "queries", "ceiling", "variants"),
         "corpus": ("corpus",), "planted": ("planted",), "duplicates": ("duplicates", "recordings"),
-        "detection": ("detection",),
+        "detection": ("detection",), "alterations": ("alterations",),
     }  # fmt: skip
     for stage, names in tables.items():
         (folder / stage).mkdir(exist_ok=True)

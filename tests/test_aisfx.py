@@ -131,8 +131,8 @@ def test_detectors_and_the_stage_take_it():
     detectors = Detectors(RetrievalConfig(detectors=("mel", "aisfx")), MelConfig(), RATE, np.zeros(64, np.float32))
     assert detectors.features("aisfx", sounds(3)).shape == (3, 512)
     folder = registry.second_opinion(profile)
-    table = pd.read_csv(folder / "detection.csv")
-    own = pd.read_csv(registry.finished("detection", profile).path / "detection.csv")
+    table = pd.read_csv(folder / "alterations.csv")
+    own = pd.read_csv(registry.finished("alterations", profile).path / "alterations.csv")
     assert set(table["detector"]) == {"aisfx"}
     case = ["transform", "strength", "n_pos", "n_neg"]
     assert table[case].values.tolist() == own.loc[own["detector"] == "mel", case].values.tolist()  # the same copies
@@ -143,7 +143,7 @@ def test_digests_name_the_weights_and_not_what_is_installed(without):
     """A result computed with the encoder can be loaded without it, and none without it changes because of it."""
     profile = load_profile("smoke")
     changed = profile.replace("retrieval", detectors=ALL)
-    for name in ("references", "retrieval", "detection"):
+    for name in ("references", "retrieval", "alterations"):
         before, after = (registry.build(name, p)[0] for p in (profile, changed))
         assert "aisfx" not in before.config
         assert after.config["aisfx"] == aisfx.WEIGHTS_SHA256
@@ -180,7 +180,7 @@ def test_a_profile_that_lists_it_is_refused_before_any_chapter_runs(without, mon
 def test_the_command_line_says_it_in_one_line(without, monkeypatch, capsys):
     from helpers import __main__
 
-    arguments = ["helpers", "run", "detection", "--profile", "tiny", "--set", "detectors=[mel, aisfx]"]
+    arguments = ["helpers", "run", "alterations", "--profile", "tiny", "--set", "detectors=[mel, aisfx]"]
     monkeypatch.setattr(sys, "argv", arguments)
     assert __main__.main() == 2
     said = capsys.readouterr().err.splitlines()
@@ -188,15 +188,16 @@ def test_the_command_line_says_it_in_one_line(without, monkeypatch, capsys):
 
 
 def test_each_embedding_has_a_claim_of_its_own():
-    values = {"mel": 0.9, "mel_centred": 0.8, "mel_aligned": 0.85, "clap": 0.7, "aisfx": 0.6}
+    below = {"mel_centred": 0.1, "mel_aligned": 0.05, "clap": 0.2, "aisfx": 0.3}
     table = pd.DataFrame(
-        [(d, t, 1.0, v) for d, v in values.items() for t in ("gain", "ogg", "crop")],
-        columns=["detector", "transform", "strength", "auroc"],
+        [(d, 100, "twins", "own", "all", v, v - 0.1, v + 0.1) for d, v in below.items()],
+        columns=["detector", "n_train", "negatives", "bias", "transform", "below_mel", "below_mel_low", "below_mel_high"],
     )
-    evidence = Evidence(pd.DataFrame(), table, None, None, {})
+    bare = pd.DataFrame(columns=["detector"])
+    evidence = Evidence(bare, bare, table, bare, None, None, {})
     assert _mel_against("clap")(evidence).value == pytest.approx(0.2)
     assert _mel_against("aisfx")(evidence).value == pytest.approx(0.3)
-    without = Evidence(pd.DataFrame(), table[table["detector"] != "aisfx"], None, None, {})
+    without = Evidence(bare, bare, table[table["detector"] != "aisfx"], bare, None, None, {})
     assert _mel_against("clap")(without) == _mel_against("clap")(evidence)
     assert _mel_against("aisfx")(without).value is None
 

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 
 from helpers.copies import claims
-from helpers.copies.claims import FAILS, HOLDS, UNTESTED, Evidence
+from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, Evidence
 from helpers.stages.findings import read_protocol
+
+ENDS = ("rate", "low", "high")
 
 
 def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=None) -> Evidence:
@@ -15,13 +17,15 @@ def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=N
     rows = []
     for n, (rate, low, high) in zip((10, 50, 450), (small, middle, large)):
         for shrink in (1.0, 0.5):
-            near = {"near_exact_rate": rate, "near_exact_low": rate - shrink * (rate - low),
-                    "near_exact_high": rate + shrink * (high - rate)}  # fmt: skip
-            null = dict.fromkeys(("null_near_exact_rate", "null_near_exact_low", "null_near_exact_high"), 0.01)
+            near = {"own_near_exact_rate": rate, "own_near_exact_low": rate - shrink * (rate - low),
+                    "own_near_exact_high": rate + shrink * (high - rate)}  # fmt: skip
+            null = dict.fromkeys((f"{null}_near_exact_{end}" for null in ("null", "twins_own") for end in ENDS), 0.01)
             own = dict(zip(("own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high"), top1))
             rows.append(
                 {
                     "n_train": n,
+                    "updates": 1000,
+                    "epochs": 32000 / n,
                     "n_generated": 20,
                     "n_defined": 20,
                     **near,
@@ -33,23 +37,27 @@ def evidence(small, middle, large, top1=(0.9, 0.8, 1.0), twins_high=0.2, trend=N
                 }
             )
     rules = read_protocol()["verdicts"] | {"fpr": 0.05}
-    return Evidence(pd.DataFrame(rows), pd.DataFrame(), None, trend, rules)
+    return Evidence(pd.DataFrame(rows), pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), None, trend, rules)
 
 
 LOW, HIGH = (0.01, 0.0, 0.02), (0.9, 0.8, 0.95)
 
 
-@pytest.mark.parametrize(("small", "expected"), [(HIGH, HOLDS), ((0.5, 0.4, 0.6), UNTESTED), ((0.3, 0.2, 0.4), FAILS)])
+@pytest.mark.parametrize(
+    ("small", "expected"), [(HIGH, HOLDS), ((0.5, 0.4, 0.6), CANNOT_TELL), ((0.3, 0.2, 0.4), FAILS)]
+)
 def test_most_at_the_smallest_size(small, expected):
     found = claims._near_exact_smallest(evidence(small, LOW, LOW))
     assert (found.value, found.low, found.high) == pytest.approx(small), "the mean, and the widest limits, over draws"
     assert found.verdict == expected
-    assert ("this run cannot tell" in found.why) == (expected == UNTESTED)
-    assert found.why.startswith("n = 10, 2 draws, near-exact by rule (by the same rule 1.0% of the null's clips")
+    assert ("this run cannot tell" in found.why) == (expected == CANNOT_TELL)
+    assert found.why.startswith(
+        "n = 10, 2 draws, near-exact of the own clip, by rule (of honest clips 1.00% (at most 1.00%) are"
+    )
 
 
 @pytest.mark.parametrize(
-    ("middle", "expected"), [(LOW, HOLDS), ((0.1, 0.08, 0.13), UNTESTED), ((0.3, 0.2, 0.4), FAILS)]
+    ("middle", "expected"), [(LOW, HOLDS), ((0.1, 0.08, 0.13), CANNOT_TELL), ((0.3, 0.2, 0.4), FAILS)]
 )
 def test_few_at_the_middle_size(middle, expected):
     assert claims._near_exact_middle(evidence(HIGH, middle, LOW)).verdict == expected
@@ -57,28 +65,46 @@ def test_few_at_the_middle_size(middle, expected):
 
 def test_a_profile_of_two_sizes_has_no_middle():
     two = evidence(HIGH, LOW, LOW)
-    two = Evidence(two.replication.query("n_train != 50"), two.detection, None, None, two.rules)
+    two = dataclasses.replace(two, replication=two.replication.query("n_train != 50"))
     assert claims._near_exact_middle(two) == claims.Measured(
-        None, None, None, UNTESTED, "this profile has no middle size"
+        None, None, None, CANNOT_TELL, "this profile has no middle size"
     )
 
 
 @pytest.mark.parametrize(
-    ("large", "expected"), [(LOW, HOLDS), ((0.85, 0.7, 0.9), UNTESTED), ((0.99, 0.97, 1.0), FAILS)]
+    ("large", "expected"), [(LOW, HOLDS), ((0.85, 0.7, 0.9), CANNOT_TELL), ((0.99, 0.97, 1.0), FAILS)]
 )
 def test_falling_with_size_takes_both_intervals(large, expected):
-    found = claims._falls_with_size(evidence(HIGH, LOW, large))
+    found = claims._falls_with_size("updates")(evidence(HIGH, LOW, large))
     assert (found.low, found.high) == pytest.approx((HIGH[1] - large[2], HIGH[2] - large[1]))
     assert found.verdict == expected
 
 
-@pytest.mark.parametrize(("twins_high", "expected"), [(0.2, HOLDS), (0.9, UNTESTED), (float("nan"), UNTESTED)])
+def test_sizes_are_compared_at_equal_updates_and_at_equal_epochs():
+    """A size effect at equal updates can be a budget effect: at equal epochs there may be none."""
+    found = evidence(HIGH, LOW, LOW)
+    early = found.checkpoints.assign(updates=22, epochs=22 * 32 / found.checkpoints["n_train"])
+    early = early.assign(own_near_exact_rate=0.01, own_near_exact_low=0.0, own_near_exact_high=0.02)
+    both = dataclasses.replace(found, checkpoints=pd.concat([found.checkpoints, early]))
+    updates, epochs = (claims._falls_with_size(axis)(both) for axis in ("updates", "epochs"))
+    assert updates.verdict == HOLDS and "n = 10 (1,000 updates" in updates.why and "n = 450 (1,000" in updates.why
+    assert epochs.verdict == CANNOT_TELL and "n = 10 (22 updates, 70 epochs" in epochs.why
+    assert "n = 450 (1,000 updates, 71 epochs" in epochs.why
+
+
+@pytest.mark.parametrize(("large", "expected"), [(LOW, CANNOT_TELL), ((0.1, 0.05, 0.2), FAILS)])
+def test_a_share_that_honest_clips_reach_too_is_no_evidence(large, expected):
+    assert claims._near_exact_largest(evidence(HIGH, LOW, large)).verdict == expected
+
+
+@pytest.mark.parametrize(("twins_high", "expected"), [(0.2, HOLDS), (0.9, CANNOT_TELL), (float("nan"), CANNOT_TELL)])
 def test_own_clips_are_compared_with_twins(twins_high, expected):
     assert claims._follows_own_clip(evidence(HIGH, LOW, LOW, twins_high=twins_high)).verdict == expected
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"), [(0.2, 0.6, HOLDS), (-0.1, 0.6, UNTESTED), (-0.6, -0.2, FAILS), (None, None, UNTESTED)]
+    ("low", "high", "expected"),
+    [(0.2, 0.6, HOLDS), (-0.1, 0.6, CANNOT_TELL), (-0.6, -0.2, FAILS), (None, None, CANNOT_TELL)],
 )
 def test_duplicates_are_judged_by_the_trend_of_exact_copies(low, high, expected):
     kinds = [("replicated", "exact"), ("flagged", "exact"), ("replicated", "altered")]
@@ -90,30 +116,26 @@ def test_duplicates_are_judged_by_the_trend_of_exact_copies(low, high, expected)
     assert found.verdict == expected and (low is not None or found.why.endswith("copies: few"))
 
 
-def test_what_both_detectors_flag_stands_in_the_reason():
-    found = evidence(HIGH, LOW, LOW)
-    table = pd.DataFrame([(10, "mel", 0.9), (10, "mel", 1.0), (10, "clap", 0.2), (50, "clap", 0.7)])
-    table.columns = ["n_train", "detector", "flagged_rate"]
-    both = Evidence(found.replication, found.detection, None, None, found.rules, table)
-    assert both.both_flag("clap").endswith(
-        "training on 10, at the same wished rate and with beta and K tuned for mel, flagged are by mel 95.0% and clap 20.0%"
-    )
-    assert both.both_flag("aisfx") == found.both_flag("clap") == ""
-    heldout = dataclasses.replace(both, by_heldout=table.assign(flagged_rate=1.0))
-    assert heldout.both_flag("clap") == (
-        both.both_flag("clap") + "; at a threshold set on held-out clips, not on twins, by mel 100.0% and clap 100.0%"
-    )
-
-
 @pytest.mark.parametrize(
-    ("clap", "said"), [((0.7, 0.6), "above 0: of these copies mel"), ((1.0, 0.95), "below 0: of these copies clap")]
+    ("lows", "highs", "expected"),
+    [((0.1, 0.02), (0.3, 0.2), HOLDS), ((0.1, -0.02), (0.3, 0.2), CANNOT_TELL), ((-0.4, -0.3), (-0.1, -0.01), FAILS)],
 )
-def test_which_detector_finds_more_copies_is_said_though_no_verdict_follows(clap, said):
-    rows = [("mel", kind, 1.0, 0.9) for kind in ("gain", "crop")]
-    rows += [("clap", kind, 1.0, value) for kind, value in zip(("gain", "crop"), clap)]
-    table = pd.DataFrame(rows, columns=["detector", "transform", "strength", "auroc"])
-    claim = claims._mel_against("clap")(dataclasses.replace(evidence(HIGH, LOW, LOW), detection=table))
-    assert claim.verdict == UNTESTED and f"the whole interval lies {said} finds more" in claim.why
+def test_mel_leads_where_it_does_at_every_size(lows, highs, expected):
+    rows = [
+        ("clap", n, "twins", "own", "all", (low + high) / 2, low, high) for n, low, high in zip((10, 50), lows, highs)
+    ]
+    rows += [("clap", 10, "heldout", "own", "all", -0.5, -0.6, -0.4), ("clap", 10, "twins", "none", "all", 9, 9, 9)]
+    columns = ["detector", "n_train", "negatives", "bias", "transform", "below_mel", "below_mel_low", "below_mel_high"]
+    altered = [("mel", kind, 1.0, 0.9) for kind in ("gain", "crop")] + [
+        ("clap", kind, 1.0, 0.7) for kind in ("gain", "crop")
+    ]
+    alterations = pd.DataFrame(altered, columns=["detector", "transform", "strength", "auroc"])
+    found = evidence(HIGH, LOW, LOW)
+    found = dataclasses.replace(found, detection=pd.DataFrame(rows, columns=columns), alterations=alterations)
+    claim = claims._mel_against("clap")(found)
+    assert claim.verdict == expected and (claim.low, claim.high) == (min(lows), max(highs))
+    assert "against held-out clips -0.50 to -0.50" in claim.why and "altered alike +0.20" in claim.why
+    assert claims._mel_against("aisfx")(found).verdict == CANNOT_TELL
 
 
 def test_what_is_undefined_is_no_share_and_its_reason_says_of_how_many():
@@ -122,20 +144,26 @@ def test_what_is_undefined_is_no_share_and_its_reason_says_of_how_many():
     reason = "undefined for 1 of 40 clips, as null and ceiling cannot be told apart"
     partly = dataclasses.replace(found, replication=some)
     claim = claims._near_exact_smallest(partly)
-    assert claim.verdict == HOLDS and f"of the null's clips are near-exact; {reason})" in claim.why
-    assert f"; at n = 10 {reason}" in claims._falls_with_size(partly).why
-    shares = [f"{null}near_exact_{end}" for null in ("", "null_") for end in ("rate", "low", "high")]
+    assert claim.verdict == HOLDS and f"by the same rule; {reason})" in claim.why
+    assert f"; at n = 10 {reason}" in claims._falls_with_size("updates")(partly).why
+    shares = [f"{whose}near_exact_{end}" for whose in ("own_", "null_", "twins_own_") for end in ENDS]
     columns = dict.fromkeys([*shares, *(f"precision{end}" for end in ("", "_low", "_high"))], float("nan"))
-    none = dataclasses.replace(found, replication=found.replication.assign(**columns, n_defined=0, flagged_rate=0.5))
+    none = dataclasses.replace(
+        found,
+        **{
+            name: found.replication.assign(**columns, n_defined=0, flagged_rate=0.5)
+            for name in ("replication", "checkpoints")
+        },
+    )
     judged = [
         claims._near_exact_smallest,
         claims._near_exact_middle,
         claims._near_exact_largest,
-        claims._falls_with_size,
+        claims._falls_with_size("updates"),
     ]
     for judge in (*judged, claims._precision(1)):
         claim = judge(none)
-        assert claim.verdict == UNTESTED and pd.isna([claim.value, claim.low, claim.high]).all()
+        assert claim.verdict == CANNOT_TELL and pd.isna([claim.value, claim.low, claim.high]).all()
         assert "undefined for 40 of 40 clips" in claim.why and "nan" not in claim.why
     unflagged = dataclasses.replace(none, replication=none.replication.assign(flagged_rate=0.0))
     assert claims._precision(1)(unflagged).why == "nothing was flagged"
@@ -143,7 +171,7 @@ def test_what_is_undefined_is_no_share_and_its_reason_says_of_how_many():
 
 def test_duplicates_are_counted_among_recordings_or_else_among_clips():
     pairs = pd.DataFrame({"verified": [True, False, True]})
-    ours = Evidence(pd.DataFrame(), pd.DataFrame(), pairs, None, {})
+    ours = Evidence(*[pd.DataFrame()] * 4, pairs, None, {})
     claim = claims._duplicates_exist(ours)
     assert claim.value == 2 and claim.why == (
         "2 of 3 similar pairs of recordings share their waveform; this corpus is not AudioCaps"

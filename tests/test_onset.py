@@ -8,7 +8,16 @@ import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
-from helpers.copies.onset import ONSET_COLUMNS, fit_onset, fit_relation, judge_own, onset_table
+from helpers.copies.onset import (
+    LAW_COLUMNS,
+    ONSET_COLUMNS,
+    fit_onset,
+    fit_relation,
+    fit_sizes,
+    judge_own,
+    law_table,
+    onset_table,
+)
 from tools import predict_onset
 
 UPDATES = 100 * 1.25 ** np.arange(12)
@@ -42,6 +51,14 @@ def test_without_an_onset_the_run_is_censored():
     updates, made, prompts = _clips(600)
     falling = fit_onset(updates, ~made, prompts, 0.5)
     assert falling.censored and falling.updates == math.inf
+
+
+def test_hits_at_one_checkpoint_alone_say_between_which_two_it_lies():
+    updates, prompts = np.tile([100, 200, 400], 50), np.repeat(np.arange(50), 3)
+    reached = fit_onset(updates, (updates == 400) & (prompts < 10), prompts, 0.05)
+    assert (reached.low, reached.high, reached.censored) == (200, 400, False)
+    not_yet = fit_onset(updates, (updates == 400) & (prompts < 2), prompts, 0.05)
+    assert (not_yet.low, not_yet.high, not_yet.censored) == (200, math.inf, True)
 
 
 def test_what_cannot_be_fitted_is_refused():
@@ -80,11 +97,65 @@ def test_onsets_of_every_run_and_measure():
 def test_the_exponent_and_its_prediction():
     sizes, rng = np.repeat([200, 500, 1000, 2000], 3), np.random.default_rng(0)
     exact = fit_relation(sizes, 4.0 * sizes**1.2 * np.exp(rng.normal(0, 0.01, 12)))
-    assert exact.exponent == pytest.approx(1.2, abs=0.02) and exact.low < 1.2 < exact.high
+    assert exact.exponent == pytest.approx(1.2, abs=0.02) and exact.interval[0] < 1.2 < exact.interval[1]
     expected, low, high = exact.predict(4500)
     assert low < 4.0 * 4500**1.2 < high and expected == pytest.approx(4.0 * 4500**1.2, rel=0.05)
     noisy = fit_relation(sizes, 4.0 * sizes**1.2 * np.exp(rng.normal(0, 0.3, 12)))
-    assert noisy.high - noisy.low > 5 * (exact.high - exact.low)
+    assert np.diff(noisy.interval) > 5 * np.diff(exact.interval)
+
+
+def _runs(exponent: float = 1.2, noise: float = 0.1, trained_to: float = 1e9, seed: int = 0) -> pd.DataFrame:
+    """Onsets of the study's runs, from a relation whose exponent is known; those after `trained_to` are not seen."""
+    n_train = np.repeat([200, 500, 1000, 2000], [3, 3, 2, 1])
+    true = 4.0 * n_train**exponent * np.exp(np.random.default_rng(seed).normal(0, noise, len(n_train)))
+    late = true > trained_to
+    seen = np.where(late, np.inf, true)
+    return pd.DataFrame({"n_train": n_train, "updates": seen, "trained_to": trained_to, "censored": late})
+
+
+def test_each_size_weighs_as_many_runs_as_it_has():
+    found = [fit_sizes(_runs(seed=seed)) for seed in range(200)]
+    assert found[0].df == 2 and found[0].sizes == (200, 500, 1000, 2000)
+    assert 180 <= sum(one.interval[0] < 1.2 < one.interval[1] for one in found) <= 199
+    onsets = [4.0 * 4500**1.2 * math.exp(np.random.default_rng(1000 + seed).normal(0, 0.1)) for seed in range(200)]
+    inside = [one.predict(4500)[1] < onset < one.predict(4500)[2] for one, onset in zip(found, onsets)]
+    assert 180 <= sum(inside) <= 199
+    two = _runs().query("n_train <= 500")
+    assert fit_sizes(two).exponent == fit_relation(two["n_train"], two["updates"]).exponent and fit_sizes(two).df == 4
+
+
+def test_runs_without_an_onset_are_not_dropped():
+    """Only early onsets of the large sizes are seen: without the censored ones the exponent would come out too small."""
+    cut = 4.0 * 1000**1.2
+    found, dropped = [], []
+    for seed in range(40):
+        runs = _runs(noise=0.3, trained_to=cut, seed=seed)
+        if runs["censored"].any() and runs.loc[~runs["censored"], "n_train"].nunique() > 2:
+            found.append(fit_sizes(runs).exponent)
+            dropped.append(fit_sizes(runs[~runs["censored"]]).exponent)
+    assert len(found) > 15 and abs(np.mean(found) - 1.2) < 0.1 < 1.2 - np.mean(dropped)
+    with pytest.raises(ValueError, match=r"expected some of at least two sizes, got those of \[200\]"):
+        fit_sizes(_runs(trained_to=4.0 * 300**1.2, noise=0))
+
+
+def test_the_law_and_what_becomes_of_its_prediction():
+    runs = _runs(noise=0.02).assign(measure="near_exact", level=0.05, draw=0)
+
+    def verdict(**run):
+        large = pd.DataFrame([{"measure": "near_exact", "level": 0.05, "n_train": 4500, "draw": 0} | run])
+        table = law_table(pd.concat([runs, large]), [200, 500, 1000, 2000], [4500])
+        assert list(table) == list(LAW_COLUMNS) and len(table) == 1
+        return table.iloc[0]
+
+    true = 4.0 * 4500**1.2
+    row = verdict(updates=true, trained_to=90000, censored=False)
+    assert row["verdict"] == "supported" and row["leave_one_out_low"] < row["exponent"] < row["leave_one_out_high"]
+    assert row["observed_updates"] == pytest.approx(true) and row["sizes_fitted"] == "200 500 1000 2000"
+    assert verdict(updates=3 * true, trained_to=1e6, censored=False)["verdict"] == "refuted"
+    assert verdict(updates=math.inf, trained_to=3 * true, censored=True)["verdict"] == "refuted"
+    assert verdict(updates=math.inf, trained_to=true / 3, censored=True)["verdict"] == "undecided"
+    assert law_table(runs, [200, 500, 1000, 2000], [4500])["verdict"].tolist() == ["no run"]
+    assert law_table(runs, [200], [4500]).empty
 
 
 def test_the_committed_prediction_comes_from_the_published_tables():

@@ -41,7 +41,7 @@ def predict(folder: Path) -> dict:
         result[measure] = {
             "level": level,
             "onsets": {f"n{n}_d{draw}": round(onset.updates) for (n, draw), onset in onsets.items()},
-            "exponent": [round(value, 3) for value in (relation.exponent, relation.low, relation.high)],
+            "exponent": [round(value, 3) for value in (relation.exponent, *relation.interval)],
             "predicted": {n: [round(value) for value in relation.predict(n)] for n in (*law.sizes, 4500)},
         }
     return result

@@ -61,6 +61,17 @@ def full_arms(profile: Profile, n_train: int, draw: int) -> list[str]:
     return [name for name, arm in arms.items() if not arm.updates or name in chosen]
 
 
+def checkpoint_arms(profile: Profile) -> set[str]:
+    """The arms of all runs that differ from the main one in the checkpoint, and in how many prompts are asked, alone."""
+    names = set()
+    for run in profile.runs:
+        arms = list_arms(profile, *run)
+        main = replace(arms[MAIN], updates=0, n_prompts=1, seeds_per_prompt=1)
+        alike = (name for name, arm in arms.items() if replace(arm, updates=0, n_prompts=1) == main)
+        names |= {MAIN, *alike}
+    return names
+
+
 def describe_arms(profile: Profile, n_train: int, draw: int) -> dict[str, str]:
     """What each arm of one run changes, in words, by its name; from its settings."""
     arms = list_arms(profile, n_train, draw)

@@ -26,9 +26,9 @@ STAGES = {
     "02_codec": ("corpus", "roundtrip"),
     "03_training": ("corpus", "training"),
     "04_generation": ("corpus", "generation", "clips"),
-    "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection"),
+    "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection", "alterations"),
     "06_thresholds": ("corpus", "clips", "scores", "thresholds"),
-    "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "dose", "findings", "training"),
+    "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "onset", "dose", "findings", "training"),
 }
 
 

@@ -17,7 +17,7 @@ LIKE_EPOCHS = 1.3  # epochs of two checkpoints count as alike up to this ratio
 WHY_UNDEFINED = "as null and ceiling cannot be told apart"
 # What a page may lead with, in this order: its columns in replication.csv, and those of clips of known kind.
 MEASURES = {
-    "near-exact by rule": (limits("near_exact_rate"), limits("near_exact")),
+    "near-exact of the clip whose caption was the prompt": (limits("near_exact_rate"), limits("near_exact")),
     "flagged": (FLAGGED, limits("flagged")),
     "nearest to the clip whose caption was the prompt": (limits("own_clip_top1_rate"), limits("own_top1")),
 }
@@ -167,7 +167,7 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
             verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
         else:
             verdict = f"not clearly more than of {null} ({theirs})"
-        sentences.append(f"{after}, {share} of what is generated is near-exact, {verdict}.")
+        sentences.append(f"{after}, {share} of what is generated is near-exact of its own clip, {verdict}.")
     return sentences
 
 
@@ -207,6 +207,49 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
             (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
             when = f"between {u:,} and {updates:,} updates, {epochs_text(e)} and {epochs_text(epochs)} epochs"
         sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
+    return sentences
+
+
+def of_relation(law: pd.DataFrame) -> str:
+    """What law.csv says of its primary measure: the exponent, whether linear is excluded, the prediction and its verdict."""
+    if law.empty:
+        return "Too few sizes begin to copy here for a relation between size and onset."
+    row = law.iloc[0]
+    linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
+    sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
+    text = (
+        f"The onset grows with the number of clips as n to the power of **{row['exponent']:.2f}** "
+        f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
+        f"is {linear}. So {int(row['n_predicted']):,} clips should begin to be copied at {_thousands(row['predicted_updates'])} "
+        f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
+    )
+    verdicts = {
+        "no run": "no such model was trained.",
+        "undecided": "no run here was trained for long enough to tell.",
+        "supported": f"the run began at {row['observed_updates']:,.0f}, as predicted.",
+        "refuted": "what the run did lies outside.",
+    }
+    return f"{text}: {verdicts[row['verdict']]}"
+
+
+def _thousands(updates: float) -> str:
+    """Two significant digits are all that such an interval bears."""
+    return f"{float(f'{updates:.2g}'):,.0f}"
+
+
+def of_negatives(detection: pd.DataFrame) -> list[str]:
+    """A sentence a kind of negatives, from detection.csv: at how many sizes mel leads each embedding, each by its own bias."""
+    names = {"twins": "twins", "heldout": "held-out clips", "same_bed": "strangers over the same bed"}
+    rows = detection[(detection["transform"] == "all") & (detection["bias"] == "own")]
+    sentences = []
+    for negatives, part in rows[rows["detector"].isin(["clap", "aisfx"])].groupby("negatives", sort=False):
+        found = []
+        for detector, of in part.dropna(subset="below_mel").groupby("detector", sort=False):
+            leads, behind = int((of["below_mel_low"] > 0).sum()), int((of["below_mel_high"] < 0).sum())
+            text = f"mel leads {detector} at {leads} of {len(of)} sizes"
+            found.append(f"{text} and is behind at {behind}" if behind else text)
+        if found:
+            sentences.append(f"Against **{names[negatives]}**, {', '.join(found)} (whole interval of the difference).")
     return sentences
 
 

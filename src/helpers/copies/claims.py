@@ -16,12 +16,17 @@ import pandas as pd
 from helpers.base.settings import ThresholdsConfig
 from helpers.copies.rates import cluster_bootstrap
 
-HOLDS, FAILS, UNTESTED = "holds", "fails", "not testable at this scale"
+HOLDS, FAILS = "holds", "fails"
+CANNOT_TELL = "cannot tell"  # it was measured, or tried: this run does not decide
+NOT_COMPARABLE = "not comparable"  # measured, but the paper's figure rests on something else
+UNKNOWN = "unknown"  # the paper's value is
+VERDICTS = (HOLDS, FAILS, CANNOT_TELL, NOT_COMPARABLE, UNKNOWN)
 REMARKS = {
     "clap": "the CLAP here is small and trained on the book's corpus, so nothing follows for LAION's",
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
+OWN_NEAR_EXACT = ("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high")
 Interval = tuple[float, float, float]  # value, low, high
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
@@ -39,20 +44,23 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tables that claims are judged by; `replication` holds the main clips, primary detector, first null and rate."""
+    """The tables that claims are judged by; `replication` holds the main clips, primary detector, first null and rate.
+
+    `checkpoints`: the same of training prompts at every checkpoint; `detection`: detection.csv; `alterations`:
+    alterations.csv, of copies altered more and less strongly, against held-out clips altered alike.
+    """
 
     replication: pd.DataFrame
+    checkpoints: pd.DataFrame
     detection: pd.DataFrame
+    alterations: pd.DataFrame
     pairs: pd.DataFrame  # of recordings that sound alike; where there are none but clips, of clips
     trend: pd.DataFrame | None
     rules: dict
-    by_detector: pd.DataFrame | None = None  # as `replication`, for every detector
     limits: ThresholdsConfig = ThresholdsConfig()  # of the bootstrap
     own_clap: bool = True  # the CLAP of this book, not LAION's
     pairs_of: str = "recordings"
     corpus: str = "pocket"
-    by_heldout: pd.DataFrame | None = None  # as `by_detector`, for the held-out null where another is the first
-    unbiased: pd.DataFrame | None = None  # sensitivity.csv at beta = 0, a row for each run and detector
 
     @property
     def sizes(self) -> list[int]:
@@ -64,14 +72,23 @@ class Evidence:
         return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
 
     def near_exact(self, which: int) -> Interval:
-        """Near-exact share at a size."""
-        return self.rate(which, "near_exact_rate", "near_exact_low", "near_exact_high")
+        """Share that is near-exact of its own clip, at a size."""
+        return self.rate(which, *OWN_NEAR_EXACT)
 
     def of_the_rule(self, which: int) -> str:
         """How far the near-exact rule can be trusted at a size, for the reasons: it should spare all of the null's clips."""
-        rate = self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))[0]
-        spared = "" if math.isnan(rate) else f"by the same rule {rate:.1%} of the null's clips are near-exact"
-        return "; ".join(filter(None, (spared, self.undefined(which))))
+        rate, _, high = self.spared(which)
+        text = "" if math.isnan(rate) else f"of honest clips {rate:.2%} (at most {high:.2%}) are, by the same rule"
+        return "; ".join(filter(None, (text, self.undefined(which))))
+
+    def spared(self, which: int) -> Interval:
+        """Share of the null's clips that the rule takes for copies: of the own clip, where these are twins."""
+        own = self.rate(which, *(f"twins_own_near_exact_{end}" for end in ("rate", "low", "high")))
+        return (
+            self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))
+            if math.isnan(own[0])
+            else own
+        )
 
     def undefined(self, which: int) -> str:
         """Of how many clips of a size it is undefined whether they are near-exact, for the reasons; "" where of none."""
@@ -79,29 +96,6 @@ class Evidence:
         n = int(rows["n_generated"].sum())
         count = n - int(rows["n_defined"].sum())
         return f"undefined for {count:,} of {n:,} clips, as null and ceiling cannot be told apart" if count else ""
-
-    def both_flag(self, embedding: str) -> str:
-        """What mel and the embedding flag of the smallest size's generated clips, for the reasons; "" where unknown.
-
-        By each null's threshold, as a clip that is told from strangers need not be told from twins; and without a bias,
-        whose weight was tuned for mel alone.
-        """
-        with_bias = self._shares_of_both(self.by_detector, embedding)
-        if not with_bias:
-            return ""
-        why = f"; of the clips generated after training on {self.sizes[0]:,}, at the same wished rate and with beta and K tuned for mel, flagged are by {with_bias}"
-        if unbiased := self._shares_of_both(self.unbiased, embedding):
-            why += f", without any bias by {unbiased}"
-        if strangers := self._shares_of_both(self.by_heldout, embedding):
-            why += f"; at a threshold set on held-out clips, not on twins, by {strangers}"
-        return why
-
-    def _shares_of_both(self, rows: pd.DataFrame | None, embedding: str) -> str:
-        if rows is None:
-            return ""
-        rows = rows[rows["n_train"] == self.sizes[0]]
-        flagged = rows.groupby("detector")["flagged_rate"].mean().reindex(["mel", embedding])
-        return "" if flagged.isna().any() else " and ".join(f"{name} {share:.1%}" for name, share in flagged.items())
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
@@ -120,29 +114,34 @@ def _below(measured: Interval, bound: float, why: str) -> Measured:
 
 def _judge(measured: Interval, holds: bool, fails: bool, why: str) -> Measured:
     if any(map(math.isnan, measured)):
-        return Measured(*measured, UNTESTED, f"{why}; there is no interval to judge by")
+        return Measured(*measured, CANNOT_TELL, f"{why}; there is no interval to judge by")
     if holds or fails:
         return Measured(*measured, HOLDS if holds else FAILS, why)
-    return Measured(*measured, UNTESTED, f"{why}; it reaches to both sides, so this run cannot tell")
+    return Measured(*measured, CANNOT_TELL, f"{why}; it reaches to both sides, so this run cannot tell")
 
 
 def _near_exact_smallest(evidence: Evidence) -> Measured:
     measured, bound = evidence.near_exact(0), evidence.rules["smallest_near_exact_above"]
-    why = f"{evidence.runs(0)}, near-exact by rule ({evidence.of_the_rule(0)}): whether the interval lies above {bound:.0%}"
+    why = f"{evidence.runs(0)}, near-exact of the own clip, by rule ({evidence.of_the_rule(0)}): whether the interval lies above {bound:.0%}"
     return _above(measured, bound, why)
 
 
 def _near_exact_middle(evidence: Evidence) -> Measured:
     if len(evidence.sizes) < 3:
-        return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+        return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
     measured, bound = evidence.near_exact(1), evidence.rules["middle_near_exact_below"]
-    why = f"{evidence.runs(1)}, near-exact by rule ({evidence.of_the_rule(1)}): whether the interval lies below {bound:.0%}"
+    why = f"{evidence.runs(1)}, near-exact of the own clip, by rule ({evidence.of_the_rule(1)}): whether the interval lies below {bound:.0%}"
     return _below(measured, bound, why)
 
 
 def _near_exact_largest(evidence: Evidence) -> Measured:
-    why = f"{evidence.runs(-1)}, for the paper's 45,000; {evidence.of_the_rule(-1)}, so only listening could tell a share near the paper's"
-    return Measured(*evidence.near_exact(-1), UNTESTED, why)
+    measured, why = evidence.near_exact(-1), f"{evidence.runs(-1)}, for the paper's 45,000"
+    if measured[1] > evidence.spared(-1)[2]:
+        return Measured(
+            *measured, FAILS, f"{why}; the interval lies above the honest clips': {evidence.of_the_rule(-1)}"
+        )
+    why += f"; {evidence.of_the_rule(-1)}: a share that does not exceed theirs is no evidence, nor is its absence"
+    return Measured(*measured, CANNOT_TELL, why)
 
 
 def _share(
@@ -152,11 +151,11 @@ def _share(
 
     def judge(evidence: Evidence) -> Measured:
         if which == 1 and len(evidence.sizes) < 3:
-            return Measured(None, None, None, UNTESTED, "this profile has no middle size")
+            return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
         measured = evidence.rate(which, *columns)
         if math.isnan(measured[0]):
-            return Measured(None, None, None, UNTESTED, absent(evidence))
-        return Measured(*measured, UNTESTED, f"{evidence.runs(which)}{remark(evidence)}")
+            return Measured(None, None, None, CANNOT_TELL, absent(evidence))
+        return Measured(*measured, NOT_COMPARABLE, f"{evidence.runs(which)}{remark(evidence)}")
 
     return judge
 
@@ -180,12 +179,38 @@ def _precision(which: int) -> Callable[[Evidence], Measured]:
     return _share(which, ("precision", "precision_low", "precision_high"), absent, lambda _: remark)
 
 
-def _falls_with_size(evidence: Evidence) -> Measured:
-    small, large = evidence.near_exact(0), evidence.near_exact(-1)
-    measured = (small[0] - large[0], small[1] - large[2], small[2] - large[1])
-    why = f"near-exact share at n = {evidence.sizes[0]:,} less that at n = {evidence.sizes[-1]:,}, at equal updates: whether the interval, which combines both, lies above 0"
-    why += "".join(f"; at n = {evidence.sizes[end]:,} {text}" for end in (0, -1) if (text := evidence.undefined(end)))
-    return _above(measured, 0.0, why)
+def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
+    """Smallest against largest set, at the checkpoints where `axis`, updates or epochs, is most alike (of these the last)."""
+
+    def judge(evidence: Evidence) -> Measured:
+        rows = evidence.checkpoints
+        if len(evidence.sizes) < 2:
+            return Measured(None, None, None, CANNOT_TELL, "this profile has one size")
+        small, large = (_by_checkpoint(rows[rows["n_train"] == evidence.sizes[end]]) for end in (0, -1))
+        pairs = [(abs(math.log(few[axis] / many[axis])), -few[axis], few, many) for few in small for many in large]
+        *_, few, many = min(pairs, key=lambda pair: (round(pair[0], 9), pair[1]))
+        measured = (few["rate"] - many["rate"], few["low"] - many["high"], few["high"] - many["low"])
+        why = f"near-exact of the own clip at {_described(evidence.sizes[0], few)} less that at "
+        why += f"{_described(evidence.sizes[-1], many)}: whether the interval, which combines both, lies above 0"
+        why += "".join(
+            f"; at n = {evidence.sizes[end]:,} {text}" for end in (0, -1) if (text := evidence.undefined(end))
+        )
+        return _above(measured, 0.0, why)
+
+    return judge
+
+
+def _described(n_train: int, point: dict) -> str:
+    share = "" if math.isnan(point["rate"]) else f": {point['rate']:.1%}"
+    return f"n = {n_train:,} ({point['updates']:,} updates, {point['epochs']:.0f} epochs{share})"
+
+
+def _by_checkpoint(rows: pd.DataFrame) -> list[dict]:
+    """Mean over draws of the share near-exact of the own clip, and the widest limits, at each checkpoint."""
+    rate, low, high = OWN_NEAR_EXACT
+    grouped = rows.groupby("updates", as_index=False)
+    table = grouped.agg(epochs=("epochs", "mean"), rate=(rate, "mean"), low=(low, "min"), high=(high, "max"))
+    return table.to_dict("records")
 
 
 def _follows_own_clip(evidence: Evidence) -> Measured:
@@ -193,7 +218,7 @@ def _follows_own_clip(evidence: Evidence) -> Measured:
     twins = evidence.replication.loc[evidence.replication["n_train"] == evidence.sizes[0], "twins_top1_high"].max()
     if pd.isna(twins):
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
-        return Measured(*measured, UNTESTED, why)
+        return Measured(*measured, CANNOT_TELL, why)
     why = f"{evidence.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
     if len(evidence.sizes) > 1:
         large, theirs = (
@@ -205,54 +230,65 @@ def _follows_own_clip(evidence: Evidence) -> Measured:
 
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
+    """Mel's AUROC less the embedding's, known copies against twins, each with its own beta and K; the closest size judges."""
+
     def judge(evidence: Evidence) -> Measured:
-        table = evidence.detection
         remark = REMARKS["laion" if embedding == "clap" and not evidence.own_clap else embedding]
-        if not {"mel", embedding} <= set(table["detector"]):
-            return Measured(None, None, None, UNTESTED, "this run did not use both detectors")
-        wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
-        difference = wide["mel"] - wide[embedding]
-        kinds = difference.index.get_level_values("transform")
-        low, high = cluster_bootstrap(
-            difference.to_numpy(),
-            kinds,
-            np.mean,
-            evidence.limits.n_bootstrap,
-            evidence.limits.confidence,
-            evidence.limits.seed,
+        rows = evidence.detection.query("detector == @embedding and bias == 'own' and transform == 'all'")
+        judged = rows[rows["negatives"] == "twins"].dropna(subset="below_mel")
+        if judged.empty:
+            return Measured(None, None, None, CANNOT_TELL, "this run did not use both detectors, or has no twins")
+        lowest, largest = judged.loc[judged["below_mel_low"].idxmin()], judged.loc[judged["below_mel_high"].idxmax()]
+        measured = (float(judged["below_mel"].mean()), float(lowest["below_mel_low"]), float(largest["below_mel_high"]))
+        sizes = ", ".join(f"{row.below_mel:+.2f} at n = {row.n_train:,}" for row in judged.itertuples())
+        why = (
+            f"AUROC of mel less {embedding}, known copies against twins, each with its own beta and K ({sizes}): whether the "
+            "interval of every size lies above 0, for these alterations and these encoders"
         )
-        why = f"mean AUROC of mel less {embedding} over {kinds.nunique()} alterations, bootstrap over these"
-        if low > 0 or high < 0:
-            why += f"; the whole interval lies {'above' if low > 0 else 'below'} 0: of these copies {'mel' if low > 0 else embedding} finds more"
-        why += f"; {remark}{evidence.both_flag(embedding)}"
-        return Measured(float(difference.mean()), low, high, UNTESTED, why)
+        others = rows[rows["negatives"] == "heldout"]["below_mel"]
+        why += f"; against held-out clips {others.min():+.2f} to {others.max():+.2f}" if len(others) else ""
+        return _above(measured, 0.0, f"{why}{_altered_alike(evidence, embedding)}; {remark}")
 
     return judge
 
 
+def _altered_alike(evidence: Evidence, embedding: str) -> str:
+    """The same difference against held-out clips that were altered alike, each alteration at some strengths."""
+    table = evidence.alterations
+    if not {"mel", embedding} <= set(table["detector"]):
+        return ""
+    wide = table.pivot(index=["transform", "strength"], columns="detector", values="auroc")
+    difference, limits = wide["mel"] - wide[embedding], evidence.limits
+    kinds = difference.index.get_level_values("transform")
+    low, high = cluster_bootstrap(
+        difference.to_numpy(), kinds, np.mean, limits.n_bootstrap, limits.confidence, limits.seed
+    )
+    return f"; against held-out clips altered alike {difference.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+
+
 def _duplicates_exist(evidence: Evidence) -> Measured:
     if evidence.pairs.empty:
-        return Measured(None, None, None, UNTESTED, f"no pair of {evidence.pairs_of} sounds alike")
+        return Measured(None, None, None, CANNOT_TELL, f"no pair of {evidence.pairs_of} sounds alike")
     count = int(evidence.pairs["verified"].sum())
     why = f"{count} of {len(evidence.pairs)} similar pairs of {evidence.pairs_of} share their waveform"
     why += "" if evidence.corpus == "audiocaps" else "; this corpus is not AudioCaps"
-    return Measured(count, None, None, UNTESTED, why)
+    return Measured(count, None, None, NOT_COMPARABLE, why)
 
 
 def _duplicates_matter(evidence: Evidence) -> Measured:
     if evidence.trend is None:
-        return Measured(None, None, None, UNTESTED, "this profile trains no model on planted duplicates")
+        return Measured(None, None, None, CANNOT_TELL, "this profile trains no model on planted duplicates")
     trend = evidence.trend
     row = trend[(trend["outcome"] == "replicated") & (trend["kind"] == "exact")].iloc[0]
     if pd.isna(row["low"]):
-        return Measured(None, None, None, UNTESTED, f"log-odds of replication for twice the copies: {row['note']}")
+        return Measured(None, None, None, CANNOT_TELL, f"log-odds of replication for twice the copies: {row['note']}")
     why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"
     measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
     return _above(measured, 0.0, why)
 
 
 def _unknown(_: Evidence) -> Measured:
-    return Measured(None, None, None, UNTESTED, "the paper's value is unknown to this project")
+    return Measured(None, None, None, UNKNOWN, "the paper's value is unknown to this project")
 
 
 SUMMARY = "secondary summary"
@@ -261,7 +297,8 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Evidence], Measured]], ...] = (
     ("Trained on few clips, most generations are near-exact copies", "about 90 % (n = 1,000)", SUMMARY, _near_exact_smallest),
     ("At the middle size few are", "about 30 of 5,000 (0.6 %)", SUMMARY, _near_exact_middle),
     ("On the whole data set almost none are", "about 10 of 45,000 (0.03 % as summarised; the quotient is 0.022 %)", SUMMARY, _near_exact_largest),
-    ("Replication falls as the training set grows", "yes", "abstract", _falls_with_size),
+    ("Replication falls as the training set grows, at equal updates", "yes", "abstract", _falls_with_size("updates")),
+    ("Replication falls as the training set grows, at equal epochs", "yes", "abstract", _falls_with_size("epochs")),
     ("Share flagged at the middle size", "178 of 5,000 (3.6 %)", SUMMARY, _flagged(1)),
     ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged(-1)),
     ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision(1)),

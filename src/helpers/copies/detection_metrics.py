@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers.copies.rates import Labels
 
-COLUMNS = (
+COLUMNS = (  # of alterations.csv
     *("detector", "transform", "strength", "split", "n_pos", "n_neg"),
     *("auroc", "auroc_low", "auroc_high", "average_precision", "tpr_at_fpr_1pct"),
 )
@@ -52,6 +52,42 @@ def roc_points(pos: np.ndarray, neg: np.ndarray) -> pd.DataFrame:
     fpr, tpr, cut = roc_curve(truth, ranks)
     threshold = np.where(np.isinf(cut), np.inf, scores[np.where(np.isinf(cut), 0, cut).astype(np.int64)])
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": threshold})
+
+
+def resampled_aurocs(
+    pos: np.ndarray,
+    neg: np.ndarray,
+    pos_kinds: Labels,
+    pos_groups: Labels,
+    neg_groups: Labels,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """AUROCs [n_bootstrap] of a two-way bootstrap: kinds of alteration, and groups of clips, are drawn anew at once.
+
+    A positive counts as often as its kind times its group was drawn, a negative as often as its group; groups that both
+    sides share (source groups) are drawn once for both. So an interval speaks of other alterations and other sounds
+    (Owen and Eckles 2012, arXiv:1106.2125). Two detectors that scored the same clips get the same draws: take the
+    difference draw by draw. NaN where a draw leaves a side empty. Raises ValueError for another number of labels than of
+    scores.
+    """
+    for name, labels, scores in (
+        ("pos_kinds", pos_kinds, pos), ("pos_groups", pos_groups, pos), ("neg_groups", neg_groups, neg),
+    ):  # fmt: skip
+        if len(labels) != len(scores):
+            raise ValueError(f"{name}: expected {len(scores)} labels, one a score, got {len(labels)}")
+    kinds = np.unique(np.asarray(pos_kinds), return_inverse=True)[1]
+    groups = np.unique(np.concatenate([np.asarray(pos_groups), np.asarray(neg_groups)]), return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    of_kind, of_group = (
+        rng.multinomial(count, np.full(count, 1 / count), n_bootstrap).astype(np.float32)
+        for count in (kinds.max() + 1, groups.max() + 1)
+    )
+    pos_weight, neg_weight = of_kind[:, kinds] * of_group[:, groups[: len(pos)]], of_group[:, groups[len(pos) :]]
+    wins = (np.asarray(pos)[:, None] > np.asarray(neg)[None, :]).astype(np.float32)
+    total = pos_weight.sum(axis=1, dtype=np.float64) * neg_weight.sum(axis=1, dtype=np.float64)
+    won = ((pos_weight @ wins) * neg_weight).sum(axis=1, dtype=np.float64)
+    return np.divide(won, total, out=np.full(n_bootstrap, np.nan), where=total > 0)
 
 
 def _group_sums(wins: np.ndarray, pos_labels: np.ndarray, neg_labels: np.ndarray) -> np.ndarray:

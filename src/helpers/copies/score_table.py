@@ -8,18 +8,21 @@ import pandas as pd
 from helpers.base.arms import MAIN
 from helpers.base.settings import DUPLICATE_SET
 from helpers.copies.bias import normalised_scores
+from helpers.copies.replication import position
 
 
 class ScoreTable:
     """The tables of the scores stage, arranged for thresholds.
 
     `best(run, detector, kind, arm)` has one row a query: query_id, own_id, ref_id, score (its best match).
-    A run is (training_set, n_train, draw).
+    A run is (training_set, n_train, draw). `pooled`: all runs were searched in one gallery, so a clip is judged by its
+    similarity to its own clip, own_score, and the twins of all runs mean the same.
     """
 
     def __init__(self, folder: Path):
         tables = [pd.read_parquet(folder / f"{name}.parquet") for name in ("scores", "null")]
         best = pd.concat(tables, ignore_index=True).query("rank == 1").drop(columns="rank")
+        self.pooled = "own_score" in best
         self._best: dict[tuple, pd.DataFrame] = dict(
             tuple(best.groupby(["training_set", "n_train", "draw", "detector", "kind", "arm"]))
         )
@@ -64,13 +67,25 @@ class ScoreTable:
         """What each training clip scores against itself after codec and vocoder, by clip_id."""
         return self._ceiling[run[0], detector]
 
-    def match_ceiling(self, run, detector: str, best: pd.DataFrame) -> np.ndarray:
-        """What the match of each query scores against itself after codec and vocoder, float [Q].
+    def positions(self, run, detector: str, best: pd.DataFrame, null: str) -> np.ndarray:
+        """Where clips lie between the null's median and a perfect replay (`replication.position`), float64 [Q].
 
-        A match beyond those that were round-tripped takes the median.
+        Of their match: its ceiling is what it scores against itself after codec and vocoder, and the median of all for one
+        that was not sent through. Where the runs are pooled, of their own clip instead, between the median own score of all
+        runs' nulls and the own ceiling: NaN for a clip without an own one.
         """
         ceiling = self.ceiling(run, detector)
-        return best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+        if self.pooled:
+            of_own = best["own_id"].map(ceiling).to_numpy()
+            return position(best["own_score"].to_numpy(), of_own, self._median_own(detector, null))
+        of_match = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
+        return position(best["score"].to_numpy(), of_match, float(self.best(run, detector, null)["score"].median()))
+
+    def _median_own(self, detector: str, null: str) -> float:
+        """Of the similarity of all runs' nulls to their own clips; of their nearest where they have none."""
+        parts = [rows for key, rows in self._best.items() if key[3] == detector and key[4] == null]
+        best = pd.concat(parts)
+        return float(best["own_score"].fillna(best["score"]).median())
 
     def background(self, run, detector: str, query_ids) -> np.ndarray:
         """Similarity of queries to their nearest background clips, float [Q, K_max], descending.

@@ -1,4 +1,5 @@
 from . import (
+    alterations as alterations,
     clips as clips,
     controls as controls,
     corpus as corpus,
@@ -10,6 +11,7 @@ from . import (
     findings as findings,
     generation as generation,
     loss_gap as loss_gap,
+    onset as onset,
     planted as planted,
     quality as quality,
     references as references,

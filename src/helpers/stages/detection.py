@@ -1,75 +1,96 @@
-"""The detection stage: which altered copies each detector finds, among clips that merely resemble the training set.
+"""The detection stage: how well each detector tells known copies from clips that only resemble the training set.
+
+Positives are the altered training clips of every run. Negatives are twins, held-out clips, and strangers over a training
+clip's bed: a detector that is good against one of these need not be good against another. All went through codec and
+vocoder, and are judged by the scores that are published. The alterations stage tells how strong an alteration may be.
 
 Notebook: 05_retrieval.
 """
 
+import math
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
-from helpers.base.mapped import Selection
+from helpers.base import plain_yaml
+from helpers.base.paths import PROFILES
 from helpers.base.progress import progress
-from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
-from helpers.copies.detection_metrics import detection_row, roc_points
-from helpers.copies.reference_features import build_detectors
-from helpers.sound.corpus import Corpus, leading_groups, load_corpus
-from helpers.sound.transforms import TRANSFORMS, apply_transform
+from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
+from helpers.copies.detection_metrics import detection_row, resampled_aurocs
+from helpers.copies.score_table import ScoreTable
+from helpers.sound.alterations import plan_alterations
+from helpers.sound.corpus import leading_groups
+
+PLAN = PROFILES / "protocol_law.yml"  # names each detector's own beta and K
+NEGATIVES = {"twins": "train", "heldout": "heldout", "same_bed": "train"}  # and the split that their recordings are of
+ALL = "all"  # alterations together
+COLUMNS = (
+    *("detector", "n_train", "negatives", "bias", "beta", "k", "transform", "split", "n_pos", "n_neg"),
+    *("auroc", "auroc_low", "auroc_high", "average_precision", "tpr_at_fpr_1pct"),
+    *("below_mel", "below_mel_low", "below_mel_high"),
+)
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes detection.csv and roc.csv: altered copies of training clips against equally altered held-out clips.
+    """Writes detection.csv (COLUMNS): a row for each detector, training size, kind of negatives, bias and alteration.
 
-    A query's score is its best similarity to any training clip: a detector must tell a copy from a clip that merely
-    resembles the training set.
+    `bias` is "none", or "own": the beta and K that serve the detector best on the pilot. The draws of a size are judged
+    together. `below_mel` is the AUROC of mel less this detector's, of the same clips and the same bias, none or each its
+    own. Intervals are of a two-way bootstrap over alterations and source groups.
     """
-    config, corpus = profile.retrieval, load_corpus(upstream["corpus"])
-    detectors = build_detectors(profile, corpus)
-    train, heldout = corpus.rows("train"), corpus.rows("heldout")
-    rng = seeded(config.seed, "detection")
-    positives = np.sort(rng.choice(train, min(config.n_detection, len(train)), replace=False))
-    negatives = np.sort(rng.choice(heldout, min(config.n_detection, len(heldout)), replace=False))
-    groups = [leading_groups(corpus.clips).to_numpy()[rows] for rows in (positives, negatives)]
-    cases = [(name, s) for name, t in TRANSFORMS.items() for s in _strengths(t.strengths, config.n_strengths)]
-    table, curves = [], []
-    with TemporaryDirectory(dir=out) as scratch:
-        references = {
-            name: detectors.features(name, Selection(corpus.audio, train), Path(scratch) / f"{name}.npy")
-            for name in config.detectors
-        }
-        for transform, strength in progress(cases, desc="altered copies", unit="case"):
-            altered = [_alter(corpus, row, transform, strength, profile) for row in (*positives, *negatives)]
-            for name in config.detectors:
-                best = detectors.nearest(name, detectors.features(name, np.stack(altered)), references[name], 1).scores[
-                    :, 0
-                ]
-                pos, neg = np.split(best, [len(positives)])
-                table.append(
-                    detection_row(
-                        name, transform, strength, "heldout", pos, neg, *groups,
-                        confidence=profile.thresholds.confidence, n_bootstrap=profile.thresholds.n_bootstrap,
-                        seed=config.seed,
-                    )
-                )  # fmt: skip
-                curves.append(roc_points(pos, neg).assign(detector=name, transform=transform, strength=strength))
-    pd.DataFrame(table).to_csv(out / "detection.csv", index=False)
-    pd.concat(curves, ignore_index=True).to_csv(out / "roc.csv", index=False)
+    table, own = ScoreTable(upstream["scores"]), plain_yaml.parse(PLAN.read_bytes(), PLAN.stem)["detectors"]
+    groups = leading_groups(pd.read_parquet(upstream["corpus"] / "clips.parquet"))
+    transforms = pd.concat([plan_alterations(profile, *run) for run in profile.runs]).set_index("query_id")["transform"]
+    detectors = sorted(profile.retrieval.detectors, key=lambda name: name != "mel")  # the others are compared with it
+    cases = [(n, negatives, bias) for n in profile.sizes for negatives in NEGATIVES for bias in ("none", "own")]
+    rows = []
+    for n_train, negatives, bias in progress(cases, desc="detection", unit="case"):
+        mel: dict[str, tuple] = {}
+        for detector in detectors:
+            beta, k = (own[detector]["beta"], own[detector]["k"]) if bias == "own" else (0.0, 1)
+            k = min(k, profile.retrieval.k_max)
+            sides = [_scored(table, n_train, detector, kind, beta, k, groups) for kind in ("altered", negatives)]
+            if any(side.empty for side in sides):
+                continue  # a corpus that cannot be mixed anew has held-out clips alone
+            copies = sides[0].assign(transform=sides[0]["query_id"].map(transforms))
+            about = {"n_train": n_train, "negatives": negatives, "bias": bias, "beta": beta, "k": k}
+            for transform in (ALL, *dict.fromkeys(copies["transform"])):
+                some = copies if transform == ALL else copies[copies["transform"] == transform]
+                row, drawn = _judge(detector, transform, NEGATIVES[negatives], some, sides[1], profile.thresholds)
+                if detector == "mel":
+                    mel[transform] = row["auroc"], drawn
+                elif mel:
+                    difference = mel[transform][0] - row["auroc"], mel[transform][1] - drawn
+                    row |= _limits("below_mel", *difference, profile.thresholds)
+                rows.append(about | row)
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(out / "detection.csv", index=False)
 
 
-def _strengths(all_strengths: tuple, n: int) -> list[float]:
-    """`n` of a transform's strengths, evenly spread from weak to strong; one alone is the middle."""
-    if n >= len(all_strengths):
-        return list(all_strengths)
-    positions = [(len(all_strengths) - 1) / 2] if n == 1 else np.linspace(0, len(all_strengths) - 1, n)
-    return [all_strengths[int(round(float(p)))] for p in positions]
+def _scored(table: ScoreTable, n_train: int, detector: str, kind: str, beta: float, k: int, groups) -> pd.DataFrame:
+    """Clips of one kind, of all draws of a size: query_id, score, group (what intervals draw anew)."""
+    parts = [pd.DataFrame({"query_id": [], "score": [], "group": []})]
+    for run in table.runs():
+        if run[:2] == (MAIN_SET, n_train) and table.has(run, detector, kind):
+            best = table.best(run, detector, kind)
+            score = table.normalised(run, detector, best, beta, k)
+            group = best["own_id"].map(groups).fillna(best["query_id"])
+            parts.append(pd.DataFrame({"query_id": best["query_id"], "score": score, "group": group}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _alter(corpus: Corpus, row: int, transform: str, strength: float, profile: Profile) -> np.ndarray:
-    """One clip of the corpus after a transform; "mix" takes a background clip for the other."""
-    background = corpus.rows("background")
-    rng = seeded(profile.retrieval.seed, transform, str(strength), int(row))
-    other = np.asarray(corpus.audio[background[int(rng.integers(len(background)))]])
-    audio = np.asarray(corpus.audio[row])
-    return apply_transform(transform, audio, strength, rng, other, profile.corpus.sample_rate_hz)
+def _judge(
+    detector: str, transform: str, split: str, copies: pd.DataFrame, others: pd.DataFrame, config: ThresholdsConfig
+) -> tuple[dict, np.ndarray]:
+    """A row of one detector and alteration, and the resampled AUROCs behind its interval."""
+    scores, groups = zip(*((side["score"].to_numpy(), side["group"]) for side in (copies, others)))
+    row = detection_row(detector, transform, math.nan, split, *scores, *groups, n_bootstrap=1)
+    drawn = resampled_aurocs(*scores, copies["transform"], *groups, config.n_bootstrap, config.seed)
+    if row["auroc"] in (0, 1):  # without spread: detection_row has the exact interval then
+        return row, drawn
+    return row | _limits("auroc", row["auroc"], drawn, config), drawn
+
+
+def _limits(name: str, value: float, drawn: np.ndarray, config: ThresholdsConfig) -> dict:
+    low, high = np.nanquantile(drawn, [(1 - config.confidence) / 2, (1 + config.confidence) / 2])
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.base import plain_yaml
-from helpers.base.arms import MAIN
+from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.paths import PROFILES
-from helpers.base.settings import Profile
+from helpers.base.settings import MAIN_SET, Profile
 from helpers.copies.claims import CLAIMS, COLUMNS, Evidence
 from helpers.models.pretrained.locate import is_laion
 
@@ -37,25 +37,22 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
 def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
     table, limits = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
-    swept = pd.read_csv(upstream["thresholds"] / "sensitivity.csv").query("beta == 0 and training_set == 'main'")
-    main = table[(table["fpr"] == limits.fpr) & (table["arm"] == MAIN) & (table["training_set"] == "main")]
-    by_null = {null: main[main["null"] == null] for null in profile.nulls}
-    first = by_null[profile.nulls[0]]
+    of_null = (table["fpr"] == limits.fpr) & (table["null"] == profile.nulls[0]) & (table["training_set"] == MAIN_SET)
+    rows = table[of_null & (table["detector"] == limits.detector)]
     pairs_of, pairs = ("recordings", "recordings.csv") if profile.corpus.mixed else ("clips", "clip_pairs.csv")
     trend = upstream.get("dose")
     return Evidence(
-        first[first["detector"] == limits.detector].reset_index(drop=True),
+        rows[rows["arm"] == MAIN].reset_index(drop=True),
+        rows[rows["arm"].isin(checkpoint_arms(profile))].reset_index(drop=True),
         pd.read_csv(upstream["detection"] / "detection.csv"),
+        pd.read_csv(upstream["alterations"] / "alterations.csv"),
         pd.read_csv(upstream["duplicates"] / pairs),
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
         read_protocol()["verdicts"] | {"fpr": limits.fpr},
-        first,
         limits,
         not is_laion(profile.retrieval.clap_path),
         pairs_of,
         profile.corpus.kind,
-        by_null["heldout"] if profile.nulls[0] != "heldout" else None,
-        swept.drop_duplicates(["n_train", "draw", "detector"]),
     )
 
 

@@ -22,6 +22,9 @@ from helpers.copies.rates import Rate, clustered_rate
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import leading_groups
 
+# Shares of the own clip: at rank 1, near-exact of it; of generated clips, of twins.
+OF_OWN = ("own_clip_top1", "twins_top1", "own_near_exact", "twins_own_near_exact")
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -31,9 +34,9 @@ class Calibration:
     part: np.ndarray
     own_id: pd.Series  # the training clip that each is the twin of
     group: pd.Series  # what intervals draw anew
-    median: float  # of the scores as they are, without the bias
     top1: np.ndarray | None  # of twins: whether the nearest clip is the own one
     near_exact: pd.arrays.BooleanArray  # by the rule for generated clips, which should spare all of these
+    own_near_exact: pd.arrays.BooleanArray | None  # of twins: and of the own clip
     n_defined: int  # of these have a position
 
     def tau(self, fpr: float) -> float | None:
@@ -63,28 +66,29 @@ def calibrate(
     """
     best = table.best(run, detector, null)
     top1 = rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if null == "twins" else None
-    median = float(best["score"].median())
-    position = _positions(table, run, detector, best, median)
+    position = table.positions(run, detector, best, null)
+    near = _near_exact(position, detector, config)
     return Calibration(
         table.normalised(run, detector, best, config.beta, config.k),
         split_calibration(best["query_id"], config.seed),
         best["own_id"],
         _groups(best, leading),
-        median,
         top1,
-        _near_exact(position, detector, config),
+        near,
+        None if top1 is None else _of_own(near, top1, table.pooled),
         int(np.isfinite(position).sum()),
     )
-
-
-def _positions(table: ScoreTable, run, detector: str, best: pd.DataFrame, median_null: float) -> np.ndarray:
-    """Where clips lie between the null and what their match reaches after codec and vocoder, float64 [Q]."""
-    return rule.position(best["score"].to_numpy(), table.match_ceiling(run, detector, best), median_null)
 
 
 def _near_exact(position: np.ndarray, detector: str, config: ThresholdsConfig) -> pd.arrays.BooleanArray:
     """By rule, for the profile's detector, which theta is set for; by any other one a position means something else: NA."""
     return rule.near_exact(position if detector == config.detector else np.full(len(position), np.nan), config.theta)
+
+
+def _of_own(near: pd.arrays.BooleanArray, own_top1: np.ndarray, pooled: bool) -> pd.arrays.BooleanArray:
+    """Near-exact of the own clip; NA where near-exact is. Where the runs are pooled, that is what near-exact means."""
+    missing = np.asarray(near.isna())
+    return near if pooled else pd.arrays.BooleanArray(near.to_numpy(bool, na_value=False) & own_top1, missing)
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -114,7 +118,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
                 for null in profile.nulls
             }
             for arm in table.arms(run):
-                judged = _judge(table, run, detector, arm, nulls[profile.nulls[0]].median, profile, cluster_of)
+                judged = _judge(table, run, detector, arm, profile, cluster_of)
                 judged["group"] = _groups(judged, leading)
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, n_clusters, profile)
                 replication += rows
@@ -152,18 +156,21 @@ def _training_clips(upstream: dict[str, Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).query("split == 'train'")
 
 
-def _judge(
-    table: ScoreTable, run, detector: str, arm: str, median_null: float, profile: Profile, cluster_of: dict
-) -> pd.DataFrame:
+def _judge(table: ScoreTable, run, detector: str, arm: str, profile: Profile, cluster_of: dict) -> pd.DataFrame:
     """One row a generated clip: its scores, position between null and ceiling, and whether it is near-exact by rule."""
     config, best = profile.thresholds, table.best(run, detector, "generated", arm)
-    position = _positions(table, run, detector, best, median_null)
+    position = table.positions(run, detector, best, profile.nulls[0])
+    near, own_top1 = (
+        _near_exact(position, detector, config),
+        rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
+    )
     return best.assign(
         training_set=run[0],
         normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
         position=position.astype(np.float32),
-        near_exact=_near_exact(position, detector, config),
-        own_top1=rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
+        near_exact=near,
+        own_top1=own_top1,
+        own_near_exact=_of_own(near, own_top1, table.pooled),
         cluster=best["ref_id"].map(lambda clip: cluster_of.get(clip, clip)),
     )
 
@@ -173,17 +180,20 @@ def _replication_rows(
 ):
     """The rows of one arm and detector, and each clip's flags at the primary rate."""
     config = profile.thresholds
-    near, own_top1, twins_top1 = _rate(judged["near_exact"], judged["group"], config), None, None
+    near, of_own = _rate(judged["near_exact"], judged["group"], config), {}
     if (judged["own_id"] != "").all():
-        own_top1 = _rate(judged["own_top1"].to_numpy(), judged["group"], config)
+        of_own["own_clip_top1"] = _rate(judged["own_top1"].to_numpy(), judged["group"], config)
+        of_own["own_near_exact"] = _rate(judged["own_near_exact"], judged["group"], config)
     if "twins" in nulls:
-        twins_top1 = _rate(nulls["twins"].top1, nulls["twins"].group, config)
+        of_own["twins_top1"] = _rate(nulls["twins"].top1, nulls["twins"].group, config)
+        of_own["twins_own_near_exact"] = _rate(nulls["twins"].own_near_exact, nulls["twins"].group, config)
     shared = _settings(table, run, arm, judged, n_clusters, profile) | {
         "detector": detector, "beta": config.beta, "k": config.k,
         "near_exact": _count(near), **_limits("near_exact", near, "near_exact_rate"),
         "n_defined": int(judged["position"].count()),
         "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near.n else None,
-        **_limits("own_clip_top1", own_top1, "own_clip_top1_rate"), **_limits("twins_top1", twins_top1, "twins_top1_rate"),
+        "own_near_exact": _count(of_own.get("own_near_exact")),
+        **{column: value for name in OF_OWN for column, value in _limits(name, of_own.get(name), f"{name}_rate").items()},
     }  # fmt: skip
     rows, flags = [], {}
     first = profile.nulls[0]

@@ -19,6 +19,7 @@ INTERVALS = {
         ("near_exact_rate", "near_exact_low", "near_exact_high"),
     ),
     "quality.csv": (("kid", "kid_low", "kid_high"),),
+    "alterations.csv": (("auroc", "auroc_low", "auroc_high"),),
     "detection.csv": (("auroc", "auroc_low", "auroc_high"),),
     "dose.csv": (("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
 }
@@ -26,7 +27,8 @@ INTERVALS = {
 KEYS = {
     "replication.csv": ("training_set", "n_train", "draw", "arm", "detector", "null", "fpr"),
     "quality.csv": ("training_set", "n_train", "draw", "arm", "embedding"),
-    "detection.csv": ("detector", "transform", "strength", "split"),
+    "alterations.csv": ("detector", "transform", "strength", "split"),
+    "detection.csv": ("detector", "n_train", "negatives", "bias", "transform"),
     "dose.csv": ("copies", "kind", "caption_kind"),
 }
 

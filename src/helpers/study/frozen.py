@@ -9,7 +9,7 @@ from helpers.models.pretrained.locate import is_audioldm, is_laion
 from helpers.study.store import Stage
 
 CODED = {"encoding", "roundtrip", "twins", "controls", "generation"}  # made by codec and vocoder
-SEARCHED = {"references", "retrieval", "detection"}  # by every detector
+SEARCHED = {"references", "retrieval", "alterations"}  # by every detector
 
 
 def check(profile: Profile, stages: Iterable[Stage]):

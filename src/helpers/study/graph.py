@@ -2,8 +2,8 @@
 
     corpus → encoding → training → generation(arm) ┐      (training → denoiser, for readers)
        ├───→ roundtrip → references ───────────────┼→ retrieval → quality, clips
-       ├───→ twins, controls ──────────────────────┘      └→ scores → thresholds → dose, findings
-       ├───→ detection
+       ├───→ twins, controls ──────────────────────┘      └→ scores → thresholds → onset, dose, findings
+       ├───→ alterations                         └──────────→ detection
        └───→ planted → duplicates
 
 From training to retrieval, quality and clips there is one stage a training run (n, draw); the rest is one for all runs.
@@ -28,7 +28,7 @@ from helpers.study.store import Stage
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
     "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1,
-    "detection": 3, "scores": 2, "thresholds": 7, "dose": 4, "findings": 10,
+    "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
 }  # fmt: skip
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
 # mending a reader touches no published study.
@@ -336,8 +336,8 @@ class Graph:
         )
 
     @_built_once
-    def detection(self) -> Stage:
-        """How well each detector finds altered copies."""
+    def alterations(self) -> Stage:
+        """How well each detector finds copies by how they were altered, and how strongly."""
         profile = self.profile
         config = profile.retrieval.digest_fields() | aisfx.weights(profile.retrieval.detectors)
         with_clap = "clap" in profile.retrieval.detectors
@@ -345,13 +345,13 @@ class Graph:
             del config["clap_path"]
         limits = {"confidence": profile.thresholds.confidence, "n_bootstrap": profile.thresholds.n_bootstrap}
         return _stage(
-            "detection",
+            "alterations",
             config | limits,
-            lambda *folders: stages.detection.compute(*folders, profile),
+            lambda *folders: stages.alterations.compute(*folders, profile),
             upstream={"corpus": self.corpus()},
             files=clap_files(profile.retrieval) if with_clap else (),
             seed=profile.retrieval.seed,
-            published=("detection.csv", "roc.csv"),
+            published=("alterations.csv", "roc.csv"),
         )
 
     @_built_once
@@ -377,6 +377,22 @@ class Graph:
         )
 
     @_built_once
+    def detection(self) -> Stage:
+        """How well each detector tells known copies of every run from clips that only resemble the training set."""
+        profile = self.profile
+        limits = {name: getattr(profile.thresholds, name) for name in ("confidence", "n_bootstrap", "seed")}
+        return _stage(
+            "detection",
+            limits,
+            lambda *folders: stages.detection.compute(*folders, profile),
+            upstream={"scores": self.scores(), "corpus": self.corpus()},
+            files=(PROFILES / "protocol_law.yml",),
+            seed=profile.thresholds.seed,
+            light=True,
+            published=("detection.csv",),
+        )
+
+    @_built_once
     def thresholds(self) -> Stage:
         """Flagged and near-exact shares."""
         profile = self.profile
@@ -391,6 +407,21 @@ class Graph:
             seed=profile.thresholds.seed,
             light=True,
             published=("replication.csv", "decisions.parquet", "sensitivity.csv", "choices.csv", "strata.csv"),
+        )
+
+    @_built_once
+    def onset(self) -> Stage:
+        """When each run begins to copy, and the scaling relation with the size of the training set."""
+        profile = self.profile
+        limits = {"confidence": profile.thresholds.confidence, "detector": profile.thresholds.detector}
+        return _stage(
+            "onset",
+            limits,
+            lambda *folders: stages.onset.compute(*folders, profile),
+            upstream={"thresholds": self.thresholds()},
+            light=True,
+            files=(PROFILES / "protocol_law.yml",),
+            published=("onset.csv", "law.csv", "shares.csv"),
         )
 
     @_built_once
@@ -415,7 +446,9 @@ class Graph:
             "scores": self.scores(),
             "thresholds": self.thresholds(),
             "detection": self.detection(),
+            "alterations": self.alterations(),
             "duplicates": self.duplicates(),
+            "onset": self.onset(),
         }
         if profile.planted.trained:
             upstream["dose"] = self.dose()

@@ -11,7 +11,7 @@ from helpers.study.store import Result, Stage, load_or_run, read_manifest
 SINGLE = {
     "corpus": Graph.corpus, "planted": Graph.planted, "duplicates": Graph.duplicates, "encoding": Graph.encoding,
     "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "references": Graph.references,
-    "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "dose": Graph.dose,
+    "alterations": Graph.alterations, "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "onset": Graph.onset, "dose": Graph.dose,
     "findings": Graph.findings,
 }  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
@@ -98,14 +98,14 @@ def denoiser_folder(profile: Profile, n_train: int, draw: int) -> Path:
 
 
 def with_second_opinion(profile: Profile) -> Stage:
-    """The detection stage that holds the optional detector: the profile's own, or one of that detector alone."""
+    """The alterations stage that holds the optional detector: the profile's own, or one of that detector alone."""
     if aisfx.NAME not in profile.retrieval.detectors:
         profile = profile.replace("retrieval", detectors=(aisfx.NAME,))
-    return Graph(profile).detection()
+    return Graph(profile).alterations()
 
 
 def second_opinion(profile: Profile) -> Path | None:
-    """The folder of the detection stage `with_second_opinion`.
+    """The folder of the alterations stage `with_second_opinion`.
 
     What is installed decides whether there is such a stage, never the digest of one: None where the package is missing
     and nothing was computed with it before.

@@ -74,7 +74,7 @@ def size(stage: Stage) -> float:
         return sum(costs) * _references(stage)
     if stage.name == "retrieval":  # the references' embeddings are kept, their log-mels computed anew
         return sum(costs) * clips(stage) + sum(cost for cost in costs if cost < COST["clap"]) * _references(stage)
-    if stage.name == "detection":
+    if stage.name == "alterations":
         train = _splits(stage)[0]
         altered = 2 * N_TRANSFORMS * min(config["n_strengths"], 3) * min(config["n_detection"], train)
         return sum(costs) * (train + altered)

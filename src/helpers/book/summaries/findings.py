@@ -17,8 +17,9 @@ from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange
 from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
+from helpers.copies.claims import VERDICTS
 from helpers.copies.rates import clustered_rate
-from helpers.copies.replication import near_exact, own_clip_top1, position
+from helpers.copies.replication import near_exact, own_clip_top1
 from helpers.copies.score_table import ScoreTable
 
 # From copy to stranger. "generated" is not among them: of those it is not known.
@@ -29,6 +30,9 @@ KNOWN = {
     "twins": "twins",
     "heldout": "held-out clips",
 }
+
+# The measures of onset.csv as columns; the primary one first.
+ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
 
 
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +74,26 @@ def claims_in_words(claims: pd.DataFrame) -> pd.DataFrame:
     here = with_interval(claims, "our_value", "ci_low", "ci_high", percent=False)
     paper = paper.where(claims["source"] != "unknown", "unknown")
     caption = "The paper's claims beside what was measured here: shares, unless said otherwise below."
+    order = claims["verdict"].map({verdict: number for number, verdict in enumerate(VERDICTS)})
+    at = order.sort_values(kind="stable").index
+    claims, paper, here = claims.loc[at], paper[at], [here[i] for i in at]
     return arrange(claims, {"claim": "claim", "the paper": paper, "here": here, "verdict": "verdict"}, caption)
+
+
+def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
+    """onset.csv as it is shown: when each run begins to copy, by both measures."""
+    rows = onsets.pivot(index=["n_train", "draw", "trained_to"], columns="measure").reset_index()
+    columns = {"n": rows["n_train"], "draw": rows["draw"], "trained to": rows["trained_to"]}
+    for measure, name in ONSETS.items():
+        values = rows.xs(measure, axis=1, level="measure")
+        columns[name] = [
+            _onset_words(*row) for row in values[["updates", "updates_low", "updates_high", "censored"]].to_numpy()
+        ]
+    return arrange(rows, columns, "Updates at which each run begins to copy, with 95 % intervals.")
+
+
+def _onset_words(updates: float, low: float, high: float, censored: bool) -> str:
+    return "not yet" if censored else f"{updates:,.0f} ({low:,.0f} to {high:,.0f})"
 
 
 def reasons(claims: pd.DataFrame) -> pd.DataFrame:
@@ -83,20 +106,19 @@ def known_kinds(
 ) -> pd.DataFrame:
     """How clips of KNOWN kind fare by the rules that judge generated ones: one row a kind that the run has.
 
-    Columns: kind, clips, n_defined (those with a position, of which near_exact is a share), and flagged, near_exact, own_top1
+    Columns: kind, clips, n_defined (those with a position, of which near_exact is a share), and flagged, near_exact,
+    own_near_exact (of the own clip; where clips have none, as near_exact) and own_top1
     with _low and _high (bootstrap over own clips). tau is set on the first null, so of that only part C3 counts as flagged
     or not. NaN without tau, where no position is defined, or where clips have no own clip.
     """
     config, null = profile.thresholds, profile.nulls[0]
     detector = config.detector
-    median = table.best(run, detector, null)["score"].median()
     rows = []
     for kind, name in KNOWN.items():
         if not table.has(run, detector, kind):
             continue
         best = table.best(run, detector, kind)
-        ceiling = table.match_ceiling(run, detector, best)
-        near = near_exact(position(best["score"].to_numpy(), ceiling, median), config.theta)
+        near = near_exact(table.positions(run, detector, best, null), config.theta)
         groups = best["own_id"].where(best["own_id"] != "", best["query_id"]).to_numpy()
         top1 = own_clip_top1(best["ref_id"], best["own_id"], cluster_of) if (best["own_id"] != "").all() else None
         flags, unseen = None, np.ones(len(best), bool)
@@ -104,7 +126,9 @@ def known_kinds(
             unseen = split_calibration(best["query_id"], config.seed) == "C3"
         if tau is not None and not math.isnan(tau):
             flags = flag(table.normalised(run, detector, best, config.beta, config.k), tau)
-        measured = {"flagged": (flags, unseen), "near_exact": (near, True), "own_top1": (top1, True)}
+        own = near if top1 is None or table.pooled else near & pd.array(top1, dtype="boolean")
+        measured = {"flagged": (flags, unseen), "near_exact": (near, True), "own_near_exact": (own, True)}
+        measured["own_top1"] = (top1, True)
         about = {"kind": name, "clips": len(best), "n_defined": int((~near.isna()).sum())}
         rows.append(about | _rates(measured, groups, config))
     return pd.DataFrame(rows)

@@ -74,8 +74,23 @@ def with_second_opinion(detection: pd.DataFrame, profile: Profile) -> tuple[pd.D
     folder = registry.second_opinion(profile)
     if folder is None:
         return None, aisfx.ABSENT
-    opinion = pd.read_csv(folder / "detection.csv")
+    opinion = pd.read_csv(folder / "alterations.csv")
     return pd.concat([detection, opinion[opinion["detector"] == aisfx.NAME]], ignore_index=True), ""
+
+
+def by_negatives(detection: pd.DataFrame, bias: str) -> pd.DataFrame:
+    """AUROC of known copies against each kind of negatives, a column a detector, from detection.csv; `bias`: none or own."""
+    rows = detection[(detection["transform"] == "all") & (detection["bias"] == bias)]
+    area = pd.Series(with_interval(rows, *limits("auroc"), percent=False), index=rows.index)
+    wide = rows.assign(area=area).pivot(index=["negatives", "n_train"], columns="detector", values="area")
+    wide = wide.loc[[name for name in ("twins", "same_bed", "heldout") if name in wide.index.get_level_values(0)]]
+    order = list(dict.fromkeys(rows["detector"]))
+    with_bias = {"none": "without a bias", "own": "each with the beta and K that served it best on the pilot"}[bias]
+    names = {"twins": "twins", "same_bed": "same bed, other events", "heldout": "held-out clips"}
+    table = wide[order].reset_index().replace({"negatives": names})
+    columns = {"copies against": "negatives", "n": "n_train"} | {name: name for name in order}
+    caption = f"AUROC of altered copies, {with_bias}; 95 % intervals over alterations and source groups."
+    return arrange(table, columns, caption)
 
 
 def mean_areas(detection: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,18 @@ def best_matches(folder: Path, detector: str) -> pd.DataFrame:
     return best[(best["kind"] != "generated") | (best["arm"] == MAIN)]
 
 
+def of_own(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, where near-exact means of the own clip, of the null's clips too where these have own clips (twins)."""
+    renamed = table.copy()
+    for end in ("", "_rate", "_low", "_high"):
+        if f"own_near_exact{end}" in table and f"near_exact{end}" in table:
+            renamed[f"near_exact{end}"] = table[f"own_near_exact{end}"]
+        if f"twins_own_near_exact{end}" in table:
+            null = f"null_near_exact{end}"
+            renamed[null] = table[f"twins_own_near_exact{end}"].fillna(table[null])
+    return renamed
+
+
 def is_checkpoint(table: pd.DataFrame) -> pd.Series:
     """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints."""
     return (table["arm"] == MAIN) | (table["updates"] < table.groupby("n_train")["updates"].transform("max"))

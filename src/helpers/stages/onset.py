@@ -1,0 +1,44 @@
+"""The onset stage: at how many updates each run begins to copy, and how that grows with the training set.
+
+Notebook: 07_findings.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.base import plain_yaml
+from helpers.base.arms import checkpoint_arms
+from helpers.base.paths import PROFILES
+from helpers.base.settings import MAIN_SET, Profile
+from helpers.copies.onset import law_table, onset_table
+
+PLAN = PROFILES / "protocol_law.yml"
+
+
+def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+    """Writes onset.csv, law.csv (ONSET_COLUMNS, LAW_COLUMNS of `copies.onset`) and shares.csv.
+
+    They are of the profile's detector and the training prompts, at every checkpoint. shares.csv: n_train, draw, updates,
+    n_generated, near_exact and top1 (shares; near-exact of the own clip). Sizes are fitted as the plan says, `exponent` in
+    protocol_law.yml; where the profile has too few of these, all below the largest are. The largest is predicted.
+    """
+    judged = judged_clips(upstream["thresholds"] / "decisions.parquet", profile)
+    onsets = onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
+    planned = plain_yaml.parse(PLAN.read_bytes(), PLAN.stem)["exponent"]["sizes"]
+    fitted = [n for n in profile.sizes if n in planned and n < max(profile.sizes)]
+    if len(fitted) < 3:
+        fitted = [n for n in profile.sizes if n < max(profile.sizes)]
+    onsets.to_csv(out / "onset.csv", index=False)
+    law_table(onsets, fitted, [max(profile.sizes)], profile.thresholds.confidence).to_csv(out / "law.csv", index=False)
+    shares = judged.groupby(["n_train", "draw", "updates"])
+    means = shares[["near_exact", "top1"]].mean().astype(float).assign(n_generated=shares.size())
+    means.reset_index().to_csv(out / "shares.csv", index=False)
+
+
+def judged_clips(decisions: Path, profile: Profile) -> pd.DataFrame:
+    """The clips of training prompts at every checkpoint: detector, n_train, draw, updates, own_id, near_exact, top1."""
+    table = pd.read_parquet(decisions)
+    own = (table["training_set"] == MAIN_SET) & (table["detector"] == profile.thresholds.detector)
+    table = table[own & table["arm"].isin(checkpoint_arms(profile))]
+    return table.assign(near_exact=table["own_near_exact"], top1=table["own_top1"])
