@@ -77,7 +77,9 @@ def verdicts(*_: Path) -> dict:
     found = {}
     for case, rows in table.groupby("case"):
         trend, once = trends[trends["case"] == case], case == "replicates"
-        early = rows.assign(updates=2, epochs=2 * 32 / rows["n_train"], own_near_exact_rate=rows["own_near_exact_rate"] / 2)
+        early = rows.assign(
+            updates=2, epochs=2 * 32 / rows["n_train"], own_near_exact_rate=rows["own_near_exact_rate"] / 2
+        )
         tables = (detection, alterations) if once else (detection[:0], alterations[:0])
         checkpoints = pd.concat([rows, early], ignore_index=True)
         evidence = Evidence(rows, checkpoints, *tables, pairs, trend if len(trend) else None, bounds)

@@ -224,7 +224,10 @@ def detection() -> pd.DataFrame:
                 ("aisfx", 500, 0.2, 0.1, 0.3)]  # fmt: skip
     rows = [(*row[:2], "twins", "own", "all", *row[2:]) for row in of_twins]
     rows += [(name, n, "heldout", "own", "all", -0.1, -0.2, -0.01) for name in ("clap", "aisfx") for n in (100, 500)]
-    rows += [("clap", 100, "twins", "none", "all", -0.5, -0.6, -0.4), ("clap", 100, "twins", "own", "gain", -0.5, -0.6, -0.4)]
+    rows += [
+        ("clap", 100, "twins", "none", "all", -0.5, -0.6, -0.4),
+        ("clap", 100, "twins", "own", "gain", -0.5, -0.6, -0.4),
+    ]
     columns = ["detector", "n_train", "negatives", "bias", "transform", "below_mel", "below_mel_low", "below_mel_high"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -191,7 +191,16 @@ def test_each_embedding_has_a_claim_of_its_own():
     below = {"mel_centred": 0.1, "mel_aligned": 0.05, "clap": 0.2, "aisfx": 0.3}
     table = pd.DataFrame(
         [(d, 100, "twins", "own", "all", v, v - 0.1, v + 0.1) for d, v in below.items()],
-        columns=["detector", "n_train", "negatives", "bias", "transform", "below_mel", "below_mel_low", "below_mel_high"],
+        columns=[
+            "detector",
+            "n_train",
+            "negatives",
+            "bias",
+            "transform",
+            "below_mel",
+            "below_mel_low",
+            "below_mel_high",
+        ],
     )
     bare = pd.DataFrame(columns=["detector"])
     evidence = Evidence(bare, bare, table, bare, None, None, {})

@@ -41,7 +41,7 @@ def tables(rate, auroc, flagged=2, strengths=(0.1, 0.2), beta=0.5, near=(0.0, 0.
     )
     return [
         table_stage("thresholds", "replication.csv", replication),
-        table_stage("detection", "detection.csv", detection),
+        table_stage("alterations", "alterations.csv", detection),
     ]
 
 
@@ -55,14 +55,14 @@ def test_comparison_counts_and_names_what_lies_outside(tmp_path):
     assert found.counts.to_dict("records") == [
         {"table": "replication.csv", "rate": "flagged_rate", "rows": 1, "inside": 1},
         {"table": "replication.csv", "rate": "near_exact_rate", "rows": 2, "inside": 2},
-        {"table": "detection.csv", "rate": "auroc", "rows": 2, "inside": 1},
+        {"table": "alterations.csv", "rate": "auroc", "rows": 2, "inside": 1},
     ]
     (outside,) = found.outside.to_dict("records")
     assert outside == {
-        "table": "detection.csv", "rate": "auroc", "row": "strength=0.1",
+        "table": "alterations.csv", "rate": "auroc", "row": "strength=0.1",
         "published": 0.5, "low": 0.4, "high": 0.6, "ours": 0.9,
     }  # fmt: skip
-    assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "dose")]
+    assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "detection", "dose")]
 
 
 def test_a_rate_that_is_undefined_here_is_neither_inside_nor_outside(tmp_path):
@@ -100,20 +100,20 @@ def test_rows_without_a_counterpart_and_rows_alike_are_told(tmp_path):
             load_or_run(stage, root)
     publish(tables(0.2, 0.5), folder, first)
     notes = compare(tables(0.2, 0.5), folder, second).notes
-    assert "detection.csv: 1 of 2 published rows have no counterpart here" in notes
+    assert "alterations.csv: 1 of 2 published rows have no counterpart here" in notes
     alike = tables(0.2, 0.5, strengths=(0.1, 0.1))[1]
     load_or_run(alike, tmp_path / "third")
     publish([alike], folder, tmp_path / "third")
     with pytest.raises(
         ValueError,
-        match="detection.csv: expected rows that differ in detector, transform, strength, split, got equal ones",
+        match="alterations.csv: expected rows that differ in detector, transform, strength, split, got equal ones",
     ):
         compare([alike], folder, tmp_path / "third")
-    bare = table_stage("detection", "detection.csv", pd.DataFrame({"detector": ["mel"], "auroc": 0.5}))
+    bare = table_stage("alterations", "alterations.csv", pd.DataFrame({"detector": ["mel"], "auroc": 0.5}))
     load_or_run(bare, tmp_path / "fourth")
     publish([bare], folder, tmp_path / "fourth")
     with pytest.raises(
-        ValueError, match="detection.csv: expected columns detector, transform, .*, got none called transform"
+        ValueError, match="alterations.csv: expected columns detector, transform, .*, got none called transform"
     ):
         compare([bare], folder, tmp_path / "fourth")
 

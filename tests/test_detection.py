@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from helpers.copies.detection_metrics import COLUMNS, auroc_interval, detection_row, roc_points, tpr_at_fpr
+from helpers.copies.detection_metrics import (
+    COLUMNS,
+    auroc_interval,
+    detection_row,
+    resampled_aurocs,
+    roc_points,
+    tpr_at_fpr,
+)
 
 
 def row(pos, neg, **options):
@@ -85,3 +92,33 @@ def test_one_group_has_no_interval_and_bad_scores_are_refused():
         row([0.5, math.nan], [0.1])
     with pytest.raises(ValueError, match="got 0 and 1"):
         row([], [0.1])
+
+
+def test_the_two_way_bootstrap_draws_alterations_and_groups_anew():
+    rng = np.random.default_rng(0)
+    kinds, groups = np.repeat(["easy", "hard", "odd"], 40), np.tile(np.arange(20), 6)
+    level = {"easy": 2.0, "hard": 0.0, "odd": 1.0}
+    pos = np.array([level[kind] for kind in kinds]) + rng.normal(0, 0.3, 120)
+    neg, neg_groups = rng.normal(0.5, 0.5, 60), np.tile(np.arange(20), 3)
+    area = (pos[:, None] > neg).mean()
+    both = resampled_aurocs(pos, neg, kinds, groups, neg_groups, 2000)
+    of_groups = resampled_aurocs(pos, neg, np.zeros(120), groups, neg_groups, 2000)
+    assert abs(np.nanmean(both) - area) < 0.02 and abs(of_groups.mean() - area) < 0.02
+    assert np.nanstd(both) > 3 * of_groups.std(), "of three unlike alterations another set would tell otherwise"
+    again = resampled_aurocs(pos - 0.1, neg, kinds, groups, neg_groups, 2000)
+    assert np.nanstd(both - again) < 0.5 * np.nanstd(both), "two detectors get the same draws"
+    np.testing.assert_array_equal(resampled_aurocs(pos, neg, kinds, groups, neg_groups, 2000), both)
+    with pytest.raises(ValueError, match="neg_groups: expected 60 labels, one a score, got 2"):
+        resampled_aurocs(pos, neg, kinds, groups, [1, 2])
+
+
+def test_weights_of_the_two_way_bootstrap_are_those_of_its_draws():
+    """One draw by hand: a kind drawn twice counts twice, a group not drawn not at all, on both sides."""
+    rng = np.random.default_rng(7)
+    of_kind, of_group = rng.multinomial(2, [0.5, 0.5], 1)[0], rng.multinomial(3, [1 / 3] * 3, 1)[0]
+    pos, neg = np.array([1.0, 0.2, 0.6, 0.4]), np.array([0.5, 0.3, 0.1])
+    kinds, pos_groups, neg_groups = [0, 0, 1, 1], [0, 1, 2, 0], [0, 1, 2]
+    pos_weight, neg_weight = of_kind[kinds] * of_group[pos_groups], of_group[neg_groups]
+    won = sum(pos_weight[i] * neg_weight[j] for i in range(4) for j in range(3) if pos[i] > neg[j])
+    found = resampled_aurocs(pos, neg, kinds, pos_groups, neg_groups, 1, seed=7)[0]
+    assert found == pytest.approx(won / (pos_weight.sum() * neg_weight.sum()))

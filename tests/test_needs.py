@@ -42,7 +42,7 @@ REFUSED = [
     ("smoke", "03_training", "block_out_channels=[8,8,8,8,8] attention_head_dim=8", "block_out_channels: expected so many levels that latents of 32 x 8 can be halved from each to the next, got 5"),
     ("smoke", "01_corpus", "sample_rate_hz=8000", "fmax_hz: expected at most half of sample_rate_hz = 8000, got 8000.0"),
     ("pocket", "06_thresholds", "seed=7", 'quality dup4500_d0: seed is 7 in the profile, 2024 in the published study; to compute it (126 stages, about 10.'),
-    ("pocket", "05_retrieval", "max_shift_s=0", "detection: max_shift_s is 0 in the profile, 0.5 in the published study; to compute it ("),
+    ("pocket", "05_retrieval", "max_shift_s=0", "alterations: max_shift_s is 0 in the profile, 0.5 in the published study; to compute it ("),
     ("pocket", "04_generation", "n_train=500 draw=1", "clips n500_d1 is not part of the published study in results/pocket; to compute it ("),
 ]  # fmt: skip
 
@@ -192,12 +192,12 @@ def test_settings_of_several_sections_are_checked_together(call):
         ),
         ("roundtrip", "mel.fmin_hz=50", "vocoder: expected settings that models/vocoder was made for (MelConfig("),
         (
-            "detection",
+            "alterations",
             "corpus.clip_samples=131072",
             "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
         ),
         (
-            "detection",
+            "alterations",
             "corpus.sample_rate_hz=22050",
             "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
         ),
@@ -227,7 +227,7 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
 
 def test_stages_without_a_frozen_model_take_any_clips(call):
     for stage, given in (("corpus", "mel.n_mels=32"), ("roundtrip", "vocoder=griffin_lim mel.fmin_hz=50"),
-                         ("detection", "corpus.clip_samples=131072 detectors=[mel]")):  # fmt: skip
+                         ("alterations", "corpus.clip_samples=131072 detectors=[mel]")):  # fmt: skip
         assert call("plan", stage, "--profile", "smoke", "--set", *given.split())[0] == 0
 
 
@@ -352,11 +352,11 @@ def test_a_stage_announces_what_it_computes_first(call, monkeypatch):
 def test_a_second_opinion_is_announced_too(empty, monkeypatch):
     chapter = parameters.check_parameters("05_retrieval", {"profile": "smoke"})
     monkeypatch.setattr(aisfx, "installed", lambda: True)
-    both = [stage for stage in chapter_stages(chapter) if stage.name == "detection"]
+    both = [stage for stage in chapter_stages(chapter) if stage.name == "alterations"]
     assert both[1].digest == registry.with_second_opinion(chapter.profile).digest != both[0].digest
     assert not plan.estimate_all(both)[1].unknown
     monkeypatch.setattr(aisfx, "installed", lambda: False)
-    assert [stage.name for stage in chapter_stages(chapter)].count("detection") == 1
+    assert [stage.name for stage in chapter_stages(chapter)].count("alterations") == 1
 
 
 def test_what_nothing_is_known_of_is_announced(empty):

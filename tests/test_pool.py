@@ -8,6 +8,8 @@ import pytest
 from pooled import SCHEDULES, load_pooled
 
 from helpers.base.arms import full_arms, list_arms
+from helpers.copies.claims import VERDICTS
+from helpers.copies.onset import judge_own
 from helpers.sound import corpus
 from helpers.study import registry
 
@@ -89,3 +91,21 @@ def test_prompts_of_another_draw(profile):
     assert set(asked["own_id"]) <= set(clips["clip_id"].to_numpy()[other]) & set(ceiling["own_id"])
     with pytest.raises(ValueError, match="n_other_draw: expected 0, or training.offsets"):
         profile.replace("training", offsets=())
+
+
+def test_what_is_read_from_one_gallery_is_of_the_own_clip(profile):
+    """Thresholds and the onset judge by the own score and one median twin of all runs; the ledger follows."""
+    scores, table = (registry.finished(name, profile).path for name in ("scores", "thresholds"))
+    decisions = pd.read_parquet(table / "decisions.parquet").query("detector == 'mel' and arm == 'u00002'")
+    null = pd.read_parquet(scores / "null.parquet").query("kind == 'twins' and detector == 'mel' and rank == 1")
+    ceiling = pd.read_parquet(scores / "ceiling.parquet").query("detector == 'mel'")
+    made = pd.read_parquet(scores / "scores.parquet").query("detector == 'mel' and arm == 'u00002' and rank == 1")
+    judged = judge_own(made, null, ceiling, profile.thresholds.theta).set_index("query_id").loc[decisions["query_id"]]
+    np.testing.assert_allclose(decisions["position"], judged["position"], atol=1e-5)
+    assert decisions["own_near_exact"].tolist() == decisions["near_exact"].tolist() == judged["near_exact"].tolist()
+    onsets = pd.read_csv(registry.finished("onset", profile).path / "onset.csv")
+    assert set(zip(onsets["n_train"], onsets["draw"])) == {(4, 0), (4, 1), (8, 0)} and len(onsets) == 6
+    detection = pd.read_csv(registry.finished("detection", profile).path / "detection.csv")
+    assert set(detection["negatives"]) == {"twins", "heldout", "same_bed"} and set(detection["bias"]) == {"none", "own"}
+    claims = pd.read_csv(registry.finished("findings", profile).path / "claims.csv")
+    assert set(claims["verdict"]) <= set(VERDICTS)

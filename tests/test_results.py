@@ -22,10 +22,19 @@ COLUMNS = {
     "replication.csv": (
         "n_train draw train_seed updates epochs prompt_set guidance steps sample_seed n_generated detector null fpr tau beta k "
         "flagged flagged_rate ci_low ci_high near_exact n_defined near_exact_rate near_exact_low near_exact_high distinct_clusters "
-        "own_clip_top1_rate twins_top1_rate"
+        "own_clip_top1_rate twins_top1_rate own_near_exact own_near_exact_rate twins_own_near_exact_rate"
+    ),
+    "alterations.csv": (
+        "detector transform strength split n_pos n_neg auroc auroc_low auroc_high average_precision tpr_at_fpr_1pct"
     ),
     "detection.csv": (
-        "detector transform strength split n_pos n_neg auroc auroc_low auroc_high average_precision tpr_at_fpr_1pct"
+        "detector n_train negatives bias beta k transform split n_pos n_neg auroc auroc_low auroc_high average_precision "
+        "tpr_at_fpr_1pct below_mel below_mel_low below_mel_high"
+    ),
+    "onset.csv": "measure level n_train draw width updates updates_low updates_high trained_to censored",
+    "law.csv": (
+        "measure level exponent exponent_low exponent_high leave_one_out_low leave_one_out_high sizes_fitted n_predicted "
+        "predicted_updates predicted_low predicted_high observed_updates verdict"
     ),
     "quality.csv": (
         "n_train draw updates embedding kid kid_low kid_high floor_kid clap_agreement silent_rate clipped_rate"

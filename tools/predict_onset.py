@@ -1,9 +1,11 @@
-"""The first prediction of the study of onsets (P1): from the first study's published tables alone.
+"""The predictions of the study of onsets, from published tables alone.
 
-    python tools/predict_onset.py results/pocket
+    python tools/predict_onset.py results/pocket    # P1: the first study's
+    python tools/predict_onset.py results/law       # P2: of the runs that are published so far
 
-Prints, as YAML, the onset of each run, the exponent and what it predicts for every size of profile `law`. Its output was
-committed as `first_prediction` of `profiles/protocol_law.yml` before a run of that study began.
+Prints, as YAML, the onset of each run, the exponent and what it predicts. P1 was committed as `first_prediction` of
+`profiles/protocol_law.yml` before a run of that study began; P2 goes there before a checkpoint of the largest size is
+generated, searched or heard.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import pandas as pd
 import yaml
 
 from helpers.base.settings import load_profile
-from helpers.copies.onset import fit_onset, fit_relation
+from helpers.copies.onset import fit_onset, fit_relation, judge_own, law_table, onset_table
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
 SIZES = (100, 500)  # those of the first study that reached the levels, three draws each
@@ -26,6 +28,35 @@ def clips(folder: Path) -> pd.DataFrame:
     queries = pd.read_parquet(folder / "queries.parquet").drop_duplicates("query_id").set_index("query_id")
     made = made.assign(updates=made["query_id"].map(queries["updates"]), top1=made["own_top1"])
     return made.assign(near_exact=made["near_exact"] & made["own_top1"])
+
+
+def pooled_clips(folder: Path) -> pd.DataFrame:
+    """As `clips`, of the runs of a study in the making that are searched: judged by their own clip in the one gallery."""
+    tables = {
+        name: pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
+        for name in ("scores", "null")
+    }
+    made, null = (table.query("detector == 'mel' and rank == 1") for table in tables.values())
+    made = made[made["arm"].str.fullmatch("main|u[0-9]+")]
+    ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
+    theta = load_profile("law").thresholds.theta
+    return judge_own(made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]], theta)
+
+
+def predict_second(folder: Path) -> dict:
+    """The onsets of the runs that are published, and the relation where two sizes at least have one."""
+    law = load_profile("law")
+    onsets = onset_table(pooled_clips(folder).assign(detector="mel"), law.training.block_out_channels[0])
+    result = {}
+    for measure, part in onsets.groupby("measure", sort=False):
+        runs = zip(part["n_train"], part["draw"], part[["updates", "updates_low", "updates_high"]].round().to_numpy())
+        result[measure] = {"onsets": {f"n{n}_d{draw}": values.tolist() for n, draw, values in runs}}
+    table = law_table(onsets, [n for n in law.sizes if n >= 200], [4500])
+    for row in table.itertuples():
+        interval = [round(value, 3) for value in (row.exponent, row.exponent_low, row.exponent_high)]
+        predicted = [round(value) for value in (row.predicted_updates, row.predicted_low, row.predicted_high)]
+        result[row.measure] |= {"sizes": row.sizes_fitted, "exponent": interval, "predicted": {4500: predicted}}
+    return result
 
 
 def predict(folder: Path) -> dict:
@@ -49,5 +80,7 @@ def predict(folder: Path) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="the published first study")
-    print(yaml.safe_dump(predict(parser.parse_args().folder), sort_keys=False, default_flow_style=None))
+    parser.add_argument("folder", type=Path, help="a published study")
+    folder = parser.parse_args().folder
+    found = predict_second(folder) if (folder / "retrieval").is_dir() else predict(folder)
+    print(yaml.safe_dump(found, sort_keys=False, default_flow_style=None))

@@ -238,8 +238,8 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
         judged = rows[rows["negatives"] == "twins"].dropna(subset="below_mel")
         if judged.empty:
             return Measured(None, None, None, CANNOT_TELL, "this run did not use both detectors, or has no twins")
-        lowest, largest = judged.loc[judged["below_mel_low"].idxmin()], judged.loc[judged["below_mel_high"].idxmax()]
-        measured = (float(judged["below_mel"].mean()), float(lowest["below_mel_low"]), float(largest["below_mel_high"]))
+        low, high = float(judged["below_mel_low"].min()), float(judged["below_mel_high"].max())
+        measured = (float(judged["below_mel"].mean()), low, high)
         sizes = ", ".join(f"{row.below_mel:+.2f} at n = {row.n_train:,}" for row in judged.itertuples())
         why = (
             f"AUROC of mel less {embedding}, known copies against twins, each with its own beta and K ({sizes}): whether the "

@@ -206,8 +206,9 @@ def law_table(
             rest = part[part["n_train"] != size]
             if rest.loc[~rest["censored"], "n_train"].nunique() >= 2:
                 others.append(fit_sizes(rest, confidence).exponent)
-        about = (measure, level, relation.exponent, *relation.interval, min(others, default=math.nan))
-        about += (max(others, default=math.nan), " ".join(map(str, relation.sizes)))
+        span = (min(others, default=math.nan), max(others, default=math.nan))
+        sizes = " ".join(map(str, relation.sizes))
+        about = (measure, level, relation.exponent, *relation.interval, *span, sizes)
         for n_train in predicted:
             of_size = onsets[(onsets["measure"] == measure) & (onsets["n_train"] == n_train)]
             rows.append((*about, n_train, *relation.predict(n_train), *_verdict(relation.predict(n_train), of_size)))

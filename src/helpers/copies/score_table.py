@@ -46,9 +46,9 @@ class ScoreTable:
         """Every run, by training set, size and draw."""
         return sorted({key[:3] for key in self._best}, key=lambda run: (run[0] == DUPLICATE_SET, *run[1:]))
 
-    def arms(self, run) -> list[str]:
-        """The arms of a run's generated clips, the main one first."""
-        names = {key[5] for key in self._best if key[:3] == run and key[4] == "generated"}
+    def arms(self, run, detector: str) -> list[str]:
+        """The arms of a run's generated clips that the detector searched for, the main one first."""
+        names = {key[5] for key in self._best if key[:5] == (*run, detector, "generated")}
         return sorted(names, key=lambda arm: (arm != MAIN, arm))
 
     def query(self, training_set: str, query_id: str) -> pd.Series:
@@ -88,12 +88,15 @@ class ScoreTable:
         return float(best["own_score"].fillna(best["score"]).median())
 
     def background(self, run, detector: str, query_ids) -> np.ndarray:
-        """Similarity of queries to their nearest background clips, float [Q, K_max], descending.
+        """Similarity of queries to their nearest background clips, float [Q, K_max], descending; NaN for a pooled arm that was
+        not searched in the background.
 
         Raises ValueError for a query that has none.
         """
         names, table = self._background[run[0], detector]
         rows = pd.Index(names).get_indexer(query_ids)
+        if (rows < 0).all() and self.pooled:  # arms of which the nearest clip alone is known (arms.full_arms)
+            return np.full((len(rows), table.shape[1]), np.nan)
         if (rows < 0).any():
             raise ValueError(
                 f"background: expected scores for every query, found none for {query_ids[int(np.argmin(rows))]}"
@@ -101,6 +104,8 @@ class ScoreTable:
         return table[rows]
 
     def normalised(self, run, detector: str, best: pd.DataFrame, beta: float, k: int) -> np.ndarray:
-        """The bias-normalised best score of each query, float [Q]."""
+        """The bias-normalised best score of each query, float [Q]; NaN where there is no background."""
         background = self.background(run, detector, best["query_id"].to_numpy())
+        if np.isnan(background).all():
+            return np.full(len(best), np.nan)
         return normalised_scores(best["score"].to_numpy(), background, beta, k)

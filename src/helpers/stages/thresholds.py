@@ -117,7 +117,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
                 null: calibrate(table, run, detector, null, profile.thresholds, cluster_of, leading)
                 for null in profile.nulls
             }
-            for arm in table.arms(run):
+            for arm in table.arms(run, detector):
                 judged = _judge(table, run, detector, arm, profile, cluster_of)
                 judged["group"] = _groups(judged, leading)
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, n_clusters, profile)
@@ -204,7 +204,7 @@ def _replication_rows(
         rates = (config.fpr, *(config.further_fprs if arm == MAIN else ()))
         for fpr in dict.fromkeys(rates):
             tau = calibration.tau(fpr)
-            flagged = None if tau is None else flag(judged["normalised"], tau)
+            flagged = None if tau is None or judged["normalised"].isna().all() else flag(judged["normalised"], tau)
             rows.append(shared | _flag_columns(null, fpr, tau, flagged, judged, own_null, config))
             if fpr == config.fpr and null in nulls:
                 flags[f"flagged_{null}"] = pd.array(
