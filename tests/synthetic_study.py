@@ -174,10 +174,10 @@ def write_scores(folder, n: int = 20) -> None:
             score += 0 if kind == "empirical" else 0.01 * float(rng.uniform(-1, 1))
             query_id = f"{kind}_{i:05d}" if kind != "generated" else f"gen_n{n}_d0_main_{i:05d}_s0"
             best.append(("main", n, 0, 5, 0, "mel", kind, "main" if kind == "generated" else "", query_id, own,
-                         own if copied else f"train_{(i + 1) % n:05d}", score, score if own else np.nan))  # fmt: skip
+                         own if copied else f"train_{(i + 1) % n:05d}", score))  # fmt: skip
             queries.append(("main", query_id, kind, i, (0.5, 0.9)[i % 2]))
     names = ["training_set", "n_train", "draw", "updates", "sample_seed", "detector", "kind", "arm", "query_id", "own_id",
-             "ref_id", "score", "own_score"]  # fmt: skip
+             "ref_id", "score"]  # fmt: skip
     best = pd.DataFrame(best, columns=names).assign(rank=1)
     generated = best["kind"] == "generated"
     best[generated].to_parquet(folder / "scores.parquet")

@@ -47,9 +47,11 @@ def test_each_size_stands_beside_the_null():
     small, middle, large = map(plain, sentences.of_sizes(STUDY))
     assert (
         small
-        == "After training on 100 clips, 85 % (75 to 95) of what is generated is near-exact, more than of twins (2 %)."
+        == "After training on 100 clips, 85 % (75 to 95) of what is generated is near-exact of its own clip, more than of twins (2 %)."
     )
-    assert middle.endswith("5 % (0 to 10) of what is generated is near-exact, not clearly more than of twins (2 %).")
+    assert middle.endswith(
+        "5 % (0 to 10) of what is generated is near-exact of its own clip, not clearly more than of twins (2 %)."
+    )
     assert large.endswith("no more than of twins (2 %), so the share is no sign of copying.")
 
 
@@ -65,11 +67,11 @@ def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
     assert "; no threshold is attainable; the nearest" in small and small.endswith("50), of twins for 20 % (10 to 30).")
     partly = STUDY.assign(n_defined=np.where(STUDY["n_train"] == 4000, 90, 96))
     assert plain(sentences.of_sizes(partly)[-1]).startswith(
-        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of what is generated is near-exact, no more"
+        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of what is generated is near-exact of its own clip, no more"
     )
     alone = STUDY.assign(null_near_exact_rate=np.nan)
     assert plain(sentences.of_sizes(alone)[0]).endswith(
-        "near-exact, which is undefined for all twins, so nothing follows."
+        "near-exact of its own clip, which is undefined for all twins, so nothing follows."
     )
 
 
@@ -112,7 +114,7 @@ def test_a_page_leads_with_the_first_measure_that_is_known_of_all():
     known = {"near_exact": 0.01, "near_exact_low": 0.0, "near_exact_high": 0.05, "flagged": 0.06, "flagged_low": 0.02}
     known |= {"flagged_high": 0.1, "own_top1": np.nan, "own_top1_low": np.nan, "own_top1_high": np.nan}
     lead = {key: plain(text) for key, text in sentences.of_lead(first, pd.Series(known), ends).items()}
-    assert (lead["measure"], lead["undefined"]) == ("near-exact by rule", "")
+    assert (lead["measure"], lead["undefined"]) == ("near-exact of the clip whose caption was the prompt", "")
     assert (
         lead["near_small"] == "90 % (85 to 95)" and lead["share_large"] == "2 %" and lead["limits_twins"] == "0 to 5 %"
     )

@@ -11,7 +11,7 @@ import pytest
 from helpers.base.settings import load_profile
 from helpers.book import sentences
 from helpers.book.summaries.findings import KNOWN, known_kinds
-from helpers.book.summaries.rows import rows_of
+from helpers.book.summaries.rows import of_own, rows_of
 from helpers.book.words import share_text
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
@@ -89,8 +89,8 @@ def test_the_answer_tells_what_was_found(profile, repository):
     used = profile.thresholds
     where = {"detector": used.detector, "null": profile.nulls[0], "fpr": used.fpr}
     rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
-    answer = text_of(repository / "book" / "answer.md")
-    for sentence in sentences.of_sizes(rows, KNOWN[profile.nulls[0]]):
+    answer, law = text_of(repository / "book" / "answer.md"), pd.read_csv(FOLDER / "law.csv")
+    for sentence in (*sentences.of_sizes(of_own(rows), KNOWN[profile.nulls[0]]), sentences.of_relation(law)):
         assert sentence.replace("\u00a0", " ") in answer
 
 
@@ -98,10 +98,6 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     """Each phrase beside the numbers that it is true by."""
     answer = text_of(repository / "book" / "answer.md")
     table = pd.read_csv(FOLDER / "replication.csv")
-    rows = rows_of(table, arm="main", null=profile.nulls[0], fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
-    flagged = rows.groupby("detector")["flagged_rate"].mean()
-    strangers = rows_of(table, arm="main", null="heldout", fpr=profile.thresholds.fpr, n_train=min(profile.sizes))
-    at_strangers = strangers.groupby("detector")["flagged_rate"].mean()
     claims = pd.read_csv(FOLDER / "claims.csv").set_index("claim")
     primary = rows_of(table, detector="mel", null=profile.nulls[0], fpr=profile.thresholds.fpr)
     by_size = primary[primary["arm"] == "main"].groupby("n_train").agg(
@@ -111,36 +107,47 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     small, middle, large = (
         share_text(row["rate"], row["low"], row["high"]).replace("\u00a0", " ") for _, row in by_size.iterrows()
     )
-    own, of_twins = (share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
-    swept = rows_of(pd.read_csv(FOLDER / "sensitivity.csv"), detector="clap", beta=0, n_train=min(profile.sizes))
-    unbiased = swept.drop_duplicates("draw")["flagged_rate"].mean()
+    own, of_twins_top1 = (share_text(by_size[name].iloc[-1]).replace("\u00a0", " ") for name in ("own", "twins"))
     updates = primary.loc[primary["epochs"] == 40].groupby("n_train")["updates"].min()
     scores = score_table.ScoreTable(FOLDER)
     known = pd.concat([known_kinds(scores, ("main", 4500, draw), profile, None) for draw in range(2)])
     altered = known.loc[known["kind"] == "altered copies", "near_exact"]
     trend = pd.read_csv(FOLDER / "dose_trend.csv").query("kind == 'exact'").set_index("outcome")["low"]
-    clap, other = (
-        claims.loc[f"Mel similarity finds matches more robustly than {name}"]
-        for name in ("a CLAP embedding", "another learned embedding")
-    )
-    areas = pd.read_csv(FOLDER / "detection.csv").groupby("detector")["auroc"].mean()
+    verdict = claims["verdict"]
+    areas = pd.read_csv(FOLDER / "alterations.csv").groupby("detector")["auroc"].mean()
+    detection = pd.read_csv(FOLDER / "detection.csv").query("transform == 'all' and bias == 'own'")
+    of_twins, of_heldout = (detection[detection["negatives"] == name] for name in ("twins", "heldout"))
+
+    def named(detector: str) -> str:
+        return ", ".join(f"{area:.2f}" for area in of_twins[of_twins["detector"] == detector]["auroc"])
+
+    def leads(rows: pd.DataFrame, detector: str) -> list[bool]:
+        return (rows.loc[rows["detector"] == detector, "below_mel_low"] > 0).tolist()
+
     so = {
         f"pass, are {small}, {middle} and {large}.": profile.thresholds.fpr == 0.05,
-        f"mel flags {100 * flagged['mel']:.1f} % of it": True,
-        f"others trained {100 * flagged['aisfx']:.0f} %": True,
-        f"the CLAP trained here {100 * flagged['clap']:.0f} % ({100 * unbiased:.0f} % without the bias": True,
-        "all three flag at least 96 %": at_strangers[["mel", "clap", "aisfx"]].min() > 0.96,
+        f"mel reaches an AUROC of {named('mel')} (100, 500 and 4,500 clips)": True,
+        f"the encoder that others trained {named('aisfx')}, the CLAP trained here {named('clap')}": True,
+        "above 0 at all three sizes against CLAP, at two of three against the other encoder": (
+            leads(of_twins, "clap") == [True] * 3 and leads(of_twins, "aisfx") == [False, True, True]
+        ),
+        "Against held-out clips mel leads neither": not any(leads(of_heldout, "clap") + leads(of_heldout, "aisfx")),
         "about half of our altered copies": altered.between(0.45, 0.55).all(),
-        f"the prompt's own for {own} of its clips, for {of_twins} of twins": True,
+        f"the prompt's own for {own} of its clips, for {of_twins_top1} of twins": True,
         "have had 125 and 625 of 5,625 updates": updates.tolist() == [125, 625, 5625],
-        f"the other encoder finds more ({areas['aisfx']:.2f}) than mel ({areas['mel']:.2f})": other["ci_high"] < 0,
-        f"the CLAP trained here as many ({areas['clap']:.2f})": clap["ci_low"] < 0 < clap["ci_high"],
+        f"the other encoder finds more ({areas['aisfx']:.2f}) than mel ({areas['mel']:.2f})": areas["aisfx"]
+        > areas["mel"],
+        f"the CLAP trained here as many ({areas['clap']:.2f})": abs(areas["clap"] - areas["mel"]) < 0.005,
         "too seldom replicated to tell": pd.isna(
             claims.loc["Clips that are in the set more often are replicated more often", "our_value"]
         ),
         "lags and own-clip matches rise with the number of exact copies": (trend[["flagged", "top1"]] > 0).all(),
-        "holds here at equal updates": claims.loc["Replication falls as the training set grows", "verdict"] == "holds",
-        "At equal epochs (40) no copying shows at any size": "no fall shows" in sentences.of_equal_epochs(primary),
+        "holds here at equal updates": verdict["Replication falls as the training set grows, at equal updates"]
+        == "holds",
+        "At equal epochs (40) this study cannot tell": (
+            verdict["Replication falls as the training set grows, at equal epochs"] == "cannot tell"
+            and "no fall shows" in sentences.of_equal_epochs(of_own(primary))
+        ),
     }
     assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
 
@@ -153,11 +160,11 @@ def test_the_readme_shows_the_published_numbers(profile, repository):
         cells = [
             share_text(part[rate].mean(), part[low].min(), part[high].max())
             for rate, low, high in (
-                ("near_exact_rate", "near_exact_low", "near_exact_high"),
+                ("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"),
                 ("flagged_rate", "ci_low", "ci_high"),
             )
         ]
-        cells.insert(1, share_text(part["null_near_exact_rate"].mean()))
+        cells.insert(1, share_text(part["twins_own_near_exact_rate"].mean()))
         assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in readme
 
 

@@ -12,7 +12,7 @@ from helpers.book import sentences
 from helpers.book.summaries import findings, thresholds
 from helpers.book.summaries.rows import rows_of
 from helpers.book.tables import table_html
-from helpers.copies.claims import UNTESTED
+from helpers.copies.claims import CANNOT_TELL
 from helpers.copies.score_table import ScoreTable
 from helpers.stages import dose, findings as findings_stage, thresholds as thresholds_stage
 
@@ -41,7 +41,7 @@ def rows(folder):
 def test_it_is_no_rate_in_any_table(folder):
     table = pd.read_csv(folder / "thresholds" / "replication.csv")
     shares = [name for name in table if "near_exact" in name or name.startswith("precision")]
-    assert len(shares) == 11 and table[[*shares, "distinct_clusters"]].isna().all(axis=None)
+    assert len(shares) == 18 and table[[*shares, "distinct_clusters"]].isna().all(axis=None)
     assert (table[["n_defined", "null_n_defined"]] == 0).all(axis=None) and not table["flagged_n_defined"].any()
     assert (table["null_n"] > 0).all() and table["flagged_rate"].notna().any()
     assert pd.read_parquet(folder / "thresholds" / "decisions.parquet")["near_exact"].isna().all()
@@ -55,7 +55,7 @@ def test_it_is_no_rate_in_any_table(folder):
 def test_no_claim_of_near_exact_clips_is_judged(folder):
     claims = pd.read_csv(folder / "findings" / "claims.csv").head(8)
     near = claims[~claims["claim"].str.startswith("Share flagged")]
-    assert len(near) == 6 and near["our_value"].isna().all() and set(near["verdict"]) == {UNTESTED}
+    assert len(near) == 6 and near["our_value"].isna().all() and set(near["verdict"]) == {CANNOT_TELL}
     assert (
         near["why"].str.contains("undefined for|nothing was flagged").all()
         and not near["why"].str.contains("nan").any()

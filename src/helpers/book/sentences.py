@@ -220,7 +220,7 @@ def of_relation(law: pd.DataFrame) -> str:
     text = (
         f"The onset grows with the number of clips as n to the power of **{row['exponent']:.2f}** "
         f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
-        f"is {linear}. So {int(row['n_predicted']):,} clips should begin to be copied at {_thousands(row['predicted_updates'])} "
+        f"is {linear}. So a model of {int(row['n_predicted']):,} clips should begin to copy at {_thousands(row['predicted_updates'])} "
         f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
     )
     verdicts = {
@@ -246,10 +246,13 @@ def of_negatives(detection: pd.DataFrame) -> list[str]:
         found = []
         for detector, of in part.dropna(subset="below_mel").groupby("detector", sort=False):
             leads, behind = int((of["below_mel_low"] > 0).sum()), int((of["below_mel_high"] < 0).sum())
-            text = f"mel leads {detector} at {leads} of {len(of)} sizes"
-            found.append(f"{text} and is behind at {behind}" if behind else text)
+            text = f"{detector} at {leads} of {len(of)} sizes"
+            found.append(f"{text} (and is behind at {behind})" if behind else text)
         if found:
-            sentences.append(f"Against **{names[negatives]}**, {', '.join(found)} (whole interval of the difference).")
+            said = "mel leads " + " and ".join(found)
+            sentences.append(
+                f"Against **{names[negatives]}**, {said}: there the whole interval of the difference lies above 0."
+            )
     return sentences
 
 
