@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from pathlib import Path
 
@@ -18,14 +17,6 @@ from helpers.book.summaries.rows import rows_of
 from helpers.book.words import card_words
 from helpers.study import registry
 
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PHONE_PX, DESKTOP_PX = 390, 1280
 
 
@@ -137,18 +128,6 @@ def address(html_root):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no browser: install Debian's chromium to open the book in one")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
-        yield started
-        started.close()
 
 
 def open_page(browser, address: str, name: str, width_px: int, colours: str = "light"):
