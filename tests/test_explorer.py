@@ -20,32 +20,15 @@ def table(repository):
     return ScoreTable(repository / "results" / "pocket")
 
 
-class Recordings:
-    """A corpus whose clips are noise: what the dots play is not what is tried here."""
-
-    def clip(self, clip_id):
-        return np.random.default_rng(0).normal(0, 3000, 65_536).astype(np.int16), '<b>"caption"</b>'
-
-
 @pytest.fixture(scope="module")
-def markup(table, repository):
+def markup(table, repository, noise_corpus):
     galleries = {n: Gallery(repository / "results" / "pocket" / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
-    shown = explorer(table, galleries, Recordings(), PROFILE)
-    return f'<!doctype html><html lang="en"><title>t</title><body><main>{shown.data}</main></body></html>'
+    return explorer(table, galleries, noise_corpus, PROFILE).data
 
 
 @pytest.fixture
-def page(markup, browser, tmp_path):
-    (tmp_path / "page.html").write_text(markup, encoding="utf-8")  # as it is opened from a disk
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    opened, wrong = context.new_page(), []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else wrong.append(r.url))
-    opened.goto(f"file://{tmp_path}/page.html")
-    yield opened
-    assert wrong == []
-    context.close()
+def page(markup, bare_page):
+    return bare_page(markup)
 
 
 def move(page, **values):
@@ -156,15 +139,16 @@ def test_a_dot_plays_its_pair_and_the_keyboard_reaches_it(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_without_javascript_the_clips_are_there_and_no_dead_slider(markup, browser, tmp_path):
-    (tmp_path / "page.html").write_text(markup, encoding="utf-8")
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"file://{tmp_path}/page.html")
+def test_without_javascript_the_clips_are_there_and_no_dead_slider(markup, bare_page):
+    page = bare_page(markup, java_script_enabled=False)
     assert page.locator(".explorer-play").is_hidden()
     page.click(".explorer-clips summary")
     assert page.locator(".explorer-clips audio").first.is_visible()
-    context.close()
+
+
+def test_axe_finds_no_fault(page, faults_of_axe):
+    page.locator(".explorer-dot").first.click()
+    assert faults_of_axe(page) == []
 
 
 def test_captions_stay_text(markup):

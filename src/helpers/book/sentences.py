@@ -171,6 +171,22 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
     return sentences
 
 
+def of_answer(rows: pd.DataFrame, null: str = "twins") -> str:
+    """What came out, in one sentence: what each size's near-exact share says beside the null's, at the last checkpoint."""
+    begins, parts = checkpoints(rows), []
+    for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
+        curve = _shares(begins[begins["n_train"] == n_train], ["updates"])
+        if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
+            said = "it is undefined, " + WHY_UNDEFINED
+        elif not last["low"] > last["null_high"]:
+            said = f"we cannot tell at this length of training: no more comes out near-exact than of {null}"
+        else:
+            said = "it replays them" if last["rate"] >= 0.5 else "it replays some of them"
+            said += "" if curve["low"].iloc[0] > curve["null_high"].iloc[0] else ", once it has trained for long enough"
+        parts.append(f"{'Trained on' if not parts else 'on'} {n_train:,} clips, {said}")
+    return "; ".join(parts) + "."
+
+
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
     return share_text(draws[rate].mean(), draws[low].min(), draws[high].max())
 
