@@ -121,5 +121,5 @@ def _controls(profile: Profile, depth: int, null: str) -> str:
         f'<label class="explorer-follow"><input type="checkbox" name="follow" checked> τ follows: set it where '
         f"{100 * config.fpr:g} % of honest clips would pass</label>"
         '<button type="reset">Back to the study’s settings</button></form>'
-        f'<dl class="explorer-counts" role="status">{counts}</dl>'
+        f'<div role="status"><dl class="explorer-counts">{counts}</dl></div>'
     )

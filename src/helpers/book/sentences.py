@@ -171,19 +171,21 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
     return sentences
 
 
-def of_answer(rows: pd.DataFrame, null: str = "twins") -> str:
+def of_answer(rows: pd.DataFrame) -> str:
     """What came out, in one sentence: what each size's near-exact share says beside the null's, at the last checkpoint."""
-    begins, parts = checkpoints(rows), []
+    curves, parts = checkpoints(rows), []
     for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
-        curve = _shares(begins[begins["n_train"] == n_train], ["updates"])
+        first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
-            said = "it is undefined, " + WHY_UNDEFINED
-        elif not last["low"] > last["null_high"]:
-            said = f"we cannot tell at this length of training: no more comes out near-exact than of {null}"
-        else:
+            said = f"what it does is undefined, {WHY_UNDEFINED}"
+        elif last["low"] > last["null_high"]:
             said = "it replays them" if last["rate"] >= 0.5 else "it replays some of them"
-            said += "" if curve["low"].iloc[0] > curve["null_high"].iloc[0] else ", once it has trained for long enough"
-        parts.append(f"{'Trained on' if not parts else 'on'} {n_train:,} clips, {said}")
+            said += "" if first["low"] > first["null_high"] else ", once it has trained for long enough"
+        else:
+            said = "we cannot tell at this length of training"
+            if last["rate"] <= last["null_rate"]:
+                said += ": no more comes out near-exact than of honest clips"
+        parts.append(f"{'on' if parts else 'Trained on'} {n_train:,} clips, {said}")
     return "; ".join(parts) + "."
 
 
