@@ -14,7 +14,7 @@ from helpers.book.figures.findings import ANSWER, plot_answer, plot_curve, plot_
 from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
 from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
 from helpers.book.summaries.findings import PAPER_SHARES, seed_shares, shares_and_papers
-from helpers.book.theme import COLOURS, INK, figure_html
+from helpers.book.theme import COLOURS, INK, NARROW_IN, figure_html
 
 NULL = {"null_near_exact_rate": 0.02, "null_near_exact_low": 0.01, "null_near_exact_high": 0.03}
 ONE = made_up.replication().query("updates == 5625 and draw == 0 and n_train < 4500")
@@ -55,6 +55,20 @@ def test_every_figure_reaches_the_page_in_the_page_colours(name):
     assert isinstance(figure, Figure) and dict(mpl.rcParams) == before
     assert INK not in html and "currentColor" in html and "#000000" not in html
     assert BeautifulSoup(html, "html.parser").svg["aria-label"] == "what it shows"
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_figure_is_drawn_for_a_phone_and_nothing_leaves_its_frame(name):
+    figure = PLOTS[name]()
+    narrow = BeautifulSoup(figure_html(figure, "x"), "html.parser").select_one(".figure-narrow svg")
+    if name.startswith(
+        ("alterations", "answer")
+    ):  # maps beside a bar of colours scroll; the first chart is narrow anyway
+        assert narrow is None
+        return
+    assert float(narrow["viewbox"].split()[2]) == pytest.approx(72 * NARROW_IN, abs=1)
+    for part in (*figure.legends, *figure.axes):
+        assert part.get_tightbbox().x0 >= -1 and part.get_tightbbox().x1 <= figure.bbox.x1 + 1, part
 
 
 def titles(figure) -> list[str]:
