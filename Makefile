@@ -131,7 +131,7 @@ chapter: $(READY)
 	@if [ -z "$(NAME)" ]; then echo 'error: NAME is needed, as in: make chapter NAME=06_thresholds SET="beta=0.7"' >&2; exit 2; fi
 	@set -f; notebook=$$($(PY) -m helpers chapter $(NAME) --profile $(PROFILE) --set $(SET)) || exit; \
 	page=$$(dirname "$$notebook"); rm -rf "$$page/book" && mkdir "$$page/book" && \
-	cp -R book/_config.yml book/_static book/_vendor book/references.bib book/references.md book/glossary.md \
+	cp -R book/_config.yml book/_static book/_templates book/_vendor book/references.bib book/references.md book/glossary.md \
 	  "$$notebook" "$$page/book" && \
 	printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > "$$page/book/_toc.yml" && \
 	.venv/bin/jupyter-book build "$$page/book" -qq >/dev/null && \

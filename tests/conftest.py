@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +91,65 @@ def built_book(repository, tmp_path_factory) -> Path:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no browser: install Debian's chromium to open the book in one")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def noise_corpus():
+    """A corpus whose clips are noise, each its own, under a caption that is no markup."""
+    import numpy as np
+
+    class Noise:
+        def clip(self, clip_id):
+            number = sum(clip_id.encode())
+            return np.random.default_rng(number).normal(0, 3000, 65_536).astype(np.int16), '<b>"caption"</b>'
+
+    return Noise()
+
+
+@pytest.fixture
+def bare_page(browser, tmp_path):
+    """A function that opens markup as a page from the disk, on a phone; nothing may fail in it or leave it."""
+    contexts, wrong = [], []
+
+    def open_markup(markup: str, **options):
+        path = tmp_path / "page.html"
+        path.write_text(
+            f'<!doctype html><html lang="en"><title>t</title><body><main><h1>t</h1>{markup}</main></body></html>',
+            encoding="utf-8",
+        )
+        contexts.append(browser.new_context(viewport={"width": 390, "height": 844}, **options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else wrong.append(r.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_markup
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def faults_of_axe():
+    """A function that returns what axe-core finds wrong on a page, a line each."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: make test installs it").Axe()
+
+    def faults(page, context: str | None = None) -> list[str]:
+        found = axe.run(page, context).response["violations"]
+        return [f"{v['id']}: {node['target']} {node['html'][:90]}" for v in found for node in v["nodes"]]
+
+    return faults

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from pathlib import Path
 
@@ -13,19 +12,11 @@ import pytest
 from nbformat import v4
 
 from helpers.base.settings import load_profile
+from helpers.book import listening, sentences
 from helpers.book.pages import list_pages
 from helpers.book.summaries.rows import rows_of
-from helpers.book.words import card_words
 from helpers.study import registry
 
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PHONE_PX, DESKTOP_PX = 390, 1280
 
 
@@ -51,21 +42,21 @@ def test_pages_can_be_read_without_sight(html_root):
     assert book_checks.check_accessible(html_root) == []
 
 
-def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
+def test_front_page_takes_its_answer_and_pairs_from_the_findings(html_root):
     profile = load_profile("tiny")
     table = pd.read_csv(registry.finished("thresholds", profile).path / "replication.csv")
-    where = {"arm": "main", "detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
-    rows = rows_of(table, **where).set_index("n_train")
+    where = {"detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
     page = book_checks.soup(html_root / "intro.html")
     text = " ".join(page.article.get_text().split())
-    words = {n: card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)}
-    limits = {n: " ".join(found["limits"].split()) for n, found in words.items()}
-    for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile tiny"):
-        assert expected in text
-    shares = [tag.get_text() for tag in page.select(".figure-of-merit")]
-    assert shares[:2] == [words[n]["share"] for n in (4, 8)] and len(shares) == 3
-    assert [tag.get_text() for tag in page.select(".player-label")][0] == "Generated, n = 4"
-    assert len(page.find_all("audio")) == 3
+    answer = sentences.of_answer(rows_of(table, **where))
+    assert answer.startswith("Trained on 4 clips, ") and answer in " ".join(page.select_one(".lead").get_text().split())
+    assert f"θ = {profile.thresholds.theta:g}" in text and "with the profile tiny" in text
+    pairs = page.select(".listening-pair")
+    assert len(pairs) == len(listening.BLIND) and all(len(pair.find_all("audio")) == 2 for pair in pairs)
+    assert page.select_one("svg[role=img]")["aria-label"].startswith("Near-exact share")
+    rule = page.select_one(".number-line").get_text(" ")
+    assert all(word in rule for word in ("a typical twin", "a perfect replay"))
+    assert not any(word in text for word in ("bias", "τ")), "explained in chapter 6"
 
 
 def test_sizes_stand_in_order_in_the_contents(html_root):
@@ -139,18 +130,6 @@ def address(html_root):
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no browser: install Debian's chromium to open the book in one")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
-        yield started
-        started.close()
-
-
 def open_page(browser, address: str, name: str, width_px: int, colours: str = "light"):
     """Opens a page and returns it with the list of what went wrong: console errors, failed and remote requests."""
     context = browser.new_context(viewport={"width": width_px, "height": 844}, color_scheme=colours)
@@ -207,3 +186,54 @@ def test_dark_pages_have_no_light_panel_and_figures_follow(address, browser):
     assert min(map(int, ink.removeprefix("rgb(").rstrip(")").split(","))) > 180  # light text on the dark page
     assert wrong == []
     page.context.close()
+
+
+def test_the_first_screen_holds_the_answer_the_chart_and_the_players(address, browser):
+    bottom = "e => e.getBoundingClientRect().bottom"
+    page, wrong = open_page(browser, address, "intro.html", DESKTOP_PX)
+    for what in (".lead", ".first-screen svg", ".listening-answers", ".number-line"):
+        assert page.eval_on_selector(what, bottom) <= 900, what
+    page.context.close()
+    page, more = open_page(browser, address, "intro.html", PHONE_PX)
+    assert page.eval_on_selector(".listening-answers", bottom) <= 844
+    assert wrong + more == []
+    page.context.close()
+
+
+def test_a_search_from_the_disk_finds_memorization_with_excerpts(html_root, browser):
+    page = browser.new_context().new_page()
+    page.goto(f"{(html_root / 'search.html').as_uri()}?q=memorization", wait_until="load")
+    page.wait_for_selector("#search-results li p.context")
+    found = {
+        item.query_selector("a").inner_text(): item.inner_text()
+        for item in page.query_selector_all("#search-results li")
+    }
+    assert "memorization" in found["Glossary"] and "single training clips" in found["Glossary"]
+    page.context.close()
+
+
+def test_terms_are_explained_where_a_pointer_rests_on_them(html_root):
+    links = [
+        link for path in book_checks.pages(html_root)
+        for link in book_checks.soup(path).select("article a:has(span.std-term)")
+    ]  # fmt: skip
+    assert len(links) > 50 and all(len(link["title"]) > 20 for link in links)
+    bias = next(link for link in links if link.get_text() == "bias")
+    assert bias["title"].startswith("How much a query resembles clips it cannot have copied")
+
+
+def test_what_reruns_a_page_is_folded(html_root):
+    for page in list_pages(load_profile("tiny")):
+        article = book_checks.soup(html_root / "chapters" / f"{page}.html").article
+        cells = article.select("div.cell")[:3]
+        assert all("Rerun this page" in cell.summary.get_text() for cell in cells), page
+        code = [cell.select_one("details pre") for cell in cells]
+        assert "profile: str" in code[0].get_text() and "parameters.begin" in code[-1].get_text()
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_no_fault(html_root, address, browser, faults_of_axe, colours):
+    for name in page_names(html_root):
+        page, _ = open_page(browser, address, name, DESKTOP_PX, colours)
+        assert faults_of_axe(page) == [], name
+        page.context.close()

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import shades_of
-from helpers.book.figures.findings import plot_curve, plot_dose, plot_seeds
+from helpers.book.figures.findings import ANSWER, plot_answer, plot_curve, plot_dose, plot_seeds
 from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
 from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
-from helpers.book.summaries.findings import seed_shares
-from helpers.book.theme import COLOURS, INK, figure_html
+from helpers.book.summaries.findings import PAPER_SHARES, seed_shares, shares_and_papers
+from helpers.book.theme import COLOURS, INK, NARROW_IN, figure_html
 
+NULL = {"null_near_exact_rate": 0.02, "null_near_exact_low": 0.01, "null_near_exact_high": 0.03}
 ONE = made_up.replication().query("updates == 5625 and draw == 0 and n_train < 4500")
 PLOTS = {
     "quality": lambda: plot_quality(made_up.quality()),
@@ -36,6 +37,7 @@ PLOTS = {
     "thresholds": lambda: plot_thresholds(*made_up.normalised()),
     "choices": lambda: plot_choices(made_up.choices(), 0.5, 10),
     "sensitivity": lambda: plot_sensitivity(made_up.sensitivity()),
+    "answer": lambda: plot_answer(shares_and_papers(made_up.replication().assign(**NULL))),
     "curve": lambda: plot_curve(made_up.replication()),
     "curve of one checkpoint": lambda: plot_curve(ONE),
     "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
@@ -53,6 +55,20 @@ def test_every_figure_reaches_the_page_in_the_page_colours(name):
     assert isinstance(figure, Figure) and dict(mpl.rcParams) == before
     assert INK not in html and "currentColor" in html and "#000000" not in html
     assert BeautifulSoup(html, "html.parser").svg["aria-label"] == "what it shows"
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_figure_is_drawn_for_a_phone_and_nothing_leaves_its_frame(name):
+    figure = PLOTS[name]()
+    narrow = BeautifulSoup(figure_html(figure, "x"), "html.parser").select_one(".figure-narrow svg")
+    if name.startswith(
+        ("alterations", "answer")
+    ):  # maps beside a bar of colours scroll; the first chart is narrow anyway
+        assert narrow is None
+        return
+    assert float(narrow["viewbox"].split()[2]) == pytest.approx(72 * NARROW_IN, abs=1)
+    for part in (*figure.legends, *figure.axes):
+        assert part.get_tightbbox().x0 >= -1 and part.get_tightbbox().x1 <= figure.bbox.x1 + 1, part
 
 
 def titles(figure) -> list[str]:
@@ -173,3 +189,17 @@ def test_missing_columns_are_named():
         plot_curve(made_up.replication().drop(columns="epochs"))
     with pytest.raises(ValueError, match=r"got 0 rows"):
         plot_ladder(pd.DataFrame(columns=["score", "kind", "n_train"]))
+
+
+def test_the_first_chart_draws_ours_the_nulls_and_the_papers_shares_within_its_frame():
+    rows = made_up.replication().assign(**NULL)
+    figure = plot_answer(shares_and_papers(rows))
+    (axis,) = figure.axes
+    drawn = {line.get_label(): line.get_xydata() for line in axis.lines}
+    assert list(drawn) == list(ANSWER) == [text.get_text() for text in figure.legends[0].get_texts()]
+    ours, null, paper = (dict(points) for points in drawn.values())
+    means = rows[rows["arm"] == "main"].groupby("n_train")["near_exact_rate"].mean()
+    assert ours == pytest.approx(means.clip(lower=1e-4).to_dict()) and set(null.values()) == {0.02}
+    assert paper == pytest.approx(PAPER_SHARES)
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    assert all(left < x < right and low <= y < high for points in drawn.values() for x, y in points)

@@ -55,6 +55,17 @@ def test_each_size_stands_beside_the_null():
     assert large.endswith("no more than of twins (2 %), so the share is no sign of copying.")
 
 
+def test_one_sentence_answers_for_every_size():
+    assert sentences.of_answer(STUDY) == (
+        "Trained on 100 clips, it replays them, once it has trained for long enough; "
+        "on 400 clips, we cannot tell at this length of training; "
+        "on 4,000 clips, we cannot tell at this length of training: no more comes out near-exact than of honest clips."
+    )
+    early = rows((100, 0, "u00100", 100, 0.4), (100, 0, "main", 2000, 0.45), (400, 0, "main", 2000, 0.99))
+    assert sentences.of_answer(early) == "Trained on 100 clips, it replays some of them; on 400 clips, it replays them."
+    assert sentences.of_answer(undefined(early)).startswith("Trained on 100 clips, what it does is undefined, as null")
+
+
 def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
     small, *_ = map(plain, sentences.of_sizes(undefined(STUDY), "held-out clips"))
     assert small == (

@@ -95,6 +95,30 @@ def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) 
     return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel)
 
 
+def number_line(theta: float, null: str = "twin") -> HTML:
+    """The near-exact rule as a line from a typical honest clip (0) to a perfect replay (1), with θ between them."""
+    marks = {
+        0: ("0", f"a typical {null}"),
+        theta: (f"θ = {theta:g}", "near-exact from here"),
+        1: ("1", "a perfect replay"),
+    }
+    ticks = "".join(
+        f'<span style="left:{10 + 72 * at:.4g}%"><b>{escape(name)}</b><br>{escape(meaning)}</span>'
+        for at, (name, meaning) in marks.items()
+    )
+    left = 10 + 72 * theta
+    line = (
+        "background:linear-gradient(to right,var(--pst-color-border,#bbb) {0}%,var(--pst-color-primary,#11655e) {0}%)"
+    )
+    return HTML(
+        "<style>.number-line{position:relative;height:4.6rem;margin:.6rem 0;font:.82rem/1.25 system-ui,sans-serif}"
+        ".number-line i{position:absolute;inset:0 0 auto 0;height:.4rem}.number-line span{position:absolute;top:.7rem;"
+        "width:27%;transform:translateX(-50%);text-align:center}.number-line span::before{content:'';position:absolute;"
+        "left:50%;top:-.8rem;height:.7rem;border-left:2px solid currentColor}</style>"
+        f'<div class="number-line" lang="en"><i style="{line.format(f"{left:.4g}")}"></i>{ticks}</div>'
+    )
+
+
 def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'

@@ -83,6 +83,10 @@ def _execute(notebook: Path, output: Path, values: dict):
     if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
         title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
         book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+    for cell in book.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags.append("hide-input")
+            cell.metadata.mystnb = {"code_prompt_show": "Rerun this page: the values of this run"}
     book.metadata.papermill.update(
         input_path=f"notebooks/{notebook.name}", output_path=output.name
     )  # no machine's paths

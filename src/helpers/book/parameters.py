@@ -52,7 +52,8 @@ def begin(name: str, namespace: dict) -> Chapter:
     others = _other_parts(chapter.profile)
     notes = [f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"] if others else []
     if folder and chapter.config:
-        notes.append(needs.served_in_words(chapter))
+        served = needs.served_in_words(chapter)
+        notes.append(f"<details><summary>Rerun this page: with other settings</summary>\n\n{served}\n\n</details>")
     if notes:
         from IPython.display import Markdown, display
 
@@ -102,6 +103,10 @@ def check_parameters(name: str, values: dict) -> Chapter:
         raise ValueError(
             f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
         )
+    if name == "06_thresholds" and config.labels:
+        from helpers.book import listeners  # draws in the libraries that pages show things with
+
+        listeners.check(config.labels, profile)
     if name in PER_SIZE:
         registry.check_run(profile, config.n_train, config.draw)
     changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}

@@ -51,7 +51,7 @@ background:#fff;opacity:var(--on,0);transition:left .25s linear}
 </style>"""
 
 # One clip sounds at a time, and a line runs through its spectrogram.
-_ON_PLAY = "for(const a of document.querySelectorAll('audio'))if(a!==this)a.pause()"
+ONE_AT_A_TIME = "for(const a of document.querySelectorAll('audio'))if(a!==this)a.pause()"
 _ON_TIME = (
     "const s=this.parentNode.querySelector('.player-view').style;s.setProperty('--on',1);"
     "s.setProperty('--at',this.currentTime/this.duration||0)"
@@ -156,7 +156,7 @@ def _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name) -> str:
     return (
         f'<figure class="player"><p class="player-label">{label}</p>'
         f'<div class="player-view"><img alt="{alt}" width="{frames}" height="{bands}" src="{picture}"></div>'
-        f'<audio controls preload="metadata" aria-label="{spoken}" onplay="{_ON_PLAY}" ontimeupdate="{_ON_TIME}"'
+        f'<audio controls preload="metadata" aria-label="{spoken}" onplay="{ONE_AT_A_TIME}" ontimeupdate="{_ON_TIME}"'
         f' src="{sound}"></audio>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}{score}</figure>"
     )

@@ -171,6 +171,24 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
     return sentences
 
 
+def of_answer(rows: pd.DataFrame) -> str:
+    """What came out, in one sentence: what each size's near-exact share says beside the null's, at the last checkpoint."""
+    curves, parts = checkpoints(rows), []
+    for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
+        first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
+        if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
+            said = f"what it does is undefined, {WHY_UNDEFINED}"
+        elif last["low"] > last["null_high"]:
+            said = "it replays them" if last["rate"] >= 0.5 else "it replays some of them"
+            said += "" if first["low"] > first["null_high"] else ", once it has trained for long enough"
+        else:
+            said = "we cannot tell at this length of training"
+            if last["rate"] <= last["null_rate"]:
+                said += ": no more comes out near-exact than of honest clips"
+        parts.append(f"{'on' if parts else 'Trained on'} {n_train:,} clips, {said}")
+    return "; ".join(parts) + "."
+
+
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
     return share_text(draws[rate].mean(), draws[low].min(), draws[high].max())
 

@@ -13,6 +13,7 @@ from html import escape
 import matplotlib as mpl
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 
 INK = "#010203"  # stands for the page's text colour until `show` replaces it
 # Okabe and Ito's colour-blind-safe palette, lightness evened out so that each colour is seen on white and on black.
@@ -25,6 +26,8 @@ COLOURS = {
     "grey": "#8b9196",
 }
 WIDTH_IN = 7.2
+NARROW_IN = 3.75  # 360 px: a phone's page
+BY_WIDTH = "<style>@media(min-width:600px){.figure-narrow{display:none}}@media(max-width:599px){.figure-wide{display:none}}</style>"
 THEME = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
@@ -85,30 +88,66 @@ def themed(alt: str = ""):
 
 
 def figure_html(figure: Figure, alt: str | None = None) -> str:
-    """The figure as SVG inside the page, named for screen readers by `alt`, or by its label; wide ones scroll in a box.
+    """The figure as SVG inside the page, named for screen readers by `alt`, or by its label; drawn anew for a phone.
 
-    Raises ValueError where neither says anything.
+    The figure is spent by it: its panels are moved. Raises ValueError where neither says anything.
     """
     alt = figure.get_label() if alt is None else alt
     if not alt.strip():
         raise ValueError("alt: expected a sentence that says what the figure shows, got nothing")
-    buffer = io.StringIO()
     with mpl.rc_context(THEME):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        svgs = [_svg(figure, alt)]
+        if _narrow(figure):
+            svgs.append(_svg(figure, alt))
+    box = '<div class="figure-box" style="overflow-x:auto" tabindex="0" role="group" aria-label="Figure">'
+    if len(svgs) == 1:
+        least = min(
+            round(96 * figure.get_figwidth()), 560
+        )  # below this, letters would be too small to read: it scrolls
+        return f'{box}<div style="min-width:{least}px">{svgs[0]}</div></div>'
+    wide, narrow = (f'<div class="figure-{name}">{svg}</div>' for name, svg in zip(("wide", "narrow"), svgs))
+    return f"{BY_WIDTH}{box}{wide}{narrow}</div>"
+
+
+def _narrow(figure: Figure) -> bool:
+    """Draws the figure anew for a phone: panels below one another, the legend in few columns; whether it had to be."""
+    width, height = figure.get_size_inches()
+    places = {axis: axis.get_subplotspec() for axis in figure.axes}
+    if (
+        width <= NARROW_IN or not places or not all(places.values())
+    ):  # a bar of colours beside its maps has no place of its own
+        return False
+    rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
+    if columns > 1:
+        grid = GridSpec(rows * columns, 1, figure=figure)
+        for axis, place in places.items():
+            axis.set_subplotspec(grid[place.num1 % columns * rows + place.num1 // columns])
+            axis.tick_params(labelleft=True, labelbottom=True)
+        height *= 0.85 * columns
+    for legend in list(figure.legends):
+        texts = [text.get_text() for text in legend.get_texts()]
+        columns = 1 if max(map(len, texts)) > 22 else 2
+        figure.legend(handles=legend.legend_handles, labels=texts, loc="outside upper left", ncols=columns)
+        legend.remove()
+        height += 0.2 * (len(texts) // columns)
+    figure.set_size_inches(NARROW_IN, height)
+    return True
+
+
+def _svg(figure: Figure, alt: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     mark = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]  # ids are unique within a figure only
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', svg)
     svg = re.sub(r'(xlink:href="|url\()#([^")]+)', rf"\1#{mark}-\2", svg)
     svg = svg.replace(INK, "currentColor")
-    width_px = round(figure.get_figwidth() * 96)
-    smallest_px = min(width_px, 560)  # below this, letters would be too small to read: scroll instead
-    style = f"display:block;width:100%;min-width:{smallest_px}px;max-width:{width_px}px;height:auto"
+    style = f"display:block;width:100%;max-width:{round(figure.get_figwidth() * 96)}px;height:auto"
     head = f'<svg role="img" aria-label="{escape(alt)}" style="{style}"'
     svg = re.sub(r'<svg( [^>]*?)\bheight="[^"]*"', r"<svg\1", svg, count=1)
     svg = re.sub(r'^<svg([^>]*?) width="[^"]*"', r"<svg\1", svg, count=1)
-    box = '<div class="figure-box" style="overflow-x:auto" tabindex="0" role="group" aria-label="Figure">'
-    return box + svg.replace("<svg", head, 1).strip() + "</div>"
+    return svg.replace("<svg", head, 1).strip()
 
 
 def show(figure: Figure, alt: str | None = None) -> None:

@@ -11,7 +11,7 @@ import csv
 import io
 import posixpath
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from helpers.base.paths import resolve
@@ -46,15 +46,27 @@ def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
 
     Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
     """
+    rows = read_cells(path, COLUMNS[kind])
+    for cells in rows.values():
+        if "start_time" in cells:
+            cells["start_time"] = _seconds(cells["start_time"])
+    return rows
+
+
+def read_cells(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
+    """The cells of these columns, of each line of a CSV that is not empty, by its number.
+
+    Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
+    """
     text = _decode(path)
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows = {}
     try:
         header = next(lines, [])
-        missing = [name for name in COLUMNS[kind] if header.count(name) != 1]
+        missing = [name for name in columns if header.count(name) != 1]
         if missing:
             raise UserDataError(
-                f"{path}, line 1: expected each of the columns {', '.join(COLUMNS[kind])} once, separated by commas, "
+                f"{path}, line 1: expected each of the columns {', '.join(columns)} once, separated by commas, "
                 f"got {', '.join(map(repr, header)) or 'nothing'}"
             )
         for row in lines:
@@ -64,10 +76,7 @@ def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
                     f'a text with a comma needs quotes, as in "A dog barks, a car passes"'
                 )
             if row:
-                cells = {name: row[header.index(name)] if any(row) else "" for name in COLUMNS[kind]}
-                if "start_time" in cells:
-                    cells["start_time"] = _seconds(cells["start_time"])
-                rows[lines.line_num] = cells
+                rows[lines.line_num] = {name: row[header.index(name)] if any(row) else "" for name in columns}
     except csv.Error as error:
         raise UserDataError(
             f"{path}, line {lines.line_num}: cannot be read as CSV ({error}); within quotes a quote is written twice"

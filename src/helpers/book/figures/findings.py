@@ -29,6 +29,12 @@ KINDS = {
     "ceiling": COLOURS["green"],
 }
 
+ANSWER = {  # of the first page's chart: colour, marker and line of each kind
+    "this book, by rule": (COLOURS["orange"], "o", "-"),
+    "honest clips, by the same rule": (COLOURS["blue"], "s", "--"),
+    "the paper, by ear (as summarised)": (COLOURS["grey"], "D", ":"),
+}
+
 
 @themed("Distributions of best-match similarity by training size: generated clips, twins, held-out clips, ceiling.")
 def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) -> Figure:
@@ -120,6 +126,38 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
     if (rows["near_exact_rate"] == 0).any():
         handles.append(Line2D([], [], color=INK, marker="v", linestyle="none", label="none: upper bound"))
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
+    return figure
+
+
+@themed(
+    "Near-exact share against the number of training clips on logarithmic axes: this book's sizes beside honest clips, and the paper's three sizes."
+)
+def plot_answer(shares: pd.DataFrame) -> Figure:
+    """The first page's chart, narrow enough for a phone: near-exact shares over training size, ours beside the paper's.
+
+    Columns: kind, n_train, rate, low, high; kinds in the order of ANSWER, limits of the paper's shares unknown (NaN).
+    """
+    check_columns(shares, "kind", "n_train", "rate", "low", "high")
+    figure, axes = new_axes(1, 1, 3.1)
+    figure.set_figwidth(3.6)
+    axis, floor = axes[0][0], 1e-4
+    for kind, (colour, marker, style) in ANSWER.items():
+        part = shares[(shares["kind"] == kind) & shares["rate"].notna()].sort_values("n_train")
+        axis.vlines(part["n_train"], part["low"].clip(lower=floor), part["high"], color=colour, linewidth=1)
+        axis.plot(
+            part["n_train"],
+            part["rate"].clip(lower=floor),
+            style,
+            marker=marker,
+            color=colour,
+            markersize=6,
+            label=kind,
+        )
+    axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel="near-exact copies", ylim=(floor, 1.6))
+    count_axis(axis.xaxis, [100, 1_000, 10_000])
+    axis.set_xlim(shares["n_train"].min() / 1.5, 9e4)
+    percent_axis(axis.yaxis)
+    figure.legend(loc="outside upper left", ncols=1)
     return figure
 
 

@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.arms import MAIN, describe_arms
 from helpers.base.settings import Profile
+from helpers.book.figures.findings import ANSWER
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange
 from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
@@ -30,6 +31,11 @@ KNOWN = {
     "twins": "twins",
     "heldout": "held-out clips",
 }
+PAPER_SHARES = {
+    1_000: 0.9,
+    5_000: 30 / 5_000,
+    45_000: 10 / 45_000,
+}  # near-exact by ear, as a secondary summary has them
 
 # The measures of onset.csv as columns; the primary one first.
 ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
@@ -42,6 +48,18 @@ def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFram
     columns |= {"of its own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
     columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
+
+
+def shares_and_papers(rows: pd.DataFrame) -> pd.DataFrame:
+    """What `figures.plot_answer` draws, from rows of replication.csv: means over draws with their outermost limits."""
+    by = rows[rows["arm"] == MAIN].groupby("n_train")
+    parts = [
+        pd.DataFrame({"n_train": list(PAPER_SHARES), "rate": list(PAPER_SHARES.values())}).assign(kind=list(ANSWER)[2])
+    ]
+    for kind, stem in zip(ANSWER, ("near_exact", "null_near_exact")):
+        ours = {"rate": (f"{stem}_rate", "mean"), "low": (f"{stem}_low", "min"), "high": (f"{stem}_high", "max")}
+        parts.append(by.agg(**ours).reset_index().assign(kind=kind))
+    return pd.concat(parts, ignore_index=True)
 
 
 def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile) -> pd.DataFrame:

@@ -1,0 +1,154 @@
+"""Pairs to judge by ear before anything is told: ten on the first page, and the listening lab with its catch trials.
+
+What is right is known by how a pair was made, never by a listener or a detector. Without JavaScript every pair stands below the
+other, its answer folded.
+
+Notebooks: 06_thresholds, 07_findings.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from helpers.base.arms import MAIN
+from helpers.base.seeds import seeded
+from helpers.base.settings import Profile
+from helpers.book.cards import KIND_LABELS
+from helpers.book.explorer import inline
+from helpers.book.gallery import Gallery
+from helpers.book.players import ONE_AT_A_TIME, data_uri, encode_mp3, match_loudness
+from helpers.copies.calibration import flag
+from helpers.copies.score_table import ScoreTable
+from helpers.sound.corpus import Corpus
+
+GRADES = ("identical", "near-exact", "similar", "different")
+QUESTIONS = {
+    "which": ("Which of these two is the training clip?", {"A": "A", "B": "B"}),
+    "same": ("Is one of these a copy of the other?", {"yes": "Yes, a copy", "no": "No, two clips"}),
+    "grade": ("How alike are these two?", {grade: grade.capitalize() for grade in GRADES}),
+}
+# Of one model each: its place among the sizes (0: the smallest, -1: the largest), the clip's slot, what is asked.
+BLIND = (
+    (0, "quantile 0.50", "which"), (-1, "false alarm twins 1", "same"), (-1, "quantile 0.50", "which"),
+    (0, "perfect replay", "same"), (1, "quantile 0.95", "which"), (0, "false alarm same_bed 1", "same"),
+    (0, "quantile 0.05", "which"), (1, "miss 1", "same"), (1, "quantile 0.50", "which"), (-1, "false alarm heldout 1", "same"),
+)  # fmt: skip
+LAB = ("quantile", "false alarm twins", "miss", "perfect replay")  # whose clips the lab plays, of every model
+N_CATCH = 3  # of each kind: a clip beside itself, and beside an unrelated one
+COPIES = ("altered", "empirical")  # kinds that are copies by construction: of their own clip
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two sounds int16 [S] to compare: `right` is the answer, empty where none is known; `told` is said afterwards."""
+
+    name: str
+    query: str
+    reference: str
+    sounds: tuple[np.ndarray, np.ndarray]
+    question: str
+    right: str = ""
+    told: str = ""
+    detector: str = ""
+    is_catch: bool = False
+
+
+def blind_pairs(
+    table: ScoreTable, galleries: Mapping[int, Gallery], data: Corpus, profile: Profile, taus: Mapping[int, float]
+) -> HTML:
+    """The first page's pairs, one at a time, with the listener's score at the end beside the detector's. `taus` by size."""
+    sizes, pairs = sorted(galleries), []
+    for place, slot, question in BLIND:
+        n = sizes[place if place < len(sizes) else -1]
+        if slot in galleries[n]:
+            pairs.append(_blind(table, galleries[n], slot, question, data, profile, n, taus[n]))
+    return _page(pairs, "blind", profile)
+
+
+def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
+    row = gallery[slot]
+    kind, name, copy = row["kind"], f"n{n}_d0 {slot}", row["kind"] in COPIES
+    reference = row["own_id"] if copy else row["ref_id"]
+    other, caption = data.clip(reference)
+    best = table.best(("main", n, 0), row["detector"], kind, MAIN if kind == "generated" else "")
+    best = best[best["query_id"] == row["query_id"]]
+    scores = table.normalised(("main", n, 0), row["detector"], best, profile.thresholds.beta, profile.thresholds.k)
+    flagged = bool(len(best) and tau is not None and not pd.isna(tau) and flag(scores, tau)[0])
+    sounds, swapped = (gallery.audio(slot), other), bool(seeded(profile.retrieval.seed, "blind", name).integers(2))
+    says = "flags this clip" if flagged else "does not flag this clip"
+    if question == "which":
+        right = "A" if swapped else "B"
+        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, prompted “{row['caption']}”"
+        told = f"{right} is the training clip, “{caption}”. {made}. The detector {says}."
+    else:
+        right = "yes" if copy else "no"
+        first = f"{KIND_LABELS[kind]}: " + ("a training clip, made to sound otherwise" if copy else "no copy")
+        told = f"{first}. Beside “{caption}”. The detector {says}."
+    answer = ("yes" if flagged else "no") if question == "same" else ""
+    return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
+
+
+def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTML:
+    """The listening lab: what is played of every model beside its match, with catch trials, to be graded by GRADES."""
+    pairs = []
+    for n, gallery in sorted(galleries.items()):
+        for slot in gallery.table["slot"][gallery.table["slot"].str.startswith(LAB)]:
+            row = gallery[slot]
+            reference = row["own_id"] if row["kind"] in COPIES else row["ref_id"]
+            sounds = gallery.audio(slot), data.clip(reference)[0]
+            pairs.append(Pair(f"n{n}_d0 {slot}", row["query_id"], reference, sounds, "grade"))
+        middle = gallery["quantile 0.50"]
+        for pick in range(N_CATCH)[sorted(galleries).index(n) :: len(galleries)]:
+            slot = f"quantile {('0.75', '0.25', '0.05')[pick]}"
+            clip, apart = gallery[slot]["ref_id"], gallery[slot]["random_id"]
+            once = data.clip(clip)[0]
+            pairs.append(
+                Pair(f"catch identical {pick + 1}", clip, clip, (once, once), "grade", "identical", is_catch=True)
+            )
+            sounds = gallery.audio("quantile 0.50"), data.clip(apart)[0]
+            pairs.append(
+                Pair(
+                    f"catch different {pick + 1}",
+                    middle["query_id"],
+                    apart,
+                    sounds,
+                    "grade",
+                    "different",
+                    is_catch=True,
+                )
+            )
+    return _page(pairs, "lab", profile)
+
+
+def _page(pairs: Sequence[Pair], kind: str, profile: Profile) -> HTML:
+    rate_hz = profile.corpus.sample_rate_hz
+    sections = "".join(_section(number, pair, rate_hz) for number, pair in enumerate(pairs, 1))
+    answers = {name: options for name, (_, options) in QUESTIONS.items()}
+    facts = json.dumps({"kind": kind, "answers": answers, "study": profile.name}).replace("<", "\\u003c")
+    return HTML(
+        f'{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
+        f'<script type="application/json" class="listening-facts">{facts}</script></div>{inline("scripts/listening.js")}'
+    )
+
+
+def _section(number: int, pair: Pair, rate_hz: int) -> str:
+    waves = match_loudness(pair.sounds, rate_hz)
+    players = "".join(
+        f'<figure><span aria-hidden="true">{letter}</span><audio controls preload="metadata" onplay="{ONE_AT_A_TIME}"'
+        f' aria-label="Pair {number}, clip {letter}" src="{data_uri(encode_mp3(wave, rate_hz), "audio/mpeg")}"></audio></figure>'
+        for letter, wave in zip("AB", waves)
+    )
+    facts = {"name": pair.name, "query": pair.query, "reference": pair.reference, "question": pair.question,
+             "right": pair.right, "detector": pair.detector, "catch": str(pair.is_catch).lower()}  # fmt: skip
+    told = f"<details><summary>The answer</summary><p>{escape(pair.told)}</p></details>" if pair.told else ""
+    return (
+        f'<section class="listening-pair" aria-label="Pair {number}" '
+        + " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())
+        + f'><p class="listening-question">{QUESTIONS[pair.question][0]}</p>'
+        f'<div class="listening-players">{players}</div>{told}</section>'
+    )

@@ -1,0 +1,142 @@
+// Blind pairs and the listening lab (listening.py): one pair at a time, nothing told before the answer.
+for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
+  root.dataset.ready = "";
+  const {kind, answers, study} = JSON.parse(root.querySelector(".listening-facts").textContent);
+  const pairs = [...root.querySelectorAll(".listening-pair")], isLab = kind === "lab";
+  const make = (tag, text = "", props = {}) => Object.assign(document.createElement(tag), {textContent: text}, props);
+  const bar = make("p", "", {className: "listening-count"}), told = make("p", "", {className: "listening-told"});
+  const choices = make("div", "", {className: "listening-answers"}), foot = make("div");
+  told.setAttribute("role", "status");
+  const head = make("div"), key = `listening-lab ${study}`;
+  for (const pair of pairs) {
+    const answer = pair.querySelector("details");
+    pair.told = answer?.querySelector("p").textContent;
+    answer?.remove();
+  }
+  root.prepend(head, bar);
+  root.append(choices, told, foot);
+
+  // mulberry32 and Fisher and Yates: the same order from the same seed on every machine
+  const shuffled = (items, seed) => {
+    let state = seed >>> 0;
+    const random = () => {
+      state = state + 0x6D2B79F5 >>> 0;
+      let t = Math.imul(state ^ state >>> 15, state | 1);
+      t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+      return ((t ^ t >>> 14) >>> 0) / 4294967296;
+    };
+    const order = [...items];
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1));
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+  };
+
+  let order = pairs, at = 0, given = {};
+  const name = pair => pair.dataset.name;
+  const button = (text, act, props = {}) => make("button", text, {type: "button", onclick: act, ...props});
+
+  function show(focus = true) {
+    pairs.forEach(pair => pair.hidden = pair !== order[at]);
+    root.querySelectorAll("audio").forEach(audio => audio.pause());
+    choices.replaceChildren(), foot.replaceChildren(), told.textContent = "";
+    if (at >= order.length) return finish();
+    const pair = order[at];
+    bar.textContent = `Pair ${at + 1} of ${order.length}`;
+    for (const [value, text] of Object.entries(answers[pair.dataset.question]))
+      choices.append(button(text, () => answer(pair, value), {value}));
+    if (isLab) foot.append(...(at ? [button("Back", () => { at--; show(); })] : []), save());
+    if (given[name(pair)]) press(given[name(pair)].grade);
+    if (focus) choices.firstChild.focus({preventScroll: true});
+  }
+  const press = value => {
+    for (const choice of choices.children) choice.setAttribute("aria-pressed", choice.value === value);
+  };
+
+  function answer(pair, value) {
+    given[name(pair)] = {grade: value, order: at + 1, seed: +seed.value};
+    press(value);
+    if (isLab) return keep(), at++, show();
+    for (const choice of choices.children) choice.disabled = true;
+    told.textContent = `${value === pair.dataset.right ? "Right." : "Wrong."} ${pair.told}`;
+    const next = button(at + 1 < order.length ? "Next pair" : "Your score", () => { at++; show(); }, {className: "listening-next"});
+    foot.replaceChildren(next);
+    next.focus({preventScroll: true});
+  }
+
+  function finish() {
+    bar.textContent = "";
+    if (isLab) {
+      told.textContent = "Done. Save your grades: nothing leaves this page unless you send the file.";
+      return foot.replaceChildren(button("Back", () => { at--; show(); }), save());
+    }
+    const of = (question, who) => {
+      const asked = pairs.filter(pair => pair.dataset.question === question);
+      return [asked.filter(pair => who(pair) === pair.dataset.right).length, asked.length];
+    };
+    const table = make("table"), mine = pair => given[name(pair)].grade, its = pair => pair.dataset.detector;
+    const line = (tag, cells) => {
+      const row = table.insertRow();
+      cells.forEach((text, i) => row.append(make(i && tag === "td" ? "td" : "th", text, tag === "th" ? {scope: "col"} : {scope: "row"})));
+    };
+    const text = ([right, asked]) => `${right} of ${asked}`;
+    line("th", ["", "you", "guessing", "detector"]);
+    const which = of("which", mine), same = of("same", mine);
+    line("td", ["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
+    line("td", ["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
+    told.textContent = "The pairs of the second kind are the detector's hardest: the honest clips that score highest, and copies that score lowest.";
+    foot.replaceChildren(table, button("Once more", () => { at = 0, given = {}; show(); }));
+    foot.firstChild.tabIndex = -1, foot.firstChild.focus({preventScroll: true});
+  }
+
+  // The lab: who listens, from which seed; kept in this browser; out as CSV
+  const who = make("input", "", {name: "listener", autocomplete: "off", maxLength: 40});
+  const seed = make("input", "", {name: "seed", type: "number", min: 0, max: 4294967295, step: 1});
+  const keep = () => {
+    try { localStorage.setItem(key, JSON.stringify({listener: who.value, seed: +seed.value, given})); } catch { /* private window */ }
+  };
+  const cell = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  function csv() {
+    const listener = who.value.trim().replace(/^[=+\-@\t\r]+/, "") || "anonymous";  // no formula where it is opened
+    const rows = order.filter(pair => given[name(pair)]).map(pair => {
+      const {grade, order: heard, seed: from} = given[name(pair)], {query, reference} = pair.dataset;
+      return [name(pair), query, reference, grade, listener, pair.dataset.catch, heard, from];
+    });
+    const header = ["pair_id", "query", "reference", "grade", "listener", "is_catch", "order", "seed"];
+    return [header, ...rows].map(row => row.map(value => cell(String(value))).join(",") + "\n").join("");
+  }
+  root.csv = csv;
+  function save() {
+    return button(`Save ${Object.keys(given).length} grades as CSV`, () => {
+      const link = make("a", "", {href: URL.createObjectURL(new Blob([csv()], {type: "text/csv"})), download: "labels.csv"});
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    }, {className: "listening-save"});
+  }
+  function begin(fresh) {
+    if (fresh) given = {};
+    seed.value = Math.min(4294967295, Math.max(0, Math.floor(+seed.value) || 0));
+    order = shuffled(pairs, +seed.value);
+    at = order.findIndex(pair => !given[name(pair)]);
+    if (at < 0) at = order.length;
+    keep();
+    show(false);
+  }
+  if (!isLab) show(false);
+  else {
+    let kept = {};
+    try { kept = JSON.parse(localStorage.getItem(key)) || {}; } catch { /* nothing kept */ }
+    given = Object.fromEntries(Object.entries(kept.given || {}).filter(([id]) => pairs.some(pair => name(pair) === id)));
+    who.value = kept.listener || "", seed.value = kept.seed ?? 1;
+    for (const [text, input] of [["Your name or initials", who], ["Seed of the order", seed]]) {
+      const label = make("label", text);
+      label.append(input);
+      head.append(label);
+    }
+    who.oninput = keep;
+    seed.onchange = () => begin(false);
+    head.append(button("Start anew", () => begin(true)));
+    begin(false);
+  }
+}

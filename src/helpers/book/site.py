@@ -1,0 +1,83 @@
+"""What this book adds to Sphinx: the meaning of a term where a pointer rests on it, and excerpts of a search from the disk.
+
+A page that is opened as a file may not read another, so the search page carries the text of all.
+"""
+
+import json
+import re
+from functools import cache
+
+from docutils import nodes
+
+KEPT = (nodes.paragraph, nodes.title, nodes.term)  # of a section's text: no code, no players
+FROM_DISK = """if (location.protocol === "file:") {
+  const texts = %s;
+  window.fetch = url => Promise.resolve({text: () => texts[url.replace(/^\\.\\//, "").replace(/\\.html.*$/, "")] || ""});
+}"""
+
+
+def setup(app) -> dict:
+    """Sphinx calls this: `_config.yml` names the module as an extension."""
+    app.connect("doctree-resolved", explain_terms)
+    app.connect("html-page-context", carry_texts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def explain_terms(app, doctree: nodes.document, docname: str) -> None:
+    """Gives each link to the glossary the first paragraph of the meaning as its title."""
+    known = None
+    for link in doctree.findall(nodes.reference):
+        if any("std-term" in inline["classes"] for inline in link.findall(nodes.inline)):
+            known = known if known is not None else _meanings(app.env)
+            name = link.get("refid") or link.get("refuri", "").partition("#")[2]
+            if name in known:
+                link["reftitle"] = known[name]
+
+
+@cache
+def _meanings(env) -> dict[str, str]:
+    found = {}
+    for page in env.found_docs:
+        if page != "glossary":
+            continue
+        for item in env.get_doctree(page).findall(nodes.definition_list_item):
+            meaning = next(item.findall(nodes.definition), None)
+            paragraph = meaning and next(meaning.findall(nodes.paragraph), None)
+            for term in item.findall(nodes.term):
+                found |= dict.fromkeys(term["ids"], _plain(paragraph) if paragraph else "")
+    return found
+
+
+def carry_texts(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Puts every page's text on the search page, by page and section as the search looks for them."""
+    if pagename != "search":
+        return
+    texts = {
+        page: f'<div role="main">{_sections(app.env.get_doctree(page))}</div>' for page in sorted(app.env.found_docs)
+    }
+    app.add_js_file(None, body=FROM_DISK % json.dumps(texts).replace("</", "<\\/"))
+
+
+def _sections(node: nodes.Element) -> str:
+    parts = []
+    for child in node.children:
+        if isinstance(child, nodes.section):
+            inner = _sections(child)
+            for name in child["ids"]:
+                inner = f'<section id="{name}">{inner}</section>'
+            parts.append(inner)
+        elif isinstance(child, KEPT):
+            parts.append(_escape(_plain(child)) + " ")
+        elif isinstance(child, nodes.Element):
+            parts.append(_sections(child))
+    return "".join(parts)
+
+
+def _plain(node: nodes.Element) -> str:
+    """A node's words on one line, without raw markup."""
+    words = "".join(text.astext() for text in node.findall(nodes.Text) if not isinstance(text.parent, nodes.raw))
+    return re.sub(r"\s+", " ", words).strip()
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
