@@ -83,6 +83,10 @@ def _execute(notebook: Path, output: Path, values: dict):
     if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
         title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
         book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+    for cell in book.cells:  # one that found nothing to draw says so; under a sentence no figure's caption may stand
+        shown = (output.get("data", {}).get("text/html", "") for output in cell.get("outputs", ()))
+        if not any("figure-box" in html for html in shown):
+            cell.metadata.get("mystnb", {}).pop("figure", None)
     book.metadata.papermill.update(
         input_path=f"notebooks/{notebook.name}", output_path=output.name
     )  # no machine's paths
