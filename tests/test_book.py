@@ -60,7 +60,7 @@ def test_front_page_takes_its_numbers_and_players_from_the_findings(html_root):
     text = " ".join(page.article.get_text().split())
     words = {n: card_words(rows.loc[[n]], "near_exact_rate", "near_exact_low", "near_exact_high") for n in (4, 8)}
     limits = {n: " ".join(found["limits"].split()) for n, found in words.items()}
-    for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile tiny"):
+    for expected in (f"on 4 clips (95 % interval {limits[4]})", f"on 8 clips ({limits[8]})", "with the profile smoke"):
         assert expected in text
     shares = [tag.get_text() for tag in page.select(".figure-of-merit")]
     assert shares[:2] == [words[n]["share"] for n in (4, 8)] and len(shares) == 3
@@ -83,6 +83,7 @@ FAULTS = {
     '<script src="https://cdn.example/x.js"></script>': (book_checks.check_offline, "remote https://cdn.example/x.js"),
     '<link rel="stylesheet" href="//fonts.example/a.css">': (book_checks.check_offline, "remote //fonts.example/a.css"),
     '<div class="cell_output"><div class="output stderr">boo</div></div>': (book_checks.check_outputs, "'boo'"),
+    "<figure><p>none</p><figcaption>x</figcaption></figure>": (book_checks.check_outputs, "a caption without a figure"),
     "<pre>Traceback (most recent call last)</pre>": (book_checks.check_outputs, "a traceback"),
     "<img src='data:,x'>": (book_checks.check_accessible, "<img> without alt"),
     "<audio></audio>": (book_checks.check_accessible, "<audio> without a source"),
