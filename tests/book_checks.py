@@ -92,12 +92,15 @@ def check_offline(root: Path) -> list[str]:
 
 
 def check_outputs(root: Path) -> list[str]:
-    """No exception, warning or other text on stderr among a page's outputs."""
+    """No exception, warning or other text on stderr among a page's outputs, and no figure's caption under anything else."""
     problems = []
     for page in pages(root):
         article = soup(page).find("article") or soup(page)
         for output in article.select(".cell_output .stderr, .cell_output .traceback"):
             problems.append(f"{page.relative_to(root)}: output {output.get_text()[:80]!r}")
+        for figure in article.select("figure:has(figcaption):not(.player)"):
+            if not figure.find(("svg", "img")):
+                problems.append(f"{page.relative_to(root)}: a caption without a figure")
         if "Traceback (most recent call last)" in article.get_text():
             problems.append(f"{page.relative_to(root)}: a traceback")
     return problems

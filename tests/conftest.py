@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import checkouts
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -78,19 +78,36 @@ def sizes(fabricated) -> dict:
 
 
 @pytest.fixture(scope="session")
-def built_book(repository, tmp_path_factory) -> Path:
-    """The whole book from the profile `tiny`: every chapter executed by Papermill, the HTML built. The folder of its pages."""
-    from helpers.base.settings import load_profile
-    from helpers.book import execution, pages
+def small_checkout(repository, tmp_path_factory) -> Path:
+    """A checkout of its own in a folder whose name a shell takes apart, for commands as they are printed.
 
-    folder = tmp_path_factory.mktemp("built") / "book"
-    shutil.copytree(repository / "book", folder, ignore=shutil.ignore_patterns("_build", "chapters"))
-    for page, (name, settings) in pages.list_pages(load_profile("tiny")).items():
-        execution.run_chapter(name, settings, folder / "chapters" / f"{page}.ipynb", "tiny")
-    command = [Path(sys.executable).parent / "jupyter-book", "build", folder, "-W", "-n", "--keep-going"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return folder / "_build" / "html"
+    Its profile `smoke` is as small as `tiny`; `pocket` is the published study.
+    """
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    folder = checkouts.copy(repository, tmp_path_factory.mktemp("checkout") / "it's (a) & b;c")
+    (folder / "profiles" / "smoke.yml").write_text("base: tiny\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_book(small_checkout, tmp_path_factory):
+    """A function that calls `make book` for a profile of the small checkout, and returns the folder of a copy of its pages."""
+
+    def make(profile: str, **environment: str) -> Path:
+        done = checkouts.call(small_checkout, f"make book PROFILE={profile}", **environment)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert done.stdout.splitlines()[-1] == str(small_checkout / "book" / "_build" / "html" / "index.html")
+        book = shutil.copytree(small_checkout / "book", tmp_path_factory.mktemp(profile) / "book")
+        return book / "_build" / "html"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built_book(make_book, runs_root) -> Path:
+    """The whole book of the profile `tiny`, under the name of `smoke`: the folder of its pages."""
+    return make_book("smoke", HELPERS_RUNS=str(runs_root))
 
 
 @pytest.fixture(scope="session")

@@ -84,4 +84,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        sys.exit("\n".join(survive(Path(place), chosen.stage, chosen.kills, chosen.longest, chosen.seed)))
+        sys.exit("\n".join(survive(Path(place), chosen.stage, chosen.kills, chosen.longest, chosen.seed)) or 0)

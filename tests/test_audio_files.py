@@ -19,10 +19,17 @@ def tone(rate: int, seconds: float = 1.2, channels: int = 1) -> np.ndarray:
     return np.repeat((0.3 * np.sin(880 * np.pi * t) * np.exp(-((t - 0.4) ** 2) / 0.05))[:, None], channels, 1)
 
 
-def by_ffmpeg(path, codec: str, rate: int = 48_000) -> None:
-    """A file of a kind that libsndfile neither writes nor reads."""
-    with av.open(str(path), "w") as container:
+def by_ffmpeg(path, codec: str, rate: int = 48_000, film_s: int = 0, **options) -> None:
+    """A file of a kind that libsndfile neither writes nor reads, with or without a film of so many seconds beside the sound."""
+    with av.open(str(path), "w", **options) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
+        if film_s:
+            video = container.add_stream("mpeg4", rate=5, width=32, height=32, pix_fmt="yuv420p")
+            for number in range(5 * film_s):
+                picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number, np.uint8), "rgb24")
+                picture.pts = number
+                container.mux(video.encode(picture))
+            container.mux(video.encode(None))
         frame = av.AudioFrame.from_ndarray(tone(rate).T.astype(np.float32).copy(), "fltp", "mono")
         frame.sample_rate, frame.pts = rate, 0
         context = stream.codec_context
@@ -65,6 +72,31 @@ def test_what_is_read(tmp_path, name):
     assert clip @ expected / np.linalg.norm(clip.astype(float)) / np.linalg.norm(expected) > 0.995  # in time as well
 
 
+def with_length(path, stated: bytes):
+    """A WAV file whose header states so many bytes of sound, whatever there are."""
+    soundfile.write(path, tone(RATE), RATE)
+    data = path.read_bytes()
+    assert data[36:40] == b"data"
+    path.write_bytes(data[:4] + stated + data[8:40] + stated + data[44:])
+
+
+ODD = {  # files that are whole, though their headers do not say how long they are, or another stream is longer
+    "length 0.wav": lambda p: with_length(p, bytes(4)),
+    "length unknown.wav": lambda p: with_length(p, b"\xff" * 4),
+    "as SoX pipes.wav": lambda p: with_length(p, b"\xff\xff\xff\x7f"),
+    "live.mkv": lambda p: by_ffmpeg(p, "libopus", options={"live": "1"}),
+    "film.mkv": lambda p: by_ffmpeg(p, "libopus", film_s=5),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_whole_is_read_whatever_its_header_says(tmp_path, name):
+    ODD[name](path := tmp_path / name)
+    clip, expected = read_clip(path, RATE, 2 * SAMPLES), np.zeros(2 * SAMPLES)
+    expected[: len(tone(RATE))] = tone(RATE)[:, 0]
+    assert clip @ expected / np.linalg.norm(clip.astype(float)) / np.linalg.norm(expected) > 0.995
+
+
 def write(path, audio, rate=RATE, subtype="DOUBLE"):
     soundfile.write(path, audio, rate, format="WAV", subtype=subtype)
 
@@ -75,10 +107,13 @@ def with_value(value):
     return audio
 
 
-def cut(path, kind):
-    """The first half of a file."""
-    soundfile.write(path, tone(RATE), RATE, format=kind)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+def cut(path, kind, **options):
+    """The first half of a file; with a suffix for a kind, FFmpeg writes it."""
+    if kind.startswith("."):
+        by_ffmpeg(whole := path.with_suffix(kind), **options)
+    else:
+        soundfile.write(whole := path, tone(RATE), RATE, format=kind, **options)
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
 
 
 def film(path):
@@ -100,6 +135,15 @@ REFUSED = {  # what is written, and what is said of it
     "half a FLAC": (lambda p: cut(p, "FLAC"), "damaged or cut off (Error : flac decoder lost sync)"),
     "half an MP3": (lambda p: cut(p, "MP3"), "damaged or cut off ("),
     "half an Ogg": (lambda p: cut(p, "OGG"), "cannot be decoded (Supported file format but file is malformed; FFmpeg: "),
+    "half a WAV": (lambda p: cut(p, "WAV"), "damaged or cut off (9589 of 16384 samples can be decoded)"),
+    "half a float WAV": (lambda p: cut(p, "WAV", subtype="FLOAT"), "damaged or cut off (9590 of 16384 samples can be decoded)"),
+    "half an AIFF": (lambda p: cut(p, "AIFF"), "damaged or cut off (9586 of 16384 samples can be decoded)"),
+    "half an AU": (lambda p: cut(p, "AU"), "damaged or cut off (9594 of 16384 samples can be decoded)"),
+    "half a WebM": (lambda p: cut(p, ".webm", codec="libopus"), "damaged or cut off (it ends after 0.474 of 1.21 s)"),
+    "half a Matroska": (lambda p: cut(p, ".mka", codec="flac"), "damaged or cut off (it ends after 0."),
+    "half a film": (lambda p: cut(p, ".mkv", codec="libopus", film_s=5), "damaged or cut off (it ends after "),
+    "half a Flash": (lambda p: cut(p, ".flv", codec="mp3", rate=44_100), "damaged or cut off (it ends after 0."),
+    "half an MP4": (lambda p: cut(p, ".mp4", codec="aac", options={"movflags": "faststart"}), "damaged or cut off (FFmpeg: "),
     "a picture": (lambda p: film(p), "holds no audio"),
     "sound too late": (lambda p: write(p, np.concatenate([0 * tone(RATE), tone(RATE)])), "expected sound in its first 1.02 s, got"),
     "zeros": (lambda p: write(p, 0 * tone(RATE)), "s, got silence"),

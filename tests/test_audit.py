@@ -204,6 +204,21 @@ def write(path, samples):
             container.mux(packet)
 
 
+def test_an_interrupted_command_says_only_that_there_is_no_table(folders, tmp_path, monkeypatch, capsys):
+    """What was left out of the folders is written before the search begins, and stays."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "judge", interrupted)
+    given = [part for kind, path in of(folders).items() for part in (f"--{kind}", str(path))]
+    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1"]
+    line = ["helpers", "audit", "--profile", "smoke", "--output", str(tmp_path / "audit.csv"), *given, *settings]
+    monkeypatch.setattr(sys, "argv", line)
+    assert command.main() == 130 and [path.name for path in tmp_path.iterdir()] == ["audit.left_out.json"]
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted; no table was written"
+
+
 def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):
     report = tmp_path / "audit.left_out.json"
     with pytest.raises(ValueError, match="honest: expected at least"):

@@ -14,7 +14,7 @@ from nbformat import v4
 from helpers.base.settings import load_profile
 from helpers.book import listening, sentences
 from helpers.book.pages import list_pages
-from helpers.book.summaries.rows import rows_of
+from helpers.book.summaries.rows import of_own, rows_of
 from helpers.study import registry
 
 PHONE_PX, DESKTOP_PX = 390, 1280
@@ -48,9 +48,9 @@ def test_front_page_takes_its_answer_and_pairs_from_the_findings(html_root):
     where = {"detector": profile.thresholds.detector, "null": "twins", "fpr": profile.thresholds.fpr}
     page = book_checks.soup(html_root / "intro.html")
     text = " ".join(page.article.get_text().split())
-    answer = sentences.of_answer(rows_of(table, **where))
+    answer = sentences.of_answer(of_own(rows_of(table, **where)))
     assert answer.startswith("Trained on 4 clips, ") and answer in " ".join(page.select_one(".lead").get_text().split())
-    assert f"θ = {profile.thresholds.theta:g}" in text and "with the profile tiny" in text
+    assert f"θ = {profile.thresholds.theta:g}" in text and "with the profile smoke" in text
     pairs = page.select(".listening-pair")
     assert len(pairs) == len(listening.BLIND) and all(len(pair.find_all("audio")) == 2 for pair in pairs)
     assert page.select_one("svg[role=img]")["aria-label"].startswith("Near-exact share")
@@ -74,6 +74,7 @@ FAULTS = {
     '<script src="https://cdn.example/x.js"></script>': (book_checks.check_offline, "remote https://cdn.example/x.js"),
     '<link rel="stylesheet" href="//fonts.example/a.css">': (book_checks.check_offline, "remote //fonts.example/a.css"),
     '<div class="cell_output"><div class="output stderr">boo</div></div>': (book_checks.check_outputs, "'boo'"),
+    "<figure><p>none</p><figcaption>x</figcaption></figure>": (book_checks.check_outputs, "a caption without a figure"),
     "<pre>Traceback (most recent call last)</pre>": (book_checks.check_outputs, "a traceback"),
     "<img src='data:,x'>": (book_checks.check_accessible, "<img> without alt"),
     "<audio></audio>": (book_checks.check_accessible, "<audio> without a source"),

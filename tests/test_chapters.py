@@ -112,10 +112,12 @@ def test_settings_are_read_as_yaml_with_its_surprises_removed():
         parse_settings(["beta=1", "beta=2"])
 
 
-def notebook_of(*sources, tags=(("parameters",),)):
+def notebook_of(*sources, tags=(("parameters",),), caption=None):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     for cell, names in zip(cells, tags):
         cell.metadata["tags"] = list(names)
+    if caption:
+        cells[-1].metadata["mystnb"] = {"figure": {"caption": caption}}
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
@@ -144,7 +146,8 @@ def toy_chapter(tmp_path, monkeypatch):
     def write(last_cell):
         parameters = 'profile: str = "pocket"\nbeta: float = 0.5  # weight\nks: list = [1, 3]  # neighbours'
         begin_cell = 'from helpers.book import parameters\n\nchapter = parameters.begin("06_thresholds", globals())'
-        nbformat.write(notebook_of(parameters, begin_cell, last_cell), tmp_path / "06_thresholds.ipynb")
+        book = notebook_of(parameters, begin_cell, last_cell, caption="What the last cell shows.")
+        nbformat.write(book, tmp_path / "06_thresholds.ipynb")
         return tmp_path / "out" / "page.ipynb"
 
     return write
@@ -163,6 +166,20 @@ def test_chapter_runs_with_the_profile_and_the_settings_over_it(toy_chapter, tmp
     assert "progress line" in capfd.readouterr().err  # ... but on the terminal
     assert [path.name for path in output.parent.iterdir()] == ["page.ipynb"]
     assert str(tmp_path) not in str(book.metadata)
+
+
+@pytest.mark.parametrize(
+    ("last_cell", "captioned"),
+    [
+        ("import matplotlib.figure\nfrom helpers.book import theme\ntheme.show(matplotlib.figure.Figure(), 'Nothing.')", True),
+        ("from helpers.book import words\nwords.show('There is nothing to draw.')", False),
+        ("pass", False),
+    ],
+)  # fmt: skip
+def test_a_caption_stands_under_a_figure_alone(toy_chapter, last_cell, captioned):
+    output = toy_chapter(last_cell)
+    execution.run_chapter("06_thresholds", {}, output, "smoke")
+    assert ("figure" in nbformat.read(output, as_version=4).cells[-1].metadata["mystnb"]) is captioned
 
 
 def test_kernels_take_no_ports_which_another_could_take_first(toy_chapter):

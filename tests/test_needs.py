@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import papermill.cli
 import pytest
 
 from helpers import __main__ as program
@@ -79,6 +80,15 @@ def test_bare_papermill_is_refused_by_the_first_cell(given, names, repository, t
         capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"HELPERS_RUNS": str(tmp_path / "runs")},
     )  # fmt: skip
     assert done.returncode and names in done.stderr.strip().splitlines()[-1]
+
+
+def test_papermill_hands_numbers_over_as_the_book_says(monkeypatch):
+    """By -p as they are meant; by -y as YAML 1.1 has them, where a notebook sees no more of what was written."""
+    given = []
+    monkeypatch.setattr(papermill.cli, "execute_notebook", lambda **arguments: given.append(arguments["parameters"]))
+    for options in (["-p", "k", "010"], ["-p", "k", "1:30"], ["-y", "k: 010"], ["-y", "k: 1:30"]):
+        papermill.cli.papermill(["in.ipynb", "out.ipynb", *options], standalone_mode=False)
+    assert [parameters["k"] for parameters in given] == [10, "1:30", 8, 90]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 import ast
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
+import checkouts
 import nbformat
 import pytest
 import yaml
@@ -46,11 +45,7 @@ CODE_FOLDERS = [name for name in ("src/helpers", "tests", "tools", "benchmarks")
 @pytest.fixture(scope="module")
 def tracked(repository) -> list[Path]:
     """The files that are in the repository, or would be with the next `git add`."""
-    command = ["git", "-C", repository, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("not a git checkout, so what belongs to the repository cannot be told")
-    return [path for name in done.stdout.split("\0") if name and (path := repository / name).is_file()]
+    return checkouts.files(repository)
 
 
 def read_pins(path: Path) -> dict[str, tuple[str, str, int]]:
@@ -313,46 +308,6 @@ def pretend_make(checkout):
         return done.returncode == 0, (checkout / "log").read_text().split()
 
     return run
-
-
-@pytest.fixture
-def odd_checkout(repository, tracked, tmp_path):
-    """The repository in a folder whose name a shell takes apart, with an environment of its own in it."""
-    folder = tmp_path / "it's (a) & b;c"
-    for path in tracked:
-        copy = folder / path.relative_to(repository)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, copy)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
-    (site,) = (folder / ".venv").glob("lib/python*/site-packages")
-    (site / "checkout.pth").write_text(f"{folder / 'src'}\n{sysconfig.get_path('purelib')}\n")
-    start = (
-        f"#!/bin/sh\n'''exec' {shlex.quote(str(folder / '.venv/bin/python'))} \"$0\" \"$@\"\n' '''\n"  # as pip does it
-    )
-    book = folder / ".venv" / "bin" / "jupyter-book"
-    book.write_text(f"{start}import sys\nfrom jupyter_book.cli.main import main\nsys.exit(main())\n")
-    book.chmod(0o755)
-    (folder / ".venv" / ".ready").touch()
-    return folder
-
-
-@needs_make
-def test_every_command_works_in_a_folder_of_any_name(odd_checkout):
-    """A chapter by `make chapter`, whose page is built, and by Snakemake, as `make book` calls it."""
-    outside = {key: value for key, value in os.environ.items() if not re.match("MAKE|PYTHONPATH|HELPERS_RUNS", key)}
-
-    def call(*command) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=odd_checkout, env=outside)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done.stdout
-
-    page = Path(call("make", "--no-print-directory", "chapter", "NAME=06_thresholds", "SET=beta=0.7").strip())
-    own = odd_checkout / "runs" / "chapters" / "06_thresholds" / "pocket_beta=0.7"
-    assert page == own / "book" / "_build" / "html" / "06_thresholds.html" and page.is_file()
-    target = "book/chapters/06_thresholds.ipynb"
-    options = ["--cores", "1", "--resources", "heavy=2", "--config", "profile=pocket", "--nolock", "--quiet", "all"]
-    call(".venv/bin/python", "-m", "snakemake", *options, "--", target)
-    assert (odd_checkout / target).is_file()
 
 
 ALL_SETS = ["venv", "book", "torch", "test"]

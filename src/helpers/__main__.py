@@ -193,7 +193,7 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         resumes = arguments.action is not commands.run_audit  # stages and pages are kept as they are finished
-        outcome = "the same command goes on from here" if resumes else "nothing was written"
+        outcome = "the same command goes on from here" if resumes else "no table was written"
         print(f"interrupted; {outcome}", file=sys.stderr)
         return 130
     return 0

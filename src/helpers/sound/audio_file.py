@@ -7,6 +7,7 @@ Notebook: 01_corpus.
 """
 
 import os
+import re
 from pathlib import Path
 
 import librosa
@@ -18,6 +19,7 @@ from helpers.sound.mel import normalise_waveform
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
 CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
+STREAMED = 2**31 - 2**12  # so many bytes or more are stated by those who wrote into a pipe and did not know the length
 CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
 
 
@@ -53,8 +55,11 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
             except soundfile.LibsndfileError as error:
                 raw.seek(0)
                 return _decode_by_ffmpeg(raw, seconds, error.error_string.rstrip("."))
+            if not file.frames:  # or a header that a pipe could not go back to, with the length 0: FFmpeg reads on
+                raw.seek(0)
+                return _decode_by_ffmpeg(raw, seconds, "no samples")
             with file:
-                frames = min(int(np.ceil(seconds * file.samplerate)), file.frames)
+                frames = min(int(np.ceil(seconds * file.samplerate)), _frames_stated(file))
                 audio = file.read(frames, dtype="float32", always_2d=True)
                 if frames - len(audio) > CUT_S * file.samplerate:
                     raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
@@ -65,21 +70,35 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
         raise ValueError(f"cannot be opened ({error.strerror or error})") from error
 
 
+def _frames_stated(file: soundfile.SoundFile) -> int:
+    """As the header has it. libsndfile counts those that are there; where these are fewer bytes, its log gives both."""
+    told = re.search(r"^ *(?:data|SSND|BODY|Data Size) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    stated, there = map(int, told.groups()) if told else (0, 0)
+    return file.frames * stated // there if there < stated < STREAMED and there else file.frames
+
+
 def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int]:
     import av  # only where it is needed: it loads all of FFmpeg
 
-    parts, n = [], 0
+    parts, n, ends_s = [], 0, 0.0
     try:
         with av.open(raw, metadata_errors="ignore") as container:
             if not container.streams.audio or not container.streams.audio[0].rate:
                 raise ValueError("holds no audio")
             stream = container.streams.audio[0]
             rate_hz, to_float = stream.rate, av.AudioResampler("fltp")
-            for frame in container.decode(stream):
-                parts += [part.to_ndarray() for part in to_float.resample(frame)]  # float32 [channels, n]
-                n += frame.samples
+            for packet in container.demux():  # of all streams: another may last longer
+                if packet.pts is not None:
+                    ends_s = max(ends_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                for frame in packet.decode() if packet.stream is stream else ():
+                    parts += [part.to_ndarray() for part in to_float.resample(frame)]  # float32 [channels, n]
+                    n += frame.samples
                 if n >= seconds * rate_hz:
                     break
+            else:  # of Matroska, WebM and Flash, only the length in the header tells a cut; others guess it from the size
+                stated = 0 if stream.duration else (container.duration or 0) + (container.start_time or 0)
+                if (stated_s := stated / av.time_base) - ends_s > CUT_S:
+                    raise ValueError(f"damaged or cut off (it ends after {ends_s:.3g} of {stated_s:.3g} s)")
     except av.FFmpegError as error:
         empty = not raw.seek(0, os.SEEK_END)
         reason = "empty" if empty else f"{'' if parts else f'{before}; '}FFmpeg: {error.strerror}"
