@@ -18,9 +18,14 @@ import numpy as np
 import scipy.fft
 
 N_FFT, HOP = 1024, 256  # samples
-FLOOR_NP = 6.9  # nepers below a clip's greatest peak (60 dB): what lies lower is silence, and common silence is no evidence
+FLOOR_NP = (
+    6.9  # nepers below a clip's greatest peak (60 dB): what lies lower is silence, and common silence is no evidence
+)
 NEIGHBOURHOOD = (3, 4)  # frames and bins either way in which a peak is the greatest
-SURROUNDINGS = (32, 32)  # frames and bins either way whose mean a peak is weighed against, so that no filter decides which are kept
+SURROUNDINGS = (
+    32,
+    32,
+)  # frames and bins either way whose mean a peak is weighed against, so that no filter decides which are kept
 PEAKS_S = 40  # kept a second, the most prominent ones
 FAN = 8  # peaks that each is paired with
 AHEAD, ASIDE = 63, 63  # frames and bins at most between the two of a pair

@@ -23,7 +23,10 @@ FLOOR_SHARE = 0.1  # of the frames between the silences are at most as loud as t
 # Level is told but not compared: every clip is brought to one level before it is searched.
 COMPARED = {"seconds": "s", "lead_s": "s", "trail_s": "s", "bandwidth_hz": "Hz", "floor_db": "dB"}
 MEASURES = (*COMPARED, "level_db")
-LARGE, SURE = 0.35, 0.01  # distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
+LARGE, SURE = (
+    0.35,
+    0.01,
+)  # distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
 
 
 class Difference(NamedTuple):
@@ -49,7 +52,9 @@ def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> 
     sounding = np.flatnonzero(loudness > SILENT_DB)
     first, last = int(sounding[0]), int(sounding[-1]) + 1
     n_fft = min(1024, last * size - first * size)
-    frequencies, power = signal.welch(clip[first * size : last * size].astype(np.float32), sample_rate_hz, nperseg=n_fft)
+    frequencies, power = signal.welch(
+        clip[first * size : last * size].astype(np.float32), sample_rate_hz, nperseg=n_fft
+    )
     heard = np.flatnonzero(power > power.max() * 10 ** (DEEP_DB / 10))
     return {
         "seconds": len(clip) / sample_rate_hz,
