@@ -281,6 +281,7 @@ def _account_of(
         table.loc[made, "q"] = q_values(table.loc[made, "p"])
     if folders.differing:
         table[["p", "q"]] = np.nan
+    table["flagged"] = table["flagged"].astype("boolean")
     order = table["detector"].map({name: place for place, name in enumerate(names)})
     table = table.assign(order=order).sort_values(
         ["order", "kind", "score"], ascending=[True, True, False], kind="stable"
