@@ -14,7 +14,7 @@ import soundfile
 
 from helpers import __main__ as command
 from helpers.base.settings import load_profile
-from helpers.copies import audit
+from helpers.copies import audit, audit_files, audit_search, audit_within
 
 RATE, SAMPLES, N_HONEST = 16_000, 16_384, 60
 
@@ -54,44 +54,126 @@ def profile():
     return changed.replace("retrieval", detectors=("mel", "mel_aligned"))
 
 
+@pytest.fixture(autouse=True)
+def few_planted(monkeypatch):
+    """Some kinds of copies, few of each: what all of them cost, no test needs."""
+    kinds = ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")
+    few = {name: audit_search.ALTERATIONS[name] for name in kinds}
+    monkeypatch.setattr(audit_search, "PLANTED", 4)
+    for module in (audit, audit_search):
+        monkeypatch.setattr(module, "ALTERATIONS", few)
+
+
 def of(root) -> dict:
     return {kind: root / kind for kind in audit.KINDS}
 
 
-def test_copies_are_flagged_beside_the_clip_they_copy(folders, profile, tmp_path, capfd):
-    clips = audit.read_folders(of(folders), profile, tmp_path)
-    said = capfd.readouterr().err
-    assert "generated: left out 'silent.wav': expected sound in its first 1.02 s, got silence" in said
-    assert "generated: left out 'broken.wav': cannot be decoded (Format not recognised; FFmpeg: " in said
-    assert "generated: 5 files used, 0 of them end in silence" in said
-    table, verdicts = audit.judge(clips, audit.load_detectors(profile), profile, tmp_path)
+@pytest.fixture(scope="module")
+def result(folders, profile):
+    with pytest.MonkeyPatch.context() as patch:
+        few = {name: audit_search.ALTERATIONS[name] for name in ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")}
+        patch.setattr(audit_search, "PLANTED", 4)
+        for module in (audit, audit_search):
+            patch.setattr(module, "ALTERATIONS", few)
+        return audit.audit(*map(str, of(folders).values()), profile)
+
+
+def test_copies_are_flagged_beside_the_clip_they_copy(result):
+    table = result.table
     assert list(table.columns) == audit.COLUMNS and not table.duplicated(["kind", "clip", "detector"]).any()
-    assert not list(tmp_path.glob("features*"))
-    for detector, tau, flagged, verified, copies in verdicts:
-        rows = table[(table["detector"] == detector) & (table["kind"] == "generated")].set_index("clip")
+    assert [one.detector for one in result.verdicts] == ["combined", "mel", "mel_aligned", "landmarks"]
+    for verdict in result.verdicts:
+        rows = table[(table["detector"] == verdict.detector) & (table["kind"] == "generated")].set_index("clip")
         assert set(rows.index) == {"copy_0.wav", "copy_1.wav", "copy_2.wav", "new/0.flac", "new/1.flac"}
         for i in range(3):
             assert rows.loc[f"copy_{i}.wav", ["nearest", "flagged"]].tolist() == [f"t{i}.wav", True]
-        assert not rows.loc["new/0.flac", "flagged"] and (rows["tau"] == tau).all()
-        assert (flagged.n, flagged.count) == (5, int(rows["flagged"].sum()))
-        assert verified.n == N_HONEST // 4 and (copies.n, copies.count) == (8, 8)
-        beta = profile.thresholds.beta
-        np.testing.assert_allclose(table["score"], table["similarity"] - beta * table["bias"], atol=1e-6)
-    *lines, together = audit.in_words(table, verdicts)
-    assert len(lines) == 2 and together.startswith("by any of them: 3 of 5 generated clips, ")
+        assert (rows["tau"] == verdict.tau).all()
+        assert (verdict.flagged.n, verdict.flagged.count) == (5, int(rows["flagged"].sum()))
+        assert verdict.verified.n == N_HONEST // 4 and (verdict.copies.n, verdict.copies.count) == (4, 4)
+    together = table[(table["detector"] == "combined") & (table["kind"] == "generated")].set_index("clip")
+    assert not together.loc[["new/0.flac", "new/1.flac"], "flagged"].any()
+    assert ((together["p"] <= 0.1) == together["flagged"]).all() and (together["q"] >= together["p"]).all()
+    assert together["p"].min() == 1 / (N_HONEST // 2 + 1)
+    np.testing.assert_allclose(
+        together.loc["copy_0.wav", ["query_start_s", "reference_start_s"]].astype(float), 0, atol=0.1
+    )
+    lines = str(result).splitlines()
+    assert lines[0].startswith("all detectors together: flagged 3 of 5 ")
+    assert "at a rate of 0.01: needs at least 198 honest clips" in lines
+    assert lines[-1] == "honest: 0 files left out"
 
 
-def test_what_copies_would_be_flagged_shows_a_search_without_power(folders, profile, tmp_path):
-    """With the whole bias taken off and a background like the training clips, not even exact copies pass."""
+def test_the_score_takes_off_the_weights_that_planted_copies_chose(result):
+    for verdict in result.verdicts[1:-1]:
+        rows = result.table[result.table["detector"] == verdict.detector]
+        np.testing.assert_allclose(rows["score"], rows["similarity"] - verdict.beta * rows["bias"], atol=1e-6)
+    assert {one.k for one in result.verdicts[1:-1]} <= {*load_profile("smoke").thresholds.ks, 10}
+
+
+def test_power_is_told_for_each_kind_of_copy_and_its_remedy_where_it_is_low(result):
+    power = result.power.set_index("alteration")
+    assert power.index.tolist() == ["exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB"]
+    assert (power.loc["exact"] == 1).all() and ((power >= 0) & (power <= 1)).all(axis=None)
+    low = result._replace(power=result.power.assign(combined=[1, 0.1, 1, 1]))
+    (line,) = [line for line in audit.in_words(low) if line.startswith("few of these are found")]
+    assert "shift 0.2 s. More honest clips" in line
+
+
+def test_matches_name_several_clips_with_their_places(result):
+    matches = result.matches
+    assert (
+        list(matches.columns) == audit.MATCH_COLUMNS
+        and matches.groupby(["kind", "clip", "detector"])["rank"].max().max() == 5
+    )
+    first = matches[(matches["rank"] == 1) & (matches["clip"] == "copy_1.wav")]
+    assert set(first["nearest"]) == {"t1.wav"} and (first["length_s"] > 0.3).all()
+
+
+def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_path):
+    """With a background like the training clips the whole bias takes exact copies away: here beta = 0 serves."""
     alike = of(folders) | {"honest": tmp_path / "alike"}
     alike["honest"].mkdir()
     for i in range(N_HONEST):
         rng = np.random.default_rng(i)
-        soundfile.write(alike["honest"] / f"{i}.wav", sound(i % 8) + 1e-3 * rng.standard_normal(SAMPLES), RATE)
-    (scratch := tmp_path / "scratch").mkdir()
-    clips = audit.read_folders(alike, profile, scratch)
-    _, verdicts = audit.judge(clips, audit.load_detectors(profile), profile.replace("thresholds", beta=2.0), scratch)
-    assert verdicts[0].copies.rate < 0.5
+        made = sound(i % 8) + 0.3 * sound(300 + i) + 1e-3 * rng.standard_normal(SAMPLES)
+        soundfile.write(alike["honest"] / f"{i}.wav", made, RATE)
+    result = audit.audit(*alike.values(), profile, beta=2.0)
+    assert all(one.beta < 2 and one.copies.rate == 1 for one in result.verdicts[1:-1])
+
+
+@pytest.mark.parametrize("name", ["seconds", "lead_s"])
+def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(folders, profile, tmp_path, name):
+    some = of(folders) | {"generated": tmp_path / "generated"}
+    some["generated"].mkdir()
+    for i in range(20):
+        clip = sound(600 + i)
+        clip = clip[: SAMPLES // 2] if name == "seconds" else np.concatenate([np.zeros(6000), clip[:-6000]])
+        soundfile.write(some["generated"] / f"{i}.wav", clip, RATE)
+    refused = audit.audit(*some.values(), profile)
+    assert [one.measure for one in refused.differing] == [name]
+    assert (
+        refused.table[["p", "q", "tau", "flagged"]].isna().all(axis=None) and refused.rates["flagged_rate"].isna().all()
+    )
+    first, second = audit.in_words(refused)
+    assert f"no rate is stated: generated and honest clips differ in {name}" in first and "--match-honest" in second
+    matched = audit.audit(*some.values(), profile, match_honest=True)
+    assert not matched.differing and matched.verdicts[0].flagged.count <= 6
+
+
+def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path, capfd):
+    many = tmp_path / "training"
+    many.mkdir()
+    for i in range(180):
+        soundfile.write(many / f"t{i}.wav", sound(i), RATE)
+    for i in range(20):
+        soundfile.write(many / f"again{i}.wav", 0.5 * sound(i), RATE)
+    result = audit.audit(folders / "generated", many, None, profile)
+    assert "training clips stand in" in capfd.readouterr().err
+    rows = result.table[(result.table["detector"] == "combined") & result.table["flagged"].astype(bool)]
+    copies = rows[(rows["kind"] == "generated") & rows["clip"].str.startswith("copy")]
+    assert len(copies) == 3
+    honest = result.table[result.table["kind"] == "honest"]
+    assert not (honest["nearest"] == honest["clip"]).any()
 
 
 def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
@@ -103,12 +185,14 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     with open(name, "wb") as file:
         soundfile.write(file, sound(7001), RATE, format="WAV")
     (scratch := tmp_path / "scratch").mkdir()
-    clips = audit.read_folders(some, profile, scratch)
-    said = capfd.readouterr().err
-    assert f"honest: {N_HONEST + 3} files used, 1 of them end in silence" in said
-    assert "honest: 1 clips repeat others" in said and len(clips["honest"].names) == N_HONEST + 2
+    folders_read = audit.read_folders(some, profile, scratch)
+    clips, said = folders_read.clips, capfd.readouterr().err
+    assert f"honest: {N_HONEST + 3} files used; medians: 1.02 s" in said
+    assert (
+        "honest: 1 clips left out, 0 as they are training clips" in said and len(clips["honest"].names) == N_HONEST + 2
+    )
     assert clips["honest"].left_out == {"h3.wav": "repeats another honest clip"}  # again.wav comes before it
-    table, _ = audit.judge(clips, audit.load_detectors(profile), profile, scratch)
+    table = audit.judge(folders_read, audit.load_detectors(profile), profile, scratch).table
     assert "caf\\xe9.wav" in clips["honest"].names and table.to_csv(index=False).encode()
 
 
@@ -116,15 +200,22 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     ("change", "message"),
     [
         ({"honest": "training"}, "training: expected a folder apart from that of honest"),
-        ({"honest": "copied"}, "honest: expected no clip of the training folder, got 8, as 't0.wav'"),
+        (
+            {"honest": "copied"},
+            "honest: expected at least 40 .*, got 0; honest: 8 files left out, the first 't0.wav': is a training clip",
+        ),
         ({"honest": "few"}, "honest: expected at least 40 usable clips for a rate of 0.1 and k = 10 .*, got 2"),
         ({"training": "nowhere"}, "training: expected a folder of audio files, found none"),
         ({"training": "empty"}, "training: expected files with sound, got none; training: 0 files left out"),
-        ({"training": "linked"}, "honest: expected files apart from those of training, got 'h0.wav', which is in both"),
+        (
+            {"training": "linked"},
+            "honest: expected files apart from those of training, got 60 in both: 'h0.wav', .* and 55 more",
+        ),
         ({"output": "nowhere/audit.csv"}, "--output: expected a file in a folder that exists"),
         ({"output": "empty"}, "--output: expected a file in a folder that exists"),
         ({"detectors": "[mel,mel]"}, "detectors: expected each value once"),
         ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
+        ({"training": None}, "expected --generated FOLDER and --training FOLDER, or --within FOLDER"),
         ({"fpr": "0.001"}, "honest: expected at least 2000 usable clips for a rate of 0.001"),
     ],
 )
@@ -146,29 +237,68 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     assert re.match(f"error: .*({message})", last)
 
 
-def test_the_command_writes_the_table(folders, tmp_path, monkeypatch, capsys):
-    arguments = [part for kind, path in of(folders).items() for part in (f"--{kind}", str(path))]
-    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1", "beta=0"]
-    out = tmp_path / "audit.csv"
-    command_line = ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *settings]
-    monkeypatch.setattr(sys, "argv", command_line)
+def command_line(folders, out, *more) -> list[str]:
+    arguments = [part for kind, path in folders.items() for part in (f"--{kind}", str(path))]
+    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1"]
+    return ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *more, *settings]
+
+
+def test_the_command_writes_tables_that_no_spreadsheet_runs_and_fails_above_a_limit(
+    folders, tmp_path, monkeypatch, capsys
+):
+    some, out = of(folders) | {"generated": tmp_path / "generated"}, tmp_path / "out" / "audit.csv"
+    out.parent.mkdir()
+    shutil.copytree(folders / "generated", some["generated"])
+    (some["generated"] / "copy_0.wav").rename(some["generated"] / "=cmd|' ,0.wav")
+    monkeypatch.setattr(sys, "argv", command_line(some, out, "--fail-above", "3"))
     assert command.main() == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.csv", "audit.left_out.json"]
-    assert [len(files) for files in json.loads((tmp_path / "audit.left_out.json").read_text()).values()] == [2, 0, 0]
-    table = pd.read_csv(out)
-    np.testing.assert_allclose(table["score"], table["similarity"], atol=1e-6)
+    names = ["audit.csv", "audit.left_out.json", "audit.matches.parquet", "audit.summary.json"]
+    assert sorted(path.name for path in out.parent.iterdir()) == names
+    assert [len(files) for files in json.loads((out.parent / names[1]).read_text()).values()] == [2, 0, 0]
+    text, table = out.read_text(), pd.read_csv(out)
+    assert "'=cmd|' ,0.wav" in set(table["clip"]) and not re.search('(^|,)"?[=+@]', text, re.MULTILINE)
+    assert "=cmd|' ,0.wav" in set(pd.read_parquet(out.parent / names[2])["clip"])
+    summary = json.loads((out.parent / names[3]).read_text())
+    assert summary["left_out"]["generated"].keys() == {"broken.wav", "silent.wav"} and summary["smallest_p"] == 1 / 31
+    assert {one["fpr"] for one in summary["rates"]} == {0.1, 0.01, 0.001} and len(summary["power"]) == 4
     said = capsys.readouterr().out
-    assert said.startswith("mel: flagged 3 of 5 ")
+    assert said.startswith("all detectors together: flagged 3 of 5 ")
     assert "generated: 2 files left out, the first 'broken.wav': cannot be decoded" in said
+    monkeypatch.setattr(sys, "argv", command_line(some, out, "--fail-above", "2"))
+    assert command.main() == 1
+    assert "--fail-above: expected at most 2 generated clips flagged, got 3" in capsys.readouterr().err
 
 
-def test_one_call_takes_folders_and_gives_table_and_words(folders, profile):
-    result = audit.audit(*map(str, of(folders).values()), profile, beta=0.0)
-    rows = result.table[result.table["flagged"] & (result.table["kind"] == "generated")]
-    assert set(rows["clip"]) == {"copy_0.wav", "copy_1.wav", "copy_2.wav"}
-    np.testing.assert_allclose(result.table["score"], result.table["similarity"], atol=1e-6)
-    assert str(result).splitlines()[:-3] == audit.in_words(result.table, result.verdicts)
-    assert str(result).endswith("\ntraining: 0 files left out\nhonest: 0 files left out")
+@pytest.mark.parametrize("start", [*audit_files.FORMULA])
+def test_text_that_begins_a_formula_is_made_inert_and_numbers_are_left(start):
+    table = audit_files.inert(pd.DataFrame({"clip": [f"{start}1+1", "a=b"], "score": [-1.0, 2.0]}))
+    assert table["clip"].tolist() == [f"'{start}1+1", "a=b"] and table["score"].tolist() == [-1.0, 2.0]
+
+
+def test_duplicates_inside_a_folder_come_as_clusters_with_those_to_drop(profile, tmp_path, monkeypatch, capsys):
+    """Two copies of one, and a part of another inside a longer file; twelve strangers."""
+    (home := tmp_path / "set").mkdir()
+    for i in range(14):
+        soundfile.write(home / f"{i:02d}.wav", np.concatenate([sound(i), sound(50 + i)]), RATE)
+    soundfile.write(home / "softer.wav", 0.1 * np.concatenate([sound(3), sound(53)]), RATE)
+    soundfile.write(home / "longer.wav", np.concatenate([sound(90), sound(5), sound(91)]), RATE)
+    (home / "no.wav").write_bytes(b"no")
+    table, left_out = audit_within.duplicates(home, profile)
+    clusters = [set(part["file"]) for _, part in table.groupby("cluster")]
+    assert sorted(clusters, key=min) == [{"03.wav", "softer.wav"}, {"05.wav", "longer.wav"}] and left_out.keys() == {
+        "no.wav"
+    }
+    assert set(table.loc[table["drop"], "file"]) == {"softer.wav", "05.wav"}
+    row = table.set_index("file").loc["05.wav"]
+    assert row["like"] == "longer.wav" and row["reference_start_s"] - row["query_start_s"] == pytest.approx(
+        1.024, abs=0.05
+    )
+    out = tmp_path / "within.csv"
+    monkeypatch.setattr(
+        sys, "argv", ["helpers", "audit", "--within", str(home), "--output", str(out), "--fail-above", "1"]
+    )
+    assert command.main() == 1 and "expected at most 1 files to drop, got 2" in capsys.readouterr().err
+    assert pd.read_csv(out)["cluster"].tolist() == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["t.aiff", "t.caf", "t.w64", "t.au", "t.oga", "t.m4a", "more/t.wav"])
@@ -188,7 +318,7 @@ def test_a_copy_of_a_training_file_is_found_whatever_its_format(folders, profile
     else:
         shutil.move(place, some["training"])
     result = audit.audit(*some.values(), profile.replace("retrieval", detectors=("mel",)))
-    (row,) = result.table[result.table["clip"] == place.name].to_dict("records")
+    (row,) = result.table[(result.table["clip"] == place.name) & (result.table["detector"] == "mel")].to_dict("records")
     assert (row["nearest"], row["flagged"]) == (name, True) and row["similarity"] > 0.999
 
 

@@ -31,7 +31,7 @@ COMMANDS = {
             commands.run_audit,
             "which of a model's clips come too near to its training clips, from folders of audio",
             "audit --generated made --training learned --honest others --set fpr=0.02",
-            "generated training honest table profile set",
+            "generated training honest within match-honest fail-above table profile set",
         ),
     },
     "Stages": {
@@ -104,7 +104,7 @@ COMMANDS = {
 
 
 def _folder_of(name: str, text: str) -> tuple[str, dict]:
-    return f"--{name}", {"type": Path, "required": True, "metavar": "FOLDER", "help": text}
+    return f"--{name}", {"type": Path, "metavar": "FOLDER", "help": text}
 
 
 def _flag(name: str, text: str) -> tuple[str, dict]:
@@ -119,8 +119,15 @@ OPTIONS = {
     "generated": _folder_of("generated", "clips that the model made"),
     "training": _folder_of("training", "the clips it was trained on"),
     "honest": _folder_of(
-        "honest", "clips of the same kind that it was not trained on; through the model's codec, if it has one"
+        "honest",
+        "clips of the same kind that it was not trained on; through the model's codec, if it has one (default: training "
+        "clips without a duplicate stand in)",
     ),
+    "within": _folder_of(
+        "within", "instead of these: duplicates inside this folder, as clusters, with the files to drop"
+    ),
+    "match-honest": _flag("match-honest", "cut, pad and filter honest clips to be like the generated ones"),
+    "fail-above": ("--fail-above", {"type": int, "metavar": "N", "help": "exit with 1 where more are flagged"}),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
@@ -171,7 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Exit code 0; 2 for what the user can put right, told in one line; 1 for a failed chapter; 130 when interrupted."""
+    """Exit code 0; 2 for what the user can put right, told in one line; 1 for a failed chapter or what --fail-above counts; 130 when interrupted."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = build_parser().parse_args()
@@ -180,7 +187,7 @@ def main() -> int:
     except (commands.UserError, store.NotPublished, UserDataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except execution.ChapterError as error:
+    except (execution.ChapterError, commands.AuditFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:

@@ -24,6 +24,10 @@ class UserError(Exception):
     """Something to be told in one line: a wrong name, type or value, a missing file."""
 
 
+class AuditFailed(Exception):
+    """More was flagged than `--fail-above` allows, to be told by the exit code."""
+
+
 @contextlib.contextmanager
 def checking():
     """Turns what the checks raise before any work starts into a one-line message; errors of the work itself stay whole."""
@@ -125,28 +129,50 @@ def _section(profile: Profile, stage: str, setting: str) -> str:
 
 
 def run_audit(arguments):
-    """`audit`: writes a table of all clips and prints what each detector flags."""
-    from helpers.copies import audit  # imports torch
+    """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
+    from helpers.copies import audit, audit_files, audit_within  # import torch
 
-    out, draft = arguments.output, arguments.output.with_name(f"{arguments.output.name}.part")
-    with contextlib.ExitStack() as cleaning:
-        with checking():
-            settings = parameters.parse_settings(arguments.settings)
-            profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
-            if not {"detectors", "retrieval.detectors"} & settings.keys():
-                profile = audit.leave_out_missing(profile)
-            if out.is_dir() or not out.parent.is_dir():
-                raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
-            try:
-                draft.touch()  # before the work: where it cannot be written is told now
-                cleaning.callback(draft.unlink, missing_ok=True)
-                report = out.with_suffix(".left_out.json")
-                result = audit.audit(*(getattr(arguments, kind) for kind in audit.KINDS), profile, report)
-            except OSError as error:
-                raise ValueError(str(error)) from error
-        result.table.to_csv(draft, index=False)
-        draft.replace(out)
-    print(result, out, report, sep="\n")
+    out = arguments.output
+    with checking():
+        settings = parameters.parse_settings(arguments.settings)
+        profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
+        if not {"detectors", "retrieval.detectors"} & settings.keys():
+            profile = audit.leave_out_missing(profile)
+        if out.is_dir() or not out.parent.is_dir():
+            raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
+        folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
+        if arguments.within and any(folders.values()):
+            raise ValueError("--within: expected no other folder beside it")
+        if not arguments.within and not (folders["generated"] and folders["training"]):
+            raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
+        report = out.with_suffix(".left_out.json")
+        try:
+            writable = out.with_name(f"{out.name}.part")
+            writable.touch()  # before the work: where nothing can be written is told now
+            writable.unlink()
+            if not arguments.within:
+                result = audit.audit(*folders.values(), profile, report, arguments.match_honest)
+            else:
+                table, left_out = audit_within.duplicates(arguments.within, profile)
+        except OSError as error:
+            raise ValueError(str(error)) from error
+    if arguments.within:
+        audit_files.inert(table).to_csv(out, index=False)
+        clusters, dropped = table["cluster"].nunique(), int(table["drop"].sum())
+        print(
+            f"{clusters} clusters of files that share an excerpt, {dropped} files to drop; {len(left_out)} files left out"
+        )
+        print(out)
+        return _fail_above(arguments.fail_above, dropped, "files to drop")
+    print(result, *audit_files.write(result, out), report, sep="\n")
+    if arguments.fail_above is not None and result.differing:
+        raise AuditFailed("--fail-above: no rate is stated, so nothing can be counted")
+    _fail_above(arguments.fail_above, result.verdicts[0].flagged.count, "generated clips flagged")
+
+
+def _fail_above(limit: int | None, count: int, of: str):
+    if limit is not None and count > limit:
+        raise AuditFailed(f"--fail-above: expected at most {limit} {of}, got {count}")
 
 
 def run_chapter(arguments):

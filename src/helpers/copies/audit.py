@@ -1,96 +1,120 @@
 """An audit of clips that some model made: which come nearer to its training clips than honest clips do.
 
-The book's instrument on three folders of audio: the nearest training clip by each detector, less the bias, against a
-threshold of a stated false-positive rate. It is set on honest clips: such as the model could have made, but did not learn
-from, one a recording, and in all else like the generated ones (codec, length, level). Twins and ceiling need the recordings
-behind the clips and the codec, so nothing is called near-exact here.
+Files are compared whole: by the book's detectors over overlapping windows, and by a local one that finds excerpts
+(`copies.landmarks`). All detectors together give each clip one p-value (`copies.evidence`), calibrated on honest clips: such
+as the model could have made, but did not learn from, one a recording. Where these differ from the generated ones in length,
+silence, bandwidth or noise, no rate holds, and none is stated (`sound.likeness`). What the audit could find is told by copies
+that it plants itself (`copies.planting`). Twins and ceiling need the recordings behind the clips and the codec, so nothing is
+called near-exact here.
 """
 
-import hashlib
-import itertools
-import json
-import math
-import os
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from helpers.base.mapped import Selection, chunks, create, forget
-from helpers.base.progress import progress, say
-from helpers.base.settings import Profile, load_profile
-from helpers.copies.bias import bias, normalised_scores
-from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
+from helpers.base.mapped import chunks
+from helpers.base.progress import progress
+from helpers.base.settings import Profile, ThresholdsConfig, load_profile
+from helpers.copies.audit_folders import KINDS, Folders, account, read_folders
+from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
+from helpers.copies.calibration import calibrate_threshold, flag
 from helpers.copies.detectors import Detectors
+from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
+from helpers.copies.planting import ALTERATIONS
 from helpers.copies.rates import Rate, flagged_rate
 from helpers.models import aisfx
-from helpers.sound.audio_file import read_clip
-from helpers.sound.audio_folder import list_files
+from helpers.sound.likeness import MEASURES, Difference
 from helpers.sound.mel import level, log_mel, mean_of_bands
-from helpers.sound.silence import is_silent
+from helpers.sound.sounds import Windows
 
-KINDS = ("generated", "training", "honest")
-COLUMNS = ["kind", "clip", "detector", "nearest", "similarity", "bias", "score", "tau", "flagged", "part"]
+LOCAL, TOGETHER = "landmarks", "combined"  # what the local detector and the verdict over all are called in tables
+COLUMNS = [
+    *("kind", "clip", "detector", "nearest", "similarity", "bias", "score", "tau", "flagged", "part", "p", "q"),
+    *PLACES,
+]
+MATCH_COLUMNS = ["kind", "clip", "detector", "rank", "nearest", "score", *PLACES]
 CHUNK = 64
-SHOWN = 20  # files left out that are named while it runs; the report has all
-
-
-class Clips(NamedTuple):
-    """The usable clips of a folder: their names in it, their audio int16 [N, S]; the files left out, each with its reason."""
-
-    names: np.ndarray
-    audio: np.ndarray | Selection
-    left_out: dict[str, str]
+ONE_LANDMARK, COSINES_APART = 10.0, 1e-3  # least differences of scores that mean anything: what sets a scale
+WEAK = 0.5  # power below which the words say what would raise it
 
 
 class Verdict(NamedTuple):
-    """What one detector flags at tau: of generated clips, of honest ones set aside, and what of exact copies it would."""
+    """What one detector, or all of them combined, flags at tau: of generated clips, of honest ones set aside, and of planted
+    exact copies beside the right clip; `beta` and `k` are the weights it was given (NaN and 0: none)."""
 
     detector: str
     tau: float
     flagged: Rate
     verified: Rate
     copies: Rate
+    beta: float
+    k: int
 
 
 class Audit(NamedTuple):
-    """What `audit` returns: a table of clips (COLUMNS), a verdict for each detector, and what was left out of each folder,
-    the reasons by file. As text: `in_words`, and how many files were left out."""
+    """What `audit` returns.
+
+    `table` has a row for each generated clip, honest one of parts C2 and C3 and planted copy, by detector (COLUMNS); rows of
+    the detector "combined" are the verdict. `matches` has the K_BEST of each (MATCH_COLUMNS). `rates` has a row for each
+    detector and rate: what is flagged, verified and, of planted copies, found. `power` has a row for each alteration: the
+    share that each detector flags beside the right clip. `left_out` has reasons by file, for each folder; `measures` the
+    medians of the folders; `differing` what forbids to state a rate. As text: `in_words`, and how many files were left out.
+    """
 
     table: pd.DataFrame
     verdicts: list[Verdict]
     left_out: dict[str, dict[str, str]]
+    matches: pd.DataFrame
+    rates: pd.DataFrame
+    power: pd.DataFrame
+    measures: pd.DataFrame
+    differing: list[Difference]
 
     def __str__(self) -> str:
-        used = [*in_words(self.table, self.verdicts), *(_account(kind, self.left_out[kind]) for kind in KINDS)]
-        return "\n".join(used)
+        return "\n".join([*in_words(self), *(account(kind, why) for kind, why in self.left_out.items())])
+
+    def summary(self) -> dict:
+        """All but the tables of clips, as JSON takes it: rates, power, folders, what differs, and every file left out."""
+        null = self.table[(self.table["detector"] == TOGETHER) & (self.table["part"] == "C2")]
+        return {
+            "verdicts": [{**one._asdict(), **{name: vars(one._asdict()[name]) for name in Verdict._fields[2:5]}} for one in self.verdicts],
+            "rates": self.rates.to_dict("records"),
+            "power": self.power.to_dict("records"),
+            "smallest_p": smallest_p(len(null)),
+            "folders": self.measures.to_dict("index"),
+            "differing": [one._asdict() for one in self.differing],
+            "left_out": self.left_out,
+        }  # fmt: skip
 
 
 def audit(
     generated: str | Path,
     training: str | Path,
-    honest: str | Path,
+    honest: str | Path | None = None,
     profile: Profile | str = "pocket",
     report: Path | None = None,
+    match_honest: bool = False,
     **thresholds,
 ) -> Audit:
-    """Which clips of a model come nearer to its training clips than honest clips do: three folders of audio, one call.
+    """Which clips of a model come nearer to its training clips than honest clips do: folders of audio, one call.
 
     Args:
         generated: the folder of the clips that the model made; a folder is searched with all its subfolders.
         training: the folder of those that it was trained on.
-        honest: the folder of clips of the same kind that it was not trained on, through its codec if it has one.
-        profile: clip length, sample rate, detectors and thresholds. A name stands for `profiles/<name>.yml`, less the
+        honest: the folder of clips of the same kind that it was not trained on, through its codec if it has one. Without
+            one, training clips that have no duplicate stand in.
+        profile: length of windows, sample rate, detectors and thresholds. A name stands for `profiles/<name>.yml`, less the
             detector `aisfx` where its package is not installed.
         report: a file to write what is left out to, as JSON, as soon as the folders are read: it outlives a failure.
+        match_honest: whether honest clips are cut, padded and filtered to be like the generated ones.
         thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
 
     Returns:
-        The table and the verdicts that `judge` describes. Printed, it says in a line a detector what was flagged.
+        Tables, verdicts and what was left out. Printed, it says what was flagged and how far that can be trusted.
 
     Raises:
         FileNotFoundError: a folder that is missing.
@@ -99,7 +123,7 @@ def audit(
         OSError: too little room in the folder for temporary files, or a file that cannot be read.
         RuntimeError: the comparison failed after all of these were in order.
 
-    Source: the score and its threshold are those of chapters 05 and 06 (`copies.bias`, `copies.calibration`).
+    Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.evidence`.
     """
     if isinstance(profile, str):
         profile = leave_out_missing(load_profile(profile))
@@ -108,10 +132,11 @@ def audit(
     aisfx.require(profile.retrieval.detectors)
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
-        clips = read_folders(dict(zip(KINDS, map(Path, (generated, training, honest)))), profile, scratch, report)
+        given = dict(zip(KINDS, (generated, training, honest)))
+        folders = read_folders(given, profile, scratch, report, match_honest)  # type: ignore[arg-type]  # paths as text
+        _check_room(folders, profile, scratch)
         try:
-            left_out = {kind: clips[kind].left_out for kind in KINDS}
-            return Audit(*judge(clips, detectors, profile, scratch), left_out)
+            return judge(folders, detectors, profile, scratch)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
             raise RuntimeError(f"audit: the comparison failed: {error}") from error
 
@@ -132,9 +157,8 @@ def load_detectors(profile: Profile) -> Detectors:
     names, corpus = profile.retrieval.detectors, profile.corpus
     if not names or len(set(names)) < len(names):
         raise ValueError(f"detectors: expected one or more different ones, got {list(names)}")
-    detectors = Detectors(
-        profile.retrieval, profile.mel, corpus.sample_rate_hz, np.zeros(profile.mel.n_mels, np.float32)
-    )
+    mean = np.zeros(profile.mel.n_mels, np.float32)
+    detectors = Detectors(profile.retrieval, profile.mel, corpus.sample_rate_hz, mean, sounding_only=True)
     noise = np.random.default_rng(0).integers(-9999, 9999, (1, corpus.clip_samples), dtype=np.int16)
     for name in names:
         try:
@@ -144,177 +168,168 @@ def load_detectors(profile: Profile) -> Detectors:
     return detectors
 
 
-def read_folders(
-    folders: dict[str, Path], profile: Profile, scratch: Path, report: Path | None = None
-) -> dict[str, Clips]:
-    """The clips of the folders of `KINDS`, their audio kept in files in `scratch`; honest clips that repeat are left out.
-
-    Raises:
-        FileNotFoundError: a folder that is missing.
-        ValueError: two folders that are one, lie in another or share a file through a link, a folder without usable clips,
-            a training clip among the honest ones, or fewer honest clips than K and the rate need.
-        OSError: too little room in `scratch`.
-    """
-    found, left_out = {}, {}
-    owner: dict[Path, str] = {}
-    for kind in KINDS:
-        if not (folder := Path(folders[kind])).is_dir():
-            raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")
-        found[kind], left_out[kind] = list_files(folder)
-    for one, other in itertools.permutations(KINDS, 2):
-        if Path(folders[one]).resolve().is_relative_to(Path(folders[other]).resolve()):
-            raise ValueError(f"{one}: expected a folder apart from that of {other}, got {folders[one]}")
-    for kind in KINDS:
-        for name, path in found[kind].items():
-            if (first := owner.setdefault(path.resolve(), kind)) != kind:
-                raise ValueError(f"{kind}: expected files apart from those of {first}, got {name!r}, which is in both")
-    samples, mel, used = profile.corpus.clip_samples, profile.mel, profile.thresholds
-    files = sum(map(len, found.values()))
-    needed = files * (2 * samples + 4 * samples // mel.hop_length * mel.n_mels)  # audio, and one detector's features
+def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
+    samples, mel = profile.corpus.clip_samples, profile.mel
+    heard = sum(clips.measures["seconds"].sum() for clips in folders.clips.values()) * profile.corpus.sample_rate_hz
+    files = sum(len(clips.names) for clips in folders.clips.values())
+    needed = (2 * heard / samples + files) * 4 * samples // mel.hop_length * mel.n_mels  # one detector's features
     if needed > (free := shutil.disk_usage(scratch).free):
         raise OSError(
-            f"expected {needed / 1e9:.1f} GB free for {files} clips, got {free / 1e9:.1f}; TMPDIR=... names a folder for them"
+            f"expected {needed / 1e9:.1f} GB free for {files} files, got {free / 1e9:.1f}; TMPDIR=... names a folder for them"
         )
-    try:
-        clips = {kind: _read(kind, found[kind], left_out[kind], profile, scratch) for kind in KINDS}
-        clips["honest"] = _distinct(clips["honest"], clips["training"])
-    finally:
-        if report:
-            report.write_text(json.dumps(left_out, indent=1))
-    enough = max(4 * used.k, 2 * math.ceil(1 / used.fpr))
-    if len(clips["honest"].names) < enough:
-        raise ValueError(
-            f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
-            f"background, a half sets the threshold), got {len(clips['honest'].names)}"
-        )
-    return clips
 
 
-def _read(kind: str, files: dict[str, Path], left_out: dict[str, str], profile: Profile, scratch: Path) -> Clips:
-    """The clips that can be read of `files`; the others join `left_out`."""
-    names: list[str] = []
-    file, corpus = scratch / f"{kind}.npy", profile.corpus
-    rate, samples = corpus.sample_rate_hz, corpus.clip_samples
-    audio = create(file, np.int16, (max(len(files), 1), samples))
+def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Path) -> Audit:
+    """Compares every generated clip with every training clip by each detector, and all of them together.
 
-    def read(path: Path) -> np.ndarray | str:
-        try:
-            return read_clip(path, rate, samples, corpus.channel)
-        except ValueError as error:
-            return str(error).removeprefix(f"{path.name!r}: ")
-
-    short = 0
-    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="clip") as bar:
-        for part, some in chunks([*files], CHUNK):
-            for name, clip in zip(some, threads.map(read, (files[name] for name in some))):
-                if isinstance(clip, str):
-                    left_out[name] = clip
-                    continue
-                audio[len(names)] = clip
-                names.append(name)
-                short += bool(is_silent(clip[-rate // 100 :]))  # padded: recordings seldom end in digital silence
-            forget(audio)
-            bar.update(part.stop - part.start)
-    say(f"{kind}: {len(names)} files used, {short} of them end in silence or are shorter than {samples / rate:g} s")
-    for name, why in [*left_out.items()][:SHOWN]:
-        say(f"{kind}: left out {name!r}: {why}")
-    if not names:
-        raise ValueError(f"{kind}: expected files with sound, got none; {_account(kind, left_out)}")
-    return Clips(np.array(names), np.load(file, mmap_mode="r")[: len(names)], left_out)
-
-
-def _account(kind: str, left_out: dict[str, str]) -> str:
-    first = "".join(f", the first {name!r}: {why}" for name, why in [*left_out.items()][:1])
-    return f"{kind}: {len(left_out)} files left out{first}"
-
-
-def _distinct(honest: Clips, training: Clips) -> Clips:
-    """The honest clips without repetitions. One that the model was trained on would set tau at a perfect copy."""
-    learned, digests = set(_digests(training)), _digests(honest)
-    if shared := [name for name, digest in zip(honest.names, digests) if digest in learned]:
-        raise ValueError(f"honest: expected no clip of the training folder, got {len(shared)}, as '{shared[0]}'")
-    first = np.sort(np.unique(digests, return_index=True)[1])
-    if len(first) < len(digests):
-        say(f"honest: {len(digests) - len(first)} clips repeat others and are left out")
-    honest.left_out.update({str(name): "repeats another honest clip" for name in np.delete(honest.names, first)})
-    return Clips(honest.names[first], Selection(honest.audio, first), honest.left_out)
-
-
-def _digests(clips: Clips) -> list[str]:
-    return [hashlib.sha256(clip).hexdigest() for _, part in chunks(clips.audio, CHUNK) for clip in part]
-
-
-def judge(
-    clips: dict[str, Clips], detectors: Detectors, profile: Profile, scratch: Path
-) -> tuple[pd.DataFrame, list[Verdict]]:
-    """Compares every generated clip with every training clip by each detector.
-
-    A quarter of the honest clips (part C1) is the background that the bias is taken from, a half (C2) sets tau, a quarter
-    (C3) is set aside. Returns a table (COLUMNS; a row for each generated clip and each honest one of C2 and C3, by
-    detector, falling by score) and a verdict for each detector. One detector's features lie in `scratch` at a time.
+    A quarter of the honest clips (part C1) is the background that the bias is taken from, and sets with planted copies
+    each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. One detector's
+    features lie in `scratch` at a time.
     """
-    used = profile.thresholds
-    parts = split_calibration(clips["honest"].names, used.seed)
-    learned = chunks(clips["training"].audio, CHUNK)
+    used, clips = profile.thresholds, folders.clips
+    searched = np.setdiff1d(np.arange(len(clips["training"].names)), folders.stand_ins)
+    queries = gather(clips, searched, profile, scratch)
+    size = profile.corpus.clip_samples
+    windows = {
+        "training": Windows(clips["training"].sounds, range(len(clips["training"].names)), size),
+        "queries": Windows(queries.sounds, range(len(queries.about)), size),
+    }
     detectors.mean = mean_of_bands(
-        log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz) for _, audio in learned
+        log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz)
+        for _, audio in chunks(windows["training"], CHUNK)
     )
-    tables, verdicts = [], []
-    for name in progress(detectors.names, desc="audit", unit="detector"):
-        table, of_copies = _compare(detectors, name, clips, parts, used, scratch)
-        tau = calibrate_threshold(table.loc[table["part"] == "C2", "score"], used.fpr)
-        table = table.assign(tau=tau, flagged=flag(table["score"], tau))
-        tables.append(table.sort_values(["kind", "score"], ascending=[True, False]))
-        generated, aside = (
-            table.loc[rows, "flagged"] for rows in (table["kind"] == "generated", table["part"] == "C3")
+    found, weights = [], {}
+    for name in progress((*detectors.names, LOCAL), desc="audit", unit="detector"):
+        if name == LOCAL:
+            matches, weights[name] = local_matches(queries, clips["training"], folders.stand_ins, profile), (np.nan, 0)
+        else:
+            matches, *weights[name] = global_matches(
+                detectors, name, queries, windows, folders.stand_ins, used, scratch
+            )
+            for column in PLACES:
+                matches[column] /= profile.corpus.sample_rate_hz
+        found.append(matches.assign(detector=name))
+    matches = pd.concat(found, ignore_index=True)
+    matches["nearest"] = clips["training"].names[matches["reference"]]
+    table = _verdicts(matches, queries.about)
+    return _account_of(table, matches, queries.about, weights, folders, used)
+
+
+def _verdicts(matches: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
+    """The best match of each query by each detector, and all detectors' together, as rows of the detector "combined"; each
+    with its p-value beside the honest clips of C2."""
+    best = matches.drop_duplicates(["detector", "row"]).join(about, on="row")
+    first = (best["part"] == "C1").to_numpy()
+    best["evidence"] = 0.0
+    for name, rows in best.groupby("detector").groups.items():
+        least = ONE_LANDMARK if name == LOCAL else COSINES_APART
+        tail = Tail.of(best.loc[rows, "score"][first[best.index.get_indexer(rows)]], least)
+        best.loc[rows, "evidence"] = tail.evidence(best.loc[rows, "score"])
+    together = combined(best).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
+    together = together.merge(about.assign(row=about.index), on=["kind", "clip"])
+    # the time of the match: by the detector with most evidence for this clip, the local one before others
+    order = best.assign(local=best["detector"] == LOCAL).sort_values(["local", "evidence"], ascending=False)
+    places = order.drop_duplicates(["row", "nearest"])[["row", "nearest", "reference", *PLACES]]
+    together = together.merge(places, on=["row", "nearest"], how="left").assign(similarity=np.nan, bias=np.nan)
+    table = pd.concat([best.drop(columns="evidence"), together], ignore_index=True)
+    for _, rows in table.groupby("detector").groups.items():
+        scores = table.loc[rows, "score"]
+        table.loc[rows, "p"] = p_values(scores, scores[table.loc[rows, "part"] == "C2"])
+    return table[table["part"] != "C1"].reset_index(drop=True)
+
+
+def _account_of(
+    table: pd.DataFrame,
+    matches: pd.DataFrame,
+    about: pd.DataFrame,
+    weights: dict,
+    folders: Folders,
+    used: ThresholdsConfig,
+) -> Audit:
+    """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
+    table["right"] = table["reference"] == table["of"]
+    rates, verdicts, power = [], [], {}
+    names = [TOGETHER, *weights]
+    for name in names:
+        rows = table["detector"] == name
+        null = table.loc[rows & (table["part"] == "C2"), "score"]
+        for fpr in (used.fpr, *used.further_fprs):
+            tau = None if folders.differing else calibrate_threshold(null, fpr)
+            hits = flag(table.loc[rows, "score"], tau) if tau is not None else np.full(rows.sum(), None)
+            some = table[rows].assign(flagged=hits)
+            planted = some[some["role"] == "power"]
+            found = planted["flagged"].where(planted["right"], False) if tau is not None else planted["flagged"]
+            flagged, verified, copies, exact = (
+                flagged_rate(flags, used.confidence)
+                for flags in (
+                    some.loc[some["kind"] == "generated", "flagged"],
+                    some.loc[some["part"] == "C3", "flagged"],
+                    found,
+                    found[planted["part"] == "exact"],
+                )
+            )
+            rates.append(
+                {"detector": name, "fpr": fpr, "tau": np.nan if tau is None else tau}
+                | {f"{what}_{field}": getattr(rate, field) for what, rate in (("flagged", flagged), ("verified", verified), ("planted", copies)) for field in ("count", "n", "rate", "low", "high")}
+            )  # fmt: skip
+            if fpr != used.fpr:
+                continue
+            table.loc[rows, "flagged"], table.loc[rows, "tau"] = hits, tau
+            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, *weights.get(name, (np.nan, 0))))  # fmt: skip
+            power[name] = found.astype(float).groupby(planted["part"], sort=False).mean()
+        made = rows & (table["kind"] == "generated")
+        table.loc[made, "q"] = q_values(table.loc[made, "p"])
+    if folders.differing:
+        table[["p", "q"]] = np.nan
+    table["flagged"] = table["flagged"].astype("boolean")
+    order = table["detector"].map({name: place for place, name in enumerate(names)})
+    table = table.assign(order=order).sort_values(
+        ["order", "kind", "score"], ascending=[True, True, False], kind="stable"
+    )
+    listed = matches.join(about, on="row")
+    listed["rank"] = listed.groupby(["detector", "row"]).cumcount() + 1
+    middle = pd.DataFrame({kind: clips.measures[list(MEASURES)].median() for kind, clips in folders.clips.items()}).T
+    return Audit(
+        table[COLUMNS].reset_index(drop=True),
+        verdicts,
+        {kind: clips.left_out for kind, clips in folders.clips.items()},
+        listed.loc[listed["kind"] != "planted", MATCH_COLUMNS].reset_index(drop=True),
+        pd.DataFrame(rates),
+        pd.DataFrame(power).reindex([*ALTERATIONS]).rename_axis("alteration").reset_index(),
+        middle,
+        folders.differing,
+    )
+
+
+def in_words(found: Audit) -> list[str]:
+    """Lines on what all detectors together flag, what each does, how far that can be trusted, and what would raise it."""
+    if found.differing:
+        named = "; ".join(map(str, found.differing))
+        return [
+            f"no rate is stated: generated and honest clips differ in {named}, so false alarms could be of any number",
+            "--match-honest cuts, pads and filters the honest clips to be like the generated ones; or choose others",
+        ]
+    together, *alone = found.verdicts
+    null = int(((found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")).sum())
+    lines = [f"all detectors together: flagged {together.flagged} of the generated clips; of honest ones set aside {together.verified}"]  # fmt: skip
+    rates = found.rates[found.rates["detector"] == TOGETHER]
+    for one in rates[1:].to_dict("records"):
+        reached = (
+            f"{one['flagged_count']} of {one['flagged_n']} flagged, of planted copies {one['planted_rate']:.0%} found"
         )
-        rates = (flagged_rate(flags, used.confidence) for flags in (generated, aside, flag(of_copies, tau)))
-        verdicts.append(Verdict(name, tau, *rates))  # type: ignore[arg-type]  # `flag` refuses a tau of None
-    return pd.concat(tables, ignore_index=True)[COLUMNS], verdicts
-
-
-def _compare(detectors: Detectors, name: str, clips: dict[str, Clips], parts, used, scratch: Path):
-    """A table without tau, and the scores that exact copies of the training clips would have."""
-    files = {kind: scratch / f"features_{kind}.npy" for kind in KINDS}
-    features = {kind: detectors.features(name, clips[kind].audio, file) for kind, file in files.items()}
-    background = Selection(features["honest"], np.flatnonzero(parts == "C1"))
-    found = []
-    for kind, rows in (
-        ("generated", np.arange(len(clips["generated"].names))),
-        ("honest", np.flatnonzero(parts != "C1")),
-    ):
-        queries = Selection(features[kind], rows)
-        nearest = detectors.nearest(name, queries, features["training"], 1)
-        beside = detectors.nearest(name, queries, background, used.k).scores
-        columns = {
-            "kind": kind,
-            "clip": clips[kind].names[rows],
-            "detector": name,
-            "nearest": clips["training"].names[nearest.indices[:, 0]],
-            "similarity": nearest.scores[:, 0],
-            "bias": bias(beside, used.k),
-            "score": normalised_scores(nearest.scores[:, 0], beside, used.beta, used.k),
-            "part": parts[rows] if kind == "honest" else "",
-        }
-        found.append(pd.DataFrame(columns))
-    beside = detectors.nearest(name, features["training"], background, used.k).scores
-    of_copies = normalised_scores(np.ones(len(beside)), beside, used.beta, used.k)
-    for file in files.values():
-        file.unlink()
-    return pd.concat(found, ignore_index=True), of_copies
-
-
-def in_words(table: pd.DataFrame, verdicts: list[Verdict]) -> list[str]:
-    """Lines on what each detector flags, at which threshold, and how far that can be trusted; then on all together."""
-    lines = [
-        f"{detector}: flagged {flagged} of the generated clips; of honest ones set aside {verified}; "
-        f"of exact copies it would flag {copies}; tau {tau:.4f}"
-        for detector, tau, flagged, verified, copies in verdicts
-    ]
-    if len(verdicts) > 1:
-        anyhow = table.groupby(["kind", "part", "clip"])["flagged"].any()
-        counts = [(int(flags.sum()), len(flags)) for flags in (anyhow.xs("generated"), anyhow.xs(("honest", "C3")))]
+        needed = f"needs at least {2 * honest_needed(one['fpr'])} honest clips"
+        lines.append(f"at a rate of {one['fpr']:g}: {needed if np.isnan(one['tau']) else reached}")
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(found.power["alteration"], found.power[TOGETHER]))
+    lines.append(f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%}: {shares}")
+    if weak := [name for name, share in zip(found.power["alteration"], found.power[TOGETHER]) if share < WEAK]:
         lines.append(
-            "by any of them: {} of {} generated clips, {} of {} honest ones set aside".format(*counts[0], *counts[1])
+            f"few of these are found: {', '.join(weak)}. More honest clips, and such as are less like the training clips, raise "
+            f"that; without it, few flags mean little"
         )
+    lines.append(f"the smallest p that {null} honest clips can give is {smallest_p(null):.2g}")
+    lines += [
+        f"{detector}: flagged {flagged}; of honest ones set aside {verified}; of planted exact copies {copies}; tau {tau:.4f}"
+        + (f"; beta {beta:g}, K {k}" if k else "")
+        for detector, tau, flagged, verified, copies, beta, k in alone
+    ]
     return lines

@@ -21,6 +21,7 @@ from helpers.models.clap import load_clap
 from helpers.sound.mel import level, log_mel
 
 CHUNK = 512  # clips per step: bounds memory
+SILENT_NP = 6.9  # nepers below a clip's loudest frame (60 dB): softer ones are silence
 
 
 class Detectors:
@@ -29,16 +30,25 @@ class Detectors:
     Args:
         config, mel, sample_rate_hz: the retrieval and mel settings.
         mel_mean: float32 [M] in nepers, what the centred log-mel subtracts (`Corpus.mel_mean`).
+        sounding_only: whether frames of log-mels in which a clip is silent count nothing: clips that are padded alike would
+            be alike for that.
 
     Raises:
         FileNotFoundError, ValueError: a model of the detectors `clap` or `aisfx` is missing, altered, or of another rate.
         ModuleNotFoundError: the package of the detector `aisfx` is not installed.
     """
 
-    def __init__(self, config: RetrievalConfig, mel: MelConfig, sample_rate_hz: int, mel_mean: np.ndarray):
+    def __init__(
+        self,
+        config: RetrievalConfig,
+        mel: MelConfig,
+        sample_rate_hz: int,
+        mel_mean: np.ndarray,
+        sounding_only: bool = False,
+    ):
         self.config, self.names, self.mel, self.rate = config, config.detectors, mel, sample_rate_hz
         self.max_shift = round(config.max_shift_s * sample_rate_hz / mel.hop_length)  # frames
-        self.mean = mel_mean
+        self.mean, self.sounding_only = mel_mean, sounding_only
         path, sha256 = config.clap_path, config.clap_sha256
         self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None
         self.aisfx = load_encoder(sample_rate_hz) if "aisfx" in config.detectors else None
@@ -72,13 +82,13 @@ class Detectors:
         if name == "aisfx" and self.aisfx is not None:
             return self.aisfx.embed_audio(level(audio))
         mels = log_mel(level(audio), self.mel, self.rate)
-        if name == "mel":
-            return mels.reshape(len(mels), -1)
-        if name == "mel_centred":
-            return centre(mels, self.mean).reshape(len(mels), -1)
-        if name == "mel_aligned":
-            return centre(mels, self.mean)
-        raise NotImplementedError(f"detector {name}: nothing computes its features")
+        if name not in ("mel", "mel_centred", "mel_aligned"):
+            raise NotImplementedError(f"detector {name}: nothing computes its features")
+        values = mels if name == "mel" else centre(mels, self.mean)
+        if self.sounding_only:
+            loudest = mels.max(axis=2)
+            values = values * (loudest > loudest.max(axis=1, keepdims=True) - SILENT_NP)[..., None]
+        return values if name == "mel_aligned" else values.reshape(len(mels), -1)
 
     def nearest(self, name: str, queries, references, k: int) -> Neighbours:
         """The k references nearest to each query: `features` of both, or an `mapped.Selection` of them."""

@@ -1,4 +1,4 @@
-"""One clip of a user's audio file: corpora and `audit` read by this alone.
+"""One clip of a user's audio file, or all of it: corpora and `audit` read by this alone.
 
 What a file holds decides, not its name: libsndfile reads it, else FFmpeg (PyAV). A file that cannot be used raises a
 ValueError that names it and says why, whatever is wrong with it, so that the others can go on.
@@ -32,18 +32,35 @@ def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int, channel:
         ValueError: the file cannot be decoded, or what would be used of it is silent, shorter than LEAST_S, not finite, or
             in channels that cancel each other; the message names the file.
     """
-    path = Path(path)
+    audio = _read(Path(path), sample_rate_hz, clip_samples / sample_rate_hz, channel)
+    return _as_int16(librosa.util.fix_length(audio, size=clip_samples))
+
+
+def read_sound(path: str | Path, sample_rate_hz: int, channel: str = "mean") -> tuple[np.ndarray, float]:
+    """All of one file as int16 [n], prepared as `read_clip` does but neither padded nor cut; and its level in dB.
+
+    The level is the root mean square of what the file holds, in dB of full scale. Raises ValueError as `read_clip` does.
+    """
+    audio = _read(Path(path), sample_rate_hz, np.inf, channel)
+    return _as_int16(audio), float(10 * np.log10(np.mean(np.square(audio, dtype=np.float64))))
+
+
+def _read(path: Path, sample_rate_hz: int, seconds: float, channel: str) -> np.ndarray:
+    """The first seconds of a file, float32 [n], mono, without its mean, at the sample rate asked for."""
     try:
-        audio, rate_hz = _decode(path, clip_samples / sample_rate_hz)
+        audio, rate_hz = _decode(path, seconds)
         audio = _mono(audio, rate_hz, channel)
         # less its mean before it is padded or resampled: else either makes a step, which levelling would amplify
         audio = librosa.resample(audio - audio.mean(), orig_sr=rate_hz, target_sr=sample_rate_hz)
         if _peak(audio) <= FAINTEST:
             raise ValueError(f"expected sound below {sample_rate_hz // 2:,} Hz, got none")
-        audio = librosa.util.fix_length(audio, size=clip_samples)
-        return np.round(normalise_waveform(audio) * 32767).astype(np.int16)
+        return audio
     except ValueError as error:
         raise ValueError(f"{path.name!r}: {error}") from error
+
+
+def _as_int16(audio: np.ndarray) -> np.ndarray:
+    return np.round(normalise_waveform(audio) * 32767).astype(np.int16)
 
 
 def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
@@ -59,7 +76,7 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
                 raw.seek(0)
                 return _decode_by_ffmpeg(raw, seconds, "no samples")
             with file:
-                frames = min(int(np.ceil(seconds * file.samplerate)), _frames_stated(file))
+                frames = int(min(np.ceil(seconds * file.samplerate), _frames_stated(file)))
                 audio = file.read(frames, dtype="float32", always_2d=True)
                 if frames - len(audio) > CUT_S * file.samplerate:
                     raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
@@ -104,7 +121,7 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
         reason = "empty" if empty else f"{'' if parts else f'{before}; '}FFmpeg: {error.strerror}"
         raise ValueError(f"{'damaged or cut off' if parts else 'cannot be decoded'} ({reason})") from error
     audio = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
-    return audio[:, : int(np.ceil(seconds * rate_hz))].T, rate_hz
+    return audio[:, : int(min(np.ceil(seconds * rate_hz), audio.shape[1]))].T, rate_hz
 
 
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:

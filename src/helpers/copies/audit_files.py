@@ -1,0 +1,51 @@
+"""What an audit leaves on disk: its tables, and a summary that names everything left out."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.copies.audit import Audit
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
+
+
+def write(found: Audit, table: Path) -> list[Path]:
+    """Writes the table (CSV) and beside it `.matches.parquet` and `.summary.json`, all or none; gives their paths."""
+    paths = [table, table.with_suffix(".matches.parquet"), table.with_suffix(".summary.json")]
+    drafts = [path.with_name(f"{path.name}.part") for path in paths]
+    try:
+        inert(found.table).to_csv(drafts[0], index=False)
+        found.matches.to_parquet(drafts[1], index=False)
+        drafts[2].write_text(json.dumps(plain(found.summary()), indent=1, allow_nan=False))
+        for draft, path in zip(drafts, paths):
+            draft.replace(path)
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+    return paths
+
+
+def inert(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose text no spreadsheet runs: an apostrophe stands before what would begin a formula, as `=cmd|...`.
+
+    Source: OWASP, "CSV Injection".
+    """
+
+    def quoted(value):
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    return table.assign(
+        **{name: table[name].map(quoted) for name in table if not pd.api.types.is_numeric_dtype(table[name])}
+    )
+
+
+def plain(value):
+    """What JSON can hold: NaN as null, numpy's numbers as Python's."""
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,208 @@
+"""The folders of an audit: what is read of them, whole files, and what is left out and why; how they are made comparable."""
+
+import hashlib
+import itertools
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from helpers.base.progress import progress, say
+from helpers.base.seeds import seeded
+from helpers.base.settings import Profile
+from helpers.copies.evidence import honest_needed
+from helpers.copies.landmarks import Index, Landmarks, landmarks
+from helpers.sound.audio_file import read_sound
+from helpers.sound.audio_folder import list_files
+from helpers.sound.likeness import Difference, differences, make_alike, measure
+from helpers.sound.sounds import Sounds
+
+KINDS = ("generated", "training", "honest")
+CHUNK = 64
+SHOWN = 20  # files left out that are named while it runs; the report has all
+STAND_INS = 400  # training clips at most that stand in for honest ones
+SAME = 0.25  # of a clip's own landmarks, by weight: a training clip that shares as much with another is its duplicate
+
+
+class Clips(NamedTuple):
+    """The usable files of a folder: their names in it, their sounds, a table of `likeness.MEASURES`, their landmarks; and the
+    files left out, each with its reason."""
+
+    names: np.ndarray
+    sounds: Sounds
+    measures: pd.DataFrame
+    marks: list[Landmarks]
+    left_out: dict[str, str]
+
+
+class Folders(NamedTuple):
+    """The clips of each of KINDS, and in what generated and honest ones differ. `stand_ins` [H] are the numbers of the
+    training clips that stand in for honest ones, where no honest folder was given; nothing is searched in them for these."""
+
+    clips: dict[str, Clips]
+    differing: list[Difference]
+    stand_ins: np.ndarray
+
+
+def read_folders(
+    folders: dict[str, Path | None],
+    profile: Profile,
+    scratch: Path,
+    report: Path | None = None,
+    match_honest: bool = False,
+) -> Folders:
+    """The clips of the folders of `KINDS`, whole, their audio kept in files in `scratch`.
+
+    Honest clips that repeat, or that lie in the training folder too, are left out. Without an honest folder training clips
+    that have no duplicate stand in. `match_honest` makes honest clips like the generated ones (`likeness.make_alike`).
+
+    Raises:
+        FileNotFoundError: a folder that is missing.
+        ValueError: two folders that are one, lie in another or share files through a link, a folder without usable clips,
+            or fewer honest clips than K and the rate need.
+        OSError: too little room in `scratch`.
+    """
+    found, left_out = list_folders(folders)
+    try:
+        clips = {kind: read_clips(kind, found[kind], left_out[kind], profile, scratch) for kind in found}
+        if "honest" in clips:
+            clips["honest"], stand_ins = _distinct(clips["honest"], clips["training"], scratch), np.zeros(0, np.int64)
+        else:
+            clips["honest"], stand_ins = _stand_ins(clips["training"], profile.thresholds.seed)
+        if match_honest:
+            clips["honest"] = _alike(clips["honest"], clips["generated"], profile, scratch)
+    finally:
+        if report:
+            report.write_text(json.dumps(left_out, indent=1))
+    used = profile.thresholds
+    enough = max(4 * used.k, 2 * (honest_needed(used.fpr) + 1))
+    if len(clips["honest"].names) < enough:
+        raise ValueError(
+            f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
+            f"background, a half gives p-values), got {len(clips['honest'].names)}; {account('honest', clips['honest'].left_out)}"
+        )
+    return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins)
+
+
+def account(kind: str, left_out: dict[str, str]) -> str:
+    """How many files of a folder were left out, and the first with its reason."""
+    first = "".join(f", the first {name!r}: {why}" for name, why in [*left_out.items()][:1])
+    return f"{kind}: {len(left_out)} files left out{first}"
+
+
+def list_folders(folders: dict[str, Path | None]) -> tuple[dict[str, dict[str, Path]], dict[str, dict[str, str]]]:
+    """The files of some folders by kind, and what is left out unread. Raises as `read_folders` does."""
+    given = {kind: Path(folder) for kind, folder in folders.items() if folder is not None}
+    found, left_out = {}, {}
+    for kind, folder in given.items():
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")
+        found[kind], left_out[kind] = list_files(folder)
+    for one, other in itertools.permutations(given, 2):
+        if given[one].resolve().is_relative_to(given[other].resolve()):
+            raise ValueError(f"{one}: expected a folder apart from that of {other}, got {given[one]}")
+    for one, other in itertools.combinations(given, 2):
+        places = {path.resolve() for path in found[one].values()}
+        if shared := [name for name, path in found[other].items() if path.resolve() in places]:
+            named = ", ".join(map(repr, shared[:5])) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+            raise ValueError(f"{other}: expected files apart from those of {one}, got {len(shared)} in both: {named}")
+    return found, left_out
+
+
+def read_clips(kind: str, files: dict[str, Path], left_out: dict[str, str], profile: Profile, scratch: Path) -> Clips:
+    """The clips that can be read of `files`; the others join `left_out`."""
+    rate, channel = profile.corpus.sample_rate_hz, profile.corpus.channel
+    names: list[str] = []
+    sounds, rows, marks = Sounds(scratch / f"{kind}.int16"), [], []
+
+    def read(path: Path):
+        try:
+            sound, level_db = read_sound(path, rate, channel)
+            return sound, measure(sound, rate, level_db), landmarks(sound, rate)
+        except ValueError as error:
+            return str(error).removeprefix(f"{path.name!r}: ")
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="file") as bar:
+        for start in range(0, len(files), CHUNK):  # a chunk at a time: sounds of any length do not pile up
+            some = [*files][start : start + CHUNK]
+            for name, got in zip(some, threads.map(read, (files[name] for name in some))):
+                if isinstance(got, str):
+                    left_out[name] = got
+                    continue
+                names.append(name)
+                sounds.extend([got[0]])
+                rows.append(got[1])
+                marks.append(got[2])
+            bar.update(len(some))
+    for name, why in [*left_out.items()][:SHOWN]:
+        say(f"{kind}: left out {name!r}: {why}")
+    if not names:
+        raise ValueError(f"{kind}: expected files with sound, got none; {account(kind, left_out)}")
+    measures = pd.DataFrame(rows)
+    middle = measures.median()
+    say(
+        f"{kind}: {len(names)} files used; medians: {middle['seconds']:.3g} s, silence before {middle['lead_s']:.2g} s and after "
+        f"{middle['trail_s']:.2g} s, up to {middle['bandwidth_hz']:,.0f} Hz, noise floor {middle['floor_db']:.0f} dB"
+    )
+    return Clips(np.array(names), sounds, measures, marks, left_out)
+
+
+def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:
+    sounds = Sounds(file).extend(clips.sounds[row] for row in rows)
+    marks = [clips.marks[row] for row in rows]
+    return Clips(clips.names[rows], sounds, clips.measures.iloc[rows].reset_index(drop=True), marks, clips.left_out)
+
+
+def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
+    """The honest clips without repetitions and without training clips. One of these would set tau at a perfect copy."""
+    learned, digests = set(_digests(training)), _digests(honest)
+    kept, seen = [], set()
+    for row, (name, digest) in enumerate(zip(honest.names, digests)):
+        if digest in learned or digest in seen:
+            honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
+        else:
+            kept.append(row)
+            seen.add(digest)
+    if len(kept) == len(digests):
+        return honest
+    trained = sum(why == "is a training clip" for why in honest.left_out.values())
+    say(
+        f"honest: {len(digests) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
+    )
+    return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
+
+
+def _digests(clips: Clips) -> list[str]:
+    return [hashlib.sha256(clips.sounds[row]).hexdigest() for row in range(len(clips.sounds))]
+
+
+def _stand_ins(training: Clips, seed: int) -> tuple[Clips, np.ndarray]:
+    """Training clips that share nothing with another, in the place of honest ones: at most a quarter of all."""
+    index, n = Index(training.marks), len(training.names)
+    rows = seeded(seed, "stand-ins").permutation(n)[: min(STAND_INS, n // 4)]
+    alone = []
+    for row in rows:
+        found = index.match(training.marks[row], 2)
+        own = found.scores[found.indices == row].max(initial=0)
+        if found.scores[found.indices != row].max(initial=0) <= SAME * own:
+            alone.append(row)
+    say(
+        f"honest: none given: {len(alone)} training clips stand in, {len(rows) - len(alone)} others had a duplicate. What is "
+        f"alike within the training set counts as honest, so copies of what the set repeats are harder to find."
+    )
+    kept = np.sort(np.array(alone, np.int64))
+    picked = _pick(training, kept, training.sounds.file.with_name("stand_ins.int16"))
+    return picked._replace(left_out={}), kept
+
+
+def _alike(honest: Clips, generated: Clips, profile: Profile, scratch: Path) -> Clips:
+    rate = profile.corpus.sample_rate_hz
+    sounds = [honest.sounds[row] for row in range(len(honest.sounds))]
+    made = make_alike(sounds, honest.measures, generated.measures, rate, profile.thresholds.seed)
+    measures = pd.DataFrame([measure(one, rate) for one in made])
+    kept = Sounds(scratch / "honest_alike.int16").extend(made)
+    return Clips(honest.names, kept, measures, [landmarks(one, rate) for one in made], honest.left_out)

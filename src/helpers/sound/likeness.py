@@ -1,0 +1,118 @@
+"""In what two folders of sounds differ other than by content, and how one is made like the other.
+
+A clip that is shorter, padded, noisier or duller than honest ones are scores differently for that alone: no rate of false
+alarms holds for it. So each clip is measured, the folders are compared, and `make_alike` cuts, pads and filters clips to
+what others are.
+
+Used by `audit`.
+"""
+
+from typing import NamedTuple
+
+import librosa
+import numpy as np
+import pandas as pd
+from scipy import signal, stats
+
+from helpers.base.seeds import seeded
+
+FRAME_S = 0.01
+SILENT_DB = -60.0  # of a clip's loudest frame: softer ones at its ends are silence
+DEEP_DB = -50.0  # of a clip's strongest frequency: what lies above the last one that is stronger is out of its band
+FLOOR_SHARE = 0.1  # of the frames between the silences are at most as loud as the noise floor
+# Level is told but not compared: every clip is brought to one level before it is searched.
+COMPARED = {"seconds": "s", "lead_s": "s", "trail_s": "s", "bandwidth_hz": "Hz", "floor_db": "dB"}
+MEASURES = (*COMPARED, "level_db")
+LARGE, SURE = (
+    0.35,
+    0.01,
+)  # distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
+
+
+class Difference(NamedTuple):
+    """A measure in which two folders differ: its unit, both medians, and the Kolmogorov-Smirnov distance, 0 to 1."""
+
+    measure: str
+    unit: str
+    generated: float
+    honest: float
+    distance: float
+
+    def __str__(self) -> str:
+        return f"{self.measure} (median {self.generated:.3g} {self.unit} of generated, {self.honest:.3g} of honest)"
+
+
+def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> dict[str, float]:
+    """The MEASURES of one clip int16 [n] that is not silent: length, silence before and after, the highest frequency that
+    it has, its noise floor (dB of its loudest frame), and the level that its file had."""
+    size = max(1, round(FRAME_S * sample_rate_hz))
+    framed = librosa.util.fix_length(clip.astype(np.float32), size=-(-len(clip) // size) * size).reshape(-1, size)
+    loudness = 10 * np.log10(np.square(framed).mean(axis=1) + 1e-9)
+    loudness -= loudness.max()
+    sounding = np.flatnonzero(loudness > SILENT_DB)
+    first, last = int(sounding[0]), int(sounding[-1]) + 1
+    n_fft = min(1024, last * size - first * size)
+    frequencies, power = signal.welch(
+        clip[first * size : last * size].astype(np.float32), sample_rate_hz, nperseg=n_fft
+    )
+    heard = np.flatnonzero(power > power.max() * 10 ** (DEEP_DB / 10))
+    return {
+        "seconds": len(clip) / sample_rate_hz,
+        "lead_s": first * FRAME_S,
+        "trail_s": max(0.0, len(clip) / sample_rate_hz - last * FRAME_S),
+        "bandwidth_hz": float(frequencies[heard[-1]]),
+        "floor_db": float(np.quantile(loudness[first:last], FLOOR_SHARE)),
+        "level_db": level_db,
+    }
+
+
+def differences(generated: pd.DataFrame, honest: pd.DataFrame) -> list[Difference]:
+    """The measures in which two tables of MEASURES, a row a clip, differ by more than chance and more than a little."""
+    found = []
+    for name, unit in COMPARED.items():
+        one, other = generated[name].to_numpy(), honest[name].to_numpy()
+        test = stats.ks_2samp(one, other)
+        apart = abs(np.median(one) - np.median(other))
+        hair = {"Hz": 500.0, "dB": 3.0}.get(unit, 0.1 * max(np.median(generated["seconds"]), FRAME_S))
+        if test.statistic >= LARGE and test.pvalue < SURE / len(COMPARED) and apart >= hair:
+            found.append(Difference(name, unit, float(np.median(one)), float(np.median(other)), float(test.statistic)))
+    return found
+
+
+def make_alike(
+    clips: list[np.ndarray], measures: pd.DataFrame, wanted: pd.DataFrame, sample_rate_hz: int, seed: int
+) -> list[np.ndarray]:
+    """Clips, int16 [n] each, cut, padded, low-passed and noised to be as `wanted` is, a table of MEASURES of other clips.
+
+    Each clip takes one row of `wanted` for its model: the longest the longest, so that as few as can be must be padded.
+    Where a clip is cut, and the noise, follow from `seed` and the clip's number alone.
+    """
+    sounding, target = (table["seconds"] - table["lead_s"] - table["trail_s"] for table in (measures, wanted))
+    places = np.floor((np.argsort(np.argsort(sounding, kind="stable")) + 0.5) / len(clips) * len(wanted)).astype(int)
+    rows = wanted.iloc[np.argsort(target.to_numpy(), kind="stable")[places]].to_dict("records")
+    alike = []
+    for number, (clip, own, row) in enumerate(zip(clips, measures.to_dict("records"), rows)):
+        rng = seeded(seed, "alike", number)
+        lead, trail, total = (round(row[name] * sample_rate_hz) for name in ("lead_s", "trail_s", "seconds"))
+        end = len(clip) - round(own["trail_s"] * sample_rate_hz)
+        sound = clip[round(own["lead_s"] * sample_rate_hz) : end].astype(np.float64)
+        long = max(1, total - lead - trail)
+        start = int(rng.integers(max(1, len(sound) - long + 1)))
+        sound = librosa.util.fix_length(sound[start : start + long], size=long)
+        alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rng), (lead, trail))))
+    return alike
+
+
+def _roughen(sound: np.ndarray, own: dict, row: dict, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """A sound low-passed to the bandwidth of a row of measures, and with noise up to its floor, where its own are finer."""
+    narrow = row["bandwidth_hz"] < own["bandwidth_hz"] - 200
+    edge = float(np.clip(row["bandwidth_hz"], 50.0, 0.49 * rate))
+    if row["floor_db"] > own["floor_db"] + 1:
+        size = max(1, round(FRAME_S * rate))
+        loudest = max(np.sqrt(np.mean(np.square(part))) for part in np.array_split(sound, max(1, len(sound) // size)))
+        sound = sound + rng.standard_normal(len(sound)) * loudest * 10 ** (row["floor_db"] / 20)
+    return signal.sosfilt(signal.cheby2(10, 10 - DEEP_DB, edge, fs=rate, output="sos"), sound) if narrow else sound
+
+
+def _as_int16(sound: np.ndarray) -> np.ndarray:
+    return np.round(sound / max(np.abs(sound).max(), 1e-9) * 0.5 * 32767).astype(np.int16)

@@ -1,0 +1,101 @@
+"""p-values hold their rate over detectors, and add up where detectors agree; planted copies are what their names say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
+from helpers.copies.planting import ALTERATIONS, plant
+from helpers.sound.sounds import Sounds, Windows
+
+RATE = 16_000
+
+
+def test_p_counts_nulls_at_or_above_and_is_never_below_one_in_n_plus_one():
+    null = [1.0, 2.0, 2.0, 3.0]
+    assert p_values([0, 2, 2.5, 3, 9], null).tolist() == [1, 0.8, 0.4, 0.4, 0.2]
+    assert smallest_p(4) == 0.2 and honest_needed(0.05) == 19 and honest_needed(0.01) == 99
+    with pytest.raises(ValueError, match="null: expected numbers, got 0"):
+        p_values([1.0], [])
+    with pytest.raises(ValueError, match="NaN in 1"):
+        p_values([1.0], [1.0, np.nan])
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.01])
+def test_the_combined_rate_holds_over_many_detectors_where_any_of_them_does_not(rate):
+    """Five detectors of unrelated scores with heavy tails, twenty draws of scales and nulls."""
+    rng = np.random.default_rng(0)
+    flagged, anyhow = [], []
+    for _ in range(20):
+        scores = rng.standard_t(3, (5, 50 + 200 + 500))
+        evidence = np.stack([Tail.of(row[:50]).evidence(row) for row in scores]).max(axis=0)
+        flagged.append((p_values(evidence[250:], evidence[50:250]) <= rate).mean())
+        anyhow.append(np.mean([p_values(row[250:], row[50:250]) <= rate for row in scores], axis=0))
+    assert np.mean(flagged) <= 1.25 * rate
+    assert np.mean(anyhow) <= 1.25 * rate
+
+
+def test_false_discoveries_are_controlled():
+    p = np.array([0.001, 0.012, 0.02, 0.5])
+    np.testing.assert_allclose(q_values(p), [0.004, 0.024, 0.08 / 3, 0.5])
+    assert len(q_values([])) == 0
+
+
+def test_detectors_that_name_the_same_clip_add_up():
+    rows = [("mel", "a", 2.0), ("clap", "a", 1.5), ("landmarks", "b", 3.0)]
+    table = pd.DataFrame(rows, columns=["detector", "nearest", "evidence"]).assign(kind="generated", clip="x")
+    assert combined(table)[["nearest", "evidence"]].to_numpy().tolist() == [["a", 3.5]]
+
+
+def test_a_tail_scales_by_what_honest_clips_exceed_and_refuses_nothing():
+    tail = Tail.of([0.0, 1.0, 2.0, 3.0, 4.0])
+    assert tail == (2.0, 1.5) and tail.evidence([1.0, 3.5]).tolist() == [0.0, 1.0]
+    assert Tail.of([0.0, 0.0], least=10.0).evidence([30.0]).tolist() == [3.0]
+    with pytest.raises(ValueError, match="scores: expected finite ones"):
+        Tail.of([])
+
+
+def clip(number: int, samples: int = 5 * RATE) -> np.ndarray:
+    return np.random.default_rng(number).integers(-9999, 9999, samples, dtype=np.int16)
+
+
+@pytest.mark.parametrize("kind", ALTERATIONS)
+def test_each_alteration_is_repeatable_takes_others_of_any_length_and_short_clips(kind):
+    late = np.concatenate([np.zeros(9 * RATE, np.int16), clip(2, RATE)])  # silent but for its end
+    for copied in (clip(1), clip(1, RATE // 3)):
+        made = [plant(kind, copied, other, RATE, 7) for other in (late, late, clip(3, 100))]
+        assert np.array_equal(made[0], made[1]) and made[0].dtype == np.int16 and np.ptp(made[2])
+    assert (plant("exact", clip(1), late, RATE) == clip(1)).all()
+    with pytest.raises(ValueError, match="kind: expected one of exact"):
+        plant("louder", clip(1), late, RATE)
+
+
+def test_an_excerpt_lies_inside_the_other_and_a_shift_begins_with_silence():
+    made, copied = plant("2 s excerpt", clip(1), clip(2), RATE, 1).astype(float), clip(1).astype(float)
+    kept = made == np.resize(np.roll(clip(2), -np.abs(clip(2).astype(int)).argmax()), len(made))
+    assert kept.sum() == pytest.approx(3 * RATE, abs=50)
+    part = made[~kept][1000:3000]
+    assert np.correlate(copied, part, "valid").max() > 0.99 * np.linalg.norm(part) * np.linalg.norm(copied[:2000]) * 0.9
+    later = plant("shift 1.5 s", clip(1), clip(2), RATE)
+    assert not later[:24_000].any() and (later[24_000:] == clip(1)[:-24_000]).all()
+    assert (plant("last half", clip(1), clip(2), RATE) == clip(1)[40_000:]).all()
+
+
+def test_windows_cover_a_sound_of_any_length_and_pass_over_silence(tmp_path):
+    long, short = np.arange(1, 2_501).astype(np.int16), np.full(300, 500, np.int16)
+    gap = np.concatenate([np.full(1_000, 900, np.int16), np.zeros(3_000, np.int16)])
+    sounds = Sounds(tmp_path / "all").extend([long]).extend([short, gap, np.full(400, 9, np.int16)])
+    windows = Windows(sounds, range(4), 1_000)
+    assert windows.owner.tolist() == [0, 0, 0, 0, 1, 2, 2, 3] and windows.start.tolist() == [
+        0,
+        500,
+        1000,
+        1500,
+        0,
+        0,
+        500,
+        0,
+    ]
+    assert windows[0:4][:, 0].tolist() == [1, 501, 1001, 1501] and windows[3:4][0, -1] == 2_500
+    assert (windows[4:5][0, :300] == 500).all() and not windows[4:5][0, 300:].any()
+    assert windows.shape == (8, 1_000) and (sounds[1] == short).all()

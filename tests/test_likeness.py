@@ -1,0 +1,60 @@
+"""What clips differ in beside content is measured and named, and clips are made alike."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import signal
+
+from helpers.sound.likeness import MEASURES, differences, make_alike, measure
+
+RATE = 16_000
+
+
+def clip(number: int, seconds: float = 3.0) -> np.ndarray:
+    """Bursts of noise of random colour over a faint hiss, int16."""
+    rng = np.random.default_rng(number)
+    t = np.arange(round(seconds * RATE)) / RATE
+    loud = sum(np.exp(-((t - at) ** 2) / 0.02) for at in rng.uniform(0, seconds, 4))
+    sound = rng.standard_normal(len(t)) * (loud + 0.01)
+    return np.round(sound / np.abs(sound).max() * 16383).astype(np.int16)
+
+
+def table(clips) -> pd.DataFrame:
+    return pd.DataFrame([measure(one, RATE) for one in clips])
+
+
+ALTER = {
+    "seconds": lambda x: x[: len(x) // 2],
+    "lead_s": lambda x: np.concatenate([np.zeros(24_000, np.int16), x[:-24_000]]),
+    "trail_s": lambda x: np.concatenate([x[:-24_000], np.zeros(24_000, np.int16)]),
+    "bandwidth_hz": lambda x: signal.sosfilt(signal.butter(10, 3000, fs=RATE, output="sos"), x.astype(float)),
+    "floor_db": lambda x: x + np.random.default_rng(0).standard_normal(len(x)) * x.std() / 3,
+}
+
+
+@pytest.mark.parametrize("name", ALTER)
+def test_each_difference_is_named_and_goes_where_honest_clips_are_made_alike(name):
+    made = [np.round(ALTER[name](clip(i))).astype(np.int16) for i in range(30)]
+    honest = [clip(100 + i) for i in range(40)]
+    wanted, own = table(made), table(honest)
+    assert name in [found.measure for found in differences(wanted, own)]
+    alike = make_alike(honest, own, wanted, RATE, seed=1)
+    assert name not in [found.measure for found in differences(wanted, table(alike))]
+    again = make_alike(honest, own, wanted, RATE, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(alike, again)) and alike[0].dtype == np.int16
+
+
+def test_folders_of_one_kind_do_not_differ_and_few_clips_prove_little():
+    one, other = table([clip(i) for i in range(40)]), table([clip(100 + i) for i in range(60)])
+    assert not differences(one, other)
+    assert not differences(table([clip(0, 1.0)]), other)
+
+
+def test_measures_are_those_of_a_known_clip():
+    sound = np.zeros(32_000, np.int16)
+    t = np.arange(16_000) / RATE
+    sound[8_000:24_000] = 8_000 * np.sin(2 * np.pi * 1000 * t)
+    found = measure(sound, RATE, level_db=-20.0)
+    assert tuple(found) == MEASURES and found["level_db"] == -20
+    assert [found[name] for name in MEASURES[:3]] == pytest.approx([2.0, 0.5, 0.5], abs=0.02)
+    assert found["bandwidth_hz"] == pytest.approx(1000, abs=80) and found["floor_db"] > -1
