@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from helpers.base.settings import load_profile
 from helpers.book import pages as book_pages
 from helpers.book.chapters import CHAPTERS, PER_SIZE
+from helpers.sound.profiles import load_profile
 from helpers.study import store
 
 profile = load_profile(config.get("profile", "pocket"))

@@ -11,9 +11,10 @@ import yaml
 from helpers.base.fields import Checked
 from helpers.base.paths import BOOK, PROFILES
 from helpers.base.progress import say
-from helpers.base.settings import Profile, load_profile
+from helpers.base.settings import Profile
 from helpers.book import chapters, execution, needs, pages, parameters
 from helpers.models import aisfx
+from helpers.sound.profiles import load_profile
 from helpers.study import entries, frozen, plan, publication, registry, store
 from helpers.study.graph import Graph
 

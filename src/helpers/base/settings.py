@@ -6,6 +6,7 @@ published stage with that section would be stale.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from helpers.base.fields import Checked, option, settings
 from helpers.base.paths import PROFILES
 
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
+ALL = "all"  # in a profile: all training clips
+AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training split, in April 2023
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
@@ -430,10 +433,13 @@ def read_yaml(name: str, folder: Path = PROFILES, above: tuple[str, ...] = ()) -
     return merged
 
 
-def load_profile(name: str, folder: Path = PROFILES) -> Profile:
+def load_profile(
+    name: str, folder: Path = PROFILES, count_all: Callable[[CorpusConfig], int] = lambda config: AUDIOCAPS_TRAINING
+) -> Profile:
     """Reads, merges and checks `profiles/<name>.yml`.
 
-    Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
+    There, `corpus.n_train: all` stands for what `count_all` finds in that corpus, by default as many clips as TANGO had
+    of AudioCaps (`sound.profiles` looks into the tables instead); `all` among the sizes is corpus.n_train. Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
     entry.
     """
     data = read_yaml(name, folder)
@@ -442,6 +448,12 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     if unknown := set(data) - {*runs, *sections}:
         raise ValueError(f"profile {name}: unknown section {min(unknown, key=str)!r}; expected {', '.join(sections)}")
     try:
+        corpus = data.get("corpus", {})
+        if isinstance(corpus, dict) and corpus.get("n_train") == ALL:
+            data["corpus"] = corpus = {**corpus, "n_train": count_all(CorpusConfig(**{**corpus, "n_train": 2}))}
+        if isinstance(corpus, dict) and isinstance(data.get("sizes"), list | tuple):
+            n_all = corpus.get("n_train", CorpusConfig.n_train)
+            data["sizes"] = tuple(n_all if size == ALL else size for size in data["sizes"])
         return Profile(name=name, **data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"profile {name}: {error}") from None

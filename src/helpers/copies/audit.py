@@ -22,7 +22,7 @@ import pandas as pd
 
 from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.progress import progress, say
-from helpers.base.settings import Profile, load_profile
+from helpers.base.settings import Profile
 from helpers.copies.bias import bias, normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
 from helpers.copies.detectors import Detectors
@@ -31,6 +31,7 @@ from helpers.models import aisfx
 from helpers.sound.audio_file import read_clip
 from helpers.sound.audio_folder import list_files
 from helpers.sound.mel import level, log_mel, mean_of_bands
+from helpers.sound.profiles import load_profile
 from helpers.sound.silence import is_silent
 
 KINDS = ("generated", "training", "honest")

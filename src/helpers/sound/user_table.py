@@ -18,7 +18,12 @@ from helpers.base.paths import resolve
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_folder import Listing
 
+# Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
+# mending a reader touches no published study.
+READERS_VERSION = 3
 COLUMNS = {"audiofolder": ("file_name", "text"), "audiocaps": ("audiocap_id", "youtube_id", "start_time", "caption")}
+SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # AudioCaps' own, as people write them
+FILES = ("train.csv", "val.csv", "test.csv")  # as AudioCaps comes
 WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -26,23 +31,39 @@ class UserDataError(ValueError):
     """What is wrong with a user's data, in one line that names the file and the remedy: not a fault of the program."""
 
 
-def places(config: CorpusConfig) -> tuple[Path, Path]:
-    """The CSV of a user's corpus and the folder of its audio, absolute. Raises FileNotFoundError where one is missing."""
-    path, folder = resolve(config.path), resolve(config.audio_path)
-    path = path / "metadata.csv" if config.kind == "audiofolder" and path.is_dir() else path
-    if not path.is_file():
-        expected = "metadata.csv in a folder of audio" if config.kind == "audiofolder" else "a CSV file"
-        raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {path}")
-    folder = folder if config.kind == "audiocaps" else path.parent
+def places(config: CorpusConfig) -> tuple[tuple[Path, ...], Path]:
+    """The tables of a user's corpus, one or AudioCaps' three, and the folder of its audio, absolute.
+
+    Raises FileNotFoundError where one is missing.
+    """
+    path, folder, whole = resolve(config.path), resolve(config.audio_path), config.kind == "audiofolder"
+    names = ("metadata.csv",) if whole else FILES
+    tables = tuple(path / name for name in names) if path.is_dir() else (path,)
+    if missing := next((table for table in tables if not table.is_file()), None):
+        expected = "metadata.csv in a folder of audio" if whole else f"a CSV file, or a folder with {', '.join(FILES)}"
+        raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {missing}")
+    folder = tables[0].parent if whole else folder
     if not folder.is_dir():
         raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
-    return path, folder
+    return tables, folder
+
+
+def read_tables(paths: tuple[Path, ...], kind: str) -> dict[int | str, dict[str, str]]:
+    """`read_table` of each; of several files the rows of all, each of the split that its file is named after."""
+    rows: dict[int | str, dict[str, str]] = {}
+    for path in paths:
+        for line, cells in read_table(path, kind).items():
+            if len(paths) == 1:
+                rows[line] = cells
+            else:
+                rows[f"{line} of {path.name}"] = cells | {"split": path.stem}
+    return rows
 
 
 def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
     """The CSV of a user's corpus: the cells of COLUMNS by name, of each line that is not empty, by its number.
 
-    A start time is in seconds: `0:10` is ten.
+    A start time is in seconds: `0:10` is ten. Where AudioCaps' rows have a column `split`, it is one of SPLITS.
 
     Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
     """
@@ -57,6 +78,7 @@ def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
                 f"{path}, line 1: expected each of the columns {', '.join(COLUMNS[kind])} once, separated by commas, "
                 f"got {', '.join(map(repr, header)) or 'nothing'}"
             )
+        official = kind == "audiocaps" and header.count("split") == 1
         for row in lines:
             if any(row) and len(row) != len(header):
                 raise UserDataError(
@@ -67,6 +89,13 @@ def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
                 cells = {name: row[header.index(name)] if any(row) else "" for name in COLUMNS[kind]}
                 if "start_time" in cells:
                     cells["start_time"] = _seconds(cells["start_time"])
+                if official:
+                    cells["split"] = split = row[header.index("split")].strip().casefold() if any(row) else ""
+                    if any(row) and split not in SPLITS:
+                        raise UserDataError(
+                            f"{path}, line {lines.line_num}: expected split {', '.join(SPLITS)}, got {split!r}; "
+                            "without that column the clips are split at random"
+                        )
                 rows[lines.line_num] = cells
     except csv.Error as error:
         raise UserDataError(

@@ -20,6 +20,7 @@ from helpers.base.paths import PROFILES, SOUND_PACK
 from helpers.base.settings import EMBEDDINGS, CorpusConfig, Profile
 from helpers.models import aisfx
 from helpers.models.pretrained.locate import find_main
+from helpers.sound.user_table import READERS_VERSION
 from helpers.study.input_files import clap_files, codec_files, listing, text_files, user_files
 from helpers.study.store import Stage
 
@@ -30,9 +31,6 @@ VERSIONS = {
     "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1,
     "detection": 3, "scores": 2, "thresholds": 7, "dose": 4, "findings": 10,
 }  # fmt: skip
-# Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
-# mending a reader touches no published study.
-READERS_VERSION = 2
 
 
 def _stage(name: str, config: dict, compute, **rest) -> Stage:

@@ -1,13 +1,12 @@
 """The files from outside the store that decide a stage's result: frozen models, published weights, a user's own data."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
 from helpers.base.paths import resolve
 from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
 from helpers.models.pretrained.locate import find_clap, find_flan_t5, find_hifigan, find_vae, is_audioldm, is_laion
-from helpers.sound.audio_folder import list_files
+from helpers.sound.audio_folder import fingerprint, list_files
 from helpers.sound.user_table import places
 
 
@@ -39,13 +38,11 @@ def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
 
 
 def user_files(config: CorpusConfig) -> tuple[Path, ...]:
-    """The table that lists a user's own clips. Raises FileNotFoundError where it or the folder of audio is missing."""
-    return (places(config)[0],)
+    """The tables that list a user's own clips. Raises FileNotFoundError where one or the folder of audio is missing."""
+    return places(config)[0]
 
 
 @cache
 def listing(config: CorpusConfig) -> str:
-    """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
-    files = {name: file.stat() for name, file in list_files(places(config)[1]).files.items()}
-    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    """What a user's files are known by."""
+    return fingerprint(list_files(places(config)[1]))

@@ -27,7 +27,7 @@ import filelock
 
 from helpers.base.hashing import damage, hash_file
 from helpers.base.machine import PeakMemory, commit, describe_machine
-from helpers.base.paths import WORK, shown
+from helpers.base.paths import runs_root, shown
 from helpers.base.progress import say
 from helpers.base.room import telling_no_room
 
@@ -133,14 +133,6 @@ def asked_to_compute() -> str:
 def computes_all() -> bool:
     """Whether to compute everything, as if there were no published study."""
     return asked_to_compute() == "all"
-
-
-def runs_root() -> Path:
-    """Where stages are kept, absolute: `HELPERS_RUNS`, else `runs/`.
-
-    A relative path counts from the root of the checkout; with an installed package, from the current folder.
-    """
-    return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
 
 
 def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, every: bool = False) -> Result:
