@@ -187,7 +187,7 @@ def test_a_relative_path_counts_from_the_root_wherever_python_was_started(audiof
     config, listed = user_config(audiofolder.name), set()
     for place in ("root", "notebooks"):
         monkeypatch.chdir(tmp_path_factory.mktemp(place))
-        input_files.listing.cache_clear()
+        input_files.listing.__wrapped__.cache_clear()
         listed.add((input_files.listing(config), input_files.user_files(config)))
         assert len(load_corpus(compute(tmp_path_factory.mktemp("out"), config)).clips) == 10
     assert listed == {(input_files.listing(user_config(audiofolder)), (audiofolder / "metadata.csv",))}

@@ -152,6 +152,12 @@ class TrainingConfig(Checked):
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
     precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
+    # of the learning rate, what is left after the last update of a linear schedule
+    final_rate: float = option(0.0, unit="of learning_rate", low=0.0, high=0.99, before=0.0)
+    posterior: str = option("mode", choices=("mode", "sample"), before="mode")  # a clip's latent: fixed, or drawn anew
+    mixtures: bool = option(False, before=False)  # of every two clips of a batch one more, as TANGO mixes them
+    micro_batch: int = option(0, unit="clips in memory at a time; 0 = the whole batch", low=0, digest=False)
+    gradient_checkpointing: bool = option(False, digest=False)  # a third more time, a fraction of the memory
     compiled: bool = option(False, digest=False)  # torch.compile: faster steps after minutes of compiling
     architecture: str = option("scaled", choices=("scaled", "tango"))
     checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
@@ -160,6 +166,12 @@ class TrainingConfig(Checked):
     def __post_init__(self):
         if max(self.checkpoints) > self.updates:
             raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
+        if self.final_rate and self.schedule != "linear":
+            raise ValueError(f"final_rate: expected 0 with schedule {self.schedule}, got {self.final_rate}")
+        if self.mixtures and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size: expected an even number, as mixtures are of two clips, got {self.batch_size}"
+            )
         if any(channels % self.attention_head_dim for channels in self.block_out_channels):
             raise ValueError(
                 f"attention_head_dim: expected a divisor of each of {self.block_out_channels}, got {self.attention_head_dim}"
@@ -182,7 +194,7 @@ class GenerationConfig(Checked):
     prompts: str = option("train", choices=("train", "heldout", "clusters"))  # clusters: one of each group of copies
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
-    precision: str = option("no", choices=("bf16", "no"), before="no")  # of the network; the solver has float32
+    precision: str = option("no", choices=("bf16", "tf32", "no"), before="no")  # of the network; the solver has float32
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
@@ -191,6 +203,9 @@ class ArmsConfig(Checked):
     """What each model generates beside its main clips (`generation`): other checkpoints, weights, prompts, guidance, seeds."""
 
     n_checkpoint: int = option(250, unit="training prompts at each earlier checkpoint; 0 = none", low=0)
+    # Of each size the checkpoint after so many epochs asks for as many clips as the main arm: the other reading of equal
+    # training.
+    equal_epochs: int = option(0, unit="epochs; 0 = none", low=0)
     n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
     n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
     n_heldout_checkpoint: int = option(0, unit="held-out prompts at each earlier checkpoint; 0 = none", low=0)
