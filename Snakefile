@@ -1,8 +1,10 @@
 # Orders the chapters and submits them, nothing more: whether a result is stale, the stage store decides.
 #
 #   snakemake --cores 2 --resources heavy=2 --config profile=smoke      here, one heavy job at a time (make book)
-#   snakemake --executor slurm --jobs 8 --config profile=paper          on a cluster, with --default-resources
-#                                                                       slurm_account=... slurm_partition=...
+#   snakemake --profile profiles/slurm --config profile=paper shards=16 on a cluster: see that file
+#
+# shards=N cuts the generation of each run into N jobs; max_runtime=MINUTES is the longest that a job may ask for: training
+# and generation go on where one was cut off. Memory and time of a job are those of `helpers plan`.
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed; a page of a published study, when any section has.
@@ -10,10 +12,10 @@ import os
 import sys
 from pathlib import Path
 
-from helpers.base.settings import load_profile
 from helpers.book import pages as book_pages
-from helpers.book.chapters import CHAPTERS, PER_SIZE
-from helpers.study import store
+from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter, chapter_stages
+from helpers.sound.profiles import load_profile
+from helpers.study import plan, registry, store
 
 profile = load_profile(config.get("profile", "pocket"))
 pages = book_pages.list_pages(profile)
@@ -24,6 +26,9 @@ CODE = sorted(str(path) for path in Path("src/helpers").rglob("*.*") if path.suf
 STAMP = os.path.relpath(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
 RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
+SHARDS = 0 if RESTORED else int(config.get("shards", 0))
+MAX_RUNTIME = int(config.get("max_runtime", 1440))  # minutes
+THREADS = int(config.get("threads", 0))  # of a job; 0: all that --cores gives
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
 
 
@@ -41,7 +46,39 @@ def earlier_pages(wildcards):
     if settings and name != PER_SIZE[0]:
         before = [page for page in before if pages[page][1] == settings]
     stamps = [STAMP.format(stage="quality", n=n, d=d) for n, d in RUNS] if name == "05_retrieval" else []
+    stamps += shards_of(settings["n_train"], 0) if name == "04_generation" else []
     return [f"book/chapters/{page}.ipynb" for page in before] + stamps
+
+
+def shards_of(n, d):
+    return [f"{STAMP.format(stage='shard', n=n, d=d)}_{k}of{SHARDS}" for k in range(1, SHARDS + 1)]
+
+
+def page_stages(wildcards):
+    name, settings = pages[wildcards.page]
+    own = profile.replace(CHAPTERS[name], **settings) if settings else profile
+    return chapter_stages(Chapter(name, own, getattr(own, CHAPTERS[name] or "", None), {}))
+
+
+def run_stages(wildcards):
+    stage = "generation" if wildcards.get("k") else wildcards.stage
+    return registry.build(stage, profile, n_train=int(wildcards.n), draw=int(wildcards.d))
+
+
+def asked(resource, stages_of, parts=1):
+    """A job's `mem_mb` or `runtime`: those of what it computes, or of showing what is published."""
+
+    def ask(wildcards):
+        if RESTORED:
+            return {"mem_mb": 4000, "runtime": 60}[resource]
+        value = plan.resources(stages_of(wildcards), profile)[resource]
+        return min(MAX_RUNTIME, value // parts + 60) if resource == "runtime" else value
+
+    return ask
+
+
+def threads_of(share=1):
+    return max(1, THREADS or workflow.cores // share)
 
 
 def as_settings(values):
@@ -53,6 +90,7 @@ wildcard_constraints:
     stage="training|quality",
     n=r"\d+",
     d=r"\d+",
+    k=r"\d+",
 
 
 rule book:
@@ -69,15 +107,15 @@ rule chapter:
     output:
         "book/chapters/{page}.ipynb",
     # Snakemake passes it on as OMP_NUM_THREADS; one thread alone would train at two thirds the speed
-    threads: max(1, workflow.cores // 2) if RESTORED else workflow.cores
+    threads: threads_of(2 if RESTORED else 1)
     params:
         chapter=chapter_of,
         given=lambda w: as_settings(pages[w.page][1]),
         sections=lambda w: book_pages.every_setting(profile) if RESTORED else book_pages.page_settings(profile, w.page),
     resources:
         heavy=HEAVY,
-        mem_mb=8000,  # pocket's need; a GPU job of the paper profile adds slurm_extra="'--gres=gpu:1'" and more of both
-        runtime=720,  # minutes
+        mem_mb=asked("mem_mb", page_stages),
+        runtime=asked("runtime", page_stages),
     shell:
         "{sys.executable:q} -m helpers chapter {params.chapter} --profile {profile.name}"
         " --set {params.given} --output {output} > /dev/null"
@@ -87,9 +125,32 @@ def before_run(wildcards):
     """What a run's stage waits for: its page where it has one, else its own training."""
     if wildcards.stage == "training":
         return "book/chapters/02_codec.ipynb"
-    has_page = wildcards.d == "0"
-    page = f"book/chapters/04_generation_n{int(wildcards.n):05d}.ipynb"
-    return page if has_page else STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+    if wildcards.d == "0":
+        return f"book/chapters/04_generation_n{int(wildcards.n):05d}.ipynb"
+    return shards_of(wildcards.n, wildcards.d) or STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+
+
+def before_shard(wildcards):
+    """The training of the run, which its page does where it has one."""
+    page = f"book/chapters/03_training_n{int(wildcards.n):05d}.ipynb"
+    return page if wildcards.d == "0" else STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+
+
+rule shard:
+    input:
+        code=CODE,
+        data=DATA,
+        earlier=before_shard,
+    output:
+        touch(STAMP.replace("{stage}", "shard") + f"_{{k}}of{SHARDS}"),
+    threads: threads_of()
+    resources:
+        heavy=HEAVY,
+        mem_mb=asked("mem_mb", run_stages),
+        runtime=asked("runtime", run_stages, max(1, SHARDS)),
+    shell:
+        "{sys.executable:q} -m helpers run generation --profile {profile.name} --shard {wildcards.k}/{SHARDS}"
+        " --set n_train={wildcards.n} draw={wildcards.d}"
 
 
 rule run:
@@ -99,15 +160,15 @@ rule run:
         earlier=before_run,
     output:
         touch(STAMP),
-    threads: workflow.cores
+    threads: threads_of()
     params:
         sections=lambda w: book_pages.page_settings(
             profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{int(w.n):05d}"
         ),
     resources:
         heavy=HEAVY,
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=asked("mem_mb", run_stages),
+        runtime=asked("runtime", run_stages),
     shell:
         "{sys.executable:q} -m helpers run {wildcards.stage} --profile {profile.name}"
         " --set n_train={wildcards.n} draw={wildcards.d} > /dev/null"

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.base.mapped import Selection, chunks, forget
+from helpers.base.mapped import Selection, chunks, forget, open_stored
 
 
 @pytest.fixture
@@ -53,3 +53,18 @@ def test_what_was_written_before_it_was_forgotten_is_in_the_file(tmp_path):
     written.flush()
     kept = np.load(tmp_path / "rows.npy", mmap_mode="r")
     assert [set(np.unique(row)) for row in kept] == [{1}, {2}, {3}, {4}]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_an_npz_stay_on_disk_where_they_can(tmp_path, save):
+    arrays = {
+        "states": np.random.default_rng(0).random((5, 3), np.float32),
+        "mask": np.arange(5) < 3,
+        "null_state": np.ones(2),
+    }
+    save(tmp_path / "text.npz", **arrays)
+    opened = open_stored(tmp_path / "text.npz")
+    assert [*opened] == [*arrays]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(opened[name], array)
+        assert opened[name].dtype == array.dtype and isinstance(opened[name], np.memmap) == (save is np.savez)

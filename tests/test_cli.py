@@ -287,9 +287,23 @@ def test_the_plan_of_a_published_chapter_says_what_would_stop_it(call):
     )
 
 
-def test_a_plan_for_files_that_are_not_here_is_refused_in_one_line(call):
+def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_remedy(call):
+    """By hand, of TANGO's network: 0.81 TFLOP a pass, three a training clip, 48 clips an update, 56,800 updates."""
     code, out, err = call("plan", "all", "--profile", "paper")
-    assert code == 2 and not out and len(err) == 1 and "expected a CSV file, found none" in err[0]
+    assert code == 0 and not err
+    training = next(line for line in out if re.match(r"training n45438_d0 .* GPU h", line))
+    operations = 0.809e12 * 3 * 48 * 56_800
+    assert float(training.split()[2]) == pytest.approx(operations / 45e12 / 3600, rel=0.02)
+    generation = next(line for line in out if re.match(r"generation n45438_d0_main .* GPU h", line))
+    assert float(generation.split()[2]) == pytest.approx(0.809e12 * 2 * 200 * 45_438 / 45e12 / 3600, rel=0.02)
+    told = [line for line in out if line.startswith("missing: ")]
+    assert len(told) == 5 and sum("hf download" in line for line in told) == 4
+    assert "a folder with train.csv, val.csv, test.csv" in " ".join(told)
+
+
+def test_a_run_for_files_that_are_not_here_is_refused_in_one_line(call):
+    code, out, err = call("run", "corpus", "--profile", "paper")
+    assert code == 2 and not out and len(err) == 1 and "expected a CSV file, or a folder" in err[0]
 
 
 @pytest.mark.parametrize("name", parameters.CHAPTERS)

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+import yaml
 
+from helpers.base.arms import list_arms
 from helpers.base.settings import load_profile
+from helpers.book.summaries.rows import of_both_readings
 from helpers.models.denoiser import load_unet
 from helpers.study import registry
 
@@ -68,18 +71,63 @@ def loaded(profile, fabricated):
     return profile.replace("training", checkpoint_path=str(fabricated / "tango"))
 
 
-def test_the_profile_states_tangos_settings():
+# Of declare-lab/tango's code and configuration, and what `paper` may have instead.
+TANGO = {
+    "corpus": {"sample_rate_hz": 16_000, "clip_samples": 163_840, "channel": "first"},
+    "mel": {"n_fft": 1024, "hop_length": 160, "n_mels": 64, "fmin_hz": 0, "fmax_hz": 8000},
+    "codec": {"codec_path": "hub:cvssp/audioldm", "vocoder": "hifigan"},
+    "text": {"encoder_path": "hub:google/flan-t5-large", "max_tokens": 512},
+    "training": {
+        "batch_size": 32, "mixtures": True, "posterior": "sample", "updates": 40 * 1420, "learning_rate": 3e-5,
+        "schedule": "linear", "final_rate": 0.75, "warmup_updates": 0, "weight_decay": 1e-2, "ema_decay": 0,
+        "caption_dropout": 0, "min_snr_gamma": 5, "block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2,
+        "precision": "no",
+    },
+    "generation": {
+        "updates": 39 * 1420, "sampler": "ddpm", "steps": 200, "guidance": 3, "steps_offset": 0, "precision": "no",
+    },
+}  # fmt: skip
+DEPARTURES = {"text.max_tokens": 128, "generation.updates": 0}
+
+
+def test_every_value_is_tangos_or_a_stated_departure(repository):
+    """In the profile, and in the table of the book, which says why where they differ."""
+    paper, rows = load_profile("paper"), (repository / "book" / "tango.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if row.startswith("| `")]
+    table = {name.strip("`"): (yaml.safe_load(theirs), yaml.safe_load(ours), why) for name, theirs, ours, why in cells}
+    expected = {f"{section}.{name}": value for section, own in TANGO.items() for name, value in own.items()}
+    assert table.keys() == expected.keys()
+    for setting, value in expected.items():
+        section, name = setting.split(".")
+        ours = getattr(getattr(paper, section), name)
+        assert ours == DEPARTURES.get(setting, value), setting
+        told = [_value(text, value) for text in table[setting][:2]]
+        assert told == [value, ours] and (ours == value or table[setting][2]), setting
+
+
+def _value(text, like):
+    """A cell of the table as a setting's value: YAML takes `no` for false and 3e-5 for text."""
+    if isinstance(like, str):
+        return "no" if text is False else text
+    return tuple(text) if isinstance(text, list) else text if isinstance(text, bool) else float(text)
+
+
+def test_both_readings_of_equal_training_have_their_checkpoints():
     paper = load_profile("paper")
-    assert (paper.corpus.clip_samples / paper.corpus.sample_rate_hz, paper.mel.hop_length) == (10.24, 160)
-    assert (paper.codec.vocoder, paper.text.encoder) == ("hifigan", "flan_t5")
-    assert (paper.generation.sampler, paper.generation.steps, paper.generation.guidance) == ("ddpm", 200, 3.0)
-    assert (paper.training.learning_rate, paper.training.weight_decay, paper.training.schedule) == (
-        3e-5,
-        1e-2,
-        "linear",
-    )
     epochs = [n * u / s for n, u, s in zip([32] * 3, paper.training.checkpoints, paper.sizes)]
-    assert epochs == [40, 40, 40]  # at one checkpoint for each size
+    assert epochs == pytest.approx([40, 40, 40], rel=1e-3)  # at one checkpoint for each size
+    full = {n: [name for name, arm in list_arms(paper, n, 0).items() if arm.n_prompts >= n] for n in paper.sizes}
+    assert full == {1000: ["main", "u01250"], 5000: ["main", "u06250"], 45438: ["main"]}
+    assert list_arms(paper, 5000, 0)["u01250"].n_prompts == 250
+
+
+def test_the_row_of_either_reading_stands_beside_the_papers():
+    rows = pd.DataFrame(
+        {"arm": ["main", "u01250", "u06250", "heldout_u01250"], "epochs": [1817.6, 40, 200, 40], "n_train": 1000, "draw": 0,
+         "prompt_set": ["train"] * 3 + ["heldout"], "weights": "ema", "updates": [56800, 1250, 6250, 1250]}
+    )  # fmt: skip
+    assert of_both_readings(rows, 40)["arm"].tolist() == ["main", "u01250"]
+    assert of_both_readings(rows, 0)["arm"].tolist() == ["main"]  # where a study asks for no second reading
 
 
 def test_clips_pass_through_the_published_parts(profile):
@@ -115,7 +163,10 @@ def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabri
 def test_the_same_configuration_is_trained_from_nothing(profile):
     training = registry.finished("training", profile, 6, 0).path
     losses = pd.read_csv(training / "loss.csv")
-    assert losses["learning_rate"].tolist() == [3e-5, 1.5e-5] and np.isfinite(losses["loss"]).all()
+    assert (
+        losses["learning_rate"].tolist() == pytest.approx([3e-5, 3e-5 * (1 - 0.25 / 2)], rel=0.02)
+        and np.isfinite(losses["loss"]).all()
+    )
     unet = load_unet(training)
     assert unet.config.upcast_attention and tuple(unet.config.block_out_channels) == profile.training.block_out_channels
     averaged, raw = (load_unet(training, 2, kind).state_dict() for kind in ("ema", "raw"))

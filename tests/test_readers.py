@@ -9,11 +9,13 @@ import pytest
 import soundfile
 
 from helpers import __main__ as command
+from helpers.base.paths import PROFILES
 from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.sound import user_audio, user_table
 from helpers.sound.audio_file import read_clip
 from helpers.sound.audio_folder import list_files
 from helpers.sound.corpus import load_corpus, reader_report
+from helpers.sound.profiles import load_profile
 from helpers.stages import corpus
 from helpers.study import input_files, store
 
@@ -148,7 +150,7 @@ def test_a_table_that_cannot_be_read_is_told_by_file_and_line(tmp_path, name):
 def test_cells_are_text(tmp_path):
     path = tmp_path / "train.csv"
     path.write_bytes(
-        b"\xef\xbb\xbfaudiocap_id,youtube_id,start_time,caption,split\r\n"
+        b"\xef\xbb\xbfaudiocap_id,youtube_id,start_time,caption,note\r\n"
         b'091000,-a,0:10,None,x\r\n,,,,\r\n91002,1e5,30.0,"two\nlines, one comma",\r\n91003,NA,1:00:01,null,\r\n'
     )
     rows = user_table.read_table(path, "audiocaps")
@@ -185,7 +187,7 @@ def test_a_relative_path_counts_from_the_root_wherever_python_was_started(audiof
     config, listed = user_config(audiofolder.name), set()
     for place in ("root", "notebooks"):
         monkeypatch.chdir(tmp_path_factory.mktemp(place))
-        input_files.listing.cache_clear()
+        input_files.listing.__wrapped__.cache_clear()
         listed.add((input_files.listing(config), input_files.user_files(config)))
         assert len(load_corpus(compute(tmp_path_factory.mktemp("out"), config)).clips) == 10
     assert listed == {(input_files.listing(user_config(audiofolder)), (audiofolder / "metadata.csv",))}
@@ -224,6 +226,118 @@ def test_one_row_without_an_id_leaves_the_others_theirs(tmp_path):
     write_caps(tmp_path, rows)
     out = compute(tmp_path / "out", user_config(tmp_path / "train.csv", "audiocaps", audio_path=str(tmp_path)))
     assert len(load_corpus(out).clips) == 10 and reader_report(out)["n_left_out"] == 1
+
+
+CAPS = ("audiocap_id", "youtube_id", "start_time", "caption")
+
+
+@pytest.fixture(params=["three files", "one file"])
+def official(request, tmp_path):
+    """AudioCaps as it comes: a caption a clip in train.csv, five in val.csv and test.csv, an id for each caption.
+
+    Beside it a video of the training split that test lists too, a further caption in train, and a damaged file.
+    """
+    audio, tables, number = tmp_path / "audio", {"train": [], "val": [], "test": []}, 0
+    audio.mkdir()
+    for split, clips, captions in (("train", 12, 1), ("val", 4, 5), ("test", 5, 5)):
+        for i in range(clips):
+            video = f"{split}{i:07d}"
+            write_wav(audio / f"{video}.wav")
+            for j in range(captions):
+                tables[split].append((number := number + 1, video, 30, f"{split} {i} said {j} ways"))
+    tables["train"].append((9000, "train0000003", 30, "train 3 said once more"))
+    tables["test"].append((9001, "train0000004", 60, "another part of a training video"))
+    (audio / "train0000005.wav").write_bytes(b"no audio")
+    if request.param == "three files":
+        for split, rows in tables.items():
+            write_table(tmp_path / f"{split}.csv", rows, CAPS)
+        return tmp_path
+    names = {"test": "test", "val": "Validation", "train": "train"}  # the training split last
+    rows = [(*row, names[split]) for split in names for row in tables[split]]
+    write_table(tmp_path / "all.csv", rows, (*CAPS, "split"))
+    return tmp_path / "all.csv"
+
+
+def official_config(path, **options):
+    folder = path if path.is_dir() else path.parent
+    sizes = {"n_train": 11, "n_heldout": 6, "n_background": 3} | options
+    return user_config(path, "audiocaps", audio_path=str(folder / "audio"), **sizes)
+
+
+def test_official_splits_are_kept_and_every_clip_is_there_once(official, tmp_path, capfd):
+    out = compute(tmp_path / "out", official_config(official))
+    clips, report = load_corpus(out).clips, reader_report(out)
+    assert clips["split"].value_counts().to_dict() == {"train": 11, "heldout": 6, "background": 3}
+    assert not clips["source_groups"].str[0].duplicated().any()
+    assert set(clips.loc[clips["split"] == "train", "caption"].str[:6]) == {"train "}
+    assert set(clips.loc[clips["split"] != "train", "caption"].str.split().str[0]) == {"val", "test"}
+    assert (report["n_listed"], report["n_left_out"], report["n_further_captions"]) == (59, 2, 1 + 9 * 4)
+    said = capfd.readouterr().err
+    assert "20 of 59 listed clips can be used; 37 a further caption of a recording that is listed before, " in said
+    assert "1 of a video that the training split has too" in said
+    ways = clips.loc[clips["split"] != "train", "caption"].str.split().str[3]
+    assert len(set(ways)) > 1, "of five captions not always the same one"
+    again = load_corpus(compute(tmp_path / "again", official_config(official))).clips
+    pd.testing.assert_frame_equal(again, clips)
+    other = load_corpus(compute(tmp_path / "other", official_config(official, seed=1))).clips
+    assert set(other["caption"]) != set(clips["caption"])
+
+
+def test_all_is_the_number_of_training_clips_that_can_be_used(official, tmp_path, monkeypatch):
+    config = official_config(official)
+    (tmp_path / "own.yml").write_text(
+        "base: paper\nsizes: [4, all]\ndraws: [1, 1]\nschedules: []\nthresholds: {k: 3, ks: [1]}\n"
+        f"corpus: {{path: '{config.path}', audio_path: '{config.audio_path}', n_train: all, n_background: 3}}\n"
+    )
+    (tmp_path / "paper.yml").write_text((PROFILES / "paper.yml").read_text())
+    (tmp_path / "base.yml").write_text((PROFILES / "base.yml").read_text())
+    profile = load_profile("own", tmp_path)
+    assert (profile.sizes, profile.corpus.n_train) == ((4, 11), 11)
+    monkeypatch.setattr(user_audio, "read_clip", None)  # what was checked is not read for that again
+    assert load_profile("own", tmp_path) == profile
+    (tmp_path / "train.csv" if official.is_dir() else official).unlink()
+    assert load_profile("own", tmp_path).sizes == (4, 45_438)  # TANGO's, until there are data
+
+
+def test_without_official_splits_all_is_refused(tmp_path):
+    write_caps(tmp_path, [(1, "a", 0, "x")])
+    with pytest.raises(user_table.UserDataError, match="n_train: expected a number, as the table says no splits, got"):
+        user_audio.count_training(user_config(tmp_path / "train.csv", "audiocaps", audio_path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"n_train": 12}, r"expected at least 12 usable clips of train \(.*\), got 11; "),
+        ({"n_heldout": 7}, r"expected at least 10 usable clips of val and test \(.*\), got 9; "),
+    ],
+)
+def test_too_few_clips_of_a_split_are_told(official, tmp_path, options, told):
+    with pytest.raises(user_table.UserDataError, match=told):
+        compute(tmp_path / "out", official_config(official, **options))
+
+
+def test_a_table_that_is_not_there_and_a_split_that_is_none_are_told(official, tmp_path):
+    if official.is_dir():
+        (official / "val.csv").unlink()
+        with pytest.raises(
+            FileNotFoundError, match="a folder with train.csv, val.csv, test.csv, found none at .*val.csv"
+        ):
+            user_table.places(official_config(official))
+    else:
+        official.write_text(official.read_text().replace("Validation", "dev"))
+        with pytest.raises(
+            user_table.UserDataError, match="line 28: expected split train, val, .*, got 'dev'; without"
+        ):
+            compute(tmp_path / "out", official_config(official))
+
+
+def test_what_is_added_to_a_short_clip_is_silence(tmp_path):
+    """The mean is removed before, as TANGO does: after, the added part would be lifted by it."""
+    audio = 0.3 + 0.1 * rng.standard_normal(RATE // 2)
+    soundfile.write(tmp_path / "offset.wav", audio, RATE)
+    clip = read_clip(tmp_path / "offset.wav", RATE, SAMPLES)
+    assert not clip[RATE // 2 :].any() and abs(clip[: RATE // 2].mean()) < 1
 
 
 def test_links_are_followed_once_and_what_is_left_out_is_named(tmp_path):

@@ -223,6 +223,22 @@ def test_snakemake_orders_the_pages(checkout):
     assert len(re.findall(r"^rule run:", done.stdout + done.stderr, re.MULTILINE)) == len(profile.runs) + others
 
 
+def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
+    """Each run's generation in two jobs between its training and its page; a job asks for no more time than it may."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", "--config"]
+    command += ["profile=pocket", "shards=2", "max_runtime=90"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    said, runs = done.stdout + done.stderr, load_profile("pocket").runs
+    made = re.findall(r"output: \S+/shard_n(\d+)_d(\d)_([12])of2", said)
+    assert sorted(made) == sorted((str(n), str(d), k) for n, d in runs for k in "12")
+    assert re.search(
+        r"input: .*shard_n100_d0_1of2, \S*shard_n100_d0_2of2.*\n +output: book/chapters/04_gen\w+_n00100", said
+    )
+    asked = [*map(int, re.findall(r"runtime=(\d+)", said))], [*map(int, re.findall(r"mem_mb=(\d+)", said))]
+    assert max(asked[0]) == 90 and len(set(asked[0])) > 3 and 900 < min(asked[1]) < max(asked[1]) < 8000
+
+
 def test_snakemake_only_shows_what_is_published(checkout, repository):
     """With results there is nothing to train, and no page waits for another."""
     (checkout / "results").symlink_to(repository / "results")

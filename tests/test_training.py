@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers import __main__ as command
 from helpers.base.settings import TrainingConfig
-from helpers.models import denoiser
+from helpers.models import denoiser, trainer as trainer_module
 from helpers.models.trainer import Data, Trainer, draw_batch, train
 from helpers.stages import denoiser as denoiser_stage
 
@@ -88,10 +89,10 @@ def test_learning_rate_follows_the_schedule(finished):
 def test_loss_decreases(finished, tmp_path):
     """On the same clips, noise and timesteps: those of the first update."""
     trainer = Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
-    untrained = trainer._loss().item()
+    untrained = sum(trainer._losses()).item()
     assert untrained == float(read_losses(finished)[0][1])
     trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
-    assert trainer._loss().item() < 0.9 * untrained
+    assert sum(trainer._losses()).item() < 0.9 * untrained
 
 
 def test_averaged_weights_lag_behind_raw_ones(finished):
@@ -158,6 +159,103 @@ def test_a_state_of_another_configuration_is_refused(tmp_path, monkeypatch):
         train(tmp_path, replace(CONFIG, learning_rate=0.02), *make_data())
 
 
+def test_states_take_a_share_of_the_time_however_slow_the_disk(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(trainer_module.time, "monotonic", lambda: clock.now)
+    step, save = Trainer.step, torch.save
+
+    def slow_step(self):
+        clock.now += 3
+        return step(self)
+
+    def slow_save(state, path):
+        assert len(list(tmp_path.glob("state*"))) <= 1, "with this one no more than two"
+        saved.append(state)
+        clock.now += 7
+        save(state, path)
+
+    saved = []
+    monkeypatch.setattr(Trainer, "step", slow_step)
+    monkeypatch.setattr(torch, "save", slow_save)
+    (tmp_path / "state_damaged.pt").touch()
+    train(tmp_path, replace(CONFIG, updates=120, ema_decay=0.0), *make_data(), save_every_s=1.0)
+    # 360 s of updates, 7 s a state: the first soon, to learn what it takes, the next after 140 s each
+    assert len(saved) == 3 and saved[0]["ema"] is None
+
+
+def test_the_best_of_a_small_memory_is_the_same_training(finished, tmp_path):
+    parted = replace(CONFIG, micro_batch=3, gradient_checkpointing=True)
+    assert parted.digest_fields() == CONFIG.digest_fields()
+    train(tmp_path, parted, *make_data())
+    ours, whole = ([float(loss) for _, loss, _ in read_losses(folder)] for folder in (tmp_path, finished))
+    assert ours != whole and ours == pytest.approx(whole, rel=1e-3)
+
+
+def test_a_linear_schedule_may_end_before_zero(tmp_path):
+    config = replace(CONFIG, schedule="linear", warmup_updates=0, final_rate=0.75)
+    assert trainer_module._schedule_length(config) == 96
+    train(tmp_path, config, *make_data())
+    rates = [float(rate) for _, _, rate in read_losses(tmp_path)]
+    assert rates == pytest.approx([1e-2 * (1 - i / 96) for i in range(24)])
+    with pytest.raises(ValueError, match="final_rate: expected 0 with schedule cosine, got 0.75"):
+        replace(config, schedule="cosine")
+
+
+@pytest.mark.parametrize("start", ["trainer", "command"])
+def test_several_processes_are_refused_in_one_line(start, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = "WORLD_SIZE: expected one process, got 2; each training size is a job with one GPU of its own, "
+    if start == "trainer":
+        with pytest.raises(ValueError, match=told):
+            Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
+    else:
+        monkeypatch.setattr(sys, "argv", ["helpers", "run", "training", "--profile", "smoke"])
+        assert command.main() == 2 and capsys.readouterr().err.startswith(f"error: {told}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_latents_are_drawn_anew_from_their_posterior(tmp_path):
+    config = replace(CONFIG, posterior="sample")
+    deviations = np.full((6, 4, 8, 4), 0.5, np.float32)
+    data = Data(*map(torch.as_tensor, make_data()), deviations=deviations)
+    drawn = [draw_batch(config, update, (4, 8, 4)) for update in (0, 1)]
+    again, plain = draw_batch(config, 0, (4, 8, 4)), draw_batch(CONFIG, 0, (4, 8, 4))
+    latents = [data.rows(one)[0] for one in (*drawn, again)]
+    assert torch.equal(latents[0], latents[2]) and torch.equal(drawn[0].noise, plain.noise)
+    offsets = torch.cat([ours - data.latents[one.clips] for ours, one in zip(latents, drawn)])
+    assert offsets.std().item() == pytest.approx(0.5, rel=0.05) and abs(offsets.mean()) < 0.02
+    with pytest.raises(ValueError, match="deviations: expected them"):
+        train(tmp_path, config, *make_data())
+
+
+def test_a_batch_has_a_mixture_of_every_two_clips_and_resumes(tmp_path, monkeypatch):
+    latents, states, mask, *_ = make_data()
+
+    def mix(first, second):
+        asked.append((first, second))
+        return (latents[first] + latents[second]) / 2, None, states[first], mask[second]
+
+    asked, config = [], replace(CONFIG, mixtures=True, updates=6, checkpoints=(3,))
+    drawn = draw_batch(config, 0, (4, 8, 4))
+    assert (len(drawn.clips), len(drawn.timesteps), len(drawn.noise)) == (8, 12, 12)
+    rows = Data(*map(torch.as_tensor, make_data()), mix=mix).rows(drawn)
+    assert [len(part) for part in rows] == [12, 12, 12]
+    first, second = asked[0]
+    assert [*zip(first, second)] == [*zip(drawn.clips[::2].tolist(), drawn.clips[1::2].tolist())]
+    np.testing.assert_array_equal(rows[0][8:], (latents[first] + latents[second]) / 2)
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    train(whole, config, *make_data(), mix=mix)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 4)
+        train(parted, config, *make_data(), save_every_s=0.0, mix=mix)
+    train(parted, config, *make_data(), mix=mix)
+    assert_same_run(whole, parted)
+    with pytest.raises(ValueError, match="mix: expected them"):
+        train(tmp_path, config, *make_data())
+    with pytest.raises(ValueError, match="batch_size: expected an even number"):
+        replace(config, batch_size=7)
+
+
 def test_noise_schedule_is_tangos():
     scheduler = denoiser.build_noise_scheduler()
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
@@ -177,7 +275,7 @@ def test_loss_is_the_weighted_error_of_v_by_hand(tmp_path):
     snr = a / (1 - a)
     expected = np.mean(np.minimum(snr, 5) / snr * (v**2).mean((1, 2, 3)))
     assert snr.max() > 5 > snr.min()  # both sides of the bend are in the batch
-    assert trainer._loss().item() == pytest.approx(expected, rel=1e-4)
+    assert sum(trainer._losses()).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_min_snr_weight_at_two_steps():
@@ -217,10 +315,10 @@ def test_a_dropped_caption_is_replaced_by_the_null_prompt(tmp_path):
     for share in (0.0, 1.0):
         for name, text in (("own", states), ("other", states[::-1].copy())):
             data = Data(*map(torch.as_tensor, (latents, text, mask, null_state, null_mask)))
-            losses[share, name] = Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._loss().item()
+            losses[share, name] = sum(Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._losses()).item()
     padded = states + 5 * ~mask[..., None]
     data = Data(*map(torch.as_tensor, (latents, padded.astype(np.float16), mask, null_state, null_mask)))
-    unread = Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._loss().item()
+    unread = sum(Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._losses()).item()
     assert unread == pytest.approx(losses[0.0, "own"], rel=1e-6)  # padding is masked
     assert losses[1.0, "own"] == losses[1.0, "other"]
     assert losses[0.0, "own"] != losses[0.0, "other"]

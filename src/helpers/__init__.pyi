@@ -1,4 +1,3 @@
-from .base.settings import load_profile as load_profile
 from .copies.audit import audit as audit
 from .copies.bias import bias as bias, normalised_scores as normalised_scores
 from .copies.calibration import calibrate_threshold as calibrate_threshold, flag as flag
@@ -12,4 +11,5 @@ from .models.codec import load_codec as load_codec
 from .models.vocoder import load_vocoder as load_vocoder
 from .sound.audio_file import read_clip as read_clip
 from .sound.mel import log_mel as log_mel
+from .sound.profiles import load_profile as load_profile
 from .sound.transforms import TRANSFORMS as TRANSFORMS, apply_transform as apply_transform

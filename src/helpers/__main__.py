@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from helpers import commands
+from helpers.base.machine import refuse_several_processes
 from helpers.base.room import NO_ROOM
 from helpers.book import execution, parameters
 from helpers.sound.user_table import UserDataError
@@ -39,7 +40,7 @@ COMMANDS = {
             commands.run_stage,
             "load or compute a stage and print its folder",
             "run quality --profile smoke --set n_train=16 draw=0",
-            "stage label published dry-run profile set",
+            "stage label shard published dry-run profile set",
         ),
         "list": (
             commands.list_stages,
@@ -131,6 +132,10 @@ OPTIONS = {
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
+    "shard": (
+        "--shard",
+        {"metavar": "K/N", "help": "of generation only the K-th of N parts, as on N machines at once"},
+    ),
     "published": _flag("published", "from the published study; compute what takes seconds only"),
     "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),
     "stale": _flag("stale", "only those that were made with other settings or other code"),
@@ -183,6 +188,8 @@ def main() -> int:
         os.environ.setdefault(name, value)
     arguments = build_parser().parse_args()
     try:
+        with commands.checking():
+            refuse_several_processes()
         arguments.action(arguments)
     except (commands.UserError, store.NotPublished, UserDataError) as error:
         print(f"error: {error}", file=sys.stderr)

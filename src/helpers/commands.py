@@ -11,10 +11,11 @@ import yaml
 from helpers.base.fields import Checked
 from helpers.base.paths import BOOK, PROFILES
 from helpers.base.progress import say
-from helpers.base.settings import Profile, load_profile
+from helpers.base.settings import Profile
 from helpers.book import chapters, execution, needs, pages, parameters
 from helpers.models import aisfx
-from helpers.study import entries, frozen, plan, publication, registry, store
+from helpers.sound.profiles import load_profile
+from helpers.study import entries, frozen, input_files, plan, publication, registry, store
 from helpers.study.graph import Graph
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
@@ -41,25 +42,48 @@ def run_stage(arguments):
     """`run`: n_train and draw choose one training run; other settings replace fields of the profile's section."""
     if arguments.dry_run:
         return plan_stages(arguments)
-    stages, folder = _chosen_stages(arguments, aisfx.require)
+    stages, folder, _ = _chosen_stages(arguments, aisfx.require)
     with checking():
         if announced := plan.announcement(plan.missing(stages, folder)):
             say(f"{arguments.stage}: {announced}")
+    if arguments.shard:
+        with checking():
+            part = _part(arguments.shard)
+            if not all(stage.shard for stage in stages):
+                raise ValueError(f"--shard: expected generation, whose work can be cut, got {arguments.stage}")
+        for stage in stages:
+            store.run_shard(stage, *part)
+        return
     with publication.use_publication(folder, command="the same command without --published"):
         for stage in stages:
             print(store.load_or_run(stage).path)
 
 
+def _part(text: str) -> tuple[int, int]:
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise ValueError(f"--shard: expected K/N, as 2/8, got {text!r}")
+    return int(k), int(n)
+
+
 def plan_stages(arguments):
     """`plan`: what `run` would compute, or for `all` what is missing of the profile, with an estimate of what it takes."""
-    stages, folder = _chosen_stages(arguments)
+    with input_files.telling_missing() as lacking:
+        stages, folder, profile = _chosen_stages(arguments)
     missing = _print_plan(stages, folder)
+    lines = [f"missing: {line}" for line in lacking]
+    if any(one.unknown for one in plan.estimate_all(missing)):
+        from helpers.study import operations  # imports torch
+
+        lines = operations.in_words(missing, profile) + lines
+    for line in lines:
+        print(line)
     if folder and not store.computes_all() and (why := needs.difference(missing, folder)):
         print(f"Not computed unasked beside a published study: {why}")
 
 
-def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None]:
-    """The stages that the arguments name, and the folder of the published study where they ask for it."""
+def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None, Profile]:
+    """The stages that the arguments name, the folder of the published study where they ask for it, and the profile."""
     with checking():
         settings = parameters.parse_settings(arguments.settings)
         chosen = {key: settings.pop(key) for key in ("n_train", "draw") if key in settings}
@@ -90,7 +114,7 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
                 stages, folder
             )  # what a reader needs; the rest is nowhere but where it was computed
         frozen.check(profile, plan.missing(stages, folder))
-    return stages, folder
+    return stages, folder, profile
 
 
 def _print_plan(stages: list[store.Stage], folder: Path | None) -> list[store.Stage]:

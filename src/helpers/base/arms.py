@@ -25,7 +25,10 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     trained = not training.checkpoint_path  # weights that were loaded are one checkpoint
     earlier = sorted(set(training.checkpoints) - {training.updates}) if trained else ()
     if sizes.n_checkpoint:
-        arms |= {f"u{updates:05d}": _part(main, sizes.n_checkpoint, updates=updates) for updates in earlier}
+        for updates in earlier:
+            equal = 0 < sizes.equal_epochs == training.batch_size * updates / n_train
+            n_prompts = main.n_prompts if equal else sizes.n_checkpoint
+            arms[f"u{updates:05d}"] = _part(main, n_prompts, updates=updates)
     if sizes.n_heldout_checkpoint:
         of_heldout = replace(main, prompts="heldout")
         arms |= {f"heldout_u{n:05d}": _part(of_heldout, sizes.n_heldout_checkpoint, updates=n) for n in earlier}

@@ -58,6 +58,15 @@ def commit() -> str | None:
     return f"{described}-dirty" if unknown_code and not is_dirty(described) else described
 
 
+def refuse_several_processes() -> None:
+    """Raises ValueError where `torchrun` or `accelerate launch` started more than this process."""
+    if (n := os.environ.get("WORLD_SIZE", "1")) not in ("", "1"):
+        raise ValueError(
+            f"WORLD_SIZE: expected one process, got {n}; each training size is a job with one GPU of its own, and "
+            "generation is cut into shards, so start it without torchrun or accelerate launch"
+        )
+
+
 def is_dirty(commit: str | None) -> bool:
     """Whether no commit holds the code that ran: it had changes, or it is not known which it was."""
     return commit is None or commit.endswith("-dirty")

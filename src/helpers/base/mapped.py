@@ -1,6 +1,8 @@
 """Arrays on disk, read and written some rows at a time, so that memory does not grow with the number of clips."""
 
 import mmap
+import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,21 @@ def create(path: Path, dtype, shape: tuple[int, ...]) -> np.memmap:
         array = open_memmap(path, "w+", dtype, shape)
         reserve(path)
     return array
+
+
+def open_stored(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that was written without compression, mapped to be read; those of any other are read."""
+    arrays: dict[str, np.ndarray] = {}
+    with np.load(path) as file, zipfile.ZipFile(path) as archive, path.open("rb") as raw:
+        for name, info in zip(file.files, archive.infolist()):
+            raw.seek(info.header_offset + 26)  # a zip's own header ends with two lengths, a name and an extra field
+            raw.seek(sum(struct.unpack("<HH", raw.read(4))), 1)
+            if info.compress_type != zipfile.ZIP_STORED or np.lib.format.read_magic(raw) != (1, 0):
+                arrays[name] = file[name]
+                continue
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(raw)
+            arrays[name] = np.memmap(path, dtype, "r", raw.tell(), shape, "F" if fortran else "C")
+    return arrays
 
 
 class Selection:

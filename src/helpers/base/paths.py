@@ -5,6 +5,7 @@ puts them there); the notebooks, the published study and the sound pack stay in 
 goes to the checkout, or, with an installed package, to the current folder: never beside installed code.
 """
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -18,6 +19,14 @@ SOUND_PACK = WORK / "data" / "sounds.parquet"
 RESULTS = WORK / "results"  # published studies, a folder for each profile
 NOTEBOOKS = WORK / "notebooks"
 BOOK = WORK / "book"
+
+
+def runs_root() -> Path:
+    """Where results are kept, absolute: `HELPERS_RUNS`, else `runs/`.
+
+    A relative path counts from the root of the checkout; with an installed package, from the current folder.
+    """
+    return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
 
 
 def resolve(path: str | Path) -> Path:

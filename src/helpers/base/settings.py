@@ -6,6 +6,7 @@ published stage with that section would be stale.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from helpers.base.fields import Checked, option, settings
 from helpers.base.paths import PROFILES
 
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
+ALL = "all"  # in a profile: all training clips
+AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training split, in April 2023
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
@@ -149,6 +152,12 @@ class TrainingConfig(Checked):
     layers_per_block: int = option(1, low=1, high=4)
     attention_head_dim: int = option(32, low=4)
     precision: str = option("auto", choices=("auto", "bf16", "no"))  # auto: bf16 where the processor computes with it
+    # of the learning rate, what is left after the last update of a linear schedule
+    final_rate: float = option(0.0, unit="of learning_rate", low=0.0, high=0.99, before=0.0)
+    posterior: str = option("mode", choices=("mode", "sample"), before="mode")  # a clip's latent: fixed, or drawn anew
+    mixtures: bool = option(False, before=False)  # of every two clips of a batch one more, as TANGO mixes them
+    micro_batch: int = option(0, unit="clips in memory at a time; 0 = the whole batch", low=0, digest=False)
+    gradient_checkpointing: bool = option(False, digest=False)  # a third more time, a fraction of the memory
     compiled: bool = option(False, digest=False)  # torch.compile: faster steps after minutes of compiling
     architecture: str = option("scaled", choices=("scaled", "tango"))
     checkpoint_path: str = option("", digest=False)  # TANGO's folder: its weights are loaded, nothing is trained
@@ -157,6 +166,12 @@ class TrainingConfig(Checked):
     def __post_init__(self):
         if max(self.checkpoints) > self.updates:
             raise ValueError(f"checkpoints: expected at most updates = {self.updates}, got {max(self.checkpoints)}")
+        if self.final_rate and self.schedule != "linear":
+            raise ValueError(f"final_rate: expected 0 with schedule {self.schedule}, got {self.final_rate}")
+        if self.mixtures and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size: expected an even number, as mixtures are of two clips, got {self.batch_size}"
+            )
         if any(channels % self.attention_head_dim for channels in self.block_out_channels):
             raise ValueError(
                 f"attention_head_dim: expected a divisor of each of {self.block_out_channels}, got {self.attention_head_dim}"
@@ -180,7 +195,7 @@ class GenerationConfig(Checked):
     prompts: str = option("train", choices=("train", "heldout", "clusters", "other_draw"))
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
-    precision: str = option("no", choices=("bf16", "no"), before="no")  # of the network; the solver has float32
+    precision: str = option("no", choices=("bf16", "tf32", "no"), before="no")  # of the network; the solver has float32
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 
@@ -189,6 +204,9 @@ class ArmsConfig(Checked):
     """What each model generates beside its main clips (`generation`): other checkpoints, weights, prompts, guidance, seeds."""
 
     n_checkpoint: int = option(250, unit="training prompts at each earlier checkpoint; 0 = none", low=0)
+    # Of each size the checkpoint after so many epochs asks for as many clips as the main arm: the other reading of equal
+    # training.
+    equal_epochs: int = option(0, unit="epochs; 0 = none", low=0)
     n_raw: int = option(250, unit="training prompts with the weights that were not averaged; 0 = none", low=0)
     n_heldout: int = option(250, unit="held-out prompts; 0 = none", low=0)
     n_heldout_checkpoint: int = option(0, unit="held-out prompts at each earlier checkpoint; 0 = none", low=0)
@@ -438,10 +456,13 @@ def read_yaml(name: str, folder: Path = PROFILES, above: tuple[str, ...] = ()) -
     return merged
 
 
-def load_profile(name: str, folder: Path = PROFILES) -> Profile:
+def load_profile(
+    name: str, folder: Path = PROFILES, count_all: Callable[[CorpusConfig], int] = lambda config: AUDIOCAPS_TRAINING
+) -> Profile:
     """Reads, merges and checks `profiles/<name>.yml`.
 
-    Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
+    There, `corpus.n_train: all` stands for what `count_all` finds in that corpus, by default as many clips as TANGO had
+    of AudioCaps (`sound.profiles` looks into the tables instead); `all` among the sizes is corpus.n_train. Raises ValueError or TypeError that names the section and field for an unknown, missing, mistyped or out-of-range
     entry.
     """
     data = read_yaml(name, folder)
@@ -450,6 +471,12 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     if unknown := set(data) - {*runs, *sections}:
         raise ValueError(f"profile {name}: unknown section {min(unknown, key=str)!r}; expected {', '.join(sections)}")
     try:
+        corpus = data.get("corpus", {})
+        if isinstance(corpus, dict) and corpus.get("n_train") == ALL:
+            data["corpus"] = corpus = {**corpus, "n_train": count_all(CorpusConfig(**{**corpus, "n_train": 2}))}
+        if isinstance(corpus, dict) and isinstance(data.get("sizes"), list | tuple):
+            n_all = corpus.get("n_train", CorpusConfig.n_train)
+            data["sizes"] = tuple(n_all if size == ALL else size for size in data["sizes"])
         return Profile(name=name, **data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"profile {name}: {error}") from None

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from helpers.base import plain_yaml
 from helpers.base.progress import say
-from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextConfig, load_profile
+from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextConfig
 from helpers.book import needs
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
+from helpers.sound.profiles import load_profile
 from helpers.study import plan, publication, registry, store
 
 OTHER_PARTS = (

@@ -41,7 +41,7 @@ def of_reader(report: dict) -> str:
     used = report["n_listed"] - report["n_left_out"] - report["n_further_captions"]
     text = f"Of {report['n_listed']:,} listed clips {used:,} can be used; {report['n_left_out']:,} are left out."
     if report["n_further_captions"]:
-        text += f" {report['n_further_captions']:,} more are further captions of a recording, which is one clip, under its first."
+        text += f" {report['n_further_captions']:,} more are further captions of a recording, which is one clip, under one of them."
     return text
 
 

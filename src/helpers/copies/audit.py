@@ -18,7 +18,7 @@ import pandas as pd
 
 from helpers.base.mapped import chunks
 from helpers.base.progress import progress
-from helpers.base.settings import Profile, ThresholdsConfig, load_profile
+from helpers.base.settings import Profile, ThresholdsConfig
 from helpers.copies.audit_folders import KINDS, Folders, account, read_folders
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.calibration import calibrate_threshold, flag
@@ -29,6 +29,7 @@ from helpers.copies.rates import Rate, flagged_rate
 from helpers.models import aisfx
 from helpers.sound.likeness import MEASURES, Difference
 from helpers.sound.mel import level, log_mel, mean_of_bands
+from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
 
 LOCAL, TOGETHER = "landmarks", "combined"  # what the local detector and the verdict over all are called in tables

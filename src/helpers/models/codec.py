@@ -53,22 +53,32 @@ class Codec:
         """Mel frames, and mel bands, per latent position."""
         return self.patch * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
-    @torch.inference_mode()
     def encode(self, mels) -> np.ndarray:
         """Latents float32 [N, C, T / stride, M / stride] of log-mels [N, T, M]: the posterior's mode.
 
         TANGO draws from the posterior, anew each time that it meets a clip. The mode draws nothing: a clip has one
-        latent, computed once, and its round trip is the same whenever it is made. Raises ValueError for another number
+        latent, computed once, and its round trip is the same whenever it is made. Errors as `posterior`.
+        """
+        return self._encode(mels, (), lambda latents: self.scale(latents.mode()))
+
+    def posterior(self, mels) -> np.ndarray:
+        """Mean and standard deviation of each latent, float32 [N, 2, C, T / stride, M / stride], of log-mels [N, T, M].
+
+        Raises ValueError for another number
         of axes or bands, a T that is no multiple of the stride, NaN or infinity.
         """
+        return self._encode(
+            mels, (2,), lambda latents: torch.stack([self.scale(latents.mean), latents.std / self.latent_std], 1)
+        )
+
+    @torch.inference_mode()
+    def _encode(self, mels, parts: tuple[int, ...], of) -> np.ndarray:
         mels = np.asarray(mels, np.float32)
         bands = len(self.mel_mean)
         if mels.ndim != 3 or mels.shape[2] != bands or mels.shape[1] % self.stride or not mels.shape[1]:
             raise ValueError(f"mels: expected [N, a multiple of {self.stride}, {bands}], got shape {mels.shape}")
-        shape = (self.channels, mels.shape[1] // self.stride, bands // self.stride)
-        return self._in_batches(
-            mels, "mels", shape, lambda x: self.scale(self.vae.encode(self.patches(x)).latent_dist.mode())
-        )
+        shape = (*parts, self.channels, mels.shape[1] // self.stride, bands // self.stride)
+        return self._in_batches(mels, "mels", shape, lambda x: of(self.vae.encode(self.patches(x)).latent_dist))
 
     @torch.inference_mode()
     def decode(self, latents) -> np.ndarray:

@@ -5,6 +5,8 @@ needs about 20.
 Chapter: `notebooks/04_generation.ipynb`.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
@@ -64,6 +66,17 @@ def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> to
     return unconditional + guidance * (conditional - unconditional)
 
 
+@contextlib.contextmanager
+def _precision(kind: str, device: torch.device):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if kind == "tf32" else before)
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=kind == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _check(text_states, text_mask, null_state, null_mask, noise_seeds) -> None:
     n, (length, dim) = len(noise_seeds), null_state.shape
     expected = {"text_states": (n, length, dim), "text_mask": (n, length), "null_mask": (length,)}
@@ -97,7 +110,7 @@ def sample_latents(
             rows = slice(start, start + config.batch_size)
             count = len(noise_seeds[rows])
             text, null = (
-                (torch.as_tensor(states).to(device).float(), torch.as_tensor(mask).to(device))
+                (torch.tensor(states, device=device).float(), torch.tensor(mask, device=device))
                 for states, mask in (
                     (text_states[rows], text_mask[rows]),
                     (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
@@ -106,7 +119,7 @@ def sample_latents(
             generators = noise_generators(noise_seeds[rows])
             solver, latents = build_sampler(config), initial_noise(generators, latent_shape).to(device)
             for timestep in solver.timesteps:
-                with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                with _precision(config.precision, device):
                     predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
                 # DDPM draws noise in every step, and goes on with the clip's own generator
                 latents = solver.step(predicted, timestep, latents, generator=generators).prev_sample

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from helpers.base.mapped import open_stored
 from helpers.base.settings import TextConfig
 from helpers.models.pretrained.flan_t5 import load_flan_t5
 
@@ -70,17 +71,18 @@ def _states(encoder, captions: list[str], length: int, padding: str):
         yield states.cpu(), tokens["attention_mask"].bool().cpu()
 
 
-def encode_captions(captions: list[str], config: TextConfig) -> tuple[np.ndarray, np.ndarray]:
+def encode_captions(captions: list[str], config: TextConfig, create_states=np.zeros) -> tuple[np.ndarray, np.ndarray]:
     """Token states of each caption, padded or cut to `config.max_tokens` = L.
 
     Returns float16 states [N, L, D], D = 384 or FLAN-T5-large's 1,024, and a bool mask [N, L], true on real tokens:
-    [CLS] and [SEP] included, so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. Raises TypeError
+    `create_states(shape, dtype)` makes the first, on the disk where there are too many for memory. Real tokens are those
+    with [CLS] and [SEP], so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. Raises TypeError
     naming the index of a caption that is not text (NaN, None), FloatingPointError for states beyond float16, and for
     FLAN-T5 what `load_flan_t5` does.
     """
     captions = _check_captions(captions)
     encoder = load_flan_t5(config) if config.encoder == "flan_t5" else load_text_encoder()
-    states = np.zeros((len(captions), config.max_tokens, encoder[1].config.hidden_size), np.float16)
+    states = create_states((len(captions), config.max_tokens, encoder[1].config.hidden_size), np.float16)
     mask = np.zeros((len(captions), config.max_tokens), bool)
     for number, (batch_states, batch_mask) in enumerate(_states(encoder, captions, config.max_tokens, "max_length")):
         rows = slice(number * BATCH, number * BATCH + len(batch_states))
@@ -107,6 +109,8 @@ def sentence_embeddings(captions: list[str]) -> np.ndarray:
 
 
 def load_text(folder: Path) -> dict[str, np.ndarray]:
-    """Token states [N, L, D], mask [N, L] and the null prompt's null_state [L, D], null_mask [L] of an encoding stage."""
-    with np.load(Path(folder) / "text.npz") as file:
-        return dict(file)
+    """Token states [N, L, D], mask [N, L] and the null prompt's null_state [L, D], null_mask [L] of an encoding stage.
+
+    They stay on the disk until they are used.
+    """
+    return open_stored(Path(folder) / "text.npz")

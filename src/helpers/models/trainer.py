@@ -1,8 +1,8 @@
 """Trains the latent diffusion model: TANGO's objective (Ghosal et al., 2023), accelerate's devices, exact resumption.
 
 Taken from TANGO: v-prediction on 1,000 scaled-linear steps, min-SNR weights, AdamW, the shape of the UNet. Different
-from TANGO: captions are dropped so that the null prompt is trained too, weights are averaged (EMA), and the learning
-rate has a warm-up. Chapter: `notebooks/03_training.ipynb`.
+from TANGO, where the settings do not say otherwise: captions are dropped so that the null prompt is trained too, weights
+are averaged (EMA), and the learning rate has a warm-up. One process trains one network. Chapter: `notebooks/03_training.ipynb`.
 """
 
 import logging
@@ -10,6 +10,7 @@ import math
 import os
 import pickle
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 
-from helpers.base.machine import computes_in_bf16
+from helpers.base.machine import computes_in_bf16, refuse_several_processes
+from helpers.base.mapped import Selection, chunks
 from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.base.settings import TrainingConfig
@@ -32,8 +34,9 @@ from helpers.models.denoiser import (
 )
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # ours: diffusers' names
-ORDER, NOISE, WEIGHTS = range(3)  # independent streams of random numbers under one seed
+ORDER, NOISE, WEIGHTS, POSTERIOR = range(4)  # independent streams of random numbers under one seed
 STATE, PREVIOUS, DAMAGED = "state.pt", "state_previous.pt", "state_damaged.pt"
+OVERHEAD = 0.05  # of the time, what writing states may take at most
 log = logging.getLogger(__name__)
 
 
@@ -44,12 +47,16 @@ def _generator(config: TrainingConfig, stream: int, number: int = 0) -> torch.Ge
 
 @dataclass(frozen=True)
 class Batch:
-    """What chance decides in one update, on the CPU: clips [B], timesteps [B], noise [B, C, h, w], dropped [B]."""
+    """What chance decides in one update, on the CPU: clips [B], and timesteps [A], noise [A, C, h, w], dropped [A].
+
+    A is B or, with a mixture of every two clips after them, 3 B / 2. `posterior` [A, C, h, w] draws the latents, if at all.
+    """
 
     clips: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
     dropped: torch.Tensor
+    posterior: torch.Tensor | None = None
 
 
 def draw_batch(config: TrainingConfig, update: int, latent_shape) -> Batch:
@@ -61,21 +68,32 @@ def draw_batch(config: TrainingConfig, update: int, latent_shape) -> Batch:
     epochs = positions // config.n_train
     order = {e: torch.randperm(config.n_train, generator=_generator(config, ORDER, e)) for e in set(epochs.tolist())}
     clips = torch.stack([order[int(e)][p % config.n_train] for e, p in zip(epochs, positions)])
-    generator, size = _generator(config, NOISE, update), config.batch_size
+    generator, size = _generator(config, NOISE, update), config.batch_size * (3 if config.mixtures else 2) // 2
     timesteps = torch.randint(0, 1000, (size,), generator=generator)
     noise = torch.randn(size, *latent_shape, generator=generator)
-    return Batch(clips, timesteps, noise, torch.rand(size, generator=generator) < config.caption_dropout)
+    dropped = torch.rand(size, generator=generator) < config.caption_dropout
+    if config.posterior == "mode":
+        return Batch(clips, timesteps, noise, dropped)
+    drawn = torch.randn(size, *latent_shape, generator=_generator(config, POSTERIOR, update))
+    return Batch(clips, timesteps, noise, dropped, drawn)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Training set: latents [n, C, h, w], text states [n, L, D], mask [n, L], and the null prompt's [L, D], [L]."""
+    """Training set: latents [n, C, h, w], text states [n, L, D], mask [n, L], and the null prompt's [L, D], [L].
 
-    latents: torch.Tensor
-    states: torch.Tensor
-    mask: torch.Tensor
+    The first three may stay on disk: rows are read as they are drawn. `deviations` [n, C, h, w] are those of the
+    posterior whose means the latents are. `mix(first, second)` gives mixtures of clips by their rows, as latents,
+    deviations, states and mask.
+    """
+
+    latents: torch.Tensor | np.ndarray | Selection
+    states: torch.Tensor | np.ndarray | Selection
+    mask: torch.Tensor | np.ndarray | Selection
     null_state: torch.Tensor
     null_mask: torch.Tensor
+    deviations: torch.Tensor | np.ndarray | Selection | None = None
+    mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]] | None = None
 
     def check(self, config: TrainingConfig) -> None:
         n = config.n_train
@@ -91,11 +109,28 @@ class Data:
             got = tuple(getattr(self, name).shape)
             if got != shape or (name == "latents" and len(got) != 4):
                 raise ValueError(f"{name}: expected shape {shape} for n_train = {n}, got {got}")
-        finite = self.latents.isfinite().flatten(1).all(1)
-        if not finite.all():
-            raise ValueError(
-                f"latents: expected finite values, got NaN or infinity in clip {int(finite.int().argmin())}"
-            )
+        for name, needed in (("deviations", config.posterior == "sample"), ("mix", config.mixtures)):
+            if needed and getattr(self, name) is None:
+                raise ValueError(f"{name}: expected them, as the training set is drawn from them, got none")
+        for part, latents in chunks(self.latents, 1024):
+            finite = np.isfinite(np.asarray(latents)).all(axis=(1, 2, 3))
+            if not finite.all():
+                raise ValueError(
+                    f"latents: expected finite values, got NaN or infinity in clip {part.start + int(finite.argmin())}"
+                )
+
+    def rows(self, drawn: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Latents, states and mask of a batch, with its mixtures last; latents drawn from their posterior, if at all."""
+        clips = drawn.clips.numpy()
+        parts = [[self.latents[clips], None if self.deviations is None else self.deviations[clips]]]
+        parts[0] += [self.states[clips], self.mask[clips]]
+        if self.mix and len(drawn.timesteps) > len(clips):
+            parts.append([*self.mix(clips[::2], clips[1::2])])
+        latents, deviations, states, mask = (
+            None if values[0] is None else torch.cat([torch.tensor(np.asarray(value)) for value in values])
+            for values in zip(*parts)
+        )
+        return latents if drawn.posterior is None else latents + deviations * drawn.posterior, states, mask
 
 
 def _write_atomically(path: Path, write) -> None:
@@ -115,14 +150,11 @@ class Trainer:
     """One training run: the network and all that an update changes, and its saving and restoring."""
 
     def __init__(self, out: Path, config: TrainingConfig, data: Data):
+        refuse_several_processes()
         data.check(config)
         self.out, self.config, self.data = out, config, data
         # Precision is set in `_loss`: an Accelerator would fix it for the whole life of the process.
         self.accelerator = Accelerator(mixed_precision="no")
-        if config.batch_size % self.accelerator.num_processes:
-            raise ValueError(
-                f"batch_size: expected a multiple of {self.accelerator.num_processes} processes, got {config.batch_size}"
-            )
         automatic = computes_in_bf16(self.accelerator.device.type)
         self.bf16 = {"bf16": True, "no": False, "auto": automatic}[config.precision]
         self.noise_scheduler = build_noise_scheduler()
@@ -130,6 +162,8 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(_generator(config, WEIGHTS).initial_seed())
             unet = build_unet(config, self.latent_shape, data.states.shape[-1])
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
         optimizer = torch.optim.AdamW(
             unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -141,27 +175,34 @@ class Trainer:
             SCHEDULES[config.schedule],
             optimizer,
             num_warmup_steps=config.warmup_updates,
-            num_training_steps=config.updates,
+            num_training_steps=_schedule_length(config),
         )
-        # Warm-up: the decay is (1 + update) / (10 + update) until that exceeds `ema_decay`.
-        self.ema = EMAModel(self.unet.parameters(), decay=config.ema_decay, foreach=True)
+        # Warm-up: the decay is (1 + update) / (10 + update) until that exceeds `ema_decay`. Without one, no second copy.
+        self.ema = EMAModel(self.unet.parameters(), decay=config.ema_decay, foreach=True) if config.ema_decay else None
         self.rows: list[list[float]] = []  # update, loss, learning rate, seconds
         self.saved_at = self.started = time.monotonic()
+        self.saving_s = 0.0  # what the last state took to write
 
     @property
     def update(self) -> int:
         return len(self.rows)
 
-    def _loss(self) -> torch.Tensor:
-        """TANGO's loss on this process's share of the update's batch: weighted mean squared error of v."""
-        device, share = self.accelerator.device, self.config.batch_size // self.accelerator.num_processes
+    def _losses(self) -> Iterator[torch.Tensor]:
+        """The loss of the next update, in parts that add up to it: as many clips at a time as memory is to hold."""
         drawn = draw_batch(self.config, self.update, self.latent_shape)
-        own = slice(self.accelerator.process_index * share, (self.accelerator.process_index + 1) * share)
-        clips, dropped = drawn.clips[own], drawn.dropped[own]
-        states = torch.where(dropped[:, None, None], self.data.null_state, self.data.states[clips]).to(device).float()
-        mask = torch.where(dropped[:, None], self.data.null_mask, self.data.mask[clips]).to(device)
-        latents, noise = self.data.latents[clips].to(device), drawn.noise[own].to(device)
-        timesteps = drawn.timesteps[own].to(device)
+        rows, n = self.data.rows(drawn), len(drawn.timesteps)
+        step = self.config.micro_batch or n
+        for start in range(0, n, step):
+            part = slice(start, start + step)
+            yield self._loss(drawn, part, *(one[part] for one in rows)) * (len(drawn.timesteps[part]) / n)
+
+    def _loss(self, drawn: Batch, part: slice, latents, states, mask) -> torch.Tensor:
+        """TANGO's loss on a part of the update's batch: weighted mean squared error of v."""
+        device, dropped = self.accelerator.device, drawn.dropped[part]
+        states = torch.where(dropped[:, None, None], self.data.null_state, states).to(device).float()
+        mask = torch.where(dropped[:, None], self.data.null_mask, mask).to(device)
+        latents, noise = latents.to(device), drawn.noise[part].to(device)
+        timesteps = drawn.timesteps[part].to(device)
         noisy = self.noise_scheduler.add_noise(latents, noise, timesteps)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             predicted = self.model(noisy, timesteps, encoder_hidden_states=states, encoder_attention_mask=mask).sample
@@ -171,42 +212,50 @@ class Trainer:
 
     def step(self) -> float:
         """One update; returns its loss. Raises FloatingPointError, before any weight changes, if that is not finite."""
-        loss = self._loss()
-        value = self.accelerator.reduce(loss.detach(), "mean").item()
-        rate = self.schedule.get_last_lr()[0]
+        value, rate = 0.0, self.schedule.get_last_lr()[0]
+        for loss in self._losses():
+            value += loss.item()
+            self.accelerator.backward(loss)
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"loss: expected a finite value, got {value} in update {self.update + 1} (learning rate {rate:g}); "
                 "lower learning_rate or raise warmup_updates"
             )
-        self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self.ema.step(self.unet.parameters())
+        if self.ema:
+            self.ema.step(self.unet.parameters())
         now = time.monotonic()
         seconds = (self.rows[-1][3] if self.rows else 0.0) + now - self.started
         self.started = now
         self.rows.append([self.update + 1, value, rate, seconds])
         return value
 
+    def is_due(self, every_s: float) -> bool:
+        """Whether to save the state now: not sooner than `every_s`, and so that writing takes OVERHEAD of the time; 0: yes."""
+        return not every_s or time.monotonic() - self.saved_at > max(every_s, self.saving_s / OVERHEAD)
+
     def save_state(self) -> None:
-        """Writes `state.pt`, all that a resumed run needs, and keeps the one before as `state_previous.pt`."""
-        self.accelerator.wait_for_everyone()
-        self.saved_at = time.monotonic()
-        if not self.accelerator.is_main_process:
-            return
+        """Writes `state.pt`, all that a resumed run needs, and keeps the one before as `state_previous.pt`.
+
+        No more than these two are on the disk at a time: one set aside as damaged goes before.
+        """
+        started = time.monotonic()
         state = {
             "config": self.config.digest_fields(),
             "unet": self.unet.state_dict(),
-            "ema": self.ema.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "rows": torch.tensor(self.rows, dtype=torch.float64),
         }
+        (self.out / DAMAGED).unlink(missing_ok=True)
         if (self.out / STATE).exists():
             (self.out / STATE).replace(self.out / PREVIOUS)
         _write_atomically(self.out / STATE, lambda path: torch.save(state, path))
+        self.saved_at = time.monotonic()
+        self.saving_s = self.saved_at - started
 
     def restore(self) -> None:
         """Continues from `state.pt`, or from the one before where that cannot be read, else starts anew.
@@ -223,9 +272,7 @@ class Trainer:
             except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("%s cannot be read and is set aside as %s: %s", path, DAMAGED, reason)
-                self.accelerator.wait_for_everyone()
-                if self.accelerator.is_main_process:
-                    path.replace(self.out / DAMAGED)
+                path.replace(self.out / DAMAGED)
                 continue
             if config != (own := self.config.digest_fields()):
                 differ = [
@@ -233,21 +280,20 @@ class Trainer:
                 ]
                 raise ValueError(f"{path} belongs to another run: expected {'; '.join(differ)}")
             self.unet.load_state_dict(state["unet"])
-            self.ema.load_state_dict(state["ema"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.rows = rows
             log.info("training resumes after update %d of %d", self.update, self.config.updates)
             break
-        self.ema.to(self.accelerator.device)
+        if self.ema:
+            self.ema.to(self.accelerator.device)
 
     def save_checkpoint(self) -> None:
         """Writes the averaged weights; with `keep_raw`, and after the last update, the raw ones too."""
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
         names = [name for name, _ in self.unet.named_parameters()]
-        kinds = {"ema": dict(zip(names, self.ema.shadow_params))}
+        kinds = {"ema": dict(zip(names, self.ema.shadow_params if self.ema else self.unet.parameters()))}
         if self.config.keep_raw or self.update == self.config.updates:
             kinds["raw"] = self.unet.state_dict()
         for kind, weights in kinds.items():
@@ -257,8 +303,6 @@ class Trainer:
 
     def finish(self) -> None:
         """Writes `loss.csv` and removes the states."""
-        if not self.accelerator.is_main_process:
-            return
         lines = [f"{int(update)},{loss!r},{rate!r},{seconds:.3f}" for update, loss, rate, seconds in self.rows]
         text = "\n".join(["update,loss,learning_rate,seconds", *lines, ""])
         _write_atomically(self.out / "loss.csv", lambda path: path.write_text(text))
@@ -266,19 +310,26 @@ class Trainer:
             (self.out / name).unlink(missing_ok=True)
 
 
+def _schedule_length(config: TrainingConfig) -> int:
+    """After how many updates the learning rate would be zero, if training did not end before."""
+    return config.warmup_updates + round((config.updates - config.warmup_updates) / (1 - config.final_rate))
+
+
 def train(
     out: Path,
     config: TrainingConfig,
-    latents: np.ndarray,
-    text_states: np.ndarray,
-    text_mask: np.ndarray,
+    latents: np.ndarray | Selection,
+    text_states: np.ndarray | Selection,
+    text_mask: np.ndarray | Selection,
     null_state: np.ndarray,
     null_mask: np.ndarray,
     save_every_s: float = 30.0,
+    **drawn,
 ) -> None:
     """Trains one denoiser on `latents` [n, C, h, w] and their captions' token states [n, L, D] and mask [n, L].
 
-    `null_state` [L, D] and `null_mask` [L] encode "": they replace the caption of a share `caption_dropout` of the
+    `drawn` are the last two fields of `Data`. A state is saved every `save_every_s` or, where writing it takes long, as
+    seldom as OVERHEAD asks. `null_state` [L, D] and `null_mask` [L] encode "": they replace the caption of a share `caption_dropout` of the
     clips. Writes into `out`: `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
     `checkpoints/raw_<updates>.safetensors` at the end and,
     with `keep_raw`, at each of them, `unet.json`, and `loss.csv` (update, loss, learning_rate,
@@ -286,20 +337,19 @@ def train(
     machine, same number of threads). Raises ValueError for shapes that disagree with each other or with `n_train` and
     for latents that are not finite, FloatingPointError naming the update where the loss is not finite.
     """
-    arrays = (latents, text_states, text_mask, null_state, null_mask)
-    trainer = Trainer(out, config, Data(*(torch.as_tensor(np.asarray(array)) for array in arrays)))
+    null = (torch.tensor(np.asarray(array)) for array in (null_state, null_mask))
+    trainer = Trainer(out, config, Data(latents, text_states, text_mask, *null, **drawn))
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     _write_atomically(out / "unet.json", lambda path: path.write_text(trainer.unet.to_json_string()))
     trainer.restore()
     due = {*config.checkpoints, config.updates}
     name = f"training n={config.n_train} draw={config.draw}"
-    quiet = not trainer.accelerator.is_main_process
-    with progress(total=config.updates, initial=trainer.update, desc=name, unit="update", disable=quiet) as bar:
+    with progress(total=config.updates, initial=trainer.update, desc=name, unit="update") as bar:
         while trainer.update < config.updates:
             bar.set_postfix(loss=f"{trainer.step():.3f}", refresh=False)
             bar.update()
             if trainer.update in due:
                 trainer.save_checkpoint()
-            if trainer.update in due or time.monotonic() - trainer.saved_at > save_every_s:
+            if trainer.is_due(save_every_s):
                 trainer.save_state()
     trainer.finish()

@@ -6,6 +6,7 @@ like is passed over.
 Notebook: 01_corpus.
 """
 
+import hashlib
 import mimetypes
 import os
 import unicodedata
@@ -20,6 +21,13 @@ class Listing(NamedTuple):
 
     files: dict[str, Path]
     left_out: dict[str, str]
+
+
+def fingerprint(listing: Listing) -> str:
+    """sha256 of names, sizes and times of its files: to read thousands of them anew each time would take minutes."""
+    files = {name: file.stat() for name, file in listing.files.items()}
+    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def list_files(folder: Path) -> Listing:

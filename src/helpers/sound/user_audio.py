@@ -1,7 +1,7 @@
 """Corpora of a user's own: the Hugging Face audio-folder layout, and AudioCaps' CSV beside a folder of audio.
 
 A row whose clip cannot be used is listed with its reason in `left_out.json`; it does not stop the rest. Several captions of
-one recording are one clip, under the first of them.
+one recording are one clip, under one of them, drawn once.
 
 Notebook: 01_corpus.
 """
@@ -15,37 +15,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.hashing import hash_file
+from helpers.base.paths import runs_root
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_file import read_clip
-from helpers.sound.audio_folder import list_files
-from helpers.sound.user_table import COLUMNS, UserDataError, locate, names_of, places, read_table
+from helpers.sound.audio_folder import fingerprint, list_files
+from helpers.sound.user_table import READERS_VERSION, SPLITS, UserDataError, locate, names_of, places, read_tables
 
 CHUNK = 64
 REPORT = "left_out.json"
 CELLS = {"file_name": "clip", "text": "caption", "audiocap_id": "clip", "youtube_id": "source", "start_time": "start"}
 AGAIN = "a further caption of a recording that is listed before"
+TRAINED = "of a video that the training split has too"
 
 
 def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Iterable[np.ndarray]]:
-    """The table of a user's clips, split at random by source, and their audio in chunks int16 [<=CHUNK, S].
+    """The table of a user's clips, split by source, and their audio in chunks int16 [<=CHUNK, S].
 
-    Every file is read twice, once to learn which can be used and once to write it, so that memory stays flat. What is left
-    out stands in `out`/left_out.json; where the corpus fails for it, beside `out`, whose files go then.
+    AudioCaps' own splits are kept where the tables say them: training clips are of `train`, the others of `val` and
+    `test`. Else the split is at random. Every file is read twice, once to learn which can be used and once to write it,
+    so that memory stays flat. What is left out stands in `out`/left_out.json; where the corpus fails for it, beside
+    `out`, whose files go then.
 
     Raises:
-        FileNotFoundError: the table or the folder is missing.
+        FileNotFoundError: a table or the folder is missing.
         UserDataError: a table that cannot be read, too few clips or sources; what was looked for, and what is there.
     """
-    path, folder = places(config)
-    table, listing = read_table(path, config.kind), list_files(folder)
-    clips = pd.DataFrame(table.values(), [*table], COLUMNS[config.kind]).rename(columns=CELLS)
-    source = clips.get("source", clips["clip"])
-    clips["source"] = source.where(source != "", clips["clip"])
-    found = locate(map(names_of, table.values()), listing, folder, config.kind)
-    clips["file"] = pd.Series(found, clips.index, dtype=object)
-    clips["why"] = _reasons(clips, config)
+    clips = check_clips(config)
     usable = clips[clips["why"] == ""].reset_index(drop=True)
     report, kept = _report(clips), out.with_suffix(f".{REPORT}")
     for place in (out / REPORT, kept):
@@ -54,24 +52,88 @@ def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Ite
     try:
         order, rows = _split(usable, config)
     except ValueError as error:
-        first = "".join(f", as {name!r}" for name in [*listing.files][:1])
-        there = f"files that may be audio in {folder}: {len(listing.files)}{first}"
+        folder = places(config)[1]
+        files = list_files(folder).files
+        first = "".join(f", as {name!r}" for name in [*files][:1])
+        there = f"files that may be audio in {folder}: {len(files)}{first}"
         raise UserDataError(f"corpus: {error}; {told}; {there}; all reasons: {kept}") from None
     kept.unlink()
     say(f"corpus: {told}")
     return rows, _chunks(usable["file"].iloc[order].to_list(), config)
 
 
+def count_training(config: CorpusConfig) -> int:
+    """How many clips of the official training split can be used: what `n_train: all` means. Errors as `read_user_corpus`."""
+    clips = check_clips(config)
+    if "split" not in clips:
+        raise UserDataError(
+            "n_train: expected a number, as the table says no splits, got 'all'; a folder with train.csv, val.csv and "
+            "test.csv, or a column `split`, says them"
+        )
+    return int(((clips["split"] == "train") & (clips["why"] == "")).sum())
+
+
+def check_clips(config: CorpusConfig) -> pd.DataFrame:
+    """Every listed row: clip, caption, source, file, `why` it gives no clip ("" for one that does), official split if any.
+
+    Reading all files takes minutes, so what came out is kept with the results and read from there the next time.
+    """
+    tables, folder = places(config)
+    rows, listing = read_tables(tables, config.kind), list_files(folder)
+    clips = pd.DataFrame([*rows.values()], [*rows]).rename(columns=CELLS)
+    if "split" in clips:
+        clips["split"] = clips["split"].map(SPLITS).fillna("")
+        clips = clips.sort_values("split", key=lambda split: split != "train", kind="stable")
+    source = clips.get("source", clips["clip"])
+    clips["source"] = source.where(source != "", clips["clip"])
+    found = locate((names_of(rows[line]) for line in clips.index), listing, folder, config.kind)
+    clips["file"] = pd.Series(found, clips.index, dtype=object)
+    read_as = (READERS_VERSION, config.kind, config.sample_rate_hz, config.clip_samples, config.channel)
+    key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(listing)).bytes(16).hex()
+    kept = runs_root() / "checked" / f"{key}.json"
+    if kept.is_file():
+        clips["why"] = json.loads(kept.read_text())
+    else:
+        clips["why"] = _reasons(clips, config)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (part := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(clips["why"].to_list()))
+        part.replace(kept)
+    clips["caption"] = _drawn_captions(clips, config)
+    return clips
+
+
+def _recordings(clips: pd.DataFrame, config: CorpusConfig) -> pd.Series:
+    """What tells one recording from another: AudioCaps' video and start, else the file."""
+    of = clips["source"] + "_" + clips["start"] if config.kind == "audiocaps" else clips["file"].astype(str)
+    return of.set_axis(clips.index)
+
+
+def _drawn_captions(clips: pd.DataFrame, config: CorpusConfig) -> pd.Series:
+    """The caption of each clip: one of its recording's, drawn by the recording's name; other rows keep theirs."""
+    recordings, captions = _recordings(clips, config), clips["caption"].copy()
+    worded = captions[clips["why"].isin(("", AGAIN))].groupby(recordings).agg(list)
+    for line in clips.index[clips["why"] == ""]:
+        choices = worded[recordings[line]]
+        if len(choices) > 1:  # files are known by their names in the folder, wherever it lies
+            name = recordings[line] if config.kind == "audiocaps" else clips["file"][line].name
+            captions[line] = choices[seeded(config.seed, "caption", name).integers(len(choices))]
+    return captions
+
+
 def _reasons(clips: pd.DataFrame, config: CorpusConfig) -> list[str]:
     """Why each row gives no clip; "" for one that does."""
     reasons: list[str] = []
     seen: set = set()
-    recordings = zip(clips["source"], clips["start"]) if config.kind == "audiocaps" else clips["file"]
-    for file, caption, recording in zip(clips["file"], clips["caption"], recordings):
+    trained: set = set()  # the videos of the official training split, whose rows come first
+    splits = clips.get("split", pd.Series("", clips.index))
+    for file, caption, recording, source, split in zip(
+        clips["file"], clips["caption"], _recordings(clips, config), clips["source"], splits
+    ):
         reason = file if isinstance(file, str) else "" if caption.strip() else "no caption"
-        reason = reason or (AGAIN if recording in seen else "")
+        reason = reason or (AGAIN if recording in seen else TRAINED if split != "train" and source in trained else "")
         if not reason:
             seen.add(recording)
+            trained |= {source} if split == "train" else set()
         reasons.append(reason)
 
     def check(file: Path, reason: str) -> str:
@@ -112,34 +174,58 @@ def _in_words(clips: pd.DataFrame) -> str:
 def _split(usable: pd.DataFrame, config: CorpusConfig) -> tuple[list[int], pd.DataFrame]:
     """Which of the usable clips are taken, in order, and the corpus' table of them. Raises ValueError for too few."""
     needed = {"train": config.n_train, "heldout": config.n_heldout, "background": config.n_background}
-    if len(usable) < sum(needed.values()):
-        raise ValueError(f"expected at least {sum(needed.values())} usable clips ({needed}), got {len(usable)}")
-    of, captions = usable["source"], usable["caption"].str.strip()
+    pools = {"": (usable, needed)}
+    if "split" in usable:
+        trained, others = usable["split"] == "train", dict([*needed.items()][1:])
+        pools = {
+            " of train": (usable[trained], {"train": config.n_train}),
+            " of val and test": (usable[~trained], others),
+        }
+    chosen: dict[str, list[int]] = {}
+    for name, (pool, wanted) in pools.items():
+        if len(pool) < sum(wanted.values()):
+            raise ValueError(f"expected at least {sum(wanted.values())} usable clips{name} ({wanted}), got {len(pool)}")
+        chosen |= _draw(pool["source"], wanted, config)
+    order = [row for rows in chosen.values() for row in rows]
+    if (got := {split: len(rows) for split, rows in chosen.items()}) != needed:
+        raise ValueError(f"expected {needed} clips from disjoint sources, got {got}")
+    clips = pd.DataFrame(
+        [
+            (
+                f"{split}_{i:05d}",
+                split,
+                i,
+                usable["caption"][row].strip(),
+                [of := usable["source"][row]],
+                [of],
+                [""],
+                "",
+            )
+            for split, rows in chosen.items()
+            for i, row in enumerate(rows)
+        ],
+        columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe"],
+    )
+    return order, clips
+
+
+def _draw(of: pd.Series, wanted: dict[str, int], config: CorpusConfig) -> dict[str, list[int]]:
+    """The rows of each split, by the sources `of` the rows: whole sources in an order drawn by the seed.
+
+    A source's second clip must not land in another split; those beyond a split's number are left.
+    """
     sources = sorted(set(of))
     rank = dict(zip(sources, seeded(config.seed, "user split").permutation(len(sources))))
-    order = sorted(range(len(usable)), key=lambda i: (rank[of[i]], i))
-    # whole sources only: a video's second clip must not land in another split
-    rows, taken, current, splits = [], 0, None, iter(needed.items())
-    split, target = next(splits)
-    chosen = []
-    for i in order:
-        if taken >= target and of[i] != current:
-            split, target = next(splits, ("", 0))
-            taken = 0
-            if not split:
-                break
-        if taken < target:
-            rows.append((f"{split}_{taken:05d}", split, taken, captions[i], [of[i]], [of[i]], [""], ""))
-            chosen.append(i)
-            taken += 1
+    chosen: dict[str, list[int]] = {split: [] for split in wanted}
+    splits, current = iter(wanted), None
+    split = next(splits)
+    for i in sorted(of.index, key=lambda i: (rank[of[i]], i)):
+        if len(chosen[split]) == wanted[split] and of[i] != current and not (split := next(splits, "")):
+            break
+        if len(chosen[split]) < wanted[split]:
+            chosen[split].append(i)
         current = of[i]
-    clips = pd.DataFrame(
-        rows, columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe"]
-    )
-    got = clips["split"].value_counts().to_dict()
-    if got != needed:
-        raise ValueError(f"expected {needed} clips from disjoint sources, got {got}")
-    return chosen, clips
+    return chosen
 
 
 def _chunks(paths: list[Path], config: CorpusConfig) -> Iterable[np.ndarray]:

@@ -18,7 +18,12 @@ from helpers.base.paths import resolve
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_folder import Listing
 
+# Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
+# mending a reader touches no published study.
+READERS_VERSION = 3
 COLUMNS = {"audiofolder": ("file_name", "text"), "audiocaps": ("audiocap_id", "youtube_id", "start_time", "caption")}
+SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # AudioCaps' own, as people write them
+FILES = ("train.csv", "val.csv", "test.csv")  # as AudioCaps comes
 WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -26,35 +31,58 @@ class UserDataError(ValueError):
     """What is wrong with a user's data, in one line that names the file and the remedy: not a fault of the program."""
 
 
-def places(config: CorpusConfig) -> tuple[Path, Path]:
-    """The CSV of a user's corpus and the folder of its audio, absolute. Raises FileNotFoundError where one is missing."""
-    path, folder = resolve(config.path), resolve(config.audio_path)
-    path = path / "metadata.csv" if config.kind == "audiofolder" and path.is_dir() else path
-    if not path.is_file():
-        expected = "metadata.csv in a folder of audio" if config.kind == "audiofolder" else "a CSV file"
-        raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {path}")
-    folder = folder if config.kind == "audiocaps" else path.parent
+def places(config: CorpusConfig) -> tuple[tuple[Path, ...], Path]:
+    """The tables of a user's corpus, one or AudioCaps' three, and the folder of its audio, absolute.
+
+    Raises FileNotFoundError where one is missing.
+    """
+    path, folder, whole = resolve(config.path), resolve(config.audio_path), config.kind == "audiofolder"
+    names = ("metadata.csv",) if whole else FILES
+    tables = tuple(path / name for name in names) if path.is_dir() else (path,)
+    if missing := next((table for table in tables if not table.is_file()), None):
+        expected = "metadata.csv in a folder of audio" if whole else f"a CSV file, or a folder with {', '.join(FILES)}"
+        raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {missing}")
+    folder = tables[0].parent if whole else folder
     if not folder.is_dir():
         raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
-    return path, folder
+    return tables, folder
+
+
+def read_tables(paths: tuple[Path, ...], kind: str) -> dict[int | str, dict[str, str]]:
+    """`read_table` of each; of several files the rows of all, each of the split that its file is named after."""
+    rows: dict[int | str, dict[str, str]] = {}
+    for path in paths:
+        for line, cells in read_table(path, kind).items():
+            if len(paths) == 1:
+                rows[line] = cells
+            else:
+                rows[f"{line} of {path.name}"] = cells | {"split": path.stem}
+    return rows
 
 
 def read_table(path: Path, kind: str) -> dict[int, dict[str, str]]:
     """The CSV of a user's corpus: the cells of COLUMNS by name, of each line that is not empty, by its number.
 
-    A start time is in seconds: `0:10` is ten.
+    A start time is in seconds: `0:10` is ten. Where AudioCaps' rows have a column `split`, it is one of SPLITS.
 
     Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
     """
-    rows = read_cells(path, COLUMNS[kind])
-    for cells in rows.values():
+    rows = read_cells(path, COLUMNS[kind], optional=("split",) if kind == "audiocaps" else ())
+    for line, cells in rows.items():
         if "start_time" in cells:
             cells["start_time"] = _seconds(cells["start_time"])
+        if any(cells.values()) and "split" in cells:
+            cells["split"] = cells["split"].strip().casefold()
+            if cells["split"] not in SPLITS:
+                raise UserDataError(
+                    f"{path}, line {line}: expected split {', '.join(SPLITS)}, got {cells['split']!r}; "
+                    "without that column the clips are split at random"
+                )
     return rows
 
 
-def read_cells(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
-    """The cells of these columns, of each line of a CSV that is not empty, by its number.
+def read_cells(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> dict[int, dict[str, str]]:
+    """The cells of these columns, of each line of a CSV that is not empty, by its number; of `optional` ones, where there.
 
     Raises UserDataError, with file, line and remedy, for what is not comma-separated UTF-8 with these columns.
     """
@@ -76,7 +104,8 @@ def read_cells(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
                     f'a text with a comma needs quotes, as in "A dog barks, a car passes"'
                 )
             if row:
-                rows[lines.line_num] = {name: row[header.index(name)] if any(row) else "" for name in columns}
+                named = [name for name in (*columns, *optional) if name in header]
+                rows[lines.line_num] = {name: row[header.index(name)] if any(row) else "" for name in named}
     except csv.Error as error:
         raise UserDataError(
             f"{path}, line {lines.line_num}: cannot be read as CSV ({error}); within quotes a quote is written twice"

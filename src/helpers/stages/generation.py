@@ -3,11 +3,14 @@
 Notebook: 04_generation.
 """
 
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from helpers.base.mapped import chunks
 from helpers.base.seeds import seeded
 from helpers.base.settings import GenerationConfig, Profile
 from helpers.models import denoiser, sampler
@@ -19,27 +22,64 @@ from helpers.sound import corpus
 from helpers.sound.corpus import originals
 from helpers.sound.silence import GENERATED_PEAK
 
+SHARD = 256  # clips of a file, at least: what a killed run has to make again
 QUERY_COLUMNS = ["query_id", "clip_id", "index", "caption", "updates", "sample_seed", "noise_seed"]
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: GenerationConfig, arm: str) -> None:
-    """Generates one arm's clips.
+    """Generates one arm's clips; what `compute_shard` has left beside `out` is not computed again.
 
     Writes queries.parquet (query_id, clip_id, index, caption, updates, sample_seed, noise_seed, arm, weights, prompt_set,
     guidance, steps, silent, clipped), decoded.npy, audio.npy, and first_latents.npy, the latents of the first few clips.
     """
-    data = corpus.load_corpus(upstream["corpus"])
-    queries = plan_queries(upstream["training"], data, profile, config, arm)
-    latents = generate_latents(upstream, queries, profile, config)
-    np.save(out / "first_latents.npy", latents[:N_REFERENCE])
+    shards = out.with_suffix(".shards")
+    shards.mkdir(exist_ok=True)
+    queries, parts = compute_shard(shards, upstream, profile, config, arm)
+    latents = [latent for part in parts for latent in np.load(part, mmap_mode="r")]  # views of what stays on the disk
+    np.save(out / "first_latents.npy", np.array(latents[:N_REFERENCE]))
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
-    decode_and_vocode(out, len(latents), lambda r: codec.decode(latents[r]), profile, f"decoding n = {config.n_train}")
-    peak = np.abs(np.load(out / "audio.npy", mmap_mode="r").astype(np.int32)).max(axis=1)
+    desc = f"decoding n = {config.n_train}"
+    decode_and_vocode(out, len(latents), lambda rows: codec.decode(np.array(latents[rows])), profile, desc)
+    peak = np.concatenate([np.abs(some.astype(np.int32)).max(axis=1)
+                           for _, some in chunks(np.load(out / "audio.npy", mmap_mode="r"), SHARD)])  # fmt: skip
     queries = queries.assign(
         arm=arm, weights=config.weights, prompt_set=config.prompts, guidance=float(config.guidance), steps=config.steps,
         silent=peak < GENERATED_PEAK, clipped=peak >= 32767,
     )  # fmt: skip
     queries.to_parquet(out / "queries.parquet", index=False)
+
+
+def compute_shard(
+    folder: Path,
+    upstream: dict[str, Path],
+    profile: Profile,
+    config: GenerationConfig,
+    arm: str,
+    k: int = 1,
+    n: int = 1,
+) -> tuple[pd.DataFrame, list[Path]]:
+    """Writes the k-th of n parts of an arm's latents into `folder`, some clips a file; what is there is not made again.
+
+    A file begins where a batch does, and each clip has a seed of its own, so the clips are those of one run through. The
+    queries of the arm, and all its files in order.
+    """
+    queries = plan_queries(upstream["training"], corpus.load_corpus(upstream["corpus"]), profile, config, arm)
+    step = -(-SHARD // config.batch_size) * config.batch_size
+    files = {
+        start: folder / f"{start:06d}-{min(start + step, len(queries)):06d}.npy"
+        for start in range(0, len(queries), step)
+    }
+    model = functools.cache(lambda: denoiser.load_unet(upstream["training"], config.updates, config.weights))
+    for start, file in list(files.items())[k - 1 :: n]:
+        if not file.exists():
+            part = file.with_suffix(f".{os.getpid()}")
+            try:
+                with part.open("wb") as stream:
+                    np.save(stream, generate_latents(model(), upstream, queries[start : start + step], profile, config))
+                part.replace(file)
+            finally:
+                part.unlink(missing_ok=True)
+    return queries, list(files.values())
 
 
 def plan_queries(
@@ -74,16 +114,17 @@ def _prompts(clips: pd.DataFrame, profile: Profile, config: GenerationConfig) ->
 
 
 def generate_latents(
-    upstream: dict[str, Path], queries: pd.DataFrame, profile: Profile, config: GenerationConfig
+    unet, upstream: dict[str, Path], queries: pd.DataFrame, profile: Profile, config: GenerationConfig
 ) -> np.ndarray:
     """Latents float32 [Q, C, h, w] of the clips that `queries` (index, caption, noise_seed) asks for."""
     shape = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r").shape[1:]
     text = load_text(upstream["encoding"])
+    queries = queries.reset_index(drop=True)
     if config.prompts == "heldout":  # the encoding stage knows the training captions only
         states, mask = encode_captions(queries["caption"].tolist(), profile.text)
     else:
         states, mask = (text[name][queries["index"].to_numpy()] for name in ("states", "mask"))
     return sampler.sample_latents(
-        denoiser.load_unet(upstream["training"], config.updates, config.weights), states, mask,
+        unet, states, mask,
         text["null_state"], text["null_mask"], queries["noise_seed"].tolist(), config, shape,
     )  # fmt: skip

@@ -7,19 +7,37 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.settings import TrainingConfig
+from helpers.base.mapped import Selection
+from helpers.base.settings import Profile, TrainingConfig
 from helpers.models import trainer
+from helpers.models.codec import load_codec
+from helpers.models.mixing import Mixer
 from helpers.models.pretrained import tango
 from helpers.models.text import load_text
 from helpers.sound import corpus
 
 
-def compute(out: Path, upstream: dict[str, Path], config: TrainingConfig, n_pool: int) -> None:
+def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: TrainingConfig) -> None:
     """Trains the denoiser of one run on its draw of the encoded clips, or takes TANGO's where the profile names it."""
-    rows = corpus.subset(config, n_pool)
+    rows = corpus.subset(config, profile.corpus.n_train)
     latents = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r")
     text = load_text(upstream["encoding"])
     if config.checkpoint_path:
         return tango.write_checkpoint(out, config, latents.shape[1:], text["null_state"].shape[-1])
-    latents = latents[rows]
-    trainer.train(out, config, latents, text["states"][rows], text["mask"][rows], text["null_state"], text["null_mask"])
+    drawn = {}
+    if config.posterior == "sample":
+        drawn["deviations"] = Selection(np.load(upstream["encoding"] / "deviations.npy", mmap_mode="r"), rows)
+    if config.mixtures:
+        drawn["mix"] = _mixer(upstream, profile, rows)
+    of_rows = (Selection(array, rows) for array in (latents, text["states"], text["mask"]))
+    trainer.train(out, config, *of_rows, text["null_state"], text["null_mask"], **drawn)
+
+
+def _mixer(upstream: dict[str, Path], profile: Profile, rows: np.ndarray) -> Mixer:
+    data, codec = (
+        corpus.load_corpus(upstream["corpus"]),
+        load_codec(profile.codec.codec_path, profile.codec.codec_sha256),
+    )
+    clips = data.rows("train")[rows]
+    captions, rate_hz = data.clips["caption"].iloc[clips].tolist(), profile.corpus.sample_rate_hz
+    return Mixer(Selection(data.audio, clips), captions, codec, profile.mel, profile.text, rate_hz)

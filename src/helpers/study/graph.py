@@ -19,8 +19,8 @@ from helpers.base.arms import MAIN, list_arms
 from helpers.base.paths import PROFILES, SOUND_PACK
 from helpers.base.settings import EMBEDDINGS, CorpusConfig, Profile
 from helpers.models import aisfx
-from helpers.models.pretrained.locate import find_main
-from helpers.study.input_files import clap_files, codec_files, listing, text_files, user_files
+from helpers.sound.user_table import READERS_VERSION
+from helpers.study.input_files import checkpoint_files, clap_files, codec_files, listing, text_files, user_files
 from helpers.study.store import Stage
 
 # Raise a stage's version when the same settings give another output: its old results are then computed again, and its
@@ -30,9 +30,6 @@ VERSIONS = {
     "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1,
     "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
 }  # fmt: skip
-# Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
-# mending a reader touches no published study.
-READERS_VERSION = 3
 
 
 def _stage(name: str, config: dict, compute, **rest) -> Stage:
@@ -125,7 +122,8 @@ class Graph:
         profile = self.profile
         return _stage(
             "encoding",
-            {"codec": profile.codec.codec_path, "text": profile.text.digest_fields()},
+            {"codec": profile.codec.codec_path, "text": profile.text.digest_fields()}
+            | ({"posterior": "sample"} if profile.training.posterior == "sample" else {}),
             lambda *folders: stages.encoding.compute(*folders, profile),
             upstream={"corpus": self.corpus()},
             files=codec_files(profile.codec, vocoder=False) + text_files(profile.text),
@@ -206,13 +204,15 @@ class Graph:
     @_built_once
     def training(self, n_train: int, draw: int) -> Stage:
         """One denoiser, trained on one draw of n_train clips."""
-        config, n_pool = self.profile.training_run(n_train, draw), self.profile.corpus.n_train
+        profile, config = self.profile, self.profile.training_run(n_train, draw)
+        mixes = config.mixtures and not config.checkpoint_path
+        files = codec_files(profile.codec, vocoder=False) + text_files(profile.text) if mixes else ()
         return _stage(
             "training",
             config.digest_fields(),
-            lambda *folders: stages.training.compute(*folders, config, n_pool),
-            upstream={"encoding": self.encoding()},
-            files=(find_main(config.checkpoint_path),) if config.checkpoint_path else (),
+            lambda *folders: stages.training.compute(*folders, profile, config),
+            upstream={"encoding": self.encoding()} | ({"corpus": self.corpus()} if mixes else {}),
+            files=checkpoint_files(config) + files,
             seed=config.seed,
             resumable=True,
             label=self.profile.key(n_train, draw),
@@ -256,6 +256,9 @@ class Graph:
             "generation",
             {"generation": config.digest_fields(), "codec": profile.codec.digest_fields(), "arm": arm},
             lambda *folders: stages.generation.compute(*folders, profile, config, arm),
+            shard=lambda out, upstream, k, n: stages.generation.compute_shard(
+                out, upstream, profile, config, arm, k, n
+            ),
             upstream={
                 "training": self.training(n_train, draw),
                 "encoding": self.encoding(),

@@ -1,14 +1,55 @@
 """The files from outside the store that decide a stage's result: frozen models, published weights, a user's own data."""
 
-import hashlib
-from functools import cache
+import contextlib
+import functools
 from pathlib import Path
 
 from helpers.base.paths import resolve
-from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig
-from helpers.models.pretrained.locate import find_clap, find_flan_t5, find_hifigan, find_vae, is_audioldm, is_laion
-from helpers.sound.audio_folder import list_files
+from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig, TrainingConfig
+from helpers.models.pretrained.locate import (
+    find_clap,
+    find_flan_t5,
+    find_hifigan,
+    find_main,
+    find_vae,
+    is_audioldm,
+    is_laion,
+)
+from helpers.sound.audio_folder import fingerprint, list_files
 from helpers.sound.user_table import places
+
+_lacking: list[str] | None = None
+
+
+@contextlib.contextmanager
+def telling_missing():
+    """Within the block, files that are not here are no error but lines of the list that it gives: for plans."""
+    global _lacking
+    before, _lacking = _lacking, []
+    try:
+        yield _lacking
+    finally:
+        _lacking = before
+
+
+def _told(empty):
+    """Of a function that looks for files: what it gives, within `telling_missing`, where one is not here."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def looking(*given, **named):
+            try:
+                return function(*given, **named)
+            except FileNotFoundError as error:
+                if _lacking is None:
+                    raise
+                if str(error) not in _lacking:
+                    _lacking.append(str(error))
+                return empty
+
+        return looking
+
+    return decorate
 
 
 def model_files(folder: str) -> tuple[Path, ...]:
@@ -17,6 +58,7 @@ def model_files(folder: str) -> tuple[Path, ...]:
     return (*sorted(place.glob("*.safetensors")), place / "config.json")
 
 
+@_told(())
 def codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
     """What decides latents and, with `vocoder`, how clips come back as sound."""
     path = config.codec_path
@@ -28,24 +70,32 @@ def codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
     return files
 
 
+@_told(())
 def text_files(config: TextConfig) -> tuple[Path, ...]:
     """Weights of a published text encoder; MiniLM's are a locked package's."""
     return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
 
 
+@_told(())
 def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
     """What decides CLAP embeddings."""
     return (find_clap(config.clap_path),) if is_laion(config.clap_path) else model_files(config.clap_path)
 
 
+@_told(())
+def checkpoint_files(config: TrainingConfig) -> tuple[Path, ...]:
+    """TANGO's weights, where they are loaded instead of trained."""
+    return (find_main(config.checkpoint_path),) if config.checkpoint_path else ()
+
+
+@_told(())
 def user_files(config: CorpusConfig) -> tuple[Path, ...]:
-    """The table that lists a user's own clips. Raises FileNotFoundError where it or the folder of audio is missing."""
-    return (places(config)[0],)
+    """The tables that list a user's own clips. Raises FileNotFoundError where one or the folder of audio is missing."""
+    return places(config)[0]
 
 
-@cache
+@_told("")
+@functools.cache
 def listing(config: CorpusConfig) -> str:
-    """sha256 of names, sizes and times of a user's files: to read thousands of them anew each time would take minutes."""
-    files = {name: file.stat() for name, file in list_files(places(config)[1]).files.items()}
-    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    """What a user's files are known by."""
+    return fingerprint(list_files(places(config)[1]))

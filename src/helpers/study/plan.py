@@ -15,11 +15,13 @@ from pathlib import Path
 from statistics import median
 
 from helpers.base.machine import vector_extensions
+from helpers.base.settings import Profile
 from helpers.study import entries, publication, store, work
 from helpers.study.store import Stage
 
 ANNOUNCED_S = 60.0  # what takes longer is announced before it begins
 START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
+ROOM_MIB = 24_000.0  # for what was not measured: two copies of TANGO's weights and what streams by
 PARTS = ("kind", "codec_path", "vocoder", "encoder", "clap_path", "architecture")  # times of another tell nothing
 
 
@@ -100,6 +102,23 @@ def estimate_all(stages: list[Stage]) -> list[Estimate]:
     """The estimate of each stage, by all that was measured."""
     records = measured() if stages else []
     return [estimate(stage, records) for stage in stages]
+
+
+def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
+    """What a batch system is asked for to compute what is missing of these: `mem_mb`, and `runtime` in minutes.
+
+    Half as much memory again as is estimated, and twice as long, with an hour for the start. Where nothing comparable
+    was measured, memory is ROOM_MIB and the time is that of a GPU, as counted.
+    """
+    estimates = estimate_all(missing(stages))
+    if any(one.unknown for one in estimates):
+        from helpers.study import operations  # imports torch
+    seconds, memory_mib = 3600.0, START_MIB
+    for one in estimates:
+        counted = operations.count(one.stage, profile) if one.unknown else None
+        seconds += 2 * (one.seconds or 0.0) + (2 * counted.seconds if counted else 0.0)
+        memory_mib = max(memory_mib, 1.5 * one.memory_mib if one.memory_mib else ROOM_MIB)
+    return {"mem_mb": math.ceil(memory_mib * 2**20 / 1e6), "runtime": math.ceil(seconds / 60)}
 
 
 def announcement(stages: list[Stage]) -> str:
@@ -189,7 +208,15 @@ def in_words(estimates: list[Estimate]) -> list[str]:
         memory = "?" if mib is None else in_bytes(mib * 2**20)
         time = "?" if seconds is None else publication.duration(seconds)
         lines.append(f"{title:<28} {time:>8} {memory:>10} {in_bytes(size_bytes):>10}")
-    lines += [f"cannot be told: {one.unknown}" for one in estimates if one.unknown]
+    whys: dict[str, list[str]] = {}
+    for one in estimates:
+        if one.unknown:
+            title, _, why = one.unknown.partition(": ")
+            whys.setdefault(why, []).append(title)
+    lines += [
+        f"cannot be told: {titles[0]}{f' and {len(titles) - 1} more' * (len(titles) > 1)}: {why}"
+        for why, titles in whys.items()
+    ]
     if machines := dict.fromkeys(one.machine for one in told):
         lines.append(f"Estimates, within about a factor of two, from runs on: {'; '.join(machines)}.")
     lines.append(f"Free where stages are kept: {in_bytes(shutil.disk_usage(_existing(store.runs_root())).free)}.")

@@ -26,13 +26,14 @@ from pathlib import Path
 import filelock
 
 from helpers.base.hashing import damage, hash_file
-from helpers.base.machine import PeakMemory, commit, describe_machine
-from helpers.base.paths import WORK, shown
+from helpers.base.machine import PeakMemory, commit, describe_machine, refuse_several_processes
+from helpers.base.paths import runs_root, shown
 from helpers.base.progress import say
 from helpers.base.room import telling_no_room
 
 MANIFEST = "manifest.json"
 DRAFT = f"{MANIFEST}.draft"
+SHARDS = ".shards"  # beside a stage's folder: parts of its work, kept until it is finished
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Stage:
     stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
     gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
 
-    The last five are no part of the digest: `published` are the files that a published study holds (patterns relative
+    `shard(folder, upstream, k, n)` does the k-th of n parts of the work, from 1, ahead of `compute`, which does what is
+    missing: it finds them in the folder with the suffix SHARDS beside its own. Several processes may do different parts.
+
+    The last six are no part of the digest: `published` are the files that a published study holds (patterns relative
     to the folder); where `collected_by` names a stage made from this one, only until that has published its own.
     `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
     published files of the stages before it.
@@ -61,6 +65,7 @@ class Stage:
     collected_by: str = ""
     label: str = ""
     light: bool = False
+    shard: Callable[[Path, dict[str, Path], int, int], None] | None = None
 
     @property
     def title(self) -> str:
@@ -135,14 +140,6 @@ def computes_all() -> bool:
     return asked_to_compute() == "all"
 
 
-def runs_root() -> Path:
-    """Where stages are kept, absolute: `HELPERS_RUNS`, else `runs/`.
-
-    A relative path counts from the root of the checkout; with an installed package, from the current folder.
-    """
-    return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
-
-
 def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, every: bool = False) -> Result:
     """The finished result of `stage`; restores or computes it, and whatever it needs before it, where missing or damaged.
 
@@ -151,6 +148,7 @@ def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, eve
     Errors of `compute` pass through, and leave no finished folder behind. Raises NotPublished where the policy forbids
     to compute, OSError where the disk is full.
     """
+    refuse_several_processes()  # before the lock, at which all but one would wait for ever
     root = Path(root) if root else runs_root()
     policy, whole = (Policy(), True) if computes_all() else (_active["policy"], whole)
     folder = stage.folder(root)
@@ -178,7 +176,19 @@ def load_or_run(stage: Stage, root: Path | None = None, whole: bool = False, eve
             _compute(stage, part, upstream)
         _discard(folder)  # a restored one, which served until now
         os.rename(part, folder)
+        _discard(folder.with_suffix(SHARDS))
         return Result(folder, stage.digest, _usable(stage, folder)[0], computed=True)
+
+
+def run_shard(stage: Stage, k: int, n: int) -> None:
+    """Does the k-th of n parts of a stage's work, from 1, unless the stage is finished. Errors as `load_or_run`."""
+    refuse_several_processes()
+    if stage.shard and not _serves(read_manifest(stage), whole=True):
+        upstream = {key: load_or_run(before, whole=True, every=True).path for key, before in stage.upstream.items()}
+        folder = stage.folder().with_suffix(SHARDS)
+        folder.mkdir(parents=True, exist_ok=True)
+        with telling_no_room(folder):
+            stage.shard(folder, upstream, k, n)
 
 
 def place(stage: Stage, manifest: dict, fill: Callable[[Path], None], root: Path):

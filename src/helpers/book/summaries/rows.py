@@ -37,6 +37,15 @@ def of_own(table: pd.DataFrame) -> pd.DataFrame:
     return renamed
 
 
+def of_both_readings(rows: pd.DataFrame, equal_epochs: int) -> pd.DataFrame:
+    """The rows of the main arms, of equal updates, and of the arms after `equal_epochs` epochs, by size and draw.
+
+    Whether a study like the paper keeps updates or epochs equal across sizes, its row is there.
+    """
+    equal = (rows["epochs"] == equal_epochs) & (rows["prompt_set"] == "train") & (rows["weights"] == "ema")
+    return rows[(rows["arm"] == MAIN) | (equal & rows["arm"].str.startswith("u"))].reset_index(drop=True)
+
+
 def is_checkpoint(table: pd.DataFrame) -> pd.Series:
     """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints."""
     return (table["arm"] == MAIN) | (table["updates"] < table.groupby("n_train")["updates"].transform("max"))

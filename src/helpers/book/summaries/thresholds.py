@@ -62,7 +62,10 @@ def thresholds_at(rates: pd.DataFrame, null: str, fpr: float) -> pd.DataFrame:
 def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Near-exact clips and flags of each run, the paper's as summarised below them."""
     ours = rows.assign(
-        trained_on=[f"{n:,} clips, draw {draw}" for n, draw in zip(rows["n_train"], rows["draw"])],
+        trained_on=[
+            f"{n:,} clips, draw {draw}{'' if arm == MAIN else f', {updates:,} updates'}"
+            for n, draw, arm, updates in zip(rows["n_train"], rows["draw"], rows["arm"], rows["updates"])
+        ],
         generated=rows["n_generated"],
         near=defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate")),
         spared=defined_shares(rows, "null_n_defined", "null_n", *limits("null_near_exact_rate")),
