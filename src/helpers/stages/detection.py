@@ -24,6 +24,7 @@ from helpers.sound.corpus import leading_groups
 
 PLAN = PROFILES / "protocol_law.yml"  # names each detector's own beta and K
 NEGATIVES = {"twins": "train", "heldout": "heldout", "same_bed": "train"}  # and the split that their recordings are of
+NO_BIAS = {"beta": 0.0, "k": 1}
 ALL = "all"  # alterations together
 COLUMNS = (
     *("detector", "n_train", "negatives", "bias", "beta", "k", "transform", "split", "n_pos", "n_neg"),
@@ -48,8 +49,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     for n_train, negatives, bias in progress(cases, desc="detection", unit="case"):
         mel: dict[str, tuple] = {}
         for detector in detectors:
-            beta, k = (own[detector]["beta"], own[detector]["k"]) if bias == "own" else (0.0, 1)
-            k = min(k, profile.retrieval.k_max)
+            best = own.get(detector, NO_BIAS) if bias == "own" else NO_BIAS
+            beta, k = best["beta"], min(best["k"], profile.retrieval.k_max)
             sides = [_scored(table, n_train, detector, kind, beta, k, groups) for kind in ("altered", negatives)]
             if any(side.empty for side in sides):
                 continue  # a corpus that cannot be mixed anew has held-out clips alone

@@ -169,7 +169,7 @@ def plot_top1(rows: pd.DataFrame) -> Figure:
 def plot_alterations(detection: pd.DataFrame) -> Figure:
     """AUROC by alteration (rows) and detector (columns), a panel a strength. Columns: detector, transform, strength, auroc.
 
-    Strengths are taken to come from weak to strong, as the detection stage writes them.
+    Strengths are taken to come from weak to strong, as the alterations stage writes them.
     """
     check_columns(detection, "detector", "transform", "strength", "auroc")
     strengths = {

@@ -108,7 +108,7 @@ def best_detectors(detection: pd.DataFrame) -> pd.DataFrame:
     """For every alteration at its strongest: the two detectors of greatest AUROC.
 
     Columns: transform, strength, then best, best_auroc, best_low, best_high and the same for second (missing where there
-    is one detector). Strengths are taken to come from weak to strong, as the detection stage writes them.
+    is one detector). Strengths are taken to come from weak to strong, as the alterations stage writes them.
     """
     rows = []
     for transform, part in detection.groupby("transform", sort=False):
