@@ -121,6 +121,8 @@ def _narrow(figure: Figure) -> bool:
     rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
     for axis in places:
         axis.set_ylabel(textwrap.fill(axis.get_ylabel(), 26))
+        for text in axis.get_legend().get_texts() if axis.get_legend() else ():
+            text.set_fontsize(8)
     if columns > 1:
         grid = GridSpec(rows * columns, 1, figure=figure)
         for axis, place in places.items():
