@@ -160,7 +160,7 @@ def show(path: str, table: ScoreTable, rates: pd.DataFrame, decisions: pd.DataFr
         arrange(
             who.astype({"right": int}),
             titles,
-            f"Who listened. Whoever fails more than {1 - HEARD:.0%} of the catch trials does not count.",
+            f"Who listened. Whoever fails more than {100 * (1 - HEARD):.0f} % of the catch trials does not count.",
         )
     )
     if used.empty:

@@ -7,6 +7,7 @@ so one figure suits both themes.
 import hashlib
 import io
 import re
+import textwrap
 from functools import wraps
 from html import escape
 
@@ -118,6 +119,10 @@ def _narrow(figure: Figure) -> bool:
     ):  # a bar of colours beside its maps has no place of its own
         return False
     rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
+    for axis in places:
+        axis.set_ylabel(textwrap.fill(axis.get_ylabel(), 26))
+        for text in axis.get_legend().get_texts() if axis.get_legend() else ():
+            text.set_fontsize(8)
     if columns > 1:
         grid = GridSpec(rows * columns, 1, figure=figure)
         for axis, place in places.items():

@@ -76,15 +76,15 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
       return [asked.filter(pair => who(pair) === pair.dataset.right).length, asked.length];
     };
     const table = make("table"), mine = pair => given[name(pair)].grade, its = pair => pair.dataset.detector;
-    const line = (tag, cells) => {
+    const line = (cells, head) => {
       const row = table.insertRow();
-      cells.forEach((text, i) => row.append(make(i && tag === "td" ? "td" : "th", text, tag === "th" ? {scope: "col"} : {scope: "row"})));
+      cells.forEach((text, i) => row.append(head || !i ? make("th", text, {scope: head ? "col" : "row"}) : make("td", text)));
     };
     const text = ([right, asked]) => `${right} of ${asked}`;
-    line("th", ["", "you", "guessing", "detector"]);
+    line(["question", "you", "guessing", "detector"], true);
     const which = of("which", mine), same = of("same", mine);
-    line("td", ["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
-    line("td", ["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
+    line(["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
+    line(["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
     told.textContent = "The pairs of the second kind are the detector's hardest: the honest clips that score highest, and copies that score lowest.";
     foot.replaceChildren(table, button("Once more", () => { at = 0, given = {}; show(); }));
     foot.firstChild.tabIndex = -1, foot.firstChild.focus({preventScroll: true});
