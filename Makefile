@@ -24,7 +24,7 @@ export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help book html reproduce test chapter bench bench-large aisfx cluster clean clean-all
+.PHONY: help book html reproduce test chapter plan bench bench-large aisfx cluster clean clean-all
 
 help:
 	@echo 'make book                                                  run every chapter, build the HTML, print its path'
@@ -32,6 +32,7 @@ help:
 	@echo 'make reproduce                                             the pocket study from nothing (hours), then compared with results/'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, in a page of its own'
+	@echo 'make plan PROFILE=paper                                    what a profile takes, GPU hours too, and what is missing for it'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
 	@echo 'make cluster                                               add what "snakemake --executor slurm" needs to .venv'
@@ -136,6 +137,9 @@ chapter: $(READY)
 	printf 'format: jb-book\nroot: %s\nchapters:\n- file: glossary\n- file: references\n' $(NAME) > "$$page/book/_toc.yml" && \
 	.venv/bin/jupyter-book build "$$page/book" -qq >/dev/null && \
 	printf '%s\n' "$$page/book/_build/html/$(NAME).html"
+
+plan: $(READY) # needs neither data nor weights
+	@$(PY) -m helpers plan all
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done

@@ -261,7 +261,7 @@ def test_disk_follows_from_the_shapes_of_what_is_written():
 
 def test_a_plan_says_what_cannot_be_told_and_what_the_rest_stands_on(call):
     code, out, _ = call("plan", "training", "--profile", "smoke", "--set", "architecture=tango")
-    assert code == 0 and "cannot be told: training n16_d0: nothing was measured with tango" in out
+    assert code == 0 and "cannot be told: training n16_d0 and 1 more: nothing was measured with tango" in out
     assert re.match(r"training n16_d0 +\? +\? +\d", next(line for line in out if line.startswith("training n16_d0")))
     assert any(line.startswith("Estimates, within about a factor of two, from runs on: ") for line in out)
 

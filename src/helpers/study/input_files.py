@@ -37,9 +37,9 @@ def _told(empty):
 
     def decorate(function):
         @functools.wraps(function)
-        def looking(*given, **named):
+        def looking(*given):
             try:
-                return function(*given, **named)
+                return function(*given)
             except FileNotFoundError as error:
                 if _lacking is None:
                     raise
@@ -58,16 +58,21 @@ def model_files(folder: str) -> tuple[Path, ...]:
     return (*sorted(place.glob("*.safetensors")), place / "config.json")
 
 
-@_told(())
 def codec_files(config: CodecConfig, vocoder: bool = True) -> tuple[Path, ...]:
     """What decides latents and, with `vocoder`, how clips come back as sound."""
-    path = config.codec_path
-    files = tuple(find_vae(path)[1].values()) if is_audioldm(path) else model_files(path)
-    if vocoder and config.vocoder == "hifigan":
-        files += tuple(find_hifigan(config.vocoder_path)[1].values())
-    elif vocoder and config.vocoder == "vocos":
-        files += model_files(config.vocoder_path)
-    return files
+    return _vae_files(config.codec_path) + (_vocoder_files(config) if vocoder else ())
+
+
+@_told(())
+def _vae_files(path: str) -> tuple[Path, ...]:
+    return tuple(find_vae(path)[1].values()) if is_audioldm(path) else model_files(path)
+
+
+@_told(())
+def _vocoder_files(config: CodecConfig) -> tuple[Path, ...]:
+    if config.vocoder == "hifigan":
+        return tuple(find_hifigan(config.vocoder_path)[1].values())
+    return model_files(config.vocoder_path) if config.vocoder == "vocos" else ()
 
 
 @_told(())

@@ -102,6 +102,8 @@ def _count(config: str, shape: tuple[int, ...], tokens: int, width: int) -> Netw
     sizes: dict[int, int] = {}
 
     def remember(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim > 2 and tensor.shape[-1] == tensor.shape[-2] > tokens:
+            return tensor  # every position by every other: a GPU's fused attention holds no such matrix
         storage = tensor.untyped_storage()
         sizes[storage._cdata] = storage.nbytes()
         kept.append(tensor)  # else its place could be another's
