@@ -70,13 +70,14 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("if holds or fails:", "if holds:"),
         ("any(map(math.isnan, measured))", "all(map(math.isnan, measured))"),
         ("float(rows[low].min()), float(rows[high].max())", "float(rows[low].max()), float(rows[high].min())"),
-        ("small[1] - large[2], small[2] - large[1]", "small[1] - large[1], small[2] - large[2]"),
+        ('few["low"] - many["high"], few["high"] - many["low"]', 'few["low"] - many["low"], few["high"] - many["high"]'),
         ("sizes) < 3", "sizes) < 4"),
     ],
     ("copies.score_table", "decisions"): [
         ('query("rank == 1")', 'query("rank == 2")'),
         ('"query_id", "rank"]\n        )', '"query_id", "score"]\n        )'),
         ("fillna(ceiling.median())", "fillna(ceiling.max())"),
+        ('null)["score"].median())', 'null)["score"].mean())'),
     ],
     ("copies.search", "nearest"): [
         ("np.argsort(-scores, axis=1", "np.argsort(scores, axis=1"),
@@ -95,7 +96,7 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
     ("stages.thresholds", "thresholds"): [
         ('self.scores[self.part == "C2"]', 'self.scores[self.part != "C2"]'),
         ('unseen = self.part == "C3"', 'unseen = self.part == "C2"'),
-        ('float(best["score"].median())', 'float(best["score"].mean())'),
+        ("near.to_numpy(bool, na_value=False) & own_top1", "near.to_numpy(bool, na_value=False) | own_top1"),
         ("largest = (MAIN_SET, max(profile.sizes), 0)", "largest = (MAIN_SET, min(profile.sizes), 0)"),
         ('["near_exact"][flagged], judged["group"][flagged]', '["near_exact"][~flagged], judged["group"][~flagged]'),
         ('"n_defined": int(judged["position"].count())', '"n_defined": len(judged)'),
