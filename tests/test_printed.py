@@ -43,6 +43,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
     "08_yours": "07_findings",
     "audit …": "audit --generated made --training learned --honest others",
     "chapter …": 'chapter NAME=06_thresholds SET="beta=0.7 k=5"',
+    "-p beta 0.7": "-p beta 0.7 -p k 3",  # a notebook's own K needs more background clips than the small profile has
     "--kills 20": "--kills 1 --longest 3 --stage corpus",
     "UPDATE_GOLDEN=1 make": "PYTEST_ADDOPTS='-k unchanged[corpus]' UPDATE_GOLDEN=1 make",
 }
