@@ -177,7 +177,7 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
 
 
 def _digests(clips: Clips) -> list[str]:
-    return [hashlib.sha256(clips.sounds[row]).hexdigest() for row in range(len(clips.sounds))]
+    return [hashlib.sha256(clips.sounds[row].tobytes()).hexdigest() for row in range(len(clips.sounds))]
 
 
 def _stand_ins(training: Clips, seed: int) -> tuple[Clips, np.ndarray]:
