@@ -186,7 +186,8 @@ def _digests(clips: Clips) -> list[str]:
 def _stand_ins(training: Clips, seed: int) -> tuple[Clips, np.ndarray]:
     """Training clips that share nothing with another, in the place of honest ones: at most a quarter of all."""
     index, n = Index(training.marks), len(training.names)
-    alone, passed = [], 0
+    alone: list[int] = []
+    passed = 0
     for row in seeded(seed, "stand-ins").permutation(n):
         if len(alone) == min(STAND_INS, n // 4):
             break
