@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from helpers.copies import shifted
 from helpers.copies.search import top_k
-from helpers.copies.shifted import top_aligned
+from helpers.copies.shifted import aligned_cosines, top_aligned
 
 
 def slow(query, reference, max_shift):
@@ -51,6 +51,16 @@ def test_a_shifted_copy_is_found_where_the_plain_cosine_misses_it(shift):
     np.testing.assert_allclose(found.scores[:, 0], 1, atol=1e-5)
     plain = top_k(queries.reshape(10, -1), references.reshape(60, -1), 1).scores[:, 0]
     assert abs(shift) < 10 or np.median(plain) < 0.7
+
+
+def test_a_shift_that_leaves_nothing_of_a_sound_does_not_count():
+    """Sounds that are zero but for their first frames: shifted out, they leave rounding over rounding."""
+    short = smooth(8, 64, 16, 3)
+    short[:, 12:] = 0
+    scores = aligned_cosines(short[:4], short[4:], 20)
+    assert (np.abs(scores) < 0.999).all() and aligned_cosines(short[:1], short[:1], 20)[0] == pytest.approx(1, abs=1e-5)
+    assert top_aligned(short, short, 1, 20, candidates=8).indices[:, 0].tolist() == [*range(8)]
+    assert aligned_cosines(0 * short[:1], short[:1], 20).tolist() == [0]
 
 
 def test_bad_input_is_refused_and_named():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from helpers.sound.audio_file import read_clip
+from helpers.sound.audio_file import read_clip, read_sound
 
 RATE, SAMPLES = 16_000, 16_384
 ONE_LSB = 1 / 32768
@@ -139,6 +139,9 @@ REFUSED = {  # what is written, and what is said of it
     "half a float WAV": (lambda p: cut(p, "WAV", subtype="FLOAT"), "damaged or cut off (9590 of 16384 samples can be decoded)"),
     "half an AIFF": (lambda p: cut(p, "AIFF"), "damaged or cut off (9586 of 16384 samples can be decoded)"),
     "half an AU": (lambda p: cut(p, "AU"), "damaged or cut off (9594 of 16384 samples can be decoded)"),
+    "half a W64": (lambda p: cut(p, "W64"), "damaged or cut off (9"),
+    "half an RF64": (lambda p: cut(p, "RF64"), "damaged or cut off (9"),
+    "half a CAF": (lambda p: cut(p, "CAF"), "damaged or cut off (Supported file format but file is malformed)"),
     "half a WebM": (lambda p: cut(p, ".webm", codec="libopus"), "damaged or cut off (it ends after 0.474 of 1.21 s)"),
     "half a Matroska": (lambda p: cut(p, ".mka", codec="flac"), "damaged or cut off (it ends after 0."),
     "half a film": (lambda p: cut(p, ".mkv", codec="libopus", film_s=5), "damaged or cut off (it ends after "),
@@ -216,3 +219,18 @@ def test_of_an_hour_only_the_beginning_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda f, n, **how: asked.append(n) or real(f, n, **how))
     clip = read_clip(path, RATE, SAMPLES)
     assert asked == [SAMPLES] and np.abs(clip).max() == pytest.approx(16_384, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [("W64", "PCM_16"), ("CAF", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")]
+)
+def test_a_cut_is_told_where_it_is_reached_alone(tmp_path, kind, subtype):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(
+        20 * RATE
+    )  # many pages of an Ogg, which a tone does not fill
+    soundfile.write(path := tmp_path / "whole", noise, RATE, format=kind, subtype=subtype)
+    assert len(read_sound(path, RATE)[0]) == len(noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert np.abs(read_clip(path, RATE, SAMPLES)).max() == pytest.approx(16_384, abs=2)
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        read_sound(path, RATE)

@@ -14,7 +14,9 @@ import soundfile
 
 from helpers import __main__ as command
 from helpers.base.settings import load_profile
-from helpers.copies import audit, audit_files, audit_search, audit_within
+from helpers.copies import audit, audit_files, audit_search, audit_verdict, audit_within
+from helpers.copies.detectors import Detectors
+from helpers.sound.mel import level, log_mel
 
 RATE, SAMPLES, N_HONEST = 16_000, 16_384, 60
 
@@ -60,7 +62,7 @@ def few_planted(monkeypatch):
     kinds = ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")
     few = {name: audit_search.ALTERATIONS[name] for name in kinds}
     monkeypatch.setattr(audit_search, "PLANTED", 4)
-    for module in (audit, audit_search):
+    for module in (audit_verdict, audit_search):
         monkeypatch.setattr(module, "ALTERATIONS", few)
 
 
@@ -73,14 +75,14 @@ def result(folders, profile):
     with pytest.MonkeyPatch.context() as patch:
         few = {name: audit_search.ALTERATIONS[name] for name in ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")}
         patch.setattr(audit_search, "PLANTED", 4)
-        for module in (audit, audit_search):
+        for module in (audit_verdict, audit_search):
             patch.setattr(module, "ALTERATIONS", few)
         return audit.audit(*map(str, of(folders).values()), profile)
 
 
 def test_copies_are_flagged_beside_the_clip_they_copy(result):
     table = result.table
-    assert list(table.columns) == audit.COLUMNS and not table.duplicated(["kind", "clip", "detector"]).any()
+    assert list(table.columns) == audit_verdict.COLUMNS and not table.duplicated(["kind", "clip", "detector"]).any()
     assert [one.detector for one in result.verdicts] == ["combined", "mel", "mel_aligned", "landmarks"]
     for verdict in result.verdicts:
         rows = table[(table["detector"] == verdict.detector) & (table["kind"] == "generated")].set_index("clip")
@@ -103,6 +105,27 @@ def test_copies_are_flagged_beside_the_clip_they_copy(result):
     assert lines[-1] == "honest: 0 files left out"
 
 
+def test_silence_in_common_is_no_evidence_in_an_audit_and_the_study_keeps_its_features():
+    """Two unrelated sounds, silent but for their first quarter: all that makes them alike is silence."""
+    smoke, heard = load_profile("smoke"), SAMPLES // 4
+    clips = np.zeros((2, SAMPLES), np.int16)
+    clips[:, :heard] = [20_000 * sound(i + 700)[:heard] for i in range(2)]
+    mels = log_mel(level(clips), smoke.mel, RATE)
+    whole = np.stack([20_000 * sound(i) for i in range(8)]).astype(np.int16)
+    mean = log_mel(level(whole), smoke.mel, RATE).mean(axis=(0, 1))
+    config = smoke.replace("retrieval", detectors=("mel", "mel_centred", "mel_aligned")).retrieval
+    of_study, of_audit = (Detectors(config, smoke.mel, RATE, mean, *switch) for switch in ((), (True,)))
+    for name, expected in (("mel", mels), ("mel_centred", mels - mean), ("mel_aligned", mels - mean)):
+        published, features = (one.features(name, clips).reshape(mels.shape) for one in (of_study, of_audit))
+        assert np.array_equal(published, expected)
+        silent = heard // smoke.mel.hop_length + 4  # frames; a window reaches over its edge
+        assert published[:, silent:].any() and not features[:, silent:].any()
+        kept = features.any(axis=2)
+        assert kept.any(axis=1).all() and np.array_equal(features[kept], expected[kept])
+    alike, apart = (one.similarity(name, *np.split(one.features(name, clips), 2))[0] for one in (of_study, of_audit))
+    assert alike > 0.9 and apart < 0.6, (alike, apart)
+
+
 def test_the_score_takes_off_the_weights_that_planted_copies_chose(result):
     for verdict in result.verdicts[1:-1]:
         rows = result.table[result.table["detector"] == verdict.detector]
@@ -114,15 +137,22 @@ def test_power_is_told_for_each_kind_of_copy_and_its_remedy_where_it_is_low(resu
     power = result.power.set_index("alteration")
     assert power.index.tolist() == ["exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB"]
     assert (power.loc["exact"] == 1).all() and ((power >= 0) & (power <= 1)).all(axis=None)
-    low = result._replace(power=result.power.assign(combined=[1, 0.1, 1, 1]))
-    (line,) = [line for line in audit.in_words(low) if line.startswith("few of these are found")]
-    assert "shift 0.2 s. More honest clips" in line
+    remedies = [
+        [
+            line
+            for line in audit_verdict.in_words(result._replace(power=result.power.assign(combined=shares)))
+            if "More honest" in line
+        ]
+        for shares in ([1, 0.1, 0.9, 1], [1, 1, 0.9, 1], [1, 1, 1, 1])
+    ]
+    assert [len(lines) for lines in remedies] == [1, 1, 0]
+    assert "most of the kind 'shift 0.2 s'. " in remedies[0][0] and "'2 s excerpt'. " in remedies[1][0]
 
 
 def test_matches_name_several_clips_with_their_places(result):
     matches = result.matches
     assert (
-        list(matches.columns) == audit.MATCH_COLUMNS
+        list(matches.columns) == audit_verdict.MATCH_COLUMNS
         and matches.groupby(["kind", "clip", "detector"])["rank"].max().max() == 5
     )
     first = matches[(matches["rank"] == 1) & (matches["clip"] == "copy_1.wav")]
@@ -131,13 +161,13 @@ def test_matches_name_several_clips_with_their_places(result):
 
 def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_path):
     """With a background like the training clips the whole bias takes exact copies away: here beta = 0 serves."""
-    alike = of(folders) | {"honest": tmp_path / "alike"}
-    alike["honest"].mkdir()
-    for i in range(N_HONEST):
-        rng = np.random.default_rng(i)
-        made = sound(i % 8) + 0.3 * sound(300 + i) + 1e-3 * rng.standard_normal(SAMPLES)
-        soundfile.write(alike["honest"] / f"{i}.wav", made, RATE)
+    alike = of(folders) | {kind: tmp_path / kind for kind in ("generated", "honest")}
+    for kind, first, n in (("generated", 600, 8), ("honest", 300, N_HONEST)):
+        alike[kind].mkdir()
+        for i in range(n):
+            soundfile.write(alike[kind] / f"{i}.wav", sound(i % 8) + 0.3 * sound(first + i), RATE)
     result = audit.audit(*alike.values(), profile, beta=2.0)
+    assert not result.differing
     assert all(one.beta < 2 and one.copies.rate == 1 for one in result.verdicts[1:-1])
 
 
@@ -154,7 +184,7 @@ def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(f
     assert (
         refused.table[["p", "q", "tau", "flagged"]].isna().all(axis=None) and refused.rates["flagged_rate"].isna().all()
     )
-    first, second = audit.in_words(refused)
+    first, second = audit_verdict.in_words(refused)
     assert f"no rate is stated: generated and honest clips differ in {name}" in first and "--match-honest" in second
     matched = audit.audit(*some.values(), profile, match_honest=True)
     assert not matched.differing and matched.verdicts[0].flagged.count <= 6
@@ -168,7 +198,9 @@ def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path
     for i in range(20):
         soundfile.write(many / f"again{i}.wav", 0.5 * sound(i), RATE)
     result = audit.audit(folders / "generated", many, None, profile)
-    assert "training clips stand in" in capfd.readouterr().err
+    assert (
+        "50 training clips stand in" in capfd.readouterr().err
+    )  # a quarter, though many that are drawn have a duplicate
     rows = result.table[(result.table["detector"] == "combined") & result.table["flagged"].astype(bool)]
     copies = rows[(rows["kind"] == "generated") & rows["clip"].str.startswith("copy")]
     assert len(copies) == 3
@@ -215,6 +247,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"output": "empty"}, "--output: expected a file in a folder that exists"),
         ({"detectors": "[mel,mel]"}, "detectors: expected each value once"),
         ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
+        ({"honest": None}, "honest: expected at least 40 .*, got 2; a quarter of .* --honest FOLDER gives others"),
         ({"training": None}, "expected --generated FOLDER and --training FOLDER, or --within FOLDER"),
         ({"fpr": "0.001"}, "honest: expected at least 2000 usable clips for a rate of 0.001"),
     ],
@@ -227,7 +260,7 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     shutil.copytree(folders / "training", folders / "copied", dirs_exist_ok=True)
     shutil.copytree(folders / "generated" / "new", folders / "few", dirs_exist_ok=True)
     given = {kind: kind for kind in audit.KINDS} | {"detectors": "[mel]", "fpr": "0.1"} | change
-    arguments = [part for kind in audit.KINDS for part in (f"--{kind}", str(folders / given[kind]))]
+    arguments = [part for kind in audit.KINDS if given[kind] for part in (f"--{kind}", str(folders / given[kind]))]
     output = folders / given["output"] if "output" in given else tmp_path / "audit.csv"
     settings = ["--set", f"clip_samples={SAMPLES}", *(f"{name}={given[name]}" for name in ("detectors", "fpr"))]
     command_line = ["helpers", "audit", "--profile", "smoke", *arguments, "--output", str(output), *settings]
@@ -359,7 +392,7 @@ def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):
 def test_bad_input_is_told_apart_from_a_comparison_that_failed(folders, profile, monkeypatch):
     with pytest.raises(ValueError, match="fpr: expected"):
         audit.audit(*of(folders).values(), profile, fpr=2.0)
-    monkeypatch.setattr(audit, "judge", lambda *_: audit.flag(np.zeros(1), None))
+    monkeypatch.setattr(audit, "judge", lambda *_: audit_verdict.flag(np.zeros(1), None))
     with pytest.raises(RuntimeError, match="audit: the comparison failed: tau: expected a number"):
         audit.audit(*of(folders).values(), profile)
 

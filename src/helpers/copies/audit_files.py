@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.copies.audit import Audit
+from helpers.copies.audit_verdict import Audit
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
@@ -36,9 +36,8 @@ def inert(table: pd.DataFrame) -> pd.DataFrame:
     def quoted(value):
         return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
-    return table.assign(
-        **{name: table[name].map(quoted) for name in table if not pd.api.types.is_numeric_dtype(table[name])}
-    )
+    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{str(name): table[name].map(quoted) for name in text})
 
 
 def plain(value):

@@ -81,9 +81,12 @@ def read_folders(
     used = profile.thresholds
     enough = max(4 * used.k, 2 * (honest_needed(used.fpr) + 1))
     if len(clips["honest"].names) < enough:
+        remedy = account("honest", clips["honest"].left_out)
+        if "honest" not in found:
+            remedy = "a quarter of the training clips stand in at most; --honest FOLDER gives others"
         raise ValueError(
             f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
-            f"background, a half gives p-values), got {len(clips['honest'].names)}; {account('honest', clips['honest'].left_out)}"
+            f"background, a half gives p-values), got {len(clips['honest'].names)}; {remedy}"
         )
     return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins)
 
@@ -177,21 +180,25 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
 
 
 def _digests(clips: Clips) -> list[str]:
-    return [hashlib.sha256(clips.sounds[row]).hexdigest() for row in range(len(clips.sounds))]
+    return [hashlib.sha256(clips.sounds[row].tobytes()).hexdigest() for row in range(len(clips.sounds))]
 
 
 def _stand_ins(training: Clips, seed: int) -> tuple[Clips, np.ndarray]:
     """Training clips that share nothing with another, in the place of honest ones: at most a quarter of all."""
     index, n = Index(training.marks), len(training.names)
-    rows = seeded(seed, "stand-ins").permutation(n)[: min(STAND_INS, n // 4)]
-    alone = []
-    for row in rows:
+    alone: list[int] = []
+    passed = 0
+    for row in seeded(seed, "stand-ins").permutation(n):
+        if len(alone) == min(STAND_INS, n // 4):
+            break
         found = index.match(training.marks[row], 2)
         own = found.scores[found.indices == row].max(initial=0)
         if found.scores[found.indices != row].max(initial=0) <= SAME * own:
             alone.append(row)
+        else:
+            passed += 1
     say(
-        f"honest: none given: {len(alone)} training clips stand in, {len(rows) - len(alone)} others had a duplicate. What is "
+        f"honest: none given: {len(alone)} training clips stand in, {passed} others had a duplicate. What is "
         f"alike within the training set counts as honest, so copies of what the set repeats are harder to find."
     )
     kept = np.sort(np.array(alone, np.int64))

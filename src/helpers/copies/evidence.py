@@ -41,7 +41,7 @@ class Tail(NamedTuple):
 def combined(table: pd.DataFrame) -> pd.DataFrame:
     """One row a clip of a table with `kind`, `clip`, `detector`, `nearest` and `evidence`: the training clip for which the
     detectors' evidence adds up to most, as `nearest`, and that sum, as `evidence`."""
-    sums = table.groupby(["kind", "clip", "nearest"], as_index=False, sort=False)["evidence"].sum()
+    sums = table.groupby(["kind", "clip", "nearest"], sort=False)["evidence"].sum().reset_index()
     best = sums.sort_values("evidence", ascending=False, kind="stable").drop_duplicates(["kind", "clip"])
     return best.reset_index(drop=True)
 

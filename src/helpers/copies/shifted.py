@@ -19,6 +19,7 @@ from helpers.base.mapped import chunks
 COARSE = (16, 8)  # frames and bands averaged; the shifts tried are half of these frames apart
 BLOCK_BYTES = 2**29  # of reference spectra
 QUERIES = 256  # at a time
+LEAST = 0.1  # of the energy of either that a shift must leave: only where frames are zero, as silence, may it take more
 WORKERS = -1  # all cores, for the Fourier transforms
 
 
@@ -36,7 +37,8 @@ class Aligned(NamedTuple):
 def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 32) -> Aligned:
     """The k references most similar to each query at their best shift.
 
-    The score of a shift is the cosine of the two log-mels over the frames that both have. queries [Q, T, M] and
+    The score of a shift is the cosine of the two log-mels over the frames that both have, if these hold LEAST of either's
+    energy. queries [Q, T, M] and
     references [R, T, M] are to be centred: what all clips have in common does not move with a shift. Both may be
     `mapped.Selection`s. The k are the best of those `candidates` that are nearest on coarse log-mels, so a reference
     that resembles the query at some shift can be missed; a shifted copy hardly is.
@@ -142,7 +144,9 @@ def _best_shift(some: _Side, block: _Side, listed: np.ndarray, max_shift: int) -
     query = some.energy[:, frames - earlier] - some.energy[:, later]
     reference = block.energy[:, frames - later] - block.energy[:, earlier]
     norm = np.sqrt(query[:, None] * reference[listed])
-    cosines = correlation[..., lags] / np.maximum(norm, 1e-12)
+    # where most of a sound is shifted out, what is left is rounding, or a few faint frames that are like any others
+    left = (query >= LEAST * some.energy[:, -1:])[:, None] & (reference >= LEAST * block.energy[:, -1:])[listed]
+    cosines = np.where(left, correlation[..., lags] / np.maximum(norm, 1e-12), -np.inf)
     best = cosines.argmax(axis=2)
     return np.take_along_axis(cosines, best[..., None], axis=2)[..., 0], lags[best]
 

@@ -19,6 +19,7 @@ from helpers.sound.mel import normalise_waveform
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
 CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
+OGG_CUT = re.compile(r"Ogg ?: Last page lacks an end-of-stream bit\.\s+Ogg ?: Junk")  # as libsndfile's log has it
 STREAMED = 2**31 - 2**12  # so many bytes or more are stated by those who wrote into a pipe and did not know the length
 CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
 
@@ -76,6 +77,8 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
                 raw.seek(0)
                 return _decode_by_ffmpeg(raw, seconds, "no samples")
             with file:
+                if seconds * file.samplerate > file.frames and OGG_CUT.search(file.extra_info):
+                    raise ValueError(f"damaged or cut off (it ends inside a page, after {file.frames} samples)")
                 frames = int(min(np.ceil(seconds * file.samplerate), _frames_stated(file)))
                 audio = file.read(frames, dtype="float32", always_2d=True)
                 if frames - len(audio) > CUT_S * file.samplerate:
@@ -89,7 +92,9 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
 
 def _frames_stated(file: soundfile.SoundFile) -> int:
     """As the header has it. libsndfile counts those that are there; where these are fewer bytes, its log gives both."""
-    told = re.search(r"^ *(?:data|SSND|BODY|Data Size) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    told = re.search(
+        r"^ *(?:data|riff|Riff size|SSND|BODY|Data Size) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
+    )
     stated, there = map(int, told.groups()) if told else (0, 0)
     return file.frames * stated // there if there < stated < STREAMED and there else file.frames
 
@@ -112,7 +117,10 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
                     n += frame.samples
                 if n >= seconds * rate_hz:
                     break
-            else:  # of Matroska, WebM and Flash, only the length in the header tells a cut; others guess it from the size
+            else:
+                if "malformed" in before and container.format.name in ("caf", "ogg"):  # libsndfile tells by the header
+                    raise ValueError(f"damaged or cut off ({before})")
+                # of Matroska, WebM and Flash, only the length in the header tells a cut; others guess it from the size
                 stated = 0 if stream.duration else (container.duration or 0) + (container.start_time or 0)
                 if (stated_s := stated / av.time_base) - ends_s > CUT_S:
                     raise ValueError(f"damaged or cut off (it ends after {ends_s:.3g} of {stated_s:.3g} s)")
