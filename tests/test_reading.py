@@ -68,7 +68,9 @@ def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(early) == (
         "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays them."
     )
-    assert sentences.of_answer(undefined(early)).startswith("After 2,000 updates on 100 clips, what a model does is undefined")
+    assert sentences.of_answer(undefined(early)).startswith(
+        "After 2,000 updates on 100 clips, what a model does is undefined"
+    )
 
 
 def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
