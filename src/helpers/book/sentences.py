@@ -241,8 +241,8 @@ def of_relation(law: pd.DataFrame) -> str:
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
     sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
     text = (
-        "The *onset*, the number of updates at which 5 % of what a model makes is near-exact of its own clip, "
-        f"grows with the number of clips as n to the power of **{row['exponent']:.2f}** "
+        "The onset, the number of updates at which 5 % of what a model makes is near-exact of its own clip, "
+        f"grows with the number of clips as n to the power of {row['exponent']:.2f} "
         f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
         f"is {linear}. So a model of {int(row['n_predicted']):,} clips should reach its onset at {_thousands(row['predicted_updates'])} "
         f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
