@@ -8,7 +8,7 @@ from helpers.base.settings import load_profile
 from helpers.book.explorer import explorer
 from helpers.book.gallery import Gallery
 from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
-from helpers.copies.replication import near_exact, position
+from helpers.copies.replication import near_exact
 from helpers.copies.score_table import ScoreTable
 
 PROFILE = load_profile("pocket")
@@ -55,9 +55,7 @@ def expected(table, n: int, beta: float, k: int, theta: float, tau: float | None
     scores, honest = (table.normalised(run, DETECTOR, rows, beta, k) for rows in (clips, null))
     tau = calibrate_threshold(honest[part == "C2"], CONFIG.fpr) if tau is None else tau
     flagged = flag(np.float32(scores), tau)
-    place = position(
-        clips["score"].to_numpy(), table.match_ceiling(run, DETECTOR, clips), float(null["score"].median())
-    )
+    place = table.positions(run, DETECTOR, clips, NULL)
     near, defined = near_exact(place, theta).to_numpy(bool, na_value=False), ~np.isnan(place)
     return {
         "flagged": (int(flagged.sum()), len(flagged)),

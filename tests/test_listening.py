@@ -102,7 +102,8 @@ def test_the_score_beside_the_detectors(blind, bare_page, right):
     which, same = (sum(question == kind for *_, question in BLIND) for kind in ("which", "same"))
     assert rows[1][:2] == ["Which is the training clip?", f"{which if right else 0} of {which}"]
     assert rows[2][:2] == ["Copy or not?", f"{same if right else 0} of {same}"]
-    assert rows[2][3] == "1 of 5"  # by the flags of results/pocket: see the next test
+    assert rows[2][3] == "1 of 5, on its worst errors"  # by the flags of results/pocket: see the next test
+    assert page.inner_text(".listening-told").startswith("4 of the 5 copy-or-not pairs are the detector's worst errors")
 
 
 def test_what_is_right_is_how_the_pair_was_made(table, galleries, noise_corpus, rates):

@@ -5,6 +5,7 @@ import io
 import re
 
 import numpy as np
+import pandas as pd
 import pyloudnorm
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ from PIL import Image
 
 from helpers.base.settings import MelConfig
 from helpers.book.players import PEAK, Item, describe_spectrum, match_loudness, player_row
+from helpers.book.tables import table_html
 
 RATE = 16_000
 TIME = np.arange(65_536) / RATE
@@ -129,3 +131,10 @@ def test_description_says_where_the_energy_lies():
     low, high = map(int, re.search(r"from (\d+) to (\d+) Hz", words).groups())
     assert low == high and 800 < low < 1100  # the 21st of 64 Slaney bands up to 8 kHz
     assert "loudest at 1.6 s" in words
+
+
+def test_the_caption_of_a_wide_table_can_be_read_on_a_phone(bare_page):
+    wide = pd.DataFrame({f"column {number}": ["0.852 (0.756 to 0.934)"] for number in range(12)})
+    page = bare_page(table_html(wide, "What the columns of this wide table mean, in more words than a line holds."))
+    box = page.locator("table").bounding_box(), page.locator("caption").bounding_box()
+    assert box[0]["width"] > 390 and box[1]["x"] + box[1]["width"] <= 390

@@ -57,13 +57,20 @@ def test_each_size_stands_beside_the_null():
 
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
-        "Trained on 100 clips, it replays them, once it has trained for long enough; "
-        "on 400 clips, we cannot tell at this length of training; "
-        "on 4,000 clips, we cannot tell at this length of training: no more comes out near-exact than of honest clips."
+        "Trained for long enough on 100 clips, a model replays them. After 2,000 updates on 400 clips, we cannot tell; "
+        "on 4,000 clips, we cannot tell: its clips are near-exact no more often than honest ones."
+    )
+    late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
+    assert sentences.of_answer(late).startswith(
+        "Trained for long enough on 100 clips, a model replays them; on 200 clips, a model replays them. After"
     )
     early = rows((100, 0, "u00100", 100, 0.4), (100, 0, "main", 2000, 0.45), (400, 0, "main", 2000, 0.99))
-    assert sentences.of_answer(early) == "Trained on 100 clips, it replays some of them; on 400 clips, it replays them."
-    assert sentences.of_answer(undefined(early)).startswith("Trained on 100 clips, what it does is undefined, as null")
+    assert sentences.of_answer(early) == (
+        "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays them."
+    )
+    assert sentences.of_answer(undefined(early)).startswith(
+        "After 2,000 updates on 100 clips, what a model does is undefined"
+    )
 
 
 def test_where_near_exact_is_undefined_what_is_known_is_said_instead():

@@ -1,6 +1,7 @@
 """The threshold explorer: sliders over published scores, whose counts are those of `copies.calibration` to the last clip.
 
 Scores travel as float32, as they are published; sums of float32 are exact in the browser's float64, so both reckon alike.
+Positions travel as float64.
 Source of the chart: uPlot (MIT), beside this module. Without JavaScript only the clips are shown.
 
 Notebook: 06_thresholds.
@@ -23,7 +24,6 @@ from helpers.base.settings import Profile
 from helpers.book import cards
 from helpers.book.gallery import Gallery
 from helpers.copies.calibration import split_calibration
-from helpers.copies.replication import MIN_SPAN
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
@@ -77,16 +77,16 @@ def explorer(table: ScoreTable, galleries: Mapping[int, Gallery], data: Corpus, 
 
 
 def _run(table: ScoreTable, run: tuple, profile: Profile) -> tuple[dict, list[str]]:
-    """What the page knows of one run: a row a clip (score, ceiling of its match, background), generated ones first, then the null by
-    PARTS; and the clips' names."""
+    """What the page knows of one run: a row a clip (score, background), generated ones first, then the null by PARTS; the position
+    of each generated one; and the clips' names."""
     config = profile.thresholds
     null = table.best(run, config.detector, profile.nulls[0])
     part = split_calibration(null["query_id"], config.seed)
     best = [table.best(run, config.detector, "generated", MAIN), *(null[part == name] for name in PARTS)]
     clips = pd.concat(best, ignore_index=True)
     nearest = table.background(run, config.detector, clips["query_id"].to_numpy())
-    ceiling = table.match_ceiling(run, config.detector, clips)
-    rows = np.column_stack([clips["score"], ceiling, nearest]).astype("<f4")
+    rows = np.column_stack([clips["score"], nearest]).astype("<f4")
+    positions = table.positions(run, config.detector, best[0], profile.nulls[0]).astype("<f8")
     above = math.floor((len(best[1]) + 1) * Fraction(str(float(config.fpr))))
     facts = {
         "generated": len(best[0]),
@@ -95,8 +95,10 @@ def _run(table: ScoreTable, run: tuple, profile: Profile) -> tuple[dict, list[st
         "above": above,
         "depth": nearest.shape[1],
     }
-    facts |= {"median": float(null["score"].median()), "min_span": MIN_SPAN}
-    return facts | {"rows": base64.b64encode(rows.tobytes()).decode()}, list(clips["query_id"])
+    numbers = {
+        name: base64.b64encode(of.tobytes()).decode() for name, of in {"rows": rows, "positions": positions}.items()
+    }
+    return facts | numbers, list(clips["query_id"])
 
 
 def _controls(profile: Profile, depth: int, null: str) -> str:

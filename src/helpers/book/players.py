@@ -33,7 +33,7 @@ RANGE_DB = 70.0  # dynamic range of a spectrogram's colours
 STYLE = """<style>
 .players{--line:var(--pst-color-border,var(--jp-border-color2,#ccc));
 --ink:var(--pst-color-text-base,var(--jp-ui-font-color1,#222));
---soft:var(--pst-color-text-muted,var(--jp-ui-font-color2,#666));--accent:var(--pst-color-primary,#1d8a80);
+--soft:var(--pst-color-text-muted,var(--jp-ui-font-color2,#666));--accent:var(--pst-color-primary,var(--jp-content-link-color,#11655e));
 color:var(--ink);font:.92rem/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:.5rem 0 1rem}
 .players-row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(13.5rem,100%),1fr));gap:1rem 1.2rem}
 .players-four{grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr))}

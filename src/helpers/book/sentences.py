@@ -6,6 +6,8 @@ Notebooks: 01_corpus, 03_training, 05_retrieval, 07_findings.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import pandas as pd
 
@@ -172,21 +174,24 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
 
 
 def of_answer(rows: pd.DataFrame) -> str:
-    """What came out, in one sentence: what each size's near-exact share says beside the null's, at the last checkpoint."""
+    """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
+    share a sentence."""
     curves, parts = checkpoints(rows), []
-    for n_train, last in _shares(rows[rows["arm"] == "main"], ["n_train"]).iterrows():
+    for (n_train, updates), last in _shares(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
         first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
+        opening = f"After {updates:,} updates on"
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
-            said = f"what it does is undefined, {WHY_UNDEFINED}"
+            said = f"what a model does is undefined, {WHY_UNDEFINED}"
         elif last["low"] > last["null_high"]:
-            said = "it replays them" if last["rate"] >= 0.5 else "it replays some of them"
-            said += "" if first["low"] > first["null_high"] else ", once it has trained for long enough"
+            said = f"a model replays {'them' if last['rate'] >= 0.5 else 'some of them'}"
+            opening = "Trained on" if first["low"] > first["null_high"] else "Trained for long enough on"
         else:
-            said = "we cannot tell at this length of training"
+            said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
-                said += ": no more comes out near-exact than of honest clips"
-        parts.append(f"{'on' if parts else 'Trained on'} {n_train:,} clips, {said}")
-    return "; ".join(parts) + "."
+                said += ": its clips are near-exact no more often than honest ones"
+        parts.append((opening, f"{n_train:,} clips, {said}"))
+    groups = groupby(parts, key=itemgetter(0))
+    return " ".join(f"{opening} {'; on '.join(said for _, said in group)}." for opening, group in groups)
 
 
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
@@ -231,20 +236,23 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
 def of_relation(law: pd.DataFrame) -> str:
     """What law.csv says of its primary measure: the exponent, whether linear is excluded, the prediction and its verdict."""
     if law.empty:
-        return "Too few sizes begin to copy here for a relation between size and onset."
+        return "Too few sizes begin to copy here to relate size and the start of copying."
     row = law.iloc[0]
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
     sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
     text = (
-        f"The onset grows with the number of clips as n to the power of **{row['exponent']:.2f}** "
+        "The onset, the number of updates at which 5 % of what a model makes is near-exact of its own clip, "
+        f"grows with the number of clips as n to the power of {row['exponent']:.2f} "
         f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
-        f"is {linear}. So a model of {int(row['n_predicted']):,} clips should begin to copy at {_thousands(row['predicted_updates'])} "
+        f"is {linear}. So a model of {int(row['n_predicted']):,} clips should reach its onset at {_thousands(row['predicted_updates'])} "
         f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
     )
     verdicts = {
         "no run": "no such model was trained.",
-        "undecided": "no run here was trained for long enough to tell.",
-        "supported": f"the run began at {row['observed_updates']:,.0f}, as predicted.",
+        "undecided": "no run here was trained for long enough to tell."
+        if pd.isna(row["observed_updates"])
+        else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
+        "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
         "refuted": "what the run did lies outside.",
     }
     return f"{text}: {verdicts[row['verdict']]}"

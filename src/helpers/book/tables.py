@@ -45,7 +45,7 @@ def table_html(data: pd.DataFrame, caption: str = "", formats: Mapping[str, str]
     return (
         '<div class="table-box" style="overflow-x:auto;max-width:100%" tabindex="0" role="group" aria-label="Table">'
         '<table class="data" style="border-collapse:collapse;width:auto">'
-        f'<caption style="caption-side:top;text-align:left">{escape(caption)}</caption>'
+        f'<caption style="caption-side:top;text-align:left;max-width:calc(100vw - 2rem)">{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

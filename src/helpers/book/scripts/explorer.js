@@ -6,9 +6,9 @@ for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
   const field = name => form.elements[name], shown = name => root.querySelector(`[data-value=${name}]`);
   const colour = name => getComputedStyle(root).getPropertyValue(name).trim();
   for (const run of Object.values(runs)) {
-    const bytes = Uint8Array.from(atob(run.rows), c => c.charCodeAt(0));
-    run.rows = new Float32Array(bytes.buffer);
-    run.count = run.rows.length / (2 + run.depth);
+    const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
+    run.rows = new Float32Array(bytes(run.rows)), run.positions = new Float64Array(bytes(run.positions));
+    run.count = run.rows.length / (1 + run.depth);
   }
   const above = x => {  // the next float32 above x, as numpy's nextafter
     const tau = Math.fround(x);
@@ -18,15 +18,11 @@ for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
     return float[0];
   };
   const score = (run, i, beta, k) => {
-    const at = i * (2 + run.depth);
+    const at = i * (1 + run.depth);
     let sum = 0;
-    for (let j = 0; j < k; j++) sum += run.rows[at + 2 + j];
+    for (let j = 0; j < k; j++) sum += run.rows[at + 1 + j];
     const s = run.rows[at] - beta * (sum / k);
     return i < run.generated ? Math.fround(s) : s;  // decisions.parquet holds float32
-  };
-  const position = (run, i) => {
-    const at = i * (2 + run.depth), span = run.rows[at + 1] - run.median;
-    return span >= run.min_span ? (run.rows[at] - run.median) / span : NaN;
   };
   const share = (count, n) => n ? `${count} of ${n} (${(100 * count / n).toFixed(1)}\u00a0%)` : "none to judge";
   const bins = (values, edges) => {
@@ -62,7 +58,7 @@ for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
       const flagged = scores[i] >= tau;
       if (i >= c2) count.alarms += flagged;
       if (i >= g) continue;
-      const at = position(run, i), defined = !Number.isNaN(at), near = at >= theta;
+      const at = run.positions[i], defined = !Number.isNaN(at), near = at >= theta;
       count.flagged += flagged, count.whole += defined, count.near += near;
       count.defined += flagged && defined, count.exact += flagged && near;
     }

@@ -84,8 +84,10 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     line(["question", "you", "guessing", "detector"], true);
     const which = of("which", mine), same = of("same", mine);
     line(["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
-    line(["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
-    told.textContent = "The pairs of the second kind are the detector's hardest: the honest clips that score highest, and copies that score lowest.";
+    line(["Copy or not?", text(same), `${same[1] / 2}`, `${text(of("same", its))}, on its worst errors`]);
+    const picked = pairs.filter(pair => pair.dataset.question === "same" && /false alarm|miss/.test(name(pair))).length;
+    told.textContent = `${picked} of the ${same[1]} copy-or-not pairs are the detector's worst errors, picked as such: the honest clips that score`
+      + " highest, the copies that score lowest. So its score here does not measure it. Chapter 7 has its rates over all clips of known kind.";
     foot.replaceChildren(table, button("Once more", () => { at = 0, given = {}; show(); }));
     foot.firstChild.tabIndex = -1, foot.firstChild.focus({preventScroll: true});
   }

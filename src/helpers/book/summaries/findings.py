@@ -44,8 +44,8 @@ ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip ne
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
     near = defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate"))
-    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact": near}
-    columns |= {"of its own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
+    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact of any clip": near}
+    columns |= {"of these, of the own": matches_of_own(decisions, rows), "flagged": FLAGGED}
     columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
 
@@ -72,7 +72,7 @@ def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile)
     arms = arms.merge(measures.reset_index(), on=run, how="left")
     names = {arm: text for n in profile.sizes for arm, text in describe_arms(profile, n, 0).items()}
     columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated"}
-    columns["near-exact"] = defined_shares(arms, "n_defined", "n_generated", *limits("near_exact_rate"))
+    columns["near-exact of any clip"] = defined_shares(arms, "n_defined", "n_generated", *limits("near_exact_rate"))
     caption = "The same models, asked otherwise (first draw; other arms by fewer prompts); agreement by CLAP."
     return arrange(arms, columns | {name: name for name in measures}, caption, {"caption agreement": ".2f"})
 
@@ -80,7 +80,7 @@ def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile)
 def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
     """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
     near = defined_shares(known, "n_defined", "clips", *limits("near_exact"))
-    columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact": near}
+    columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact of any clip": near}
     columns |= {"flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
     caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
     return arrange(known, columns, caption)
@@ -99,7 +99,7 @@ def claims_in_words(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
-    """onset.csv as it is shown: when each run begins to copy, by both measures."""
+    """onset.csv as it is shown: the onset of each run, by both measures."""
     rows = onsets.pivot(index=["n_train", "draw", "trained_to"], columns="measure").reset_index()
     columns = {"n": rows["n_train"], "draw": rows["draw"], "trained to": rows["trained_to"]}
     for measure, name in ONSETS.items():
@@ -107,7 +107,7 @@ def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
         columns[name] = [
             _onset_words(*row) for row in values[["updates", "updates_low", "updates_high", "censored"]].to_numpy()
         ]
-    return arrange(rows, columns, "Updates at which each run begins to copy, with 95 % intervals.")
+    return arrange(rows, columns, "The onset of each run in updates, by two measures, with 95 % intervals.")
 
 
 def _onset_words(updates: float, low: float, high: float, censored: bool) -> str:
