@@ -44,15 +44,18 @@ class OnGpu:
 
 
 def in_words(stages: list[Stage], profile: Profile) -> list[str]:
-    """A line for each training and generation stage, and their sum, by the precisions of the profile and in bfloat16."""
+    """A line for each training and generation stage, and their sum, by the precisions of the profile and in bfloat16.
+
+    None below one hour in sum: a study that small needs no GPU.
+    """
     counted = {stage.title: found for stage in stages if (found := count(stage, profile))}
-    if not counted:
+    hours = sum(one.seconds for one in counted.values()) / 3600
+    if hours < 1:
         return []
     lines = [
         f"{title:<28} {one.seconds / 3600:7.1f} GPU h {one.memory_bytes / 1e9:7.0f} GB"
         for title, one in counted.items()
     ]
-    hours = sum(one.seconds for one in counted.values()) / 3600
     fast = sum(one.operations for one in counted.values()) / RATES["bf16"] / 3600
     rates = ", ".join(f"{rate / 1e12:g} with precision {name}" for name, rate in RATES.items())
     return [
