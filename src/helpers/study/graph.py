@@ -15,6 +15,7 @@ name. Stage X is computed by `stages/X.py:compute`, which is imported only then:
 import functools
 
 from helpers import stages
+from helpers.base import plain_yaml
 from helpers.base.arms import MAIN, list_arms
 from helpers.base.paths import PROFILES, SOUND_PACK
 from helpers.base.settings import EMBEDDINGS, CorpusConfig, Profile
@@ -47,6 +48,12 @@ def _built_once(method):
         return graph._built[key]
 
     return build
+
+
+@functools.cache
+def _plan_of_onsets() -> dict:
+    """The plan whose values the stages `detection` and `onset` read; only these are in their digests, as the plan grows."""
+    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")
 
 
 def _corpus_fields(config: CorpusConfig) -> dict:
@@ -386,10 +393,9 @@ class Graph:
         limits = {name: getattr(profile.thresholds, name) for name in ("confidence", "n_bootstrap", "seed")}
         return _stage(
             "detection",
-            limits,
+            limits | {"own_bias": _plan_of_onsets()["detectors"]},
             lambda *folders: stages.detection.compute(*folders, profile),
             upstream={"scores": self.scores(), "corpus": self.corpus()},
-            files=(PROFILES / "protocol_law.yml",),
             seed=profile.thresholds.seed,
             light=True,
             published=("detection.csv",),
@@ -419,11 +425,10 @@ class Graph:
         limits = {"confidence": profile.thresholds.confidence, "detector": profile.thresholds.detector}
         return _stage(
             "onset",
-            limits,
+            limits | {"sizes": _plan_of_onsets()["exponent"]["sizes"]},
             lambda *folders: stages.onset.compute(*folders, profile),
             upstream={"thresholds": self.thresholds()},
             light=True,
-            files=(PROFILES / "protocol_law.yml",),
             published=("onset.csv", "law.csv", "shares.csv"),
         )
 
