@@ -62,8 +62,8 @@ def test_silent_clips_are_listed_but_not_searched_and_silence_alone_is_an_error(
     rows = {"query_id": ["a", "b", "c"], "kind": "generated", "index": [3, 4, 5], "caption": "rain", "row": range(3)}
     table = pd.DataFrame({**rows, "silent": [False, True, False], "prompt_set": ["train", "train", "heldout"]})
     audio = np.arange(3, dtype=np.int16)[:, None] * np.ones((1, 4), np.int16)
-    kept, sound = retrieval._complete(table.copy(), audio, "generation_main", retrieval.QUERY_COLUMNS)
+    kept, sound = retrieval._complete(table.copy(), audio, "generation_main")
     assert kept["query_id"].tolist() == ["a", "b", "c"] and sound[0:2][:, 0].tolist() == [0, 2]
     assert kept["index"].tolist() == [3, 4, -1]  # a held-out prompt has no training clip of its own
     with pytest.raises(ValueError, match="generation_main: expected sound, got 1 silent clips"):
-        retrieval._complete(table[1:2].reset_index(drop=True), audio, "generation_main", retrieval.QUERY_COLUMNS)
+        retrieval._complete(table[1:2].reset_index(drop=True), audio, "generation_main")

@@ -251,11 +251,13 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
 
 def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:
     """One row (`ONSET_COLUMNS`) for each detector, measure and run of `judged` (as `judge_own` gives it, with detector,
-    n_train, draw and updates): when it reaches the level, and between which limits."""
+    n_train, draw and updates): when it reaches the level, and between which limits. None for a run of one checkpoint."""
     rows = []
     for (detector, n_train, draw), run in judged.groupby(["detector", "n_train", "draw"], sort=False):
         for measure, level in MEASURES.items():
             part = run[run[measure].notna()]
+            if part["updates"].nunique() < 2:  # one checkpoint draws no curve
+                continue
             onset = fit_onset(part["updates"], part[measure].astype(bool), part["own_id"], level, confidence)
             values = (onset.updates, onset.low, onset.high, onset.trained_to, onset.censored)
             rows.append((detector, measure, level, n_train, draw, width, *values))

@@ -103,6 +103,8 @@ def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
     rows = onsets.pivot(index=["n_train", "draw", "trained_to"], columns="measure").reset_index()
     columns = {"n": rows["n_train"], "draw": rows["draw"], "trained to": rows["trained_to"]}
     for measure, name in ONSETS.items():
+        if measure not in set(onsets["measure"]):
+            continue
         values = rows.xs(measure, axis=1, level="measure")
         columns[name] = [
             _onset_words(*row) for row in values[["updates", "updates_low", "updates_high", "censored"]].to_numpy()
