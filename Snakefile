@@ -72,7 +72,8 @@ def asked(resource, stages_of, parts=1):
         if RESTORED:
             return {"mem_mb": 4000, "runtime": 60}[resource]
         value = plan.resources(stages_of(wildcards), profile)[resource]
-        return min(MAX_RUNTIME, value // parts + 60) if resource == "runtime" else value
+        # the hour for the start is each part's
+        return min(MAX_RUNTIME, (value - 60) // parts + 60) if resource == "runtime" else value
 
     return ask
 

@@ -107,7 +107,7 @@ def onset(folder: Path, made: Path) -> dict:
     """The onset stage, from the thresholds stage's decisions."""
     from helpers.stages import onset
 
-    return _compute(onset, folder / "onset", {"thresholds": made / "thresholds"})
+    return _compute(onset, folder / "onset", {"thresholds": made / "thresholds"}, (200, 500, 1000, 2000))
 
 
 def findings(folder: Path, made: Path) -> dict:
@@ -122,11 +122,11 @@ def findings(folder: Path, made: Path) -> dict:
 CHECKS = {check.__name__: check for check in (nearest, decisions, verdicts, thresholds, dose, onset, findings)}
 
 
-def _compute(stage, out: Path, upstream: dict[str, Path]) -> dict:
+def _compute(stage, out: Path, upstream: dict[str, Path], *more) -> dict:
     from helpers.base.settings import load_profile
 
     out.mkdir()
-    stage.compute(out, upstream, load_profile("decisions", FOLDER))
+    stage.compute(out, upstream, load_profile("decisions", FOLDER), *more)
     found = summarise_folder(out)
     (out / "manifest.json").write_text(json.dumps(dict.fromkeys(MANIFEST)))
     return found

@@ -296,6 +296,7 @@ def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_rem
     assert float(training.split()[2]) == pytest.approx(operations / 45e12 / 3600, rel=0.02)
     generation = next(line for line in out if re.match(r"generation n45438_d0_main .* GPU h", line))
     assert float(generation.split()[2]) == pytest.approx(0.809e12 * 2 * 200 * 45_438 / 45e12 / 3600, rel=0.02)
+    assert "GPU" not in " ".join(call("plan", "all", "--profile", "tiny")[1]), "a study this small needs none"
     told = [line for line in out if line.startswith("missing: ")]
     assert len(told) == 5 and sum("hf download" in line for line in told) == 4
     assert "a folder with train.csv, val.csv, test.csv" in " ".join(told)

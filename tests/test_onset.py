@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
+from helpers.base.settings import load_profile
 from helpers.copies.onset import (
     LAW_COLUMNS,
     ONSET_COLUMNS,
@@ -18,6 +19,7 @@ from helpers.copies.onset import (
     law_table,
     onset_table,
 )
+from helpers.stages.onset import choose_sizes
 from tools import predict_onset
 
 UPDATES = 100 * 1.25 ** np.arange(12)
@@ -156,6 +158,14 @@ def test_the_law_and_what_becomes_of_its_prediction():
     assert verdict(updates=math.inf, trained_to=true / 3, censored=True)["verdict"] == "undecided"
     assert law_table(runs, [200, 500, 1000, 2000], [4500])["verdict"].tolist() == ["no run"]
     assert law_table(runs, [200], [4500]).empty
+
+
+def test_the_planned_sizes_are_fitted_all_of_them():
+    planned = [200, 500, 1000, 2000]
+    assert choose_sizes(load_profile("law").sizes, planned) == (planned, 4500)
+    assert choose_sizes((100, *planned, 4500), planned) == (planned, 4500)
+    assert choose_sizes(load_profile("pocket").sizes, planned) == ([100, 500], 4500)
+    assert choose_sizes((4, 8), planned) == ([4], 8)
 
 
 def test_the_committed_prediction_comes_from_the_published_tables():

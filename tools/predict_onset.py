@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from helpers.base.arms import checkpoint_arms
 from helpers.base.settings import load_profile
 from helpers.copies.onset import fit_onset, fit_relation, judge_own, law_table, onset_table
 
@@ -37,10 +38,10 @@ def pooled_clips(folder: Path) -> pd.DataFrame:
         for name in ("scores", "null")
     }
     made, null = (table.query("detector == 'mel' and rank == 1") for table in tables.values())
-    made = made[made["arm"].str.fullmatch("main|u[0-9]+")]
+    law = load_profile("law")
+    made = made[made["arm"].isin(checkpoint_arms(law))]
     ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-    theta = load_profile("law").thresholds.theta
-    return judge_own(made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]], theta)
+    return judge_own(made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]], law.thresholds.theta)
 
 
 def predict_second(folder: Path) -> dict:

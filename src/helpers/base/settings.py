@@ -329,7 +329,15 @@ class Profile:
             "n_prompts": self.planted.n_prompts,
             "seeds_per_prompt": self.planted.n_seeds,
         }
-        arms = [f.name for f in fields(ArmsConfig) if f.name.startswith("n_") and f.name != "n_seeds"]
+        arms = (
+            "n_checkpoint",
+            "n_raw",
+            "n_heldout",
+            "n_heldout_checkpoint",
+            "n_other_draw",
+            "n_guidance",
+            "n_seed_prompts",
+        )
         return (
             planted.replace("generation", **generation)
             .replace("arms", **dict.fromkeys(arms, 0))

@@ -9,9 +9,7 @@ Notebook: 06_thresholds.
 
 import base64
 import json
-import math
 from collections.abc import Mapping
-from fractions import Fraction
 from html import escape
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from helpers.base.arms import MAIN
 from helpers.base.settings import Profile
 from helpers.book import cards
 from helpers.book.gallery import Gallery
-from helpers.copies.calibration import split_calibration
+from helpers.copies.calibration import n_above, split_calibration
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
@@ -87,12 +85,11 @@ def _run(table: ScoreTable, run: tuple, profile: Profile) -> tuple[dict, list[st
     nearest = table.background(run, config.detector, clips["query_id"].to_numpy())
     rows = np.column_stack([clips["score"], nearest]).astype("<f4")
     positions = table.positions(run, config.detector, best[0], profile.nulls[0]).astype("<f8")
-    above = math.floor((len(best[1]) + 1) * Fraction(str(float(config.fpr))))
     facts = {
         "generated": len(best[0]),
         "c2": len(best[1]),
         "c3": len(best[2]),
-        "above": above,
+        "above": n_above(len(best[1]), config.fpr),
         "depth": nearest.shape[1],
     }
     numbers = {

@@ -6,6 +6,7 @@ A page that is opened as a file may not read another, so the search page carries
 import json
 import re
 from functools import cache
+from html import escape
 
 from docutils import nodes
 
@@ -67,7 +68,7 @@ def _sections(node: nodes.Element) -> str:
                 inner = f'<section id="{name}">{inner}</section>'
             parts.append(inner)
         elif isinstance(child, KEPT):
-            parts.append(_escape(_plain(child)) + " ")
+            parts.append(escape(_plain(child), quote=False) + " ")
         elif isinstance(child, nodes.Element):
             parts.append(_sections(child))
     return "".join(parts)
@@ -77,7 +78,3 @@ def _plain(node: nodes.Element) -> str:
     """A node's words on one line, without raw markup."""
     words = "".join(text.astext() for text in node.findall(nodes.Text) if not isinstance(text.parent, nodes.raw))
     return re.sub(r"\s+", " ", words).strip()
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -39,13 +39,18 @@ def calibrate_threshold(null_scores: ArrayLike, fpr: float) -> float | None:
         raise ValueError(f"fpr: expected a rate between 0 and 1, got {fpr}")
     if np.isnan(scores).any():
         raise ValueError(f"null_scores: expected numbers, got NaN in {int(np.isnan(scores).sum())} of {len(scores)}")
-    # As exact decimals: 1000 * (1 - 0.01) in floats may land just above 990.
-    above = math.floor((len(scores) + 1) * Fraction(str(float(fpr))))
+    above = n_above(len(scores), fpr)
     if above < 1:
         return None
     quantile = scores[len(scores) - above]
     tau = np.float32(quantile)
     return float(tau if tau > quantile else np.nextafter(tau, np.float32(np.inf)))
+
+
+def n_above(n: int, fpr: float) -> int:
+    """How many of n null scores lie at or above the quantile that tau exceeds; 0 where the rate is unattainable."""
+    # As exact decimals: 1000 * (1 - 0.01) in floats may land just above 990.
+    return math.floor((n + 1) * Fraction(str(float(fpr))))
 
 
 def flag(scores: ArrayLike, tau: float | None) -> np.ndarray:

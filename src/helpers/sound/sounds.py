@@ -32,8 +32,12 @@ class Sounds:
         return len(self.ends) - 1
 
     def __getitem__(self, number: int) -> np.ndarray:
-        start, end = self.ends[number], self.ends[number + 1]
-        return np.fromfile(self.file, np.int16, end - start, offset=2 * start)
+        return self.cut(number, 0, self.ends[number + 1] - self.ends[number])
+
+    def cut(self, number: int, start: int, samples: int) -> np.ndarray:
+        """As many samples of a sound from `start` on, or as there are: no more is read."""
+        first, end = self.ends[number] + start, self.ends[number + 1]
+        return np.fromfile(self.file, np.int16, min(samples, end - first), offset=2 * first)
 
 
 class Windows:
@@ -64,5 +68,5 @@ class Windows:
     def __getitem__(self, part: slice) -> np.ndarray:
         cut = np.zeros((len(self.owner[part]), self.size), np.int16)
         for place, (row, start) in enumerate(zip(self.owner[part], self.start[part])):
-            cut[place] = librosa.util.fix_length(self.sounds[row][start : start + self.size], size=self.size)
+            cut[place] = librosa.util.fix_length(self.sounds.cut(row, start, self.size), size=self.size)
         return cut

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base import plain_yaml
-from helpers.base.paths import PROFILES
 from helpers.base.progress import progress
 from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
 from helpers.copies.detection_metrics import detection_row, resampled_aurocs
@@ -22,7 +20,6 @@ from helpers.copies.score_table import ScoreTable
 from helpers.sound.alterations import plan_alterations
 from helpers.sound.corpus import leading_groups
 
-PLAN = PROFILES / "protocol_law.yml"  # names each detector's own beta and K
 NEGATIVES = {"twins": "train", "heldout": "heldout", "same_bed": "train"}  # and the split that their recordings are of
 NO_BIAS = {"beta": 0.0, "k": 1}
 ALL = "all"  # alterations together
@@ -33,14 +30,14 @@ COLUMNS = (
 )
 
 
-def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+def compute(out: Path, upstream: dict[str, Path], profile: Profile, own: dict[str, dict]) -> None:
     """Writes detection.csv (COLUMNS): a row for each detector, training size, kind of negatives, bias and alteration.
 
-    `bias` is "none", or "own": the beta and K that serve the detector best on the pilot. The draws of a size are judged
-    together. `below_mel` is the AUROC of mel less this detector's, of the same clips and the same bias, none or each its
-    own. Intervals are of a two-way bootstrap over alterations and source groups.
+    `bias` is "none", or "own": the beta and K that serve the detector best on the pilot, by `own` (beta and k of each
+    detector). The draws of a size are judged together. `below_mel` is the AUROC of mel less this detector's, of the same
+    clips and the same bias, none or each its own. Intervals are of a two-way bootstrap over alterations and source groups.
     """
-    table, own = ScoreTable(upstream["scores"]), plain_yaml.parse(PLAN.read_bytes(), PLAN.stem)["detectors"]
+    table = ScoreTable(upstream["scores"])
     groups = leading_groups(pd.read_parquet(upstream["corpus"] / "clips.parquet"))
     transforms = pd.concat([plan_alterations(profile, *run) for run in profile.runs]).set_index("query_id")["transform"]
     detectors = sorted(profile.retrieval.detectors, key=lambda name: name != "mel")  # the others are compared with it

@@ -3,37 +3,41 @@
 Notebook: 07_findings.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.base import plain_yaml
 from helpers.base.arms import checkpoint_arms
-from helpers.base.paths import PROFILES
 from helpers.base.settings import MAIN_SET, Profile
 from helpers.copies.onset import law_table, onset_table
 
-PLAN = PROFILES / "protocol_law.yml"
+PREDICTED = 4500  # clips: what the second prediction of protocol_law.yml is of
 
 
-def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
+def compute(out: Path, upstream: dict[str, Path], profile: Profile, planned: Sequence[int]) -> None:
     """Writes onset.csv, law.csv (ONSET_COLUMNS, LAW_COLUMNS of `copies.onset`) and shares.csv.
 
     They are of the profile's detector and the training prompts, at every checkpoint. shares.csv: n_train, draw, updates,
-    n_generated, near_exact and top1 (shares; near-exact of the own clip). Sizes are fitted as the plan says, `exponent` in
-    protocol_law.yml; where the profile has too few of these, all below the largest are. The largest is predicted.
+    n_generated, near_exact and top1 (shares; near-exact of the own clip). `planned`: see `choose_sizes`.
     """
     judged = judged_clips(upstream["thresholds"] / "decisions.parquet", profile)
     onsets = onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
-    planned = plain_yaml.parse(PLAN.read_bytes(), PLAN.stem)["exponent"]["sizes"]
-    fitted = [n for n in profile.sizes if n in planned and n < max(profile.sizes)]
-    if len(fitted) < 3:
-        fitted = [n for n in profile.sizes if n < max(profile.sizes)]
+    fitted, predicted = choose_sizes(profile.sizes, planned)
     onsets.to_csv(out / "onset.csv", index=False)
-    law_table(onsets, fitted, [max(profile.sizes)], profile.thresholds.confidence).to_csv(out / "law.csv", index=False)
+    law_table(onsets, fitted, [predicted], profile.thresholds.confidence).to_csv(out / "law.csv", index=False)
     shares = judged.groupby(["n_train", "draw", "updates"])
     means = shares[["near_exact", "top1"]].mean().astype(float).assign(n_generated=shares.size())
     means.reset_index().to_csv(out / "shares.csv", index=False)
+
+
+def choose_sizes(sizes: Sequence[int], planned: Sequence[int]) -> tuple[list[int], int]:
+    """The training sizes to fit, and the one to predict: the `planned` ones, and the largest, or PREDICTED where that is fitted
+    too. Where fewer than three are planned, all below the largest are fitted."""
+    fitted = [n for n in sizes if n in planned]
+    if len(fitted) < 3:
+        fitted = [n for n in sizes if n < max(sizes)]
+    return fitted, PREDICTED if max(sizes) in fitted else max(sizes)
 
 
 def judged_clips(decisions: Path, profile: Profile) -> pd.DataFrame:

@@ -391,10 +391,11 @@ class Graph:
         """How well each detector tells known copies of every run from clips that only resemble the training set."""
         profile = self.profile
         limits = {name: getattr(profile.thresholds, name) for name in ("confidence", "n_bootstrap", "seed")}
+        own = _plan_of_onsets()["detectors"]
         return _stage(
             "detection",
-            limits | {"own_bias": _plan_of_onsets()["detectors"]},
-            lambda *folders: stages.detection.compute(*folders, profile),
+            limits | {"own_bias": own},
+            lambda *folders: stages.detection.compute(*folders, profile, own),
             upstream={"scores": self.scores(), "corpus": self.corpus()},
             seed=profile.thresholds.seed,
             light=True,
@@ -423,10 +424,11 @@ class Graph:
         """When each run begins to copy, and the scaling relation with the size of the training set."""
         profile = self.profile
         limits = {"confidence": profile.thresholds.confidence, "detector": profile.thresholds.detector}
+        sizes = _plan_of_onsets()["exponent"]["sizes"]
         return _stage(
             "onset",
-            limits | {"sizes": _plan_of_onsets()["exponent"]["sizes"]},
-            lambda *folders: stages.onset.compute(*folders, profile),
+            limits | {"sizes": sizes},
+            lambda *folders: stages.onset.compute(*folders, profile, sizes),
             upstream={"thresholds": self.thresholds()},
             light=True,
             published=("onset.csv", "law.csv", "shares.csv"),
