@@ -212,3 +212,41 @@ def test_quality_of_the_largest_size_is_told_by_each_embedding():
     assert words["n_large"] == "50" and words["caption_agreement"] == "0.5 (0.4 to 0.6)"
     assert plain(words["silent"]) == "none (at most 2 %)"
     assert set(sentences.of_quality(table[:0]).values()) == {"unknown"}
+
+
+def test_mel_leads_where_the_whole_difference_lies_above_0():
+    rows = [
+        ("twins", "clap", "own", 0.1, 0.2),
+        ("twins", "clap", "own", -0.1, 0.2),
+        ("twins", "aisfx", "own", -0.3, -0.1),
+    ]
+    rows += [("heldout", "clap", "own", -0.1, 0.1), ("twins", "clap", "none", 0.1, 0.2)]
+    table = pd.DataFrame(rows, columns=["negatives", "detector", "bias", "below_mel_low", "below_mel_high"])
+    table = table.assign(transform="all", below_mel=0.0)
+    assert sentences.of_negatives(table) == [
+        "Against **twins**, mel leads clap at 1 of 2 sizes and aisfx at 0 of 1 sizes (and is behind at 1).",
+        "Against **held-out clips**, mel leads clap at 0 of 1 sizes.",
+    ]
+    assert sentences.of_negatives(table[:0]) == []
+
+
+def test_the_relation_is_told_with_its_interval_and_what_became_of_its_prediction():
+    row = {
+        "exponent": 1.11,
+        "exponent_low": 1.01,
+        "exponent_high": 1.21,
+        "sizes_fitted": "100 500",
+        "n_predicted": 4500,
+    }
+    row |= {
+        "predicted_updates": 60_289.0,
+        "predicted_low": 42_204.0,
+        "predicted_high": 86_123.0,
+        "verdict": "undecided",
+    }
+    said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
+    assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
+    assert "60,000 updates (42,000 to 86,000)" in said and said.endswith("trained for long enough to tell.")
+    linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
+    assert "in proportion is not excluded" in linear
+    assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")

@@ -275,10 +275,7 @@ def of_negatives(detection: pd.DataFrame) -> list[str]:
             text = f"{detector} at {leads} of {len(of)} sizes"
             found.append(f"{text} (and is behind at {behind})" if behind else text)
         if found:
-            said = "mel leads " + " and ".join(found)
-            sentences.append(
-                f"Against **{names[negatives]}**, {said}: there the whole interval of the difference lies above 0."
-            )
+            sentences.append(f"Against **{names[negatives]}**, mel leads {' and '.join(found)}.")
     return sentences
 
 
