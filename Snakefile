@@ -28,7 +28,7 @@ RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 SHARDS = 0 if RESTORED else int(config.get("shards", 0))
 MAX_RUNTIME = int(config.get("max_runtime", 1440))  # minutes
-THREADS = int(config.get("threads", 0))  # of a job; 0: all that --cores gives
+THREADS = 1 if RESTORED else 64  # of a job at most: --cores gives fewer here, max-threads in a cluster's profile
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
 
 
@@ -78,10 +78,6 @@ def asked(resource, stages_of, parts=1):
     return ask
 
 
-def threads_of(share=1):
-    return max(1, THREADS or workflow.cores // share)
-
-
 def as_settings(values):
     return " ".join(f"{key}={value}" for key, value in values.items())
 
@@ -108,7 +104,7 @@ rule chapter:
     output:
         "book/chapters/{page}.ipynb",
     # Snakemake passes it on as OMP_NUM_THREADS; one thread alone would train at two thirds the speed
-    threads: threads_of(2 if RESTORED else 1)
+    threads: THREADS
     params:
         chapter=chapter_of,
         given=lambda w: as_settings(pages[w.page][1]),
@@ -144,7 +140,7 @@ rule shard:
         earlier=before_shard,
     output:
         touch(STAMP.replace("{stage}", "shard") + f"_{{k}}of{SHARDS}"),
-    threads: threads_of()
+    threads: THREADS
     resources:
         heavy=HEAVY,
         mem_mb=asked("mem_mb", run_stages),
@@ -161,7 +157,7 @@ rule run:
         earlier=before_run,
     output:
         touch(STAMP),
-    threads: threads_of()
+    threads: THREADS
     params:
         sections=lambda w: book_pages.page_settings(
             profile, f"{'03_training' if w.stage == 'training' else '04_generation'}_n{int(w.n):05d}"
