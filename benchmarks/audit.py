@@ -22,7 +22,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.paths import SOUND_PACK
 from helpers.base.seeds import seeded
-from helpers.base.settings import CorpusConfig, load_profile
+from helpers.base.settings import CorpusConfig
 from helpers.copies import audit
 from helpers.copies.evidence import p_values
 from helpers.copies.planting import ALTERATIONS, plant
@@ -30,6 +30,7 @@ from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
 from helpers.sound.corpus import pools
 from helpers.sound.pack import decode_sounds
+from helpers.sound.profiles import load_profile
 
 RATE, SECONDS = 16_000, 10
 LEAST = 0.3  # s; shorter recordings are left out

@@ -11,7 +11,6 @@ from diffusers import DDIMScheduler
 from timing import compare, options, row, write
 
 from helpers.base.progress import progress
-from helpers.base.settings import load_profile
 from helpers.copies.kernel_distance import kernel_distance
 from helpers.copies.rates import flagged_rate
 from helpers.models import denoiser, sampler
@@ -22,6 +21,7 @@ from helpers.models.text import load_text
 from helpers.models.vocoder import load_vocoder
 from helpers.sound.corpus import load_corpus
 from helpers.sound.mel import log_mel
+from helpers.sound.profiles import load_profile
 from helpers.stages import roundtrip
 from helpers.study import registry
 

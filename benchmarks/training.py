@@ -18,11 +18,11 @@ from sounds import clips, log_mels
 from timing import compare, options, row, write
 
 from helpers.base.machine import computes_in_bf16
-from helpers.base.settings import load_profile
 from helpers.models.codec import load_codec
 from helpers.models.denoiser import build_noise_scheduler, build_unet, min_snr_weights
 from helpers.models.text import encode_captions
 from helpers.models.trainer import SCHEDULES, Data, Trainer, draw_batch
+from helpers.sound.profiles import load_profile
 
 MEASURES = ("cached latents and text", "bf16", "plain attention", "channels last", "fused AdamW", "compiled")
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from helpers.base.settings import Profile, load_profile
+from helpers.base.profile import Profile
+from helpers.sound.profiles import load_profile
 
 SCHEDULES = ((2, 3, 4, 6), (2, 4))
 

@@ -123,7 +123,7 @@ CHECKS = {check.__name__: check for check in (nearest, decisions, verdicts, thre
 
 
 def _compute(stage, out: Path, upstream: dict[str, Path], *more) -> dict:
-    from helpers.base.settings import load_profile
+    from helpers.sound.profiles import load_profile
 
     out.mkdir()
     stage.compute(out, upstream, load_profile("decisions", FOLDER), *more)

@@ -10,11 +10,12 @@ import soundfile
 import torch
 
 from helpers.base import paths
-from helpers.base.settings import MelConfig, RetrievalConfig, load_profile
+from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.book import pages, parameters
 from helpers.copies.claims import Evidence, _mel_against
 from helpers.copies.detectors import Detectors
 from helpers.models import aisfx
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 RATE, SAMPLES = 16_000, 65_536

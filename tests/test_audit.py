@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from helpers import __main__ as command
-from helpers.base.settings import load_profile
 from helpers.copies import audit, audit_files, audit_search, audit_verdict, audit_within
 from helpers.copies.detectors import Detectors
 from helpers.sound.mel import level, log_mel
+from helpers.sound.profiles import load_profile
 
 RATE, SAMPLES, N_HONEST = 16_000, 16_384, 60
 

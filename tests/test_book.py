@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from helpers.base.settings import load_profile
 from helpers.book import listening, sentences
 from helpers.book.pages import list_pages
 from helpers.book.summaries.rows import of_own, rows_of
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 PHONE_PX, DESKTOP_PX = 390, 1280

@@ -6,10 +6,10 @@ import pytest
 import soundfile
 from bs4 import BeautifulSoup
 
-from helpers.base.settings import load_profile
 from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
 from helpers.book.gallery import Gallery
 from helpers.sound.corpus import Corpus
+from helpers.sound.profiles import load_profile
 from helpers.stages.clips import COLUMNS, QUANTILES
 
 RNG = np.random.default_rng(0)

@@ -9,11 +9,12 @@ import nbformat
 import pytest
 
 from helpers.base.fields import Checked
-from helpers.base.settings import DETECTORS, load_profile
+from helpers.base.settings import DETECTORS
 from helpers.book import execution, needs, parameters as chapter_parameters
 from helpers.book.pages import list_pages, page_settings, remove_stale_pages
 from helpers.book.parameters import begin, check_parameters, parse_settings
 from helpers.models import aisfx
+from helpers.sound.profiles import load_profile
 
 # (setting, pattern of the message): each kind of mistake, as it is typed
 MISTAKES = [

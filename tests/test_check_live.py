@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.base.settings import GenerationConfig, load_profile
+from helpers.base.settings import GenerationConfig
 from helpers.models import regeneration
+from helpers.sound.profiles import load_profile
 
 KEPT = np.random.default_rng(0).normal(size=(4, 16, 32, 8)).astype(np.float32)
 

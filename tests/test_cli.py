@@ -11,8 +11,8 @@ import pytest
 
 from helpers import __main__ as program, commands
 from helpers.base.paths import ROOT
-from helpers.base.settings import load_profile
 from helpers.book import chapters, parameters
+from helpers.sound.profiles import load_profile
 from helpers.study import entries, plan, publication, registry, state, store, work
 from helpers.study.store import Stage, load_or_run
 

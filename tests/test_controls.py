@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.base.settings import load_profile
 from helpers.copies.detectors import Detectors
 from helpers.copies.search import top_k
 from helpers.models.codec import load_codec
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel
 from helpers.sound.mixtures import Recipe
+from helpers.sound.profiles import load_profile
 from helpers.sound.transforms import TRANSFORMS
 from helpers.stages import controls
 from helpers.study import registry

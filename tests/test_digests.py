@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.base.settings import load_profile
+from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry, store
 
 OTHERS = Path(__file__).with_name("digests.json")

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.base.settings import load_profile
 from helpers.book.explorer import explorer
 from helpers.book.gallery import Gallery
 from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
 from helpers.copies.replication import near_exact
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.profiles import load_profile
 
 PROFILE = load_profile("pocket")
 DETECTOR, NULL, CONFIG = PROFILE.thresholds.detector, PROFILE.nulls[0], PROFILE.thresholds

@@ -19,7 +19,7 @@ import synthetic_scores
 from golden_values import STAGES, SYNTHETIC, differences, read_golden, store_golden, summarise_folder, summarise_table
 from pooled import load_pooled
 
-from helpers.base.settings import load_profile
+from helpers.sound.profiles import load_profile
 from helpers.study import registry, store
 from helpers.study.store import Stage
 

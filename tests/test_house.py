@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from helpers import stages
-from helpers.base.settings import DETECTORS, EMBEDDINGS, load_profile
+from helpers.base.settings import DETECTORS, EMBEDDINGS
+from helpers.sound.profiles import load_profile
 from helpers.study import graph, registry, work
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers.base.settings import load_profile
 from helpers.book import listeners, listening
 from helpers.book.gallery import Gallery
 from helpers.book.listening import BLIND, GRADES
 from helpers.book.parameters import check_parameters
 from helpers.book.summaries.rows import rows_of
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.profiles import load_profile
 
 PROFILE = load_profile("pocket")
 CONFIG, NULL = PROFILE.thresholds, PROFILE.nulls[0]

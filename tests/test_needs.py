@@ -10,10 +10,11 @@ import papermill.cli
 import pytest
 
 from helpers import __main__ as program
-from helpers.base import plain_yaml, settings
+from helpers.base import plain_yaml
 from helpers.book import execution, needs, parameters
 from helpers.book.chapters import CHAPTERS, chapter_stages
 from helpers.models import aisfx
+from helpers.sound import profiles
 from helpers.study import plan, publication, registry, store
 from helpers.study.store import NotPublished
 
@@ -153,7 +154,7 @@ def test_a_wrong_profile_is_told_in_one_line(text, message, tmp_path):
     (tmp_path / "own.yml").write_text(based + text)
     line = message if "line 3" in message else message.replace("line 1", "line 2")
     with pytest.raises((ValueError, TypeError)) as refused:
-        settings.load_profile("own", tmp_path)
+        profiles.load_profile("own", tmp_path)
     assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
 
 
@@ -171,7 +172,7 @@ def test_a_base_that_leads_nowhere_is_told(bases, message, tmp_path):
     for name, base in bases.items():
         (tmp_path / f"{name}.yml").write_text(f"base: {base}\n")
     with pytest.raises(ValueError) as refused:
-        settings.load_profile("a", tmp_path)
+        profiles.load_profile("a", tmp_path)
     assert str(refused.value) == message
 
 
@@ -179,7 +180,7 @@ def test_a_profile_means_what_the_command_line_means(tmp_path):
     (tmp_path / "own.yml").write_text(
         "sizes: [0100]\ndraws: [1]\nthresholds: {fpr: 1e-1, k: 010}\ntraining: {precision: no}\n"
     )
-    own = settings.load_profile("own", tmp_path)
+    own = profiles.load_profile("own", tmp_path)
     given = parameters.parse_settings(["fpr=1e-1", "k=010", "precision=no"])
     assert (own.thresholds.fpr, own.thresholds.k, own.training.precision) == tuple(given.values()) == (0.1, 10, "no")
     assert own.sizes == (100,)
@@ -370,13 +371,13 @@ def test_a_second_opinion_is_announced_too(empty, monkeypatch):
 
 
 def test_what_nothing_is_known_of_is_announced(empty):
-    stages = registry.build("training", settings.load_profile("smoke").replace("training", architecture="tango"))
+    stages = registry.build("training", profiles.load_profile("smoke").replace("training", architecture="tango"))
     assert ", and 2 of an unknown time, the longest " in plan.announcement(plan.missing(stages))
     assert plan.announcement([]) == ""
 
 
 def test_clips_of_another_draw_are_made_where_they_are_asked_for():
-    profile = settings.load_profile("pocket")
+    profile = profiles.load_profile("pocket")
     assert [stage.label for stage in registry.build("clips", profile)] == ["n100_d0", "n500_d0", "n4500_d0"]
     assert [stage.label for stage in registry.build("clips", profile, 500, 1)] == ["n500_d1"]
     assert publication.find("pocket") and not registry.build("clips", profile.with_duplicates(), 4500, 0)

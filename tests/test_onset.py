@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
-from helpers.base.settings import load_profile
 from helpers.copies.onset import (
     LAW_COLUMNS,
     ONSET_COLUMNS,
@@ -19,6 +18,7 @@ from helpers.copies.onset import (
     law_table,
     onset_table,
 )
+from helpers.sound.profiles import load_profile
 from helpers.stages.onset import choose_sizes
 from tools import predict_onset
 

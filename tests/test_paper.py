@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from helpers.base.arms import list_arms
-from helpers.base.settings import load_profile
 from helpers.book.summaries.rows import of_both_readings
 from helpers.models.denoiser import load_unet
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from helpers.base.paths import ROOT
-from helpers.base.settings import load_profile
 from helpers.book.gallery import Gallery
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag
@@ -20,6 +19,7 @@ from helpers.models import regeneration
 from helpers.models.codec import load_codec
 from helpers.models.vocoder import load_vocoder
 from helpers.sound import corpus
+from helpers.sound.profiles import load_profile
 from helpers.study import registry, store
 
 REPLICATION = [

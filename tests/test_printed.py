@@ -11,8 +11,8 @@ import nbformat
 import pytest
 
 from helpers.base.paths import ROOT
-from helpers.base.settings import load_profile
 from helpers.book import chapters, parameters
+from helpers.sound.profiles import load_profile
 from helpers.study import plan
 
 PAGES = [path for pattern in ("*.md", "book/*.md", "notebooks/*.ipynb") for path in sorted(ROOT.glob(pattern))]

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, ROOT
-from helpers.base.settings import load_profile
 from helpers.book import parameters
 from helpers.book.pages import list_pages
 from helpers.models import aisfx
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

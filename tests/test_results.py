@@ -8,13 +8,13 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.base.settings import load_profile
 from helpers.book import sentences
 from helpers.book.summaries.findings import KNOWN, known_kinds
 from helpers.book.summaries.rows import of_own, rows_of
 from helpers.book.words import share_text
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
+from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 
 FOLDER = publication.RESULTS / "pocket"

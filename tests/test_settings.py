@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from helpers.base import settings as profiles
 from helpers.base.fields import Checked, option, settings
 from helpers.base.paths import PROFILES, RESULTS
+from helpers.base.profile import Profile
+from helpers.sound import profiles
 
-SECTIONS = [
-    f.type for f in dataclasses.fields(profiles.Profile) if f.name not in ("name", "sizes", "draws", "schedules")
-]
+SECTIONS = [f.type for f in dataclasses.fields(Profile) if f.name not in ("name", "sizes", "draws", "schedules")]
 
 
 @settings
@@ -83,7 +82,7 @@ def test_defaults_are_checked_and_a_missing_field_is_named():
     with pytest.raises(ValueError, match="^n: expected at least 1, got 0$"):
         Wrong()
     with pytest.raises(TypeError, match="^name: expected str, got nothing$"):
-        profiles.Profile(sizes=(4,), draws=(1,))
+        Profile(sizes=(4,), draws=(1,))
 
 
 def test_values_stay_as_they_are_given():

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from helpers import __main__ as command
-from helpers.base.settings import load_profile
 from helpers.models import sampler
+from helpers.sound.profiles import load_profile
 from helpers.stages import generation
 from helpers.study import registry, store
 

@@ -8,7 +8,6 @@ import pytest
 import synthetic_study as made_up
 
 from helpers.base.arms import describe_arms
-from helpers.base.settings import load_profile
 from helpers.book.summaries.findings import (
     copies_in_words,
     known_kinds,
@@ -25,6 +24,7 @@ from helpers.book.words import card_words, defined_shares, epochs_text, share_te
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, split_calibration
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.profiles import load_profile
 
 RUN = ("main", 20, 0)
 

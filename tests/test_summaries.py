@@ -7,7 +7,6 @@ import soundfile
 from bs4 import BeautifulSoup
 
 from helpers.base.arms import list_arms
-from helpers.base.settings import load_profile
 from helpers.book import sentences
 from helpers.book.figures.corpus import plot_captions_and_classes
 from helpers.book.gallery import Gallery
@@ -16,6 +15,7 @@ from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.tables import arrange, table_html
 from helpers.book.words import limits
 from helpers.copies.pairs import read_clusters
+from helpers.sound.profiles import load_profile
 
 POCKET = load_profile("pocket")
 

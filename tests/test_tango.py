@@ -5,13 +5,14 @@ import pytest
 import torch
 from published_inputs import CAPTIONS, MEL, RATE, text_config, unet_config
 
-from helpers.base.settings import CodecConfig, GenerationConfig, load_profile
+from helpers.base.settings import CodecConfig, GenerationConfig
 from helpers.models.codec import load_codec
 from helpers.models.denoiser import TANGO_UNET, build_noise_scheduler, build_unet
 from helpers.models.pretrained import tango
 from helpers.models.sampler import build_sampler, sample_latents
 from helpers.models.text import encode_captions
 from helpers.models.vocoder import load_vocoder
+from helpers.sound.profiles import load_profile
 
 
 def test_tangos_unet_at_full_size_has_866_million_weights():

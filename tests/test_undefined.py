@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import synthetic_results as made
 
-from helpers.base.settings import load_profile
 from helpers.book import sentences
 from helpers.book.summaries import findings, thresholds
 from helpers.book.summaries.rows import rows_of
 from helpers.book.tables import table_html
 from helpers.copies.claims import CANNOT_TELL
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.profiles import load_profile
 from helpers.stages import dose, findings as findings_stage, thresholds as thresholds_stage
 
 PROFILE = load_profile("decisions", made.FOLDER)

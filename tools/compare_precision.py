@@ -11,11 +11,11 @@ import dataclasses
 
 import numpy as np
 
-from helpers.base.settings import load_profile
 from helpers.models import denoiser, sampler
 from helpers.models.codec import load_codec
 from helpers.models.text import load_text
 from helpers.sound.corpus import subset
+from helpers.sound.profiles import load_profile
 from helpers.stages.roundtrip import cosines
 from helpers.study.registry import finished
 

@@ -6,9 +6,9 @@ Run by maintainers: `python tools/draw_overview.py`.
 import argparse
 
 from helpers.base.paths import ROOT
-from helpers.base.settings import load_profile
 from helpers.book.figures.findings import KINDS, plot_similarity
 from helpers.book.summaries.rows import best_matches
+from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import yaml
 
 from helpers.base.arms import checkpoint_arms
-from helpers.base.settings import load_profile
 from helpers.copies.onset import fit_onset, fit_relation, judge_own, law_table, onset_table
+from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
 SIZES = (100, 500)  # those of the first study that reached the levels, three draws each

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.paths import ROOT
-from helpers.base.settings import Profile, load_profile
+from helpers.base.profile import Profile
 from helpers.copies import replication
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 OUT = ROOT / "results" / "pilot"

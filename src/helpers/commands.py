@@ -10,8 +10,8 @@ import yaml
 
 from helpers.base.fields import Checked
 from helpers.base.paths import BOOK, PROFILES
+from helpers.base.profile import Profile
 from helpers.base.progress import say
-from helpers.base.settings import Profile
 from helpers.book import chapters, execution, needs, pages, parameters
 from helpers.models import aisfx
 from helpers.sound.profiles import load_profile

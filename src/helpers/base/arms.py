@@ -5,7 +5,8 @@ Notebook: 04_generation.
 
 from dataclasses import replace
 
-from helpers.base.settings import GenerationConfig, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import GenerationConfig
 
 MAIN = "main"
 N_FULL_CHECKPOINTS = 3  # earlier ones whose clips are searched in full in the pool

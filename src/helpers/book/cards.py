@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 from IPython.display import HTML
 
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
 from helpers.book.players import Item, player_row
 from helpers.sound.corpus import Corpus

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from helpers.base.fields import Checked
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.models import aisfx
 from helpers.study import registry
 from helpers.study.graph import Graph

@@ -18,7 +18,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from helpers.base.arms import MAIN
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book import cards
 from helpers.book.gallery import Gallery
 from helpers.copies.calibration import n_above, split_calibration

@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers.base.arms import MAIN
 from helpers.base.paths import resolve
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book import words
 from helpers.book.listening import GRADES
 from helpers.book.tables import arrange, show_tables

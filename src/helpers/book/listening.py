@@ -16,8 +16,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from helpers.base.arms import MAIN
+from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
 from helpers.book.cards import KIND_LABELS
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery

@@ -5,7 +5,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
 from helpers.study import store

@@ -12,8 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from helpers.base import plain_yaml
+from helpers.base.profile import Profile
 from helpers.base.progress import say
-from helpers.base.settings import CodecConfig, Profile, RetrievalConfig, TextConfig
+from helpers.base.settings import CodecConfig, RetrievalConfig, TextConfig
 from helpers.book import needs
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 import pandas as pd
 
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.summaries.rows import FLAGGED, checkpoints
 from helpers.book.words import card_words, epochs_text, limits, share_text, undefined_for, with_interval
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import chunks
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
 from helpers.copies.audit_folders import KINDS, Folders, read_folders
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
 from helpers.copies.evidence import honest_needed
 from helpers.copies.landmarks import Index, Landmarks, landmarks
 from helpers.sound.audio_file import read_sound

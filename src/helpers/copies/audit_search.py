@@ -8,9 +8,10 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from helpers.base.mapped import Selection
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile, ThresholdsConfig
+from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit_folders import Clips
 from helpers.copies.bias import bias
 from helpers.copies.calibration import split_calibration

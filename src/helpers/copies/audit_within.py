@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
 from helpers.copies.audit_folders import list_folders, read_clips
 from helpers.copies.audit_search import K_BEST, PLACES
 from helpers.copies.landmarks import HOP, Index, landmarks

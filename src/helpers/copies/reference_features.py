@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.copies.detectors import Detectors
 from helpers.sound.corpus import Corpus
 

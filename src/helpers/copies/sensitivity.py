@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from helpers.base.arms import MAIN
-from helpers.base.settings import Profile, ThresholdsConfig
+from helpers.base.profile import Profile
+from helpers.base.settings import ThresholdsConfig
 from helpers.copies import calibration
 from helpers.copies.score_table import ScoreTable
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.cosine import row_cosines
-from helpers.base.settings import GenerationConfig, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import GenerationConfig
 from helpers.models import denoiser, sampler
 from helpers.models.text import encode_captions
 

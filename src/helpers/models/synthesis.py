@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.base.mapped import create, forget
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
 from helpers.models.codec import load_codec
 from helpers.models.vocoder import load_vocoder
 

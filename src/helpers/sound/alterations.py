@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from helpers.base.profile import Profile
 from helpers.base.seeds import deal
-from helpers.base.settings import Profile
 from helpers.sound.corpus import subset
 from helpers.sound.transforms import TRANSFORMS
 

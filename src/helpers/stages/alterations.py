@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
 from helpers.copies.detection_metrics import detection_row, roc_points
 from helpers.copies.reference_features import build_detectors
 from helpers.sound.corpus import Corpus, leading_groups, load_corpus

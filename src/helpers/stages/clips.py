@@ -10,8 +10,8 @@ import pandas as pd
 import soundfile
 
 from helpers.base.arms import MAIN
+from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
 from helpers.sound.corpus import subset
 
 QUANTILES = (1.0, 0.95, 0.75, 0.5, 0.25, 0.05, 0.0)  # of the best-match score over the main clips

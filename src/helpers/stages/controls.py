@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import deal, seeded
-from helpers.base.settings import Profile
 from helpers.models import synthesis
 from helpers.models.codec import load_codec
 from helpers.models.optimal import nearest_latents, sample_empirical

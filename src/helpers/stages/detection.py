@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
+from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies.detection_metrics import detection_row, resampled_aurocs
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.alterations import plan_alterations

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.base.arms import MAIN
-from helpers.base.settings import DUPLICATE_SET, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import DUPLICATE_SET
 from helpers.copies.dose import dose_table, trend
 
 

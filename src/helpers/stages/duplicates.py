@@ -15,8 +15,8 @@ import pandas as pd
 
 from helpers.base.mapped import Selection
 from helpers.base.paths import SOUND_PACK
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
 from helpers.copies.detectors import Detectors
 from helpers.copies.pairs import clusters_of, pair_metrics, pairs_above, waveform_correlation
 from helpers.sound import corpus

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.base.mapped import Selection, chunks, create, forget
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import Profile
 from helpers.models.codec import load_codec
 from helpers.models.synthesis import CHUNK
 from helpers.models.text import encode_captions

@@ -11,7 +11,8 @@ import pandas as pd
 from helpers.base import plain_yaml
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.paths import PROFILES
-from helpers.base.settings import MAIN_SET, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import MAIN_SET
 from helpers.copies.claims import CLAIMS, COLUMNS, Evidence
 from helpers.models.pretrained.locate import is_laion
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import chunks
+from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
-from helpers.base.settings import GenerationConfig, Profile
+from helpers.base.settings import GenerationConfig
 from helpers.models import denoiser, sampler
 from helpers.models.codec import load_codec
 from helpers.models.regeneration import N_REFERENCE

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import Profile
 from helpers.models.codec import load_codec
 from helpers.models.denoiser import build_noise_scheduler, load_unet
 from helpers.models.text import encode_captions, load_text

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.base.arms import checkpoint_arms
-from helpers.base.settings import MAIN_SET, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import MAIN_SET
 from helpers.copies.onset import law_table, onset_table
 
 PREDICTED = 4500  # clips: what the second prediction of protocol_law.yml is of

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.cosine import row_cosines
+from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
-from helpers.base.settings import EMBEDDINGS, Profile
+from helpers.base.settings import EMBEDDINGS
 from helpers.copies.kernel_distance import kernel_distance_interval
 from helpers.copies.rates import cluster_bootstrap, flagged_rate
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.settings import EMBEDDINGS, Profile
+from helpers.base.settings import EMBEDDINGS
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
 from helpers.sound.corpus import load_corpus
 

@@ -14,9 +14,10 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, full_arms
 from helpers.base.mapped import Selection
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import EMBEDDINGS, Profile
+from helpers.base.settings import EMBEDDINGS
 from helpers.copies.detectors import Detectors
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
 from helpers.sound.corpus import load_corpus, spread, subset

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks
-from helpers.base.settings import Profile, TrainingConfig
+from helpers.base.profile import Profile
+from helpers.base.settings import TrainingConfig
 from helpers.models.synthesis import CHUNK, pass_through_codec
 from helpers.sound import corpus
 from helpers.sound.mel import log_mel

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.arms import MAIN, list_arms
-from helpers.base.settings import MAIN_SET, Profile, ThresholdsConfig
+from helpers.base.profile import Profile
+from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies import replication as rule, sensitivity, strata
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.pairs import read_clusters

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.base.mapped import Selection
-from helpers.base.settings import Profile, TrainingConfig
+from helpers.base.profile import Profile
+from helpers.base.settings import TrainingConfig
 from helpers.models import trainer
 from helpers.models.codec import load_codec
 from helpers.models.mixing import Mixer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.models.synthesis import pass_through_codec
 from helpers.sound import corpus
 from helpers.sound.corpus import originals

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 
 from helpers.base.paths import resolve
-from helpers.base.settings import MelConfig, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import MelConfig
 from helpers.models.pretrained.locate import is_audioldm, is_laion
 from helpers.study.store import Stage
 

@@ -18,7 +18,8 @@ from helpers import stages
 from helpers.base import plain_yaml
 from helpers.base.arms import MAIN, list_arms
 from helpers.base.paths import PROFILES, SOUND_PACK
-from helpers.base.settings import EMBEDDINGS, CorpusConfig, Profile
+from helpers.base.profile import Profile
+from helpers.base.settings import EMBEDDINGS, CorpusConfig
 from helpers.models import aisfx
 from helpers.sound.user_table import READERS_VERSION
 from helpers.study.input_files import checkpoint_files, clap_files, codec_files, listing, text_files, user_files

@@ -12,7 +12,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.base.settings import Profile, TrainingConfig
+from helpers.base.profile import Profile
+from helpers.base.settings import TrainingConfig
 from helpers.models.denoiser import build_unet
 from helpers.models.pretrained.locate import is_audioldm
 from helpers.study import work

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from helpers.base.machine import vector_extensions
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.study import entries, publication, store, work
 from helpers.study.store import Stage
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from helpers.base.arms import list_arms
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.models import aisfx
 from helpers.study.graph import Graph
 from helpers.study.store import Result, Stage, load_or_run, read_manifest

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.arms import MAIN, describe_arms
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.figures.findings import ANSWER
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange

@@ -6,7 +6,7 @@ Notebook: 04_generation.
 import pandas as pd
 
 from helpers.base.arms import MAIN, describe_arms, list_arms
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
 from helpers.book.tables import arrange
 from helpers.book.words import epochs_text

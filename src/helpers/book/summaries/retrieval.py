@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.summaries.rows import is_checkpoint
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, plain, with_interval

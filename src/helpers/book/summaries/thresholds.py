@@ -11,7 +11,7 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.arms import MAIN
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
 from helpers.book.summaries.rows import FLAGGED, rows_of
 from helpers.book.tables import arrange, captioned

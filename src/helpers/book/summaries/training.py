@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from helpers.base.arms import MAIN, list_arms
-from helpers.base.settings import Profile
+from helpers.base.profile import Profile
 from helpers.book.tables import captioned
 from helpers.book.words import epochs_text
 
