@@ -23,6 +23,8 @@ export PROFILE
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
+# beside other work, torch's threads wait for each other in a loop, some ten times as long; a shorter one costs little
+export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: help book html reproduce test chapter plan bench bench-large aisfx cluster clean clean-all
 
