@@ -126,8 +126,9 @@ reproduce: $(READY) aisfx # the study uses that encoder too
 	@HELPERS_COMPUTE=all $(RUN_CHAPTERS) --forceall
 	@$(PY) -m helpers compare --profile $(PROFILE)
 
+# as many files of tests at a time as there are cores, at most four: each may need 2 GB
 test: $(TEST_READY)
-	@$(PY) -m pytest -q --durations=10 $(PYTEST_ARGS)
+	@$(PY) -m pytest -q --durations=10 -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Each setting keeps its page. Links to the other chapters lead nowhere in it, so Sphinx is not called with -W.
 chapter: $(READY)

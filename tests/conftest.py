@@ -9,6 +9,9 @@ import checkouts
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core for each worker: their threads would wait for one another
+LONGEST = ("test_printed", "test_book", "test_own_corpus", "test_paper")  # the files, in this order
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -17,6 +20,12 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left with one while the others are done."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
