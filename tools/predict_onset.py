@@ -14,8 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from helpers.base.arms import checkpoint_arms
-from helpers.copies.onset import fit_onset, fit_relation, judge_own, law_table, onset_table
+from helpers.copies.onset import fit_onset, fit_relation, judge_published, law_table, onset_table
 from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
@@ -31,23 +30,10 @@ def clips(folder: Path) -> pd.DataFrame:
     return made.assign(near_exact=made["near_exact"] & made["own_top1"])
 
 
-def pooled_clips(folder: Path) -> pd.DataFrame:
-    """As `clips`, of the runs of a study in the making that are searched: judged by their own clip in the one gallery."""
-    tables = {
-        name: pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
-        for name in ("scores", "null")
-    }
-    made, null = (table.query("detector == 'mel' and rank == 1") for table in tables.values())
-    law = load_profile("law")
-    made = made[made["arm"].isin(checkpoint_arms(law))]
-    ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-    return judge_own(made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]], law.thresholds.theta)
-
-
 def predict_second(folder: Path) -> dict:
     """The onsets of the runs that are published, and the relation where two sizes at least have one."""
     law = load_profile("law")
-    onsets = onset_table(pooled_clips(folder).assign(detector="mel"), law.training.block_out_channels[0])
+    onsets = onset_table(judge_published(folder, law).assign(detector="mel"), law.training.block_out_channels[0])
     result = {}
     for measure, part in onsets.groupby("measure", sort=False):
         runs = zip(part["n_train"], part["draw"], part[["updates", "updates_low", "updates_high"]].round().to_numpy())

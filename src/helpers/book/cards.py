@@ -12,7 +12,7 @@ from IPython.display import HTML
 
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
-from helpers.book.players import Item, player_row
+from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
 QUANTILE_LABELS = {
@@ -49,7 +49,7 @@ def card(
     if with_random:
         items.append(Item("Random training clip", *data.clip(row["random_id"])))
     rate_hz = profile.corpus.sample_rate_hz
-    return player_row(items, rate_hz, score_name=f"{row['detector']} similarity", mel=profile.mel)
+    return player_row(items, rate_hz, score_name=f"{row['detector']} similarity", mel=profile.mel, pair=True)
 
 
 def several(
@@ -92,7 +92,7 @@ def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) 
         Item(f"One recording ({rule})", first, pair.caption_a),
         Item("The other", second, pair.caption_b, pair.correlation),
     ]
-    return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel)
+    return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel, pair=True)
 
 
 def number_line(theta: float, null: str = "twin") -> HTML:
@@ -123,7 +123,10 @@ def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTM
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
     state = " open" if opened else ""
-    return HTML(f"<details{state}>{summary}{''.join(map(_markup, parts))}</details>")
+    markup = "".join(map(_markup, parts))
+    for shared in (STYLE, FLICK):  # once is enough
+        markup = markup.replace(shared, "") + (shared if shared in markup else "")
+    return HTML(f"<details{state}>{summary}{markup}</details>")
 
 
 def _markup(part: HTML | str) -> str:

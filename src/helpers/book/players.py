@@ -11,6 +11,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -48,7 +49,18 @@ background:#fff;opacity:var(--on,0);transition:left .25s linear}
 .players details{margin:.3rem 0 0;padding:0;border:0;background:none;box-shadow:none;font-size:.9rem}
 .players summary{cursor:pointer;color:var(--accent);padding:0;background:none}
 .players .players-note{margin:.6rem 0 0;color:var(--soft);font-size:.8rem;line-height:1.4}
+.flick{max-width:30rem;margin:.5rem 0}
+.flick-view{position:relative;display:block;width:100%;height:9rem;margin:0;padding:0;border:0;background:#000;overflow:hidden;cursor:pointer}
+.flick-view img{display:block;width:100%;height:100%;max-width:none;margin:0;background:none;border-radius:0}
+.flick-view img[hidden]{display:none}
+.flick-head{position:absolute;inset:0 auto 0 0;width:2px;background:#fff}
+.flick-bar{display:flex;gap:.7rem;align-items:center;margin:.4rem 0}
+.flick-play,.flick-open{font:inherit;font-size:.9rem;color:inherit;background:transparent;border:1px solid currentColor;border-radius:3px;
+padding:.2rem .7rem;min-height:2rem;cursor:pointer}
+.flick-open{margin:.5rem 0 0}
+.flick-name{font-weight:600}
 </style>"""
+FLICK = f"<script>{(Path(__file__).parent / 'scripts' / 'flick.js').read_text()}</script>"
 
 # One clip sounds at a time, and a line runs through its spectrogram.
 ONE_AT_A_TIME = "for(const a of document.querySelectorAll('audio'))if(a!==this)a.pause()"
@@ -107,9 +119,11 @@ def player_row(
     score_name: str = "log-mel similarity",
     target_lufs: float = TARGET_LUFS,
     mel: MelConfig | None = None,
+    pair: bool = False,
 ) -> HTML:
     """A row of players at one loudness, their spectrograms on one colour scale; on a phone they stand in a column.
 
+    Of a `pair`, the first two, a press shows one in the other's place, and plays it from there on (`scripts/flick.js`).
     Everything that comes from data is escaped. Raises ValueError as `match_loudness`, and for an empty row.
     """
     if not items:
@@ -129,7 +143,8 @@ def player_row(
     )
     return HTML(
         f'{STYLE}<div class="players" lang="en" role="group" aria-label="{len(items)} audio players">'
-        f'<div class="players-row{" players-four" if len(items) == 4 else ""}">{figures}</div><p class="players-note">{note}</p></div>'
+        f'<div class="players-row{" players-four" if len(items) == 4 else ""}{" players-pair" if pair else ""}">{figures}</div>'
+        f'<p class="players-note">{note}</p></div>{FLICK if pair else ""}'
     )
 
 

@@ -3,12 +3,13 @@
 One run's onset is where a binomial logistic curve in log updates passes the level. Onsets of several sizes give the
 exponent a of the scaling relation `updates = c * n**a`. Bonnaire et al. (2025) found a = 1 for images: linear in n.
 
-Notebook: 07_findings.
+Notebooks: 07_findings, 08_onset.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.regression.linear_model import OLS, WLS
 from statsmodels.tools.tools import add_constant
 
+from helpers.base.arms import checkpoint_arms
+from helpers.base.profile import Profile
 from helpers.copies.rates import Labels
 from helpers.copies.replication import near_exact, own_clip_top1, position
 
@@ -247,6 +250,18 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
     where = position(made["own_score"].to_numpy(), own.to_numpy(), float(null["own_score"].median()))
     top1 = own_clip_top1(made["ref_id"], made["own_id"])
     return made.assign(position=where, near_exact=near_exact(where, theta), top1=top1)
+
+
+def judge_published(folder: Path, profile: Profile) -> pd.DataFrame:
+    """`judge_own` of the training prompts at every checkpoint, of the runs of a pooled study that are published so far."""
+    scores, null = (
+        pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
+        for name in ("scores", "null")
+    )
+    made, null = (one[(one["detector"] == profile.thresholds.detector) & (one["rank"] == 1)] for one in (scores, null))
+    ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
+    made, twins = made[made["arm"].isin(checkpoint_arms(profile))], null[null["kind"] == "twins"]
+    return judge_own(made, twins, ceiling[["clip_id", "own_score"]], profile.thresholds.theta)
 
 
 def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:

@@ -6,6 +6,8 @@ Chapter: `notebooks/04_generation.ipynb`.
 """
 
 import contextlib
+from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -85,6 +87,24 @@ def _check(text_states, text_mask, null_state, null_mask, noise_seeds) -> None:
             raise ValueError(f"{name}: expected shape {expected[name]} for {n} noise seeds, got {array.shape}")
 
 
+def denoise(
+    unet, latents, text, null, generators, config: GenerationConfig
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yields after each step of the configured sampler what it takes for the clean latents, and the latents it goes on with.
+
+    `latents` [N, C, h, w] are noise; `text` and `null` are states [N, L, D] and mask [N, L], one of `generators` a clip.
+    """
+    solver = build_sampler(config)
+    for timestep in solver.timesteps:
+        with _precision(config.precision, latents.device):
+            predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
+        # DDPM draws noise in every step, and goes on with the clip's own generator
+        step = solver.step(predicted, timestep, latents, generator=generators)
+        clean = solver.model_outputs[-1] if config.sampler == "dpm_solver" else step.pred_original_sample
+        latents = step.prev_sample
+        yield clean, latents
+
+
 @torch.inference_mode()
 def sample_latents(
     unet: UNet2DConditionModel,
@@ -117,12 +137,8 @@ def sample_latents(
                 )
             )
             generators = noise_generators(noise_seeds[rows])
-            solver, latents = build_sampler(config), initial_noise(generators, latent_shape).to(device)
-            for timestep in solver.timesteps:
-                with _precision(config.precision, device):
-                    predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
-                # DDPM draws noise in every step, and goes on with the clip's own generator
-                latents = solver.step(predicted, timestep, latents, generator=generators).prev_sample
+            noise = initial_noise(generators, latent_shape).to(device)
+            ((_, latents),) = deque(denoise(unet, noise, text, null, generators, config), maxlen=1)
             results[rows] = latents.cpu().numpy()
             bar.update(count)
     finite = np.isfinite(results).all(axis=(1, 2, 3))

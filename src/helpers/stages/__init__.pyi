@@ -13,6 +13,7 @@ from . import (
     loss_gap as loss_gap,
     onset as onset,
     planted as planted,
+    prompts as prompts,
     quality as quality,
     references as references,
     retrieval as retrieval,
@@ -20,5 +21,6 @@ from . import (
     scores as scores,
     thresholds as thresholds,
     training as training,
+    trajectory as trajectory,
     twins as twins,
 )

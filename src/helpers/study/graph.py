@@ -1,12 +1,13 @@
 """The pipeline: which stages there are, what each is made from, and what computes it. Data flows one way.
 
-    corpus → encoding → training → generation(arm) ┐      (training → denoiser, for readers)
+    corpus → encoding → training → generation(arm) ┐      (training → denoiser → trajectory, for readers)
        ├───→ roundtrip → references ───────────────┼→ retrieval → quality, clips
        ├───→ twins, controls ──────────────────────┘      └→ scores → thresholds → onset, dose, findings
        ├───→ alterations                         └──────────→ detection
        └───→ planted → duplicates
 
-From training to retrieval, quality and clips there is one stage a training run (n, draw); the rest is one for all runs.
+From training to retrieval, quality, clips and prompts there is one stage a training run (n, draw); the rest is one for
+all runs.
 
 A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`. `registry` looks them up by
 name. Stage X is computed by `stages/X.py:compute`, which is imported only then: to load a result takes no torch.
@@ -16,7 +17,7 @@ import functools
 
 from helpers import stages
 from helpers.base import plain_yaml
-from helpers.base.arms import MAIN, list_arms
+from helpers.base.arms import MAIN, checkpoint_arms, list_arms
 from helpers.base.paths import PROFILES, SOUND_PACK
 from helpers.base.profile import Profile
 from helpers.base.settings import EMBEDDINGS, CorpusConfig
@@ -29,8 +30,8 @@ from helpers.study.store import Stage
 # golden test asks for new values.
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1,
-    "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
+    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "prompts": 1,
+    "trajectory": 1, "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
 }  # fmt: skip
 
 
@@ -344,6 +345,38 @@ class Graph:
             upstream={"retrieval": retrieval, **retrieval.upstream},
             label=profile.key(n_train, draw),
             published=("*.ogg", "gallery.csv"),
+        )
+
+    @_built_once
+    def prompts(self, n_train: int, draw: int) -> Stage:
+        """What every checkpoint of a run made of a few prompts that runs of all sizes share."""
+        profile, alike = self.profile, checkpoint_arms(self.profile)
+        arms = [arm for arm in list_arms(profile, n_train, draw) if arm in alike]
+        return _stage(
+            "prompts",
+            {"n_train": n_train, "draw": draw, "sizes": list(profile.sizes)},
+            lambda *folders: stages.prompts.compute(*folders, profile, n_train, draw),
+            upstream={arm: self.generation(n_train, draw, arm) for arm in arms},
+            seed=profile.retrieval.seed,
+            label=profile.key(n_train, draw),
+            published=("*.ogg", "prompts.csv"),
+        )
+
+    @_built_once
+    def trajectory(self) -> Stage:
+        """How clips come out of noise, by the denoiser that readers have."""
+        profile = self.profile
+        names = ("sampler", "steps", "steps_offset", "guidance", "precision", "sample_seed")
+        sampling = {name: getattr(profile.generation, name) for name in names}
+        return _stage(
+            "trajectory",
+            sampling | {"codec": profile.codec.codec_path, "text": profile.text.digest_fields()},
+            lambda *folders: stages.trajectory.compute(*folders, profile),
+            upstream={"corpus": self.corpus(), "denoiser": self.denoiser()},
+            files=codec_files(profile.codec, vocoder=False) + text_files(profile.text),
+            seed=profile.retrieval.seed,
+            light=True,
+            published=("trajectory.csv", "trajectory.npz"),
         )
 
     @_built_once

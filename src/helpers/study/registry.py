@@ -10,7 +10,7 @@ from helpers.study.store import Result, Stage, load_or_run, read_manifest
 
 SINGLE = {
     "corpus": Graph.corpus, "planted": Graph.planted, "duplicates": Graph.duplicates, "encoding": Graph.encoding,
-    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "references": Graph.references,
+    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "trajectory": Graph.trajectory, "references": Graph.references,
     "alterations": Graph.alterations, "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "onset": Graph.onset, "dose": Graph.dose,
     "findings": Graph.findings,
 }  # fmt: skip
@@ -18,6 +18,7 @@ PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted
 PER_RUN = {
     "training": Graph.training, "generation": Graph.generation, "twins": Graph.twins, "controls": Graph.controls,
     "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips, "loss_gap": Graph.loss_gap,
+    "prompts": Graph.prompts,
 }  # fmt: skip
 NAMES = (*SINGLE, *PER_RUN)
 
@@ -43,7 +44,9 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     if n_train is not None and draw is not None:
         check_run(graph.profile, n_train, draw)
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
-    first = name == "clips" and draw is None  # the book plays the first draw; another is made where it is asked for
+    first = (
+        name in ("clips", "prompts") and draw is None
+    )  # the book plays the first draw; another is made where it is asked for
     runs = [
         (of, n, d)
         for of in graph.variants
@@ -75,7 +78,7 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
-    if name == "loss_gap" and not graph.pooled:
+    if name in ("loss_gap", "prompts") and not graph.pooled:
         return []  # of the study of onsets alone
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]

@@ -1,0 +1,159 @@
+"""The memorisation map: training sizes by updates, each cell a press away from what the model made of one prompt there.
+
+Values are those of the published tables. Without JavaScript the clips stand below one another, with their values.
+
+Notebook: 08_onset.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from IPython.display import HTML
+
+from helpers.base.arms import checkpoint_arms
+from helpers.base.profile import Profile
+from helpers.book.explorer import inline
+from helpers.book.gallery import Gallery
+from helpers.book.players import FLICK, Item, player_row
+from helpers.copies.onset import judge_published
+from helpers.sound.corpus import Corpus, Mixed
+
+COLUMNS = ["n_train", "updates", "query_id", "own_id", "caption", "position", "near_exact", "sound"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Of the first draws: `cells` n_train, updates, rate (near-exact of the own clip), n_asked; `clips` (COLUMNS), of each cell
+    one for each prompt that is played, and the corpus. `position` is that of the own clip, NaN where it is not the nearest and so unknown."""
+
+    cells: pd.DataFrame
+    clips: pd.DataFrame
+    data: Corpus
+
+
+def of_study(galleries: Mapping[int, Gallery], decisions: pd.DataFrame, data: Corpus, profile: Profile) -> Study:
+    """A finished study: of every size the prompt that all its arms were asked for."""
+    made = decisions[(decisions["training_set"] == "main") & (decisions["detector"] == profile.thresholds.detector)]
+    made = made[(made["kind"] == "generated") & (made["draw"] == 0) & made["arm"].isin(checkpoint_arms(profile))]
+    made = made.assign(near_exact=made["own_near_exact"], position=made["position"].where(made["own_top1"]))
+    parts = []
+    for gallery in galleries.values():
+        rows = gallery.rows("arm")
+        parts.append(
+            rows.assign(sound=[gallery.folder / file for file in rows["file"]])[["query_id", "caption", "sound"]]
+        )
+    return _study(made, parts, data)
+
+
+def of_pool(folder: Path, profile: Profile) -> Study:
+    """A study in the making, of which results are published run by run: all sizes that have clips."""
+    made, clips = judge_published(folder, profile), pd.read_parquet(folder / "clips.parquet")
+    heard = [_prompts(path) for path in sorted(folder.glob("prompts/*_d0/prompts.csv"))]
+    return _study(made[made["draw"] == 0], heard, Corpus(clips, Mixed(clips, profile.corpus), None))
+
+
+def _prompts(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    table = table[~table["silent"]]
+    return table.assign(sound=[path.parent / file for file in table["file"]])[["query_id", "caption", "sound"]]
+
+
+def _study(made: pd.DataFrame, heard: Sequence[pd.DataFrame], data: Corpus) -> Study:
+    clips = pd.concat([pd.DataFrame(columns=["query_id", "caption", "sound"]), *heard])
+    known = made[made["near_exact"].notna()].astype({"near_exact": float})
+    cells = known.groupby(["n_train", "updates"])["near_exact"].agg(rate="mean", n_asked="size").reset_index()
+    return Study(cells, made.merge(clips, on="query_id")[COLUMNS].sort_values(["n_train", "updates"]), data)
+
+
+def memorisation_map(study: Study, profile: Profile) -> HTML:
+    """The map of one study; a prompt that several sizes share is chosen from a list, else each size has its own."""
+    shared = study.clips.groupby("own_id")["n_train"].nunique().max() > 1
+    prompts = study.clips.groupby("own_id", sort=False) if shared else [("", study.clips)]
+    lists, facts = [], []
+    for _, clips in prompts:
+        owns = list(clips.drop_duplicates("own_id")["own_id"])
+        title = f"“{clips['caption'].iloc[0]}”" if shared else "each size has a prompt of its own"
+        items = [Item("Training clip", *study.data.clip(own)) for own in owns]
+        items += [
+            Item(_name(row), soundfile.read(row.sound, dtype="int16")[0], row.caption) for row in clips.itertuples()
+        ]
+        rate_hz = profile.corpus.sample_rate_hz
+        lists.append(
+            f"<section><p><strong>Prompt: {escape(title)}</strong></p>"
+            f"{player_row(items, rate_hz, mel=profile.mel).data}</section>"
+        )
+        heard = {
+            f"{row.n_train} {row.updates}": [
+                len(owns) + place,
+                owns.index(row.own_id),
+                row.position,
+                bool(row.near_exact),
+            ]
+            for place, row in enumerate(clips.fillna({"near_exact": False}).itertuples())
+        }
+        facts.append({"title": title, "heard": heard})
+    known = study.clips["position"].notna().all()
+    text = json.dumps(facts, allow_nan=True).replace("NaN", "null").replace("<", "\\u003c")
+    return HTML(
+        inline("scripts/memorisation.css")
+        + f'<div class="memorisation" lang="en"><div class="memorisation-play" hidden>{_controls(facts, known)}'
+        f'{_grid(study.cells)}<p class="memorisation-said" role="status"></p><div class="memorisation-heard"></div></div>'
+        f'<details class="memorisation-clips"><summary>All clips of the map</summary>{"".join(lists)}</details>'
+        f'<script type="application/json" class="memorisation-facts">{text}</script></div>'
+        + FLICK
+        + inline("scripts/memorisation.js")
+    )
+
+
+def _name(row) -> str:
+    where = "" if np.isnan(row.position) else f", position {row.position:.2f}"
+    return f"{row.n_train:,} clips, {row.updates:,} updates{where}"
+
+
+def _controls(facts: Sequence[Mapping], known: bool) -> str:
+    options = "".join(f'<option value="{i}">{escape(fact["title"])}</option>' for i, fact in enumerate(facts))
+    by = '<option value="position">position of this prompt’s clip</option>' if known else ""
+    return (
+        f'<form><label>Prompt <select name="prompt">{options}</select></label>'
+        f'<label>Colour <select name="by">{by}<option value="rate">near-exact, of all prompts</option></select></label></form>'
+    )
+
+
+def _grid(cells: pd.DataFrame) -> str:
+    """Buttons in rows of training sizes. A cell begins at its updates and ends at the next of its row, as its model stands for
+    what lies between."""
+    logs = np.log(cells["updates"].to_numpy(float))
+    rows = cells.assign(log=logs).groupby("n_train")["log"]
+    step = rows.diff().min() if len(cells) > cells["n_train"].nunique() else 1.0
+    place = np.round((logs - logs.min()) / step).astype(int)
+    cells = cells.assign(place=place)
+    cells["end"] = cells.groupby("n_train")["place"].shift(-1)
+    cells["end"] = cells["end"].fillna(cells["place"] + 1).astype(int)
+    sizes = sorted(cells["n_train"].unique())
+    buttons = "".join(
+        f'<span class="memorisation-size" style="--row:{i + 2}">{n:,} clips</span>' for i, n in enumerate(sizes)
+    )
+    for row in cells.itertuples():
+        rate = f"{100 * row.rate:.2g}"
+        buttons += (
+            f'<button type="button" disabled data-cell="{row.n_train} {row.updates}" data-rate="{row.rate!r}"'
+            f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {rate}\u00a0% of {row.n_asked} prompts near-exact"'
+            f' style="--row:{sizes.index(row.n_train) + 2};--from:{row.place + 2};--to:{row.end + 2}"></button>'
+        )
+    apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most
+    for row in cells.drop_duplicates("place").sort_values("place").itertuples():
+        if row.place - last >= apart:
+            buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
+            last = row.place
+    return (
+        '<p class="memorisation-key"><span>0: a typical honest clip, or no prompt</span><i></i><span>1: a replay, or all prompts</span>'
+        '<span class="memorisation-mark">near-exact</span></p>'
+        f'<div class="memorisation-grid" role="group" aria-label="Training sizes by updates" '
+        f'style="--columns:{cells["end"].max()};--sizes:{len(sizes)}">{buttons}</div>'
+    )

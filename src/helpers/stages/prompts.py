@@ -1,0 +1,45 @@
+"""The prompts stage: what every checkpoint of a run made of a few prompts, the same for runs of all sizes.
+
+Notebook: 08_onset.
+"""
+
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from helpers.base.arms import checkpoint_arms, list_arms
+from helpers.base.profile import Profile
+from helpers.base.seeds import seeded
+from helpers.sound import corpus
+
+N_PROMPTS = 3
+
+
+def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int, draw: int) -> None:
+    """Writes prompts.csv (n_train, draw, updates, query_id, own_id, caption, silent, file), and each clip as Ogg Vorbis."""
+    chosen, parts = shared_prompts(profile, draw), []
+    for name in sorted(upstream):
+        queries = pd.read_parquet(upstream[name] / "queries.parquet")
+        queries, audio = queries[queries["index"].isin(chosen)], np.load(upstream[name] / "audio.npy", mmap_mode="r")
+        files = [f"{query_id}.ogg" for query_id in queries["query_id"]]
+        for row, file in zip(queries.index, files):
+            soundfile.write(out / file, audio[row], profile.corpus.sample_rate_hz, format="OGG", subtype="VORBIS")
+        parts.append(queries.rename(columns={"clip_id": "own_id"}).assign(n_train=n_train, draw=draw, file=files))
+    table = pd.concat(parts)[["n_train", "draw", "updates", "query_id", "own_id", "caption", "silent", "file"]]
+    table.sort_values(["updates", "own_id"], kind="stable").to_csv(out / "prompts.csv", index=False)
+
+
+def shared_prompts(profile: Profile, draw: int) -> np.ndarray:
+    """Row numbers of at most N_PROMPTS training clips, drawn by a seed from those that this draw of every size is asked
+    for at every checkpoint; none where no clip is in all."""
+    alike, asked = checkpoint_arms(profile), []
+    for n, d in profile.runs:
+        if d == draw:
+            members = corpus.subset(profile.training_run(n, d), profile.corpus.n_train)
+            arms = list_arms(profile, n, d)
+            asked += [corpus.spread(members, arm.n_prompts) for name, arm in arms.items() if name in alike]
+    common = reduce(np.intersect1d, asked)
+    return np.sort(seeded(profile.retrieval.seed, "prompts", draw).permutation(common)[:N_PROMPTS])
