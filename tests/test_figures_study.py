@@ -38,9 +38,9 @@ PLOTS = {
     "choices": lambda: plot_choices(made_up.choices(), 0.5, 10),
     "sensitivity": lambda: plot_sensitivity(made_up.sensitivity()),
     "answer": lambda: plot_answer(shares_and_papers(made_up.replication().assign(**NULL))),
-    "curve": lambda: plot_curve(made_up.replication()),
-    "curve of one checkpoint": lambda: plot_curve(ONE),
-    "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0)),
+    "curve": lambda: plot_curve(made_up.replication().assign(**NULL)),
+    "curve of one checkpoint": lambda: plot_curve(ONE.assign(**NULL)),
+    "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0, **NULL)),
     "dose": lambda: plot_dose(made_up.dose()),
     "dose of nothing": lambda: plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
     "seeds": lambda: plot_seeds(seed_shares(made_up.outcomes())),
@@ -133,21 +133,26 @@ def test_the_chosen_setting_is_framed_and_that_in_use_dotted():
     assert not plot_choices(made_up.choices(), 0.7, 10).axes[0].lines
 
 
-def test_curve_joins_equal_updates_and_equal_epochs_and_marks_zeros_by_their_bound():
-    rows = made_up.replication()
+def test_the_key_figure_draws_each_size_once_over_updates_and_over_epochs_and_the_level_of_honest_clips():
+    rows = made_up.replication().assign(**NULL)
     figure = PLOTS["curve"]()
-    left = figure.axes[0]
-    assert left.get_xscale() == left.get_yscale() == "log"
-    (dashed,) = (line for line in left.lines if line.get_linestyle() == "--")
-    assert list(dashed.get_xdata()) == [100, 500, 4500]
-    of_forty = rows[np.isclose(rows["epochs"], 40)].groupby("n_train")["near_exact_rate"].mean()
-    drawn = np.asarray(dashed.get_ydata(), float)
-    assert drawn[of_forty.to_numpy() > 0] == pytest.approx(of_forty[of_forty > 0].to_numpy())
-    assert np.isnan(drawn[of_forty.to_numpy() == 0]).all()
-    markers = [line.get_marker() for line in left.lines if line.get_marker() not in ("None", "")]
-    assert len(markers) == len(rows) and markers.count("v") == (rows["near_exact_rate"] == 0).sum()
-    bounds = {round(float(line.get_ydata()[0]), 4) for line in left.lines if line.get_marker() == "v"}
-    assert bounds == {0.015}
+    means = rows.groupby(["n_train", "updates"])[["epochs", "near_exact_rate"]].mean().reset_index()
+    for axis, x in zip(figure.axes, ("updates", "epochs"), strict=True):
+        assert axis.get_xscale() == "log" and axis.get_xlabel() == x
+        for line, (_, part) in zip(axis.lines, means.groupby("n_train"), strict=True):
+            assert np.asarray(line.get_xydata()) == pytest.approx(part[[x, "near_exact_rate"]].to_numpy(float))
+            assert axis.get_ylim()[0] < min(line.get_ydata()) and max(line.get_ydata()) < axis.get_ylim()[1], (
+                "zeros too"
+            )
+        (band,) = axis.patches
+        assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.02, 0.02))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["n = 100", "n = 500", "n = 4,500", "honest clips"]
+    assert len({line.get_color() for axis in figure.axes for line in axis.lines}) == 3
+    alone = plot_curve(rows.assign(null_near_exact_rate=np.nan))
+    assert not alone.axes[0].patches and len(alone.legends[0].get_texts()) == 3, (
+        "nothing in the legend that is not drawn"
+    )
     assert len(PLOTS["curve of one checkpoint"]().axes) == 1
 
 
@@ -187,7 +192,7 @@ def test_sizes_are_told_apart_on_light_and_on_dark():
 
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match=r"without \['epochs'\]"):
-        plot_curve(made_up.replication().drop(columns="epochs"))
+        plot_curve(made_up.replication().assign(**NULL).drop(columns="epochs"))
     with pytest.raises(ValueError, match=r"got 0 rows"):
         plot_ladder(pd.DataFrame(columns=["score", "kind", "n_train"]))
 

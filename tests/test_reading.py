@@ -94,8 +94,7 @@ def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
 
 
 def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
-    every = [*sentences.of_onset(undefined(STUDY)), *sentences.of_epochs(undefined(STUDY))]
-    assert [plain(text) for text in every] == [
+    assert [plain(text) for text in sentences.of_onset(undefined(STUDY))] == [
         f"With {n} clips it cannot be told: no checkpoint has an interval to judge by." for n in ("100", "400", "4,000")
     ]
     late = pd.concat([undefined(STUDY[STUDY["updates"] < 2000]), STUDY[STUDY["updates"] == 2000]])
@@ -124,28 +123,41 @@ def test_the_verdict_on_one_clip(position, near_exact, said):
     assert sentences.of_verdict(pd.Series(clip)) == f"Normalised score 0.400, τ = 0.500: not flagged. {said}"
 
 
-def test_a_page_leads_with_the_first_measure_that_is_known_of_all():
-    first, ends = (
-        STUDY[(STUDY["arm"] == "main") & (STUDY["draw"] == 0)].set_index("n_train"),
-        {"small": 100, "large": 4000},
+def test_a_near_exact_pair_of_other_words_is_told_as_such_and_its_silence_too():
+    clip = pd.Series({"score": 0.9962, "near_exact": True, "own_top1": False})
+    said = plain(sentences.of_mistake(clip, "<a> romeo", "fifty", 0.79))
+    assert said == (
+        "The similarity is 0.996, and the rule calls the pair near-exact. Yet the prompt was “<a> romeo”, and the match is “fifty”. It "
+        "is not the clip that was asked for. For 79 % of the time both are silent, and silence is like silence."
     )
-    known = {"near_exact": 0.01, "near_exact_low": 0.0, "near_exact_high": 0.05, "flagged": 0.06, "flagged_low": 0.02}
-    known |= {"flagged_high": 0.1, "own_top1": np.nan, "own_top1_low": np.nan, "own_top1_high": np.nan}
-    lead = {key: plain(text) for key, text in sentences.of_lead(first, pd.Series(known), ends).items()}
-    assert (lead["measure"], lead["undefined"]) == ("near-exact of the clip whose caption was the prompt", "")
+    assert "silent" not in sentences.of_mistake(clip, "a", "b", 0.2)
+    for other in ({"own_top1": True}, {"near_exact": False}, {"near_exact": pd.NA}):
+        assert sentences.of_mistake(pd.Series({**clip, **other}), "a", "b", 0.9) == (
+            "Of the clips that this book plays, none lies nearer to its threshold: the rules decide it by a hair."
+        )
+
+
+def test_only_sizes_without_any_position_are_told_by_other_measures():
+    assert sentences.of_undefined(STUDY) == ""
+    late = pd.concat([STUDY[STUDY["n_train"] < 4000], undefined(STUDY[STUDY["n_train"] == 4000])])
+    said = plain(sentences.of_undefined(late))
     assert (
-        lead["near_small"] == "90 % (85 to 95)" and lead["share_large"] == "2 %" and lead["limits_twins"] == "0 to 5 %"
+        said.startswith("After training on 4,000 clips, near-exact is undefined for 96 of 96")
+        and "flagged are 30 %" in said
     )
-    none = undefined(first)
-    lead = {key: plain(text) for key, text in sentences.of_lead(none, pd.Series(known), ends).items()}
-    assert lead["measure"] == "flagged" and lead["near_large"] == "30 % (20 to 40)" and lead["share_twins"] == "6 %"
-    assert lead["undefined"] == (
-        "Near-exact is undefined for 96 of 96 after training on 100 and undefined for 96 of 96 after training on 4,000, as "
-        "null and ceiling cannot be told apart. The nearest clip is the one whose caption was the prompt for 25 % (12 to 50), "
-        "by a guess for 1 %, after training on 100 and for 25 % (12 to 50), by a guess for 0.025 %, after training on 4,000."
+
+
+def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
+    known = pd.DataFrame({"kind": "altered copies", "n": [100, 4500, 9000], "near_exact": [0.56, 0.5, np.nan]})
+    known = pd.concat([known, known.assign(kind="twins")])
+    assert plain(sentences.of_missed(known)) == (
+        "Of these the rule misses 44 % after training on 100 and 50 % after training on 4,500."
     )
-    without = sentences.of_lead(none.assign(flagged_rate=np.nan), pd.Series(known), ends)
-    assert without["measure"] == "nearest to the clip whose caption was the prompt" and without["share_twins"] == "–"
+    assert sentences.of_missed(known[:0]) == ""
+    verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
+    assert sentences.of_ledger(pd.DataFrame({"verdict": verdicts})) == (
+        "Of 7 claims 3 are decided, 2 were measured but decide nothing here, and for 2 the paper's value is unknown."
+    )
 
 
 def test_the_first_checkpoint_above_the_null_is_named():
@@ -155,14 +167,6 @@ def test_the_first_checkpoint_above_the_null_is_named():
     assert large == "With 4,000 clips it does not begin within 2,000 updates, 16 epochs."
     early = sentences.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
     assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, 100 updates, 32 epochs."
-
-
-def test_two_sizes_are_compared_after_as_many_epochs():
-    assert list(map(plain, sentences.of_epochs(STUDY))) == [
-        "After about as many epochs with 100 and 400 clips: 32 and 32: none (at most 5 %) and 1 % (-4 to 6); "
-        "128 and 160: 50 % (45 to 55) and 5 % (0 to 10)."
-    ]
-    assert sentences.of_epochs(STUDY[STUDY["n_train"] == 100]) == []
 
 
 def test_equal_epochs_are_those_that_every_size_has():

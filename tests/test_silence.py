@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.base.cosine import row_cosines
-from helpers.sound.silence import is_silent, refuse_silence
+from helpers.sound.silence import is_silent, refuse_silence, shared_silence
 
 
 @pytest.mark.parametrize("constant", [0, -3, 32_767, -32_768])
@@ -38,3 +38,11 @@ def test_cosine_of_rows():
         cosines = row_cosines(a, b, dtype)
         assert cosines.dtype == np.float64 and np.isnan(cosines[2])
         np.testing.assert_allclose(np.delete(cosines, 2), expected, atol=1e-6)
+
+
+def test_silence_is_shared_where_both_are_faint():
+    loud = np.tile(np.array([3000, -3000], np.int16), 2048)
+    half = np.where(np.arange(4096) < 2048, loud, 5).astype(np.int16)
+    assert (shared_silence(half, half), shared_silence(half, loud), shared_silence(half * 0, half)) == (0.5, 0.0, 0.5)
+    with pytest.raises(ValueError, match=r"second: expected shape \(4096,\) as first, got \(8,\)"):
+        shared_silence(half, half[:8])

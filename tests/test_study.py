@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 import synthetic_study as made_up
@@ -20,7 +19,7 @@ from helpers.book.summaries.findings import (
 from helpers.book.summaries.retrieval import best_detectors, strengths_in_words
 from helpers.book.summaries.rows import checkpoints, rows_of
 from helpers.book.summaries.thresholds import background_variants, bias_effect, paper_counts
-from helpers.book.words import card_words, defined_shares, epochs_text, share_text
+from helpers.book.words import defined_shares, epochs_text, share_text
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, split_calibration
 from helpers.copies.score_table import ScoreTable
@@ -86,13 +85,6 @@ def test_shares_say_for_how_many_they_are_undefined():
         "–",
         "–",
     ]
-
-
-def test_words_of_a_card():
-    row = pd.DataFrame({"rate": [0.25], "low": [0.12], "high": [0.41]})
-    words = {key: text.replace("\u00a0", " ") for key, text in card_words(row, "rate", "low", "high").items()}
-    assert words == {"near": "25 % (12 to 41)", "share": "25 %", "limits": "12 to 41 %"}
-    assert card_words(row.assign(low=np.nan), "rate", "low", "high")["limits"] == "unknown"
 
 
 def test_copies_are_seen_and_strangers_spared(table, profile):

@@ -1,5 +1,7 @@
 """What the chapters show is arranged from the stages' tables as it says: titles, captions, arms by their settings, cuts."""
 
+import base64
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from helpers.base.arms import list_arms
 from helpers.book import sentences
 from helpers.book.figures.corpus import plot_captions_and_classes
 from helpers.book.gallery import Gallery
-from helpers.book.summaries import codec, corpus, generation, thresholds
+from helpers.book.summaries import codec, corpus, findings, generation, thresholds
 from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.tables import arrange, table_html
 from helpers.book.words import limits
@@ -31,7 +33,9 @@ def gallery(tmp_path) -> Gallery:
     arms = [arm for arm in reversed(list_arms(POCKET, 500, 0)) if arm != "seeds"]
     rows = [(f"arm {arm}", "generated", arm, "other" if arm == "heldout" else "own") for arm in arms]
     rows += [(f"seed {i}", "generated", "seeds", "own") for i in (1, 2, 3)]
-    rows += [("quantile 0.50", "generated", "main", "own"), ("miss 1", "altered", "", "own")]
+    rows += [(f"quantile {q}", "generated", "main", "own") for q in ("1.00", "0.50")] + [
+        ("miss 1", "altered", "", "own")
+    ]
     table = pd.DataFrame(rows, columns=["slot", "kind", "arm", "own_id"])
     table = table.assign(query_id=table["slot"], caption="rain", detector="mel", score=0.5, file="a.wav")
     table.to_csv(tmp_path / "gallery.csv", index=False)
@@ -83,7 +87,7 @@ def test_checkpoints_kept_say_how_many_clips_each_is_asked_for():
 def test_the_clip_nearest_to_its_threshold_is_the_hardest_to_judge(gallery):
     decisions = pd.DataFrame({
         "query_id": ["quantile 0.50", "miss 1"], "normalised": [0.5, 0.3], "position": [0.7, 0.1], "near_exact": [True, False],
-        "flagged_twins": [True, False],
+        "flagged_twins": [True, False], "own_top1": [True, False], "score": [0.9, 0.8],
     })  # fmt: skip
     rows = pd.DataFrame({"n_train": [500, 500], "draw": [0, 1], "null": "twins", "tau": [0.45, 0.1]})
     clip = thresholds.hardest_to_judge(decisions, {500: gallery}, rows)
@@ -94,6 +98,67 @@ def test_the_clip_nearest_to_its_threshold_is_the_hardest_to_judge(gallery):
     assert "τ is unattainable" in sentences.of_verdict(
         thresholds.hardest_to_judge(decisions, {500: gallery}, rows.assign(tau=np.nan))
     )
+
+
+def test_a_near_exact_clip_of_other_words_is_harder_still(gallery):
+    played = gallery.rows("quantile")["query_id"].to_list()
+    decisions = pd.DataFrame(
+        {"query_id": played, "normalised": [0.45, 0.6], "flagged_twins": True, "score": [0.9, 0.8]}
+    )
+    decisions = decisions.assign(near_exact=True, own_top1=[True, False])
+    rows = pd.DataFrame({"n_train": [500], "draw": [0], "null": "twins", "tau": [0.45]})
+    assert thresholds.hardest_to_judge(decisions, {500: gallery}, rows)["query_id"] == played[1]
+    unknown = decisions.assign(near_exact=pd.array([True, pd.NA], dtype="boolean"))
+    assert thresholds.hardest_to_judge(unknown, {500: gallery}, rows)["query_id"] == played[0]
+
+
+def test_the_ledger_stands_in_three_parts_with_each_number_in_its_unit():
+    claims = pd.DataFrame(
+        [
+            ("At the middle size few are", "0.6 %", "secondary summary", 0.07, 0.0297, 0.1279, "cannot tell"),
+            (
+                "Replication falls as the training set grows, at equal epochs",
+                "yes",
+                "abstract",
+                -0.0002,
+                -0.006,
+                0.046,
+                "fails",
+            ),
+            ("Mel similarity finds matches more robustly", "yes", "abstract", 0.187, 0.063, 0.327, "holds"),
+            ("The data set holds many duplicates", "many", "abstract", 54.0, np.nan, np.nan, "not comparable"),
+            ("Clips that are in the set more often", "unknown", "unknown", np.nan, np.nan, np.nan, "cannot tell"),
+            ("beta", "unknown", "unknown", np.nan, np.nan, np.nan, "unknown"),
+        ],
+        columns=["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict"],
+    )
+    parts = findings.ledger(claims)
+    assert [part.attrs["caption"].partition(",")[0].partition(":")[0] for part in parts] == [
+        "Decided",
+        "Measured",
+        "Unknown",
+    ]
+    assert parts[0].attrs["caption"] == "Decided: 2 of 6 claims."
+    assert parts[0]["verdict"].tolist() == ["holds", "fails"]
+    said = [text.replace("\u00a0", " ") for part in parts for text in part["here"]]
+    assert said == [
+        "+0.19 of AUROC (+0.06 to +0.33)", "-0.02 points (-0.6 to 4.6)", "7 % (3 to 13)", "–", "54 pairs", "–",
+    ]  # fmt: skip
+    assert [part.attrs["caption"] for part in findings.ledger(claims.assign(verdict="unknown"))] == [
+        "Unknown: 6 of 6 claims."
+    ]
+
+
+def test_a_table_can_be_downloaded_as_it_is_shown():
+    table = arrange(
+        pd.DataFrame({"share": ["25\u00a0%"], "<n>": [4500]}), {"share": "share", "<n>": "<n>"}, "What <counts>."
+    )
+    (link,) = BeautifulSoup(table_html(table), "html.parser").select("a[download]")
+    head, _, held = link["href"].partition(",")
+    assert link["download"] == "what-counts.csv" and head == "data:text/csv;charset=utf-8;base64"
+    assert base64.b64decode(held).decode() == "share,<n>\n25 %,4500\n"
+    titled = BeautifulSoup(table_html(table, titled=True), "html.parser")
+    assert titled.caption is None and titled.div["aria-label"] == "What <counts>."
 
 
 def test_precision_of_a_list_falls_with_its_cut():

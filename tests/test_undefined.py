@@ -9,7 +9,7 @@ import synthetic_results as made
 
 from helpers.book import sentences
 from helpers.book.summaries import findings, thresholds
-from helpers.book.summaries.rows import rows_of
+from helpers.book.summaries.rows import of_own, rows_of
 from helpers.book.tables import table_html
 from helpers.copies.claims import CANNOT_TELL
 from helpers.copies.score_table import ScoreTable
@@ -71,7 +71,7 @@ def test_the_chapters_say_so_in_every_table_and_sentence(folder, rows):
     ours = thresholds.near_exact_and_flags(main, 0.95).head(len(main))
     strata = thresholds.near_exact_by_content(pd.read_csv(folder / "thresholds" / "strata.csv"))
     columns = [
-        *(ours[name] for name in ("near-exact", "of the null near-exact")),
+        *(ours[name] for name in ("near-exact of any clip", "honest clips near-exact")),
         *(strata[name] for name in ("near-exact", "near-exact of twins")),
         findings.last_checkpoints(main, decisions)["near-exact of any clip"],
         findings.known_in_words(known, 0.2)["near-exact of any clip"],
@@ -79,9 +79,12 @@ def test_the_chapters_say_so_in_every_table_and_sentence(folder, rows):
     ]
     for column in columns:
         assert len(column) and column.str.fullmatch(r"undefined for ([\d,]+) of \1").all(), column.name
-    assert set(ours.loc[ours["flagged"] > 0, "of these near-exact"].str.split().str[0]) == {"undefined"}
-    lead = sentences.of_lead(first, known[known["kind"] == "twins"].iloc[0], {"small": 20, "large": 60})
-    told = [*lead.values(), *sentences.of_sizes(rows), *sentences.of_onset(rows), sentences.of_equal_epochs(rows)]
-    shown = [table_html(shown) for shown in (ours, strata, findings.last_checkpoints(main, decisions))]
-    assert lead["measure"] == "flagged" and not [text for text in (*told, *shown) if "nan" in text.lower()]
-    assert sentences.of_epochs(rows) == [] and findings.seed_outcomes(decisions).empty
+    assert set(ours.loc[ours["flagged"] > 0, "of the flagged, near-exact"].str.split().str[0]) == {"undefined"}
+    told = [*sentences.of_sizes(rows), *sentences.of_onset(rows), sentences.of_equal_epochs(rows)]
+    told += [sentences.of_missed(known), sentences.of_undefined(main), sentences.of_answer(rows)]
+    headline = thresholds.copies_and_flags(of_own(main))
+    shown = [table_html(shown) for shown in (ours, strata, headline, findings.last_checkpoints(main, decisions))]
+    assert not [text for text in (*told, *shown) if "nan" in text.lower()]
+    assert headline["near-exact of the own clip"].str.startswith("undefined for").all()
+    assert sentences.of_undefined(main).count("near-exact is undefined") == main["n_train"].nunique()
+    assert findings.seed_outcomes(decisions).empty

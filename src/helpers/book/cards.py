@@ -129,5 +129,10 @@ def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTM
     return HTML(f"<details{state}>{summary}{markup}</details>")
 
 
+def told(title: str, *sentences: str) -> HTML:
+    """Sentences, a paragraph each and escaped, under a title that opens and closes them."""
+    return folded(title, [f"<p>{escape(sentence, quote=False)}</p>" for sentence in sentences])
+
+
 def _markup(part: HTML | str) -> str:
     return part if isinstance(part, str) else part.data

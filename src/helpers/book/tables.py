@@ -1,11 +1,15 @@
-"""Tables of the chapters: escaped, captioned, readable by screen readers, scrolling in their own box on a phone."""
+"""Tables of the chapters: escaped, captioned, readable by screen readers, scrolling in their own box on a phone, each with
+its CSV to download. A page shows one or two; the others are folded."""
 
+import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
 from IPython.display import HTML, display
 
+from helpers.book.cards import folded
 from helpers.book.words import shares
 
 _CELL = "padding:.25rem .7rem;border:0;border-bottom:1px solid var(--pst-color-border,#ccc);vertical-align:top"
@@ -17,11 +21,14 @@ def captioned(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | Non
     return data
 
 
-def table_html(data: pd.DataFrame, caption: str = "", formats: Mapping[str, str] | None = None) -> str:
-    """`data` without its index. `formats`: column to format (".3f", ".1%"); a missing value is a dash.
+def table_html(
+    data: pd.DataFrame, caption: str = "", formats: Mapping[str, str] | None = None, titled: bool = False
+) -> str:
+    """`data` without its index, with a link to its CSV. `formats`: column to format (".3f", ".1%"); a missing value is a dash.
 
-    A table that is `captioned` needs neither. Without a format whole numbers have commas and others three digits. Raises
-    ValueError for a format of a column that is not there.
+    A table that is `captioned` needs neither. Without a format whole numbers have commas and others three digits. Where it
+    stands under its caption already (`titled`), that is not repeated. Raises ValueError for a format of a column
+    that is not there.
     """
     caption, formats = caption or data.attrs.get("caption", ""), formats or data.attrs.get("formats")
     unknown = set(formats or {}) - set(data.columns)
@@ -42,11 +49,15 @@ def table_html(data: pd.DataFrame, caption: str = "", formats: Mapping[str, str]
         + "</tr>"
         for row in data.itertuples(index=False, name=None)
     )
-    return (
-        '<div class="table-box" style="overflow-x:auto;max-width:100%" tabindex="0" role="group" aria-label="Table">'
-        '<table class="data" style="border-collapse:collapse;width:auto">'
+    head_line = (
         f'<caption style="caption-side:top;text-align:left;max-width:calc(100vw - 2rem)">{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+    return (
+        '<div class="table-box" style="overflow-x:auto;max-width:100%" tabindex="0" role="group" '
+        f'aria-label="{escape(caption) if titled else "Table"}">'
+        '<table class="data" style="border-collapse:collapse;width:auto">'
+        f"{'' if titled else head_line}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"{_csv_link(data, caption)}</div>"
     )
 
 
@@ -54,6 +65,12 @@ def show_tables(*tables: pd.DataFrame) -> None:
     """Displays tables that are `captioned` in the notebook, one below the other."""
     for table in tables:
         display(HTML(table_html(table)))
+
+
+def fold_tables(*tables: pd.DataFrame) -> None:
+    """Displays tables that are `captioned`, each folded under its caption."""
+    for table in tables:
+        display(folded(f"Table: {table.attrs['caption']}", [table_html(table, titled=True)]))
 
 
 def arrange(
@@ -69,6 +86,13 @@ def arrange(
         for title, of in columns.items()
     }
     return captioned(pd.DataFrame(made, data.index), caption, formats)
+
+
+def _csv_link(data: pd.DataFrame, caption: str) -> str:
+    """The table as a file inside the page, named after its caption's beginning."""
+    name = re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:40].strip("-") or "table"
+    held = base64.b64encode(data.to_csv(index=False).replace("\u00a0", " ").encode()).decode()
+    return f'<a class="table-csv" download="{name}.csv" href="data:text/csv;charset=utf-8;base64,{held}">CSV</a>'
 
 
 def _cell(value, spec: str | None) -> str:

@@ -59,16 +59,6 @@ def plain(values: pd.Series, spec: str = ".3g") -> pd.Series:
     return values.map(f"{{:{spec}}}".format, na_action="ignore").astype(object).fillna("–")
 
 
-def card_words(row: pd.DataFrame, value: str, low: str, high: str, end: str = "") -> dict[str, str]:
-    """The first row's share in three ways: "near" whole, "share" without its interval, "limits" as "12 to 41 %".
-
-    `end` is added to the names.
-    """
-    share, below, above = (float(x) for x in row[[value, low, high]].iloc[0])
-    limits = "unknown" if math.isnan(below) or math.isnan(above) else f"{_number(below)} to {_number(above)}\u00a0%"
-    return {f"near{end}": share_text(share, below, above), f"share{end}": share_text(share), f"limits{end}": limits}
-
-
 def epochs_text(epochs: float) -> str:
     """Whole from ten on, else two digits: "1,800", "90", "0.89"."""
     return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"

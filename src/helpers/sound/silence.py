@@ -17,6 +17,14 @@ def is_silent(clips: np.ndarray) -> np.ndarray:
     return greatest - least <= ROUNDING * np.maximum(1.0, np.maximum(np.abs(greatest), np.abs(least)))
 
 
+def shared_silence(first: np.ndarray, second: np.ndarray, frame: int = 1024) -> float:
+    """Share of frames in which clips int16 [S] and [S] are both fainter than RECORDING_RMS. Raises ValueError for other shapes."""
+    if first.shape != second.shape:
+        raise ValueError(f"second: expected shape {first.shape} as first, got {second.shape}")
+    both = np.stack([first, second])[:, : len(first) // frame * frame].reshape(2, -1, frame) / 32768
+    return float((np.sqrt((both**2).mean(axis=2)) < RECORDING_RMS).all(axis=0).mean())
+
+
 def refuse_silence(clips: np.ndarray) -> None:
     """Raises ValueError naming the first of clips [N, S] that is silent (one constant value): it has no embedding."""
     silent = np.flatnonzero(is_silent(clips))

@@ -77,55 +77,44 @@ def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) ->
 
 
 @themed(
-    "Share of generated clips that are near-exact by rule against the number of training clips and against epochs, with lines of equal updates and of equal epochs."
+    "Share of generated clips that are near-exact of their own clip against updates and against epochs, a line for each training size, with the level of honest clips."
 )
 def plot_curve(rows: pd.DataFrame) -> Figure:
-    """Near-exact share over training size and updates; a point a draw, lines through the means, zeros as upper bounds.
+    """Near-exact share over training time, a line a size: by updates, and by epochs. With one number of updates, over sizes.
 
-    Columns: n_train, draw, updates, epochs, near_exact_rate, near_exact_low, near_exact_high. On the left lines join equal
-    updates, dashed ones equal epochs (where sizes share any); on the right lines join one size. With one number of updates
-    there is the left panel alone.
+    Columns: n_train, updates, epochs; near_exact and null_near_exact with _rate, _low and _high. A point is the mean over
+    draws, its bar goes from the lowest to the highest limit. The band holds the means of honest clips at every size. Linear
+    below 1 %, so that zero has a place, logarithmic above.
     """
-    check_columns(rows, "n_train", "draw", "updates", "epochs", "near_exact_rate", "near_exact_low", "near_exact_high")
-    several = rows["updates"].nunique() > 1
-    figure, axes = new_axes(1, 2 if several else 1, 3.9, sharey=True)
-    updates = shades_of(rows["updates"], "viridis")
-    sizes, shapes = shades_of(rows["n_train"]), markers_of(rows["n_train"])
-    shown = rows["near_exact_rate"].where(rows["near_exact_rate"] > 0, rows["near_exact_high"])
-    floor = min(0.03, shown.min() / 2)
+    shares = [f"{whose}near_exact_{end}" for whose in ("", "null_") for end in ("rate", "low", "high")]
+    check_columns(rows, "n_train", "updates", "epochs", *shares)
+    pooled = rows.groupby(["n_train", "updates"], as_index=False).agg(
+        epochs=("epochs", "mean"), rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"),
+        high=("near_exact_high", "max"), honest=("null_near_exact_rate", "mean"),
+    )  # fmt: skip
+    over = ["updates", "epochs"] if pooled["updates"].nunique() > 1 else ["n_train"]
+    figure, axes = new_axes(1, len(over), 3.7, sharey=True)
+    shades, shapes = shades_of(pooled["n_train"]), markers_of(pooled["n_train"])
+    handles = size_handles(pooled["n_train"])
+    if pooled["honest"].notna().any():
+        band = {"color": COLOURS["blue"], "alpha": 0.35, "linewidth": 1}
+        handles.append(Rectangle((0, 0), 1, 1, **band, label="honest clips"))
+    for axis, x in zip(axes[0], over):
+        if len(handles) > len(shades):
+            axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
+        for n_train, part in pooled.groupby("n_train"):
+            axis.vlines(part[x], part["low"], part["high"], color=shades[n_train], linewidth=1)
+            axis.plot(part[x], part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
+        axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
+        count_axis(axis.xaxis, [1, 10, 100, 1_000, 10_000] if x == "epochs" else pooled[x])
+        axis.margins(x=0.08)
     left = axes[0][0]
-    for steps, part in rows.groupby("updates"):
-        _points(left, part.assign(x=part["n_train"]), floor, updates[steps], "o")
-        _mean_line(left, part, "n_train", updates[steps])
-    epochs = _equal_epochs(rows)
-    for _, part in epochs.groupby("group"):
-        _mean_line(left, part, "n_train", INK, linestyle="--", linewidth=1.1)
-    left.set(xscale="log", yscale="log", xlabel="training clips", ylabel="near-exact by rule")
-    count_axis(left.xaxis, rows["n_train"])
-    left.margins(x=0.12)
-    if several:
-        right = axes[0][1]
-        for n_train, part in rows.groupby("n_train"):
-            _points(right, part.assign(x=part["epochs"]), floor, sizes[n_train], shapes[n_train])
-            _mean_line(right, part, "epochs", sizes[n_train])
-        right.set(xscale="log", xlabel="epochs")
-        wide = rows["epochs"].max() > 30 * rows["epochs"].min()
-        right.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1,) if wide else (1, 2, 3, 5)))
-        right.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,g}"))
-        right.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    left.set_ylim(floor, 1.5)
+    left.set_yscale("symlog", linthresh=0.01, linscale=0.5)
+    left.set(ylim=(-0.0005, 1.1), ylabel="near-exact of the own clip")
+    left.yaxis.set_major_locator(mpl.ticker.FixedLocator([0, 0.01, 0.1, 1]))
+    left.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     percent_axis(left.yaxis)
-    left.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    handles = [
-        Line2D([], [], color=colour, marker="o", label=f"{steps:,} updates") for steps, colour in updates.items()
-    ]
-    handles += size_handles(rows["n_train"]) if several else []
-    for _, part in epochs.groupby("group"):
-        label = f"equal epochs ({part['epochs'].mean():,.0f})"
-        handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.1, label=label))
-    if (rows["near_exact_rate"] == 0).any():
-        handles.append(Line2D([], [], color=INK, marker="v", linestyle="none", label="none: upper bound"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=4)
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
 
 
@@ -159,34 +148,6 @@ def plot_answer(shares: pd.DataFrame) -> Figure:
     percent_axis(axis.yaxis)
     figure.legend(loc="outside upper left", ncols=1)
     return figure
-
-
-def _points(axis, rows: pd.DataFrame, floor: float, colour: str, marker: str) -> None:
-    """A point and its interval a row, draws side by side; a count of zero as a triangle at its upper bound."""
-    for row in rows.itertuples():
-        draws = rows["draw"].nunique()
-        x = row.x * 1.05 ** (row.draw - (draws - 1) / 2)
-        zero = row.near_exact_rate == 0
-        value = row.near_exact_high if zero else row.near_exact_rate
-        if not zero:
-            limits = [max(row.near_exact_low, floor), row.near_exact_high]
-            axis.plot([x, x], limits, color=colour, linewidth=0.9, alpha=0.7)
-        axis.plot(x, value, "v" if zero else marker, color=colour, markersize=5)
-
-
-def _mean_line(axis, rows: pd.DataFrame, by: str, colour: str, **style) -> None:
-    """Through the mean over draws at each value of `by`, broken where that is zero: a logarithm has no place for it."""
-    means = rows.groupby(by)["near_exact_rate"].mean()
-    axis.plot(means.index, means.where(means > 0), color=colour, **{"linewidth": 1.4} | style)
-
-
-def _equal_epochs(rows: pd.DataFrame, tolerance: float = 0.02) -> pd.DataFrame:
-    """The rows whose epochs agree with those of another size at other updates; `group` numbers what agrees."""
-    ordered = rows.sort_values("epochs")
-    group = (np.diff(np.log(ordered["epochs"]), prepend=-np.inf) > tolerance).cumsum()
-    ordered = ordered.assign(group=group)
-    shared = ordered.groupby("group")[["n_train", "updates"]].transform("nunique").gt(1).all(axis=1)
-    return ordered[shared]
 
 
 @themed(

@@ -15,10 +15,10 @@ from helpers.base.arms import MAIN, describe_arms
 from helpers.base.profile import Profile
 from helpers.book.figures.findings import ANSWER
 from helpers.book.summaries.rows import FLAGGED, rows_of
-from helpers.book.tables import arrange
+from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
-from helpers.copies.claims import VERDICTS
+from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1
 from helpers.copies.score_table import ScoreTable
@@ -37,6 +37,19 @@ PAPER_SHARES = {
     45_000: 10 / 45_000,
 }  # near-exact by ear, as a secondary summary has them
 
+# The ledger's parts, by the verdicts in them, and the units of claims that are no shares, with their formats.
+LEDGER = {
+    "Decided": (HOLDS, FAILS),
+    "Measured, but not comparable or not clear enough to decide": (CANNOT_TELL, NOT_COMPARABLE),
+    "Unknown": (UNKNOWN,),
+}
+UNITS = {
+    "Replication falls": ("\u00a0points", ""),
+    "Mel similarity": (" of AUROC", "+.2f"),
+    "The data set holds": (" pairs", ".0f"),
+    "Clips that are in the set": (" log-odds", "+.2f"),
+}
+
 # The measures of onset.csv as columns; the primary one first.
 ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
 
@@ -45,8 +58,8 @@ def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFram
     """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
     near = defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate"))
     columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact of any clip": near}
-    columns |= {"of these, of the own": matches_of_own(decisions, rows), "flagged": FLAGGED}
-    columns |= {"own-clip top-1": limits("own_clip_top1_rate"), "of twins": limits("twins_top1_rate")}
+    columns |= {"of these, of the own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
+    columns |= {"nearest is its own clip": limits("own_clip_top1_rate"), "the same of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
 
 
@@ -81,21 +94,31 @@ def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
     """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
     near = defined_shares(known, "n_defined", "clips", *limits("near_exact"))
     columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact of any clip": near}
-    columns |= {"flagged": limits("flagged"), "own-clip top-1": limits("own_top1")}
+    columns |= {"flagged": limits("flagged"), "nearest is its own clip": limits("own_top1")}
     caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
     return arrange(known, columns, caption)
 
 
-def claims_in_words(claims: pd.DataFrame) -> pd.DataFrame:
-    """claims.csv as it is shown: what the paper says, what was measured here, and the verdict."""
+def ledger(claims: pd.DataFrame) -> list[pd.DataFrame]:
+    """claims.csv as it is shown, in up to three parts: what is decided, what was measured but decides nothing, what is unknown."""
     paper = claims["paper_value"] + " (" + claims["source"] + ")"
-    here = with_interval(claims, "our_value", "ci_low", "ci_high", percent=False)
     paper = paper.where(claims["source"] != "unknown", "unknown")
-    caption = "The paper's claims beside what was measured here: shares, unless said otherwise below."
-    order = claims["verdict"].map({verdict: number for number, verdict in enumerate(VERDICTS)})
-    at = order.sort_values(kind="stable").index
-    claims, paper, here = claims.loc[at], paper[at], [here[i] for i in at]
-    return arrange(claims, {"claim": "claim", "the paper": paper, "here": here, "verdict": "verdict"}, caption)
+    here = [_claim_text(*row) for row in claims[["claim", "our_value", "ci_low", "ci_high"]].itertuples(index=False)]
+    columns = {"claim": "claim", "the paper": paper, "here": pd.Series(here, claims.index), "verdict": "verdict"}
+    table, parts = arrange(claims, columns), []
+    for title, verdicts in LEDGER.items():
+        part = table[table["verdict"].isin(verdicts)].sort_values("verdict", key=lambda v: v.map(VERDICTS.index))
+        if len(part):
+            parts.append(captioned(part, f"{title}: {len(part)} of {len(table)} claims."))
+    return parts
+
+
+def _claim_text(claim: str, value: float, low: float, high: float) -> str:
+    """What was measured, in its unit: shares in per cent, their differences in points; a dash where nothing was."""
+    unit, spec = next((unit for start, unit in UNITS.items() if claim.startswith(start)), (" %", ""))
+    if pd.isna(value) or not spec:
+        return share_text(value, low, high).replace(" %", unit).replace("\u00a0%", unit)
+    return f"{value:{spec}}{unit}" + ("" if pd.isna(low) else f" ({low:{spec}} to {high:{spec}})")
 
 
 def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +141,11 @@ def _onset_words(updates: float, low: float, high: float, censored: bool) -> str
 
 def reasons(claims: pd.DataFrame) -> pd.DataFrame:
     """What each verdict of claims.csv rests on."""
-    return arrange(claims, {"claim": "claim", "why": "why"}, "What was measured, and how the verdict follows.")
+    return arrange(
+        claims,
+        {"claim": "claim", "why": "why"},
+        "What each verdict rests on: what was measured, and how the verdict follows.",
+    )
 
 
 def known_kinds(

@@ -15,6 +15,8 @@ from helpers.models import aisfx
 from helpers.sound.transforms import TRANSFORMS
 from helpers.study import publication, registry
 
+NEGATIVES = {"twins": "twins", "same_bed": "same bed, other events", "heldout": "held-out clips"}
+
 
 def quality_by_updates(quality: pd.DataFrame) -> pd.DataFrame:
     """The rows of every checkpoint, and those of held-out prompts at the last."""
@@ -83,14 +85,25 @@ def by_negatives(detection: pd.DataFrame, bias: str) -> pd.DataFrame:
     rows = detection[(detection["transform"] == "all") & (detection["bias"] == bias)]
     area = pd.Series(with_interval(rows, *limits("auroc"), percent=False), index=rows.index)
     wide = rows.assign(area=area).pivot(index=["negatives", "n_train"], columns="detector", values="area")
-    wide = wide.loc[[name for name in ("twins", "same_bed", "heldout") if name in wide.index.get_level_values(0)]]
+    wide = wide.loc[[name for name in NEGATIVES if name in wide.index.get_level_values(0)]]
     order = list(dict.fromkeys(rows["detector"]))
     with_bias = {"none": "without a bias", "own": "each with the beta and K that served it best on the pilot"}[bias]
-    names = {"twins": "twins", "same_bed": "same bed, other events", "heldout": "held-out clips"}
-    table = wide[order].reset_index().replace({"negatives": names})
+    table = wide[order].reset_index().replace({"negatives": NEGATIVES})
     columns = {"copies against": "negatives", "n": "n_train"} | {name: name for name in order}
     caption = f"AUROC of altered copies, {with_bias}; 95 % intervals over alterations and source groups."
     return arrange(table, columns, caption)
+
+
+def areas_against(detection: pd.DataFrame) -> pd.DataFrame:
+    """The mean over sizes of `by_negatives` with each detector's own bias, without intervals."""
+    rows = detection[(detection["transform"] == "all") & (detection["bias"] == "own")]
+    means = rows.pivot_table(index="negatives", columns="detector", values="auroc", sort=False)
+    means = means.loc[[name for name in NEGATIVES if name in means.index], list(dict.fromkeys(rows["detector"]))]
+    table = means.rename(index=NEGATIVES).rename_axis("copies against").reset_index().rename_axis(columns=None)
+    formats = dict.fromkeys(means.columns, ".2f")
+    return captioned(
+        table, "AUROC of altered copies, means over training sizes: 1 finds every copy, 0.5 is a guess.", formats
+    )
 
 
 def mean_areas(detection: pd.DataFrame) -> pd.DataFrame:

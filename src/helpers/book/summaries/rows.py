@@ -37,6 +37,14 @@ def of_own(table: pd.DataFrame) -> pd.DataFrame:
     return renamed
 
 
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of replication.csv by size, draws pooled: means of shares, their lowest and highest limits, sums of counts; `draws`."""
+    ends = {"rate": "mean", "precision": "mean", "low": "min", "high": "max"}
+    numbers = table.select_dtypes("number").columns.drop("n_train")
+    how = {name: ends.get(name.rpartition("_")[2], "sum") for name in numbers}
+    return table.groupby("n_train").agg(how).assign(draws=table.groupby("n_train")["draw"].nunique()).reset_index()
+
+
 def of_both_readings(rows: pd.DataFrame, equal_epochs: int) -> pd.DataFrame:
     """The rows of the main arms, of equal updates, and of the arms after `equal_epochs` epochs, by size and draw.
 

@@ -13,27 +13,39 @@ from statsmodels.stats.proportion import proportion_confint
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
-from helpers.book.summaries.rows import FLAGGED, rows_of
+from helpers.book.summaries.rows import FLAGGED, pooled, rows_of
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, plain, shares
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.corpus import Corpus
+from helpers.sound.silence import shared_silence
 
 # Trained on, generated, flagged, near-exact by ear: as a secondary summary of the paper has them.
 PAPER = (("5,000 clips", 5_000, 178, 30), ("all of AudioCaps", 45_000, 2_000, 10))
 
 
 def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], rows: pd.DataFrame) -> pd.Series:
-    """Of the clips played by rank, the one nearest to its threshold: its row of decisions with size, slot, tau and flagged.
+    """Of the clips played by rank, the row of decisions of one that a rule may mistake, with size, slot, tau and flagged.
 
-    `rows` of replication.csv, of one null, have the thresholds by n_train; where none is attainable it is the first clip.
+    It is the most similar one that is near-exact of another clip than its prompt's; where there is none, the one nearest to its
+    threshold. `rows` of replication.csv, of one null, have these by n_train; where none is attainable it is the first clip.
     """
     played = pd.concat([gallery.rows("quantile").assign(size=n) for n, gallery in galleries.items()])
     judged = decisions.merge(played[["slot", "query_id", "size"]], on="query_id")
     judged["tau"] = judged["size"].map(rows[rows["draw"] == 0].set_index("n_train")["tau"])
     judged["flagged"] = judged[f"flagged_{rows['null'].iloc[0]}"]
+    mistaken = judged[judged["near_exact"].fillna(False).astype(bool) & ~judged["own_top1"].astype(bool)]
+    if len(mistaken):
+        return mistaken.loc[mistaken["score"].idxmax()]
     distance = (judged["normalised"] - judged["tau"]).abs()
     return judged.loc[distance.idxmin() if distance.notna().any() else 0]
+
+
+def prompt_match_and_silence(clip: pd.Series, gallery: Gallery, data: Corpus) -> tuple[str, str, float]:
+    """The two captions of a clip that is played and of its match, and the share of frames in which both are silent."""
+    match, caption = data.clip(clip["ref_id"])
+    return gallery[clip["slot"]]["caption"], caption, shared_silence(gallery.audio(clip["slot"]), match)
 
 
 def scores_and_taus(scores: Mapping[tuple[int, str], np.ndarray], taus: Mapping[int, float | None]):
@@ -48,15 +60,30 @@ def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
     """Each threshold, the rate that it was set for and verified at, and what it flags, from rows of replication.csv."""
     names = {"twins": "twins", "heldout": "held-out clips", null + COMMON: f"{null} of the largest size"}
     tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
-    columns = {"n": "n_train", "draw": "draw", "null": rates["null"].map(names), "rate": "fpr", "τ": tau}
-    columns |= {"verified on C3": limits("fpr_verified"), "flagged": FLAGGED}
-    return arrange(rates, columns, "All draws and rates.", {"rate": "g"})
+    columns = {
+        "n": "n_train",
+        "draw": "draw",
+        "null": rates["null"].map(names),
+        "false alarms, wished": "fpr",
+        "τ": tau,
+    }
+    columns |= {"false alarms, checked": limits("fpr_verified"), "flagged": FLAGGED}
+    return arrange(
+        rates, columns, "Every threshold, with what it flags: all draws and rates.", {"false alarms, wished": ".1%"}
+    )
 
 
-def thresholds_at(rates: pd.DataFrame, null: str, fpr: float) -> pd.DataFrame:
-    """`thresholds_by_null` of the first draw at one rate."""
-    shown = thresholds_by_null(rates[(rates["draw"] == 0) & (rates["fpr"] == fpr)], null).drop(columns=["draw", "rate"])
-    return captioned(shown, f"Thresholds at a wished rate of {fpr:g}, first draw, and what they flag.")
+def copies_and_flags(rows: pd.DataFrame) -> pd.DataFrame:
+    """What counts, by size: near-exact of the own clip and flagged, each beside the same of honest clips; draws pooled.
+
+    `rows` are those of the main arm, of one null and rate, read by `rows.of_own`.
+    """
+    sizes = pooled(rows)
+    near = defined_shares(sizes, "n_defined", "n_generated", *limits("near_exact_rate"))
+    columns = {"trained on": sizes["n_train"].map("{:,} clips".format), "models": "draws"}
+    columns |= {"near-exact of the own clip": near, "the same of honest clips": limits("null_near_exact_rate")}
+    columns |= {"flagged": FLAGGED, "false alarms, checked": limits("fpr_verified")}
+    return arrange(sizes, columns, "What counts: copies of the own clip, and flags, each beside honest clips.")
 
 
 def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
@@ -76,10 +103,10 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     texts = {"near": shares(paper, *limits("near_exact_rate")), "precise": shares(paper, *limits("precision"))}
     both = pd.concat([ours, paper.assign(spared="–", **texts)], ignore_index=True)
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
-    columns = {"trained on": "trained_on", "generated": "generated", "near-exact": "near"}
-    columns |= {"distinct clusters": "distinct_clusters", "of the null near-exact": "spared"}
-    caption = "Near-exact clips and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
-    return arrange(both, columns | {"flagged": "flagged", "of these near-exact": "precise"}, caption)
+    columns = {"trained on": "trained_on", "generated": "generated", "near-exact of any clip": "near"}
+    columns |= {"different training clips": "distinct_clusters", "honest clips near-exact": "spared"}
+    caption = "Every run beside the paper's: near-exact of any clip, and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
+    return arrange(both, columns | {"flagged": "flagged", "of the flagged, near-exact": "precise"}, caption)
 
 
 def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) -> pd.DataFrame:
@@ -94,10 +121,14 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
         for part in (unbiased, rows[rows["null"] == "heldout"])
     )
     top1 = [f"{a}, {b}" for a, b in zip(shares(own, "own_clip_top1_rate"), shares(own, "twins_top1_rate"))]
-    columns = {"n": "n_train", "detector": "detector", "flagged": FLAGGED, "without bias": without_bias}
-    columns |= {"τ on held-out clips": on_heldout, "verified on C3": limits("fpr_verified"), "top-1, of twins": top1}
+    columns = {"n": "n_train", "detector": "detector", "flagged": FLAGGED, "flagged without bias": without_bias}
+    columns |= {
+        "flagged, τ set on held-out clips": on_heldout,
+        "false alarms, checked": limits("fpr_verified"),
+        "nearest is its own clip, of twins": top1,
+    }
     caption = f"What each detector flags at a wished rate of {own['fpr'].iloc[0]:g}, first draw, with 95 % intervals; "
-    return arrange(own, columns, caption + "those of own-clip top-1 are in chapter 5.")
+    return arrange(own, columns, caption + "the last column's are in chapter 5.")
 
 
 def bias_effects(table: ScoreTable, profile: Profile) -> pd.DataFrame:

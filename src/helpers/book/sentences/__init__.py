@@ -1,0 +1,20 @@
+"""The study in words: sentences that follow from its tables by rule, so that they are true of whichever run is shown."""
+
+from helpers.book.sentences.corpus import of_leak, of_merged, of_no_pair, of_reader
+from helpers.book.sentences.findings import (
+    of_answer,
+    of_equal_epochs,
+    of_ledger,
+    of_missed,
+    of_onset,
+    of_relation,
+    of_sizes,
+    of_undefined,
+)
+from helpers.book.sentences.models import of_check, of_forty_epochs, of_machines, of_negatives, of_quality
+from helpers.book.sentences.verdict import of_mistake, of_verdict
+
+__all__ = [
+    "of_answer", "of_check", "of_equal_epochs", "of_forty_epochs", "of_leak", "of_ledger", "of_machines", "of_merged", "of_missed", "of_mistake",
+    "of_negatives", "of_no_pair", "of_onset", "of_quality", "of_reader", "of_relation", "of_sizes", "of_undefined", "of_verdict",
+]  # fmt: skip

@@ -1,0 +1,187 @@
+"""What the findings say, by rule, from rows of replication.csv and from law.csv.
+
+Rows are those of `summaries.rows.rows_of` for one detector, null and rate. Shares are means over draws; their limits are the
+lowest and the highest of any draw.
+Notebooks: 07_findings and the first page.
+"""
+
+from itertools import groupby
+from operator import itemgetter
+
+import pandas as pd
+
+from helpers.book.sentences.verdict import WHY_UNDEFINED
+from helpers.book.summaries.rows import FLAGGED, checkpoints
+from helpers.book.words import epochs_text, limits, share_text, undefined_for
+from helpers.copies.claims import FAILS, HOLDS, UNKNOWN
+
+
+def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
+    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none."""
+    undefined = rows["near_exact_rate"].isna().groupby(rows["n_train"]).transform("all")
+    return " ".join(of_sizes(rows[undefined], null))
+
+
+def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
+    """A sentence a training size: its near-exact share at the last checkpoint beside the null's; if undefined, what is known."""
+    sentences, main = [], rows[rows["arm"] == "main"]
+    for n_train, last in _shares(main, ["n_train"]).iterrows():
+        undefined, after = undefined_for(last["n_defined"], last["n"]), f"After training on **{n_train:,} clips**"
+        if pd.isna(last["rate"]):
+            draws = main[main["n_train"] == n_train]
+            flagged = "no threshold is attainable"
+            if draws["flagged_rate"].notna().any():
+                flagged = f"flagged are {_pooled(draws, *FLAGGED)}, of {null} {_pooled(draws, *limits('fpr_verified'))}"
+            own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws, n_train)}"
+            sentences.append(f"{after}, near-exact is {undefined}, {WHY_UNDEFINED}; {flagged}; {own}.")
+            continue
+        share = share_text(last["rate"], last["low"], last["high"]) + (f" ({undefined})" if undefined else "")
+        theirs = share_text(last["null_rate"])
+        if pd.isna(last["null_rate"]):
+            verdict = f"which is undefined for all {null}, so nothing follows"
+        elif last["low"] > last["null_high"]:
+            verdict = f"more than of {null} ({theirs})"
+        elif last["rate"] <= last["null_rate"]:
+            verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
+        else:
+            verdict = f"not clearly more than of {null} ({theirs})"
+        sentences.append(f"{after}, {share} of what is generated is near-exact of its own clip, {verdict}.")
+    return sentences
+
+
+def of_answer(rows: pd.DataFrame) -> str:
+    """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
+    share a sentence."""
+    curves, parts = checkpoints(rows), []
+    for (n_train, updates), last in _shares(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
+        first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
+        opening = f"After {updates:,} updates on"
+        if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
+            said = f"what a model does is undefined, {WHY_UNDEFINED}"
+        elif last["low"] > last["null_high"]:
+            said = f"a model replays {'them' if last['rate'] >= 0.5 else 'some of them'}"
+            opening = "Trained on" if first["low"] > first["null_high"] else "Trained for long enough on"
+        else:
+            said = "we cannot tell"
+            if last["rate"] <= last["null_rate"]:
+                said += ": its clips are near-exact no more often than honest ones"
+        parts.append((opening, f"{n_train:,} clips, {said}"))
+    groups = groupby(parts, key=itemgetter(0))
+    return " ".join(f"{opening} {'; on '.join(said for _, said in group)}." for opening, group in groups)
+
+
+def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
+    return share_text(draws[rate].mean(), draws[low].min(), draws[high].max())
+
+
+def _of_own(draws: pd.DataFrame, n_train: int) -> str:
+    """Own-clip top-1 beside that of twins; without any, beside that of a guess."""
+    twins = _pooled(draws, *limits("twins_top1_rate"))
+    beside = f"by a guess for {share_text(1 / n_train)}" if twins == "–" else f"of twins for {twins}"
+    return f"{_pooled(draws, *limits('own_clip_top1_rate'))}, {beside}"
+
+
+def of_onset(rows: pd.DataFrame) -> list[str]:
+    """Between which checkpoints each size's near-exact share first rises above the null's, in updates and in epochs."""
+    sentences = []
+    for n_train, curve in _shares(checkpoints(rows), ["n_train", "updates", "epochs"]).groupby(level="n_train"):
+        curve = curve.dropna(subset=["low", "null_high"])
+        if curve.empty:
+            sentences.append(
+                f"With **{n_train:,} clips** it cannot be told: no checkpoint has an interval to judge by."
+            )
+            continue
+        above = (curve["low"] > curve["null_high"]).to_numpy()
+        (_, last, epochs) = curve.index[-1]
+        if not above.any():
+            sentences.append(
+                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs_text(epochs)} epochs."
+            )
+            continue
+        first = int(above.argmax())
+        if first == 0:
+            (_, updates, epochs) = curve.index[0]
+            when = f"by the first checkpoint, {updates:,} updates, {epochs_text(epochs)} epochs"
+        else:
+            (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
+            when = f"between {u:,} and {updates:,} updates, {epochs_text(e)} and {epochs_text(epochs)} epochs"
+        sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
+    return sentences
+
+
+def of_missed(known: pd.DataFrame) -> str:
+    """How many altered copies the near-exact rule misses at each size, from `summaries.findings.known_kinds` with sizes n."""
+    rows = known[known["kind"] == "altered copies"].dropna(subset="near_exact")
+    missed = [f"{share_text(1 - row.near_exact)} after training on {row.n:,}" for row in rows.itertuples()]
+    return f"Of these the rule misses {' and '.join(missed)}." if missed else ""
+
+
+def of_ledger(claims: pd.DataFrame) -> str:
+    """How many claims are decided, how many measured without a decision, how many unknown."""
+    count = claims["verdict"].isin((HOLDS, FAILS)).sum(), (claims["verdict"] == UNKNOWN).sum()
+    return (
+        f"Of {len(claims)} claims {count[0]} are decided, {len(claims) - sum(count)} were measured but decide nothing here, and "
+        f"for {count[1]} the paper's value is unknown."
+    )
+
+
+def of_relation(law: pd.DataFrame) -> str:
+    """What law.csv says of its primary measure: the exponent, whether linear is excluded, the prediction and its verdict."""
+    if law.empty:
+        return "Too few sizes begin to copy here to relate size and the start of copying."
+    row = law.iloc[0]
+    linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
+    sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
+    text = (
+        "The onset, the number of updates at which 5 % of what a model makes is near-exact of its own clip, "
+        f"grows with the number of clips as n to the power of {row['exponent']:.2f} "
+        f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
+        f"is {linear}. So a model of {int(row['n_predicted']):,} clips should reach its onset at {_thousands(row['predicted_updates'])} "
+        f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
+    )
+    verdicts = {
+        "no run": "no such model was trained.",
+        "undecided": "no run here was trained for long enough to tell."
+        if pd.isna(row["observed_updates"])
+        else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
+        "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
+        "refuted": "what the run did lies outside.",
+    }
+    return f"{text}: {verdicts[row['verdict']]}"
+
+
+def _thousands(updates: float) -> str:
+    """Two significant digits are all that such an interval bears."""
+    return f"{float(f'{updates:.2g}'):,.0f}"
+
+
+def of_equal_epochs(rows: pd.DataFrame) -> str:
+    """All sizes after exactly as many epochs, if there are such checkpoints: near-exact shares, and whether they fall."""
+    curve = _shares(checkpoints(rows), ["epochs", "n_train"])
+    sizes = curve.index.unique("n_train")
+    alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
+    if not alike:
+        return "No number of epochs is common to all sizes here."
+    epochs, part = alike[-1]
+    part = part.droplevel("epochs").sort_index()
+    if part["rate"].isna().any():
+        return f"At equal epochs, {epochs_text(epochs)}, nothing can be compared: near-exact is undefined."
+    shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
+    small, large = part.iloc[0], part.iloc[-1]
+    falls = small["low"] > large["high"]
+    text = f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: "
+    text += "it falls there too." if falls else "no fall shows there."
+    smallest = rows[rows["n_train"] == sizes.min()]
+    updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
+    if not falls and updates < last:
+        text += f" But with {sizes.min():,} clips these are only {updates:,} of {last:,} updates, and a model that makes little real sound yet copies little."
+    return text
+
+
+def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """rate, low, high, null_rate and null_high over the draws of each group, in the order of `by`."""
+    return rows.groupby(by).agg(
+        rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"), high=("near_exact_high", "max"),
+        null_rate=("null_near_exact_rate", "mean"), null_high=("null_near_exact_high", "max"),
+        n=("n_generated", "sum"), n_defined=("n_defined", "sum"),
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""What is said of models and detectors: how long they trained, on what, how good they are, which detector leads.
+
+Notebooks: 03_training, 04_generation, 05_retrieval, 07_findings.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from helpers.base.profile import Profile
+from helpers.book.words import limits, share_text, with_interval
+
+
+def of_forty_epochs(sizes: Sequence[int], lengths: Sequence[float], batch_size: int) -> str:
+    """Which of the numbers of updates in `lengths` are TANGO's 40 epochs of which size."""
+    updates = {n: 40 * n / batch_size for n in sizes}
+    named = [f"{u:,.0f} updates are 40 epochs of {n:,} clips" for n, u in updates.items() if u in lengths]
+    if not named:
+        return (
+            "No checkpoint of this profile falls on 40 epochs of one of its sizes; the profile pocket has one for each."
+        )
+    return f"Among them, TANGO's 40 epochs of each set: {', '.join(named)}."
+
+
+def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) -> str:
+    """Whether clips made again are those that were kept, from `regeneration.check_live`; None where no weights are at hand."""
+    if check is None:
+        text = f"The study publishes one denoiser, that of {min(profile.sizes):,} clips; the check is on its page. "
+        return text + "For this one, compute the study yourself: make reproduce."
+    agree = "They agree" if check["agrees"].all() else "They do NOT agree: this machine makes other clips"
+    return f"{agree}: a cosine of {check['cosine'].min():.6f}, where at least {least_cosine} is asked for."
+
+
+def of_quality(rows: pd.DataFrame) -> dict[str, str]:
+    """The largest size's clips of training prompts, from rows of quality.csv: n_large, distances, caption_agreement, silent."""
+    large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
+    if large.empty:
+        return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
+    distances = with_interval(large, *limits("kid"), percent=False)
+    places = []
+    for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
+        honest = [f"{kind} at {mark:.2g}" for kind, mark in zip(("twins", "held-out clips"), marks) if pd.notna(mark)]
+        beside = " and ".join(honest).replace(" at ", " stand at ", 1)
+        places.append(f"by {embedding} at {distance}" + (f", where {beside}" if honest else ""))
+    agreement = with_interval(large, *limits("clap_agreement"), percent=False)[0]
+    silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
+    return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
+            "caption_agreement": agreement, "silent": silent}  # fmt: skip
+
+
+def of_negatives(detection: pd.DataFrame) -> list[str]:
+    """A sentence a kind of negatives, from detection.csv: at how many sizes mel leads each embedding, each by its own bias."""
+    names = {"twins": "twins", "heldout": "held-out clips", "same_bed": "strangers over the same bed"}
+    rows = detection[(detection["transform"] == "all") & (detection["bias"] == "own")]
+    sentences = []
+    for negatives, part in rows[rows["detector"].isin(["clap", "aisfx"])].groupby("negatives", sort=False):
+        found = []
+        for detector, of in part.dropna(subset="below_mel").groupby("detector", sort=False):
+            leads, behind = int((of["below_mel_low"] > 0).sum()), int((of["below_mel_high"] < 0).sum())
+            text = f"{detector} at {leads} of {len(of)} sizes"
+            found.append(f"{text} (and is behind at {behind})" if behind else text)
+        if found:
+            sentences.append(f"Against **{names[negatives]}**, mel leads {' and '.join(found)}.")
+    return sentences
+
+
+def of_machines(manifests: dict[str, dict]) -> str:
+    """What each run was trained on, from the manifests of their training stages, and in which number format."""
+    kinds = {}
+    for run, manifest in manifests.items():
+        machine = manifest["machine"]
+        automatic = bool(machine["gpu"]) or any(name.endswith("bf16") for name in machine["vectors"])
+        half = {"bf16": True, "no": False}.get(manifest["config"]["precision"], automatic)
+        kinds.setdefault(f"{machine['gpu'] or machine['cpu']} ({'bfloat16' if half else 'float32'})", []).append(run)
+    if len(kinds) == 1:
+        return f"All models were trained on one kind of machine: {next(iter(kinds))}."
+    parts = "; ".join(f"on {kind} {', '.join(runs)}" for kind, runs in kinds.items())
+    return f"Where the models were trained (n is the size, d the draw), and in which number format: {parts}."
