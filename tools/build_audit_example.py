@@ -38,7 +38,9 @@ def main():
     (source, host) = (next(key for key in longest if key[0] == folder) for folder in ("training", "generated"))
     one, other = (np.round(16_383 * sounds[key]).astype(np.int16) for key in (source, host))
     sounds[host] = plant("2 s excerpt", one, other, SAMPLE_RATE_HZ, "example") / 32768
-    table["holds_excerpt_of"] = np.where((table["folder"] == host[0]) & (table["file"] == host[1]), "/".join(source), "")
+    table["holds_excerpt_of"] = np.where(
+        (table["folder"] == host[0]) & (table["file"] == host[1]), "/".join(source), ""
+    )
     if FOLDER.is_dir():
         shutil.rmtree(FOLDER)
     for (folder, file), sound in sounds.items():
