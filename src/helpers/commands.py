@@ -154,6 +154,7 @@ def _section(profile: Profile, stage: str, setting: str) -> str:
 
 def run_audit(arguments):
     """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
+    from helpers.book import audit_page
     from helpers.copies import audit, audit_files, audit_within  # import torch
 
     out = arguments.output
@@ -182,13 +183,16 @@ def run_audit(arguments):
             raise ValueError(str(error)) from error
     if arguments.within:
         audit_files.inert(table).to_csv(out, index=False)
+        page = audit_page.within_page(table, left_out, arguments.within, profile.corpus.channel)
+        out.with_suffix(".html").write_text(page, encoding="utf-8")
         clusters, dropped = table["cluster"].nunique(), int(table["drop"].sum())
         print(
             f"{clusters} clusters of files that share an excerpt, {dropped} files to drop; {len(left_out)} files left out"
         )
-        print(out)
+        print(out, out.with_suffix(".html"), sep="\n")
         return _fail_above(arguments.fail_above, dropped, "files to drop")
-    print(result, *audit_files.write(result, out), report, sep="\n")
+    page = audit_page.audit_page(result, folders, profile.corpus.channel)
+    print(result, *audit_files.write(result, out, page), report, sep="\n")
     if arguments.fail_above is not None and result.differing:
         raise AuditFailed("--fail-above: no rate is stated, so nothing can be counted")
     _fail_above(arguments.fail_above, result.verdicts[0].flagged.count, "generated clips flagged")

@@ -27,14 +27,14 @@ from helpers.copies.score_table import ScoreTable
 from helpers.sound.user_table import UserDataError, read_cells
 
 COLUMNS = ("pair_id", "query", "reference", "grade", "listener", "is_catch", "order", "seed")
-PAIR = re.compile(r"n(\d+)_d0 .+")
+PAIR = re.compile(r"n(\d+)_d0 .+|audit \d+")  # of the book's lab, and of an audit's page
 HEARD = 0.8  # of the catch trials, that a listener has to grade as they were made to count
 INSTALL = "`.venv/bin/python -m pip install krippendorff==0.9.0` installs the package that reckons it"
 KINDS = (("generated", MAIN), *((kind, "") for kind in ("twins", "heldout", "same_bed", "altered", "empirical")))
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
-    """The labels of a CSV with COLUMNS: a row for each pair and listener, with `n_train` of the pair, NA of catch trials.
+    """The labels of a CSV with COLUMNS: a row for each pair and listener, with `n_train` of the pair, 0 of an audit's and of catch trials.
 
     Raises FileNotFoundError, and UserDataError that names the line: for columns, grades or pairs that are not the lab's, and
     a pair that one listener graded twice.
@@ -61,7 +61,7 @@ def read_labels(path: str | Path) -> pd.DataFrame:
                 f"{where}: {key[1]!r} graded {key[0]!r} already in line {seen[key]}; keep one of the two"
             )
         seen[key] = line
-        rows.append(cells | {"is_catch": cells["is_catch"] == "true", "n_train": int(pair[1]) if pair else 0})
+        rows.append(cells | {"is_catch": cells["is_catch"] == "true", "n_train": int(pair[1] or 0) if pair else 0})
     if not rows:
         raise UserDataError(f"{file.name}: expected at least one grade, got none")
     return pd.DataFrame(rows)
@@ -73,7 +73,7 @@ def check(path: str | Path, profile: Profile) -> pd.DataFrame:
     if other := set(labels.loc[~labels["is_catch"], "n_train"]) - set(profile.sizes):
         known = ", ".join(map(str, profile.sizes))
         raise UserDataError(
-            f"labels: expected pairs of this study's sizes ({known}), got one of {min(other)}; was it another study's lab?"
+            f"labels: expected pairs of this study's sizes ({known}), got one of {min(other) or 'an audit'}; was it another lab?"
         )
     return labels
 

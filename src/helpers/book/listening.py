@@ -45,12 +45,13 @@ COPIES = ("altered", "empirical")  # kinds that are copies by construction: of t
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two sounds int16 [S] to compare: `right` is the answer, empty where none is known; `told` is said afterwards."""
+    """Two sounds int16 [S] to compare, or the ids of players of the same page that have them: `right` is the answer, empty where
+    none is known; `told` is said afterwards."""
 
     name: str
     query: str
     reference: str
-    sounds: tuple[np.ndarray, np.ndarray]
+    sounds: tuple[np.ndarray, np.ndarray] | tuple[str, str]
     question: str
     right: str = ""
     told: str = ""
@@ -67,7 +68,7 @@ def blind_pairs(
         n = sizes[place if place < len(sizes) else -1]
         if slot in galleries[n]:
             pairs.append(_blind(table, galleries[n], slot, question, data, profile, n, taus[n]))
-    return _page(pairs, "blind", profile)
+    return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz)
 
 
 def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
@@ -122,26 +123,32 @@ def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTM
                     is_catch=True,
                 )
             )
-    return _page(pairs, "lab", profile)
+    return page(pairs, "lab", profile.name, profile.corpus.sample_rate_hz)
 
 
-def _page(pairs: Sequence[Pair], kind: str, profile: Profile) -> HTML:
-    rate_hz = profile.corpus.sample_rate_hz
+def page(pairs: Sequence[Pair], kind: str, study: str, rate_hz: int) -> HTML:
+    """The pairs, one at a time: "blind" with what is right, or a "lab", whose grades the browser keeps under `study`."""
     sections = "".join(_section(number, pair, rate_hz) for number, pair in enumerate(pairs, 1))
     answers = {name: options for name, (_, options) in QUESTIONS.items()}
-    facts = json.dumps({"kind": kind, "answers": answers, "study": profile.name}).replace("<", "\\u003c")
+    facts = json.dumps({"kind": kind, "answers": answers, "study": study}).replace("<", "\\u003c")
     return HTML(
         f'{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
         f'<script type="application/json" class="listening-facts">{facts}</script></div>{inline("scripts/listening.js")}'
     )
 
 
-def _section(number: int, pair: Pair, rate_hz: int) -> str:
+def _sources(pair: Pair, rate_hz: int) -> list[str]:
+    if isinstance(pair.sounds[0], str):
+        return [f'data-of="{escape(player)}"' for player in pair.sounds]
     waves = match_loudness(pair.sounds, rate_hz)
+    return [f'src="{data_uri(encode_mp3(wave, rate_hz), "audio/mpeg")}"' for wave in waves]
+
+
+def _section(number: int, pair: Pair, rate_hz: int) -> str:
     players = "".join(
         f'<figure><span aria-hidden="true">{letter}</span><audio controls preload="metadata" onplay="{ONE_AT_A_TIME}"'
-        f' aria-label="Pair {number}, clip {letter}" src="{data_uri(encode_mp3(wave, rate_hz), "audio/mpeg")}"></audio></figure>'
-        for letter, wave in zip("AB", waves)
+        f' aria-label="Pair {number}, clip {letter}" {source}></audio></figure>'
+        for letter, source in zip("AB", _sources(pair, rate_hz))
     )
     facts = {"name": pair.name, "query": pair.query, "reference": pair.reference, "question": pair.question,
              "right": pair.right, "detector": pair.detector, "catch": str(pair.is_catch).lower()}  # fmt: skip

@@ -44,6 +44,7 @@ color:var(--ink);font:.92rem/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-
 .players .player-view img{display:block;width:100%;height:100%;max-width:none;margin:0;background:none;border-radius:0}
 .players .player-view::after{content:"";position:absolute;inset:0 auto 0 calc(var(--at,0)*100%);width:2px;
 background:#fff;opacity:var(--on,0);transition:left .25s linear}
+.players .player-match{position:absolute;inset:0 auto 0 var(--from);width:var(--width);border:solid #fff;border-width:0 1px;box-shadow:0 0 0 100rem rgb(0 0 0/55%)}
 .players audio{display:block;width:100%;height:2.4rem;margin:.4rem 0 .3rem}
 .players figcaption{margin:0;font-size:.9rem;line-height:1.4;color:var(--soft);font-style:italic;text-align:left}
 .players details{margin:.3rem 0 0;padding:0;border:0;background:none;box-shadow:none;font-size:.9rem}
@@ -72,12 +73,15 @@ _ON_TIME = (
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One player: `audio` is mono, int16 or float in [-1, 1], shape [S]; `score` stays folded until asked for."""
+    """One player: `audio` is mono, int16 or float in [-1, 1], shape [S]; `score` stays folded until asked for. `match` is the
+    part, from and to in s, that is marked in the spectrogram; `name` is the id of its audio element."""
 
     label: str
     audio: np.ndarray
     caption: str = ""
     score: float | None = None
+    match: tuple[float, float] | None = None
+    name: str = ""
 
 
 def match_loudness(
@@ -126,17 +130,9 @@ def player_row(
     Of a `pair`, the first two, a press shows one in the other's place, and plays it from there on (`scripts/flick.js`).
     Everything that comes from data is escaped. Raises ValueError as `match_loudness`, and for an empty row.
     """
-    if not items:
-        raise ValueError("items: expected at least one, got none")
     mel = mel or MelConfig()
-    waves = match_loudness([item.audio for item in items], sample_rate_hz, target_lufs)
-    spectra = [log_mel(wave[: len(wave) // mel.hop_length * mel.hop_length], mel, sample_rate_hz)[0] for wave in waves]
-    top = max(float(spectrum.max()) for spectrum in spectra)
-    figures = "".join(
-        _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name)
-        for item, wave, spectrum in zip(items, waves, spectra)
-    )
-    longest = max(map(len, waves)) / sample_rate_hz
+    figures = player_figures(items, sample_rate_hz, score_name=score_name, target_lufs=target_lufs, mel=mel)
+    longest = max(len(item.audio) for item in items) / sample_rate_hz
     note = (
         f"Equal loudness. Log-mel spectrograms: {mel.fmin_hz / 1000:g} to {mel.fmax_hz / 1000:g} kHz upwards, "
         f"{longest:.1f} s to the right, one colour scale."
@@ -145,6 +141,19 @@ def player_row(
         f'{STYLE}<div class="players" lang="en" role="group" aria-label="{len(items)} audio players">'
         f'<div class="players-row{" players-four" if len(items) == 4 else ""}{" players-pair" if pair else ""}">{figures}</div>'
         f'<p class="players-note">{note}</p></div>{FLICK if pair else ""}'
+    )
+
+
+def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: str = "", target_lufs: float = TARGET_LUFS, mel: MelConfig) -> str:  # fmt: skip
+    """The players of `player_row` alone, for a page that has STYLE. Raises as it does."""
+    if not items:
+        raise ValueError("items: expected at least one, got none")
+    waves = match_loudness([item.audio for item in items], sample_rate_hz, target_lufs)
+    spectra = [log_mel(wave[: len(wave) // mel.hop_length * mel.hop_length], mel, sample_rate_hz)[0] for wave in waves]
+    top = max(float(spectrum.max()) for spectrum in spectra)
+    return "".join(
+        _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name)
+        for item, wave, spectrum in zip(items, waves, spectra)
     )
 
 
@@ -165,13 +174,18 @@ def _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name) -> str:
     picture = data_uri(_spectrogram_webp(spectrum, top), "image/webp")
     sound = data_uri(encode_mp3(wave, sample_rate_hz), "audio/mpeg")
     frames, bands = spectrum.shape
-    score = ""
+    score = mark = ""
+    name = f' id="{escape(item.name)}"' if item.name else ""
+    if item.match:
+        start, end = (100 * at * sample_rate_hz / len(wave) for at in item.match)
+        mark = f'<span class="player-match" style="--from:{start:.2f}%;--width:{end - start:.2f}%"></span>'
+        name += f' data-start="{item.match[0]:.3f}"'
     if item.score is not None:
         score = f"<details><summary>Show the score</summary>{escape(score_name)} {item.score:.3f}</details>"
     return (
         f'<figure class="player"><p class="player-label">{label}</p>'
-        f'<div class="player-view"><img alt="{alt}" width="{frames}" height="{bands}" src="{picture}"></div>'
-        f'<audio controls preload="metadata" aria-label="{spoken}" onplay="{ONE_AT_A_TIME}" ontimeupdate="{_ON_TIME}"'
+        f'<div class="player-view"><img alt="{alt}" width="{frames}" height="{bands}" src="{picture}">{mark}</div>'
+        f'<audio{name} controls preload="metadata" aria-label="{spoken}" onplay="{ONE_AT_A_TIME}" ontimeupdate="{_ON_TIME}"'
         f' src="{sound}"></audio>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}{score}</figure>"
     )

@@ -11,14 +11,16 @@ from helpers.copies.audit_verdict import Audit
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
 
-def write(found: Audit, table: Path) -> list[Path]:
-    """Writes the table (CSV) and beside it `.matches.parquet` and `.summary.json`, all or none; gives their paths."""
-    paths = [table, table.with_suffix(".matches.parquet"), table.with_suffix(".summary.json")]
+def write(found: Audit, table: Path, page: str) -> list[Path]:
+    """Writes the table (CSV) and beside it its page (`.html`), `.matches.parquet` and `.summary.json`, all or none; gives
+    their paths."""
+    paths = [table, *(table.with_suffix(f".{end}") for end in ("matches.parquet", "summary.json", "html"))]
     drafts = [path.with_name(f"{path.name}.part") for path in paths]
     try:
         inert(found.table).to_csv(drafts[0], index=False)
         found.matches.to_parquet(drafts[1], index=False)
         drafts[2].write_text(json.dumps(plain(found.summary()), indent=1, allow_nan=False))
+        drafts[3].write_text(page, encoding="utf-8")
         for draft, path in zip(drafts, paths):
             draft.replace(path)
     finally:

@@ -13,6 +13,10 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     pair.told = answer?.querySelector("p").textContent;
     answer?.remove();
   }
+  for (const audio of root.querySelectorAll("audio[data-of]")) {  // sounds that the page holds already
+    const player = document.getElementById(audio.dataset.of);
+    audio.src = player.src, audio.dataset.start = player.dataset.start;
+  }
   root.prepend(head, bar);
   root.append(choices, told, foot);
 
@@ -98,15 +102,16 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   const keep = () => {
     try { localStorage.setItem(key, JSON.stringify({listener: who.value, seed: +seed.value, given})); } catch { /* private window */ }
   };
+  const inert = text => text.replace(/^[=+\-@\t\r]/, "'$&");  // no formula where it is opened
   const cell = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   function csv() {
-    const listener = who.value.trim().replace(/^[=+\-@\t\r]+/, "") || "anonymous";  // no formula where it is opened
+    const listener = who.value.trim().replace(/^[=+\-@\t\r]+/, "") || "anonymous";
     const rows = order.filter(pair => given[name(pair)]).map(pair => {
       const {grade, order: heard, seed: from} = given[name(pair)], {query, reference} = pair.dataset;
       return [name(pair), query, reference, grade, listener, pair.dataset.catch, heard, from];
     });
     const header = ["pair_id", "query", "reference", "grade", "listener", "is_catch", "order", "seed"];
-    return [header, ...rows].map(row => row.map(value => cell(String(value))).join(",") + "\n").join("");
+    return [header, ...rows].map(row => row.map(value => cell(inert(String(value)))).join(",") + "\n").join("");
   }
   root.csv = csv;
   function save() {
