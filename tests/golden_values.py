@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 STAGES, SYNTHETIC = (Path(__file__).with_name(f"{name}.json") for name in ("golden", "golden_synthetic"))
 SKIPPED_FILES = {"manifest.json", "summary.json"}  # both tell of the machine and the commit
-SKIPPED_COLUMNS = {"seconds"}  # wall time
+SKIPPED_COLUMNS = {"seconds", "seconds_a_clip"}  # wall time
 MOST_COUNTED = 40  # different values up to which their counts are stored beside the digest
 INNERMOST = re.compile(r"[\[{]\n[^\[\]{}]*\n *[\]}]")  # written on one line
 FLOAT = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")

@@ -8,6 +8,7 @@ import torch
 
 from helpers.base.settings import GenerationConfig, TrainingConfig
 from helpers.models import denoiser, sampler
+from helpers.models.replay_signs import generate_with_signs
 
 SHAPE = (4, 8, 4)
 RNG = np.random.default_rng(0)
@@ -122,3 +123,41 @@ def test_bfloat16_gives_nearly_the_same_clip(unet):
     exact, rounded = generate(unet), generate(unet, precision="bf16")
     assert rounded.dtype == np.float32 and not np.array_equal(exact, rounded)
     assert np.abs(exact - rounded).max() < 0.1 * exact.std()
+
+
+def test_signs_of_replay_of_an_ideal_denoiser():
+    """It knows its clip from the first step on, and the caption changes the noise by what lies between the two clips."""
+    unet, config = Ideal(), GenerationConfig(steps=10, guidance=3.0, batch_size=2)
+    made, signs, seconds = generate_with_signs(
+        unet, (STATES, MASK), (NULL_STATE, NULL_MASK), [0, 1, 2, 3, 4], config, SHAPE
+    )
+    np.testing.assert_array_equal(made, generate(Ideal(), batch_size=2))
+    np.testing.assert_allclose(signs.one_step, 0, atol=1e-4)
+    solver = sampler.build_solver(10)
+    alphas = solver.alphas_cumprod[solver.timesteps.long()]
+    apart = (unet.clips - unet.null).square().flatten(1).mean(1).sqrt()
+    expected = apart * (alphas / (1 - alphas)).sqrt()[:, None]
+    np.testing.assert_allclose(signs.caption_effect_first, expected[0], rtol=1e-3)
+    np.testing.assert_allclose(signs.caption_effect, expected.mean(0), rtol=1e-3)
+    assert seconds["caption_effect_first"] < seconds["caption_effect"] == seconds["one_step"]
+
+
+def test_one_step_tells_a_known_clip_from_one_that_takes_shape():
+    """A denoiser for Gaussian data first takes the mean for the clip, so its first estimate is far from what it makes."""
+
+    def unet(noisy, timestep, **_):
+        a = denoiser.build_noise_scheduler().alphas_cumprod[int(timestep)]
+        clip = a.sqrt() / (a + 1 - a) * noisy
+        return SimpleNamespace(sample=(a.sqrt() * noisy - clip) / (1 - a).sqrt())
+
+    unet.device = torch.device("cpu")
+    config = GenerationConfig(steps=10, guidance=3.0, batch_size=5)
+    _, signs, _ = generate_with_signs(unet, (STATES, MASK), (NULL_STATE, NULL_MASK), [0, 1, 2, 3, 4], config, SHAPE)
+    assert (signs.one_step < -0.5).all() and (signs.caption_effect == 0).all()
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0])
+def test_signs_need_both_sides_of_the_caption(guidance):
+    config = GenerationConfig(steps=10, guidance=guidance)
+    with pytest.raises(ValueError, match="guidance: expected neither 0 nor 1, got"):
+        generate_with_signs(Ideal(), (STATES, MASK), (NULL_STATE, NULL_MASK), [0, 1, 2, 3, 4], config, SHAPE)

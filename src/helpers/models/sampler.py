@@ -8,6 +8,7 @@ Chapter: `notebooks/04_generation.ipynb`.
 import contextlib
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,16 +57,28 @@ def initial_noise(generators: list[torch.Generator], latent_shape) -> torch.Tens
     return torch.stack([torch.randn(*latent_shape, generator=generator) for generator in generators])
 
 
-def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> torch.Tensor:
-    """v of the null prompt + guidance * (v of the caption - v of the null prompt), in one pass of the network."""
+class Step(NamedTuple):
+    """One step of the sampler for N clips, all [N, C, h, w]: what it takes for the clean latents, the latents it goes on
+    with, and what the caption changes in the predicted noise; None where guidance is 0 or 1, as one side is not asked then.
+    """
+
+    clean: torch.Tensor
+    latents: torch.Tensor
+    of_caption: torch.Tensor | None
+
+
+def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """v of the null prompt + guidance * (v of the caption - v of the null prompt), in one pass of the network; and that
+    difference."""
     sides = [side for side, used in ((null, guidance != 1), (text, guidance != 0)) if used]
     states, mask = (torch.cat(parts) for parts in zip(*sides))
     stacked = torch.cat([noisy] * len(sides))
     predicted = unet(stacked, timestep, encoder_hidden_states=states, encoder_attention_mask=mask).sample.float()
     if len(sides) == 1:
-        return predicted
+        return predicted, None
     unconditional, conditional = predicted.chunk(2)
-    return unconditional + guidance * (conditional - unconditional)
+    of_caption = conditional - unconditional
+    return unconditional + guidance * of_caption, of_caption
 
 
 @contextlib.contextmanager
@@ -87,22 +100,22 @@ def _check(text_states, text_mask, null_state, null_mask, noise_seeds) -> None:
             raise ValueError(f"{name}: expected shape {expected[name]} for {n} noise seeds, got {array.shape}")
 
 
-def denoise(
-    unet, latents, text, null, generators, config: GenerationConfig
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yields after each step of the configured sampler what it takes for the clean latents, and the latents it goes on with.
+def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> Iterator[Step]:
+    """Yields each `Step` of the configured sampler.
 
     `latents` [N, C, h, w] are noise; `text` and `null` are states [N, L, D] and mask [N, L], one of `generators` a clip.
     """
     solver = build_sampler(config)
     for timestep in solver.timesteps:
         with _precision(config.precision, latents.device):
-            predicted = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
+            predicted, of_caption = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
         # DDPM draws noise in every step, and goes on with the clip's own generator
         step = solver.step(predicted, timestep, latents, generator=generators)
         clean = solver.model_outputs[-1] if config.sampler == "dpm_solver" else step.pred_original_sample
         latents = step.prev_sample
-        yield clean, latents
+        if of_caption is not None:  # noise and v differ by the factor sqrt(alpha)
+            of_caption = of_caption * solver.alphas_cumprod[int(timestep)].sqrt()
+        yield Step(clean, latents, of_caption)
 
 
 @torch.inference_mode()
@@ -138,8 +151,8 @@ def sample_latents(
             )
             generators = noise_generators(noise_seeds[rows])
             noise = initial_noise(generators, latent_shape).to(device)
-            ((_, latents),) = deque(denoise(unet, noise, text, null, generators, config), maxlen=1)
-            results[rows] = latents.cpu().numpy()
+            (last,) = deque(denoise(unet, noise, text, null, generators, config), maxlen=1)
+            results[rows] = last.latents.cpu().numpy()
             bar.update(count)
     finite = np.isfinite(results).all(axis=(1, 2, 3))
     if not finite.all():

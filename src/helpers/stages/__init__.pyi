@@ -3,6 +3,7 @@ from . import (
     clips as clips,
     controls as controls,
     corpus as corpus,
+    data_free as data_free,
     denoiser as denoiser,
     detection as detection,
     dose as dose,

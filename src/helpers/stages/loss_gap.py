@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.seeds import seeded
 from helpers.models.codec import load_codec
-from helpers.models.denoiser import build_noise_scheduler, load_unet
+from helpers.models.denoiser import load_unet
+from helpers.models.denoising_loss import denoising_losses
 from helpers.models.text import encode_captions, load_text
 from helpers.sound.corpus import load_corpus, spread, subset
 
 NOISE_LEVELS = tuple(range(50, 1000, 100))  # timesteps of the schedule's 1,000
 N_CLIPS = 128  # of either kind
-BATCH = 32
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int, draw: int) -> None:
@@ -35,7 +33,9 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     rows = []
     for updates in progress(sorted({*run.checkpoints, run.updates}), desc=f"loss of {profile.key(n_train, draw)}"):
         unet = load_unet(upstream["training"], updates)
-        losses = {kind: _losses(unet, *clips, profile.training.seed) for kind, clips in kinds.items()}
+        losses = {
+            kind: denoising_losses(unet, *clips, NOISE_LEVELS, profile.training.seed) for kind, clips in kinds.items()
+        }
         for place, level in enumerate(NOISE_LEVELS):
             about = {"n_train": n_train, "draw": draw, "updates": updates, "noise_level": level}
             rows.append(about | {kind: float(loss[place].mean()) for kind, loss in losses.items()})
@@ -55,21 +55,3 @@ def _heldout_clips(upstream: dict[str, Path], profile: Profile) -> tuple[np.ndar
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     states, mask = encode_captions(data.clips["caption"].iloc[rows].tolist(), profile.text)
     return codec.encode(np.asarray(data.mels[rows])), states, mask
-
-
-@torch.inference_mode()
-def _losses(unet, latents: np.ndarray, states: np.ndarray, mask: np.ndarray, seed: int) -> np.ndarray:
-    """Mean squared errors of v, float64 [levels, N], of latents [N, C, h, w] under captions' states [N, L, D], [N, L]."""
-    scheduler, errors = build_noise_scheduler(), np.empty((len(NOISE_LEVELS), len(latents)))
-    for place, level in enumerate(NOISE_LEVELS):
-        noise = seeded(seed, "loss", level).standard_normal(latents.shape, np.float32)
-        for start in range(0, len(latents), BATCH):
-            part = slice(start, start + BATCH)
-            clean, added, text, where = (torch.from_numpy(np.array(a[part])) for a in (latents, noise, states, mask))
-            clean, added, text, where = (one.to(unet.device) for one in (clean, added, text.float(), where))
-            times = torch.full((len(clean),), level, device=unet.device)
-            noisy = scheduler.add_noise(clean, added, times)
-            predicted = unet(noisy, times, encoder_hidden_states=text, encoder_attention_mask=where).sample
-            error = predicted - scheduler.get_velocity(clean, added, times)
-            errors[place, part] = error.square().flatten(1).mean(1).cpu().numpy()
-    return errors

@@ -71,7 +71,7 @@ def _follow(
     generators = sampler.noise_generators(seeds)
     noise = sampler.initial_noise(generators, latents.shape[1:])
     steps = sampler.denoise(load_unet(weights), noise, text, null, generators, profile.generation)
-    return codec.decode(latents), np.stack([codec.decode(clean.numpy()) for clean, _ in steps])
+    return codec.decode(latents), np.stack([codec.decode(step.clean.numpy()) for step in steps])
 
 
 def _latents(codec: Codec, data: Corpus, rows: np.ndarray, profile: Profile) -> np.ndarray:

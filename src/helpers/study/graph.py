@@ -30,7 +30,7 @@ from helpers.study.store import Stage
 # golden test asks for new values.
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
-    "denoiser": 1, "loss_gap": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "prompts": 1,
+    "denoiser": 1, "loss_gap": 1, "data_free": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "prompts": 1,
     "trajectory": 1, "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
 }  # fmt: skip
 
@@ -254,6 +254,30 @@ class Graph:
             seed=profile.training.seed,
             label=profile.key(n_train, draw),
             published=("loss_gap.csv",),
+        )
+
+    @_built_once
+    def data_free(self, n_train: int, draw: int) -> Stage:
+        """How well replayed prompts of a run can be told from others without a search of the training set."""
+        profile, generation, limits = self.profile, self.profile.generation, self.profile.thresholds
+        sampling = ("sampler", "steps", "steps_offset", "guidance", "precision", "sample_seed", "n_prompts")
+        decided = ("confidence", "n_bootstrap", "seed", "theta")
+        return _stage(
+            "data_free",
+            self._run(n_train, draw)
+            | {name: getattr(generation, name) for name in sampling}
+            | {name: getattr(limits, name) for name in decided}
+            | aisfx.weights(profile.retrieval.detectors),
+            lambda *folders: stages.data_free.compute(*folders, profile, n_train, draw),
+            upstream={
+                "corpus": self.corpus(),
+                "training": self.training(n_train, draw),
+                "retrieval": self.retrieval(n_train, draw),
+            },
+            files=codec_files(profile.codec) + text_files(profile.text),
+            seed=generation.sample_seed,
+            label=profile.key(n_train, draw),
+            published=("data_free.csv", "prompts.csv"),
         )
 
     @_built_once

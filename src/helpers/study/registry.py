@@ -18,7 +18,7 @@ PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted
 PER_RUN = {
     "training": Graph.training, "generation": Graph.generation, "twins": Graph.twins, "controls": Graph.controls,
     "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips, "loss_gap": Graph.loss_gap,
-    "prompts": Graph.prompts,
+    "prompts": Graph.prompts, "data_free": Graph.data_free,
 }  # fmt: skip
 NAMES = (*SINGLE, *PER_RUN)
 
@@ -78,7 +78,7 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
-    if name in ("loss_gap", "prompts") and not graph.pooled:
+    if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
         return []  # of the study of onsets alone
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
