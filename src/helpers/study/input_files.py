@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from contextvars import ContextVar
 from pathlib import Path
 
 from helpers.base.paths import resolve
@@ -18,18 +19,18 @@ from helpers.models.pretrained.locate import (
 from helpers.sound.audio_folder import fingerprint, list_files
 from helpers.sound.user_table import places
 
-_lacking: list[str] | None = None
+_lacking: ContextVar[list[str] | None] = ContextVar("lacking", default=None)  # what plans are told of
 
 
 @contextlib.contextmanager
 def telling_missing():
     """Within the block, files that are not here are no error but lines of the list that it gives: for plans."""
-    global _lacking
-    before, _lacking = _lacking, []
+    lacking: list[str] = []
+    token = _lacking.set(lacking)
     try:
-        yield _lacking
+        yield lacking
     finally:
-        _lacking = before
+        _lacking.reset(token)
 
 
 def _told(empty):
@@ -41,10 +42,11 @@ def _told(empty):
             try:
                 return function(*given)
             except FileNotFoundError as error:
-                if _lacking is None:
+                lacking = _lacking.get()
+                if lacking is None:
                     raise
-                if str(error) not in _lacking:
-                    _lacking.append(str(error))
+                if str(error) not in lacking:
+                    lacking.append(str(error))
                 return empty
 
         return looking
