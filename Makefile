@@ -26,7 +26,7 @@ export PYTHONNOUSERSITE := 1
 # beside other work, torch's threads wait for each other in a loop, some ten times as long; a shorter one costs little
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: help book html reproduce test chapter plan bench bench-large aisfx cluster clean clean-all
+.PHONY: help book html reproduce test chapter plan bench bench-audit bench-large aisfx cluster clean clean-all
 
 help:
 	@echo 'make book                                                  run every chapter, build the HTML, print its path'
@@ -36,6 +36,7 @@ help:
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, in a page of its own'
 	@echo 'make plan PROFILE=paper                                    what a profile takes, GPU hours too, and what is missing for it'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
+	@echo 'make bench-audit                                           which planted copies an audit finds, beside Chromaprint (an hour)'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
 	@echo 'make cluster                                               add what "snakemake --executor slurm" needs to .venv'
 	@echo 'make clean                                                 delete the built book; results in runs/ stay'
@@ -146,6 +147,11 @@ plan: $(READY) # needs neither data nor weights
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done
+
+# Not part of `bench`: its recordings come from Debian packages (2 GB), and one core is busy for about an hour.
+bench-audit: $(READY)
+	@$(PY) benchmarks/audit.py
+	@$(PY) benchmarks/audit_scale.py
 
 # Not part of `bench`: its files take about 18 GB of disk, and each of the two takes about 10 minutes.
 bench-large: $(READY)

@@ -1,9 +1,9 @@
 """Which planted copies an audit finds, beside Chromaprint: right at 5 % and 1 % false alarms, by kind of alteration.
 
-Right is a copy that is flagged beside the very clip that it was made of. `--recordings` names a folder of freely licensed
-recordings that the sound pack does not hold; without it the pack's held-out recordings serve. `--mixtures 1` mixes four
-recordings into 10 s, each recording in one mixture alone; 0 takes them as they are. Chromaprint takes part where `fpcalc` is
-installed; two fingerprints are compared at the offset at which fewest of their bits differ.
+Right is a copy that is flagged beside the very clip that it was made of. Two sets of clips: recordings as they are, and
+mixtures of four in 10 s. Half of the recordings served to choose how detectors are combined (`--half choose`); the table is
+of the other half. Every step is kept in runs/benchmarks, so an interrupted run goes on where it stopped. Chromaprint takes
+part where `fpcalc` is installed (Debian: libchromaprint-tools), calibrated on the same honest clips as the audit.
 """
 
 import argparse
@@ -11,82 +11,117 @@ import json
 import resource
 import shutil
 import subprocess
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+import numba
 import numpy as np
 import pandas as pd
 import soundfile
-from statsmodels.stats.proportion import proportion_confint
+from recordings import RATE, recordings
+from timing import WORK
 
-from helpers.base.paths import SOUND_PACK
+from helpers.base.machine import describe_machine
+from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import CorpusConfig
 from helpers.copies import audit
 from helpers.copies.evidence import p_values
 from helpers.copies.planting import ALTERATIONS, plant
-from helpers.sound.audio_file import read_sound
-from helpers.sound.audio_folder import list_files
-from helpers.sound.corpus import pools
-from helpers.sound.pack import decode_sounds
+from helpers.copies.rates import flagged_rate
 from helpers.sound.profiles import load_profile
 
-RATE, SECONDS = 16_000, 10
-LEAST = 0.3  # s; shorter recordings are left out
-OVERLAP = 8  # values of two fingerprints that must lie beside one another: 1 s
+TABLE = Path(__file__).with_suffix(".csv")
+SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
+SECONDS, MOST_CLIPS = 10, 1000
+SHARES = (0.28, 0.54, 0.18)  # of the clips: learned, honest (C2, half of them, needs 99 for 1 %), and unrelated ones
+CHROMAPRINT, OVERLAP = "Chromaprint", 8  # values of two fingerprints that must lie beside one another: 1 s
+UNRELATED = {  # what is done to unrelated clips, which must not raise false alarms
+    "unrelated": lambda clip, rng: clip,
+    "unrelated, cut to 2 s": lambda clip, rng: clip[: 2 * RATE],
+    "unrelated, 1.5 s of silence before": lambda clip, rng: np.concatenate([np.zeros(24_000, np.int16), clip]),
+    "unrelated, noise 10 dB": lambda clip, rng: plant("noise 10 dB", clip, clip, RATE, int(rng.integers(2**31))),
+    "unrelated, low-pass 4 kHz": lambda clip, rng: plant("low-pass 4 kHz", clip, clip, RATE, 0),
+}
 
 
-def recordings(folder: Path | None) -> list[np.ndarray]:
-    """int16 [n] each, none twice."""
-    if folder:
-        sounds = []
-        for path in list_files(folder).files.values():
-            try:
-                sounds.append(read_sound(path, RATE)[0][: 60 * RATE])
-            except ValueError:
-                continue
-    else:
-        held_out = pools(CorpusConfig(), SOUND_PACK)["heldout"]
-        sounds = [
-            np.round(16383 * sound).astype(np.int16) for sound in decode_sounds(SOUND_PACK, held_out["id"]).values()
-        ]
-    once = {sound.tobytes(): sound for sound in sounds if len(sound) >= LEAST * RATE and np.ptp(sound)}
-    return [*once.values()]
+def clips_of(half: str, name: str) -> list[np.ndarray]:
+    """Clips int16 [n] each, in random order, of one half of the recordings; no recording is in two."""
+    sounds = [*recordings().values()]
+    side = seeded("halves").permutation(len(sounds)) % 2
+    sounds = [sound for sound, of in zip(sounds, side) if HALVES[of] == half]
+    clips = mixtures(sounds) if name == "mixtures" else sounds
+    return [clips[row] for row in seeded("order").permutation(len(clips))[:MOST_CLIPS]]
 
 
 def mixtures(sounds: list[np.ndarray]) -> list[np.ndarray]:
-    """Of four recordings each, at random times and levels over a faint hiss; no recording is in two."""
-    longest = sorted(sounds, key=len, reverse=True)
-    mixed = []
-    for number in range(len(sounds) // 4):
-        rng, samples = seeded("mixture", number), SECONDS * RATE
-        total = 0.002 * rng.standard_normal(samples)
-        for sound in longest[number :: len(sounds) // 4][:4]:
-            part = sound[:samples].astype(float)
-            start = int(rng.integers(samples - len(part) + 1))
-            level = 10 ** (rng.uniform(-9, 3) / 20) / max(np.sqrt(np.mean(part**2)), 1e-9)
-            total[start : start + len(part)] += level * part
-        mixed.append(np.round(total / np.abs(total).max() * 16383).astype(np.int16))
-    return mixed
+    """Of four recordings each; no recording is in two."""
+    longest, n = sorted(sounds, key=len, reverse=True), len(sounds) // 4
+    return [mix(longest[number::n][:4], seeded("mixture", number)) for number in range(n)]
+
+
+def mix(sounds: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Sounds int16 [n] each at random times and levels of SECONDS, over a faint hiss."""
+    samples = SECONDS * RATE
+    total = 0.002 * rng.standard_normal(samples)
+    for sound in sounds:
+        part = sound[:samples].astype(float)
+        start = int(rng.integers(samples - len(part) + 1))
+        level = 10 ** (rng.uniform(-9, 3) / 20) / max(np.sqrt(np.mean(part**2)), 1e-9)
+        total[start : start + len(part)] += level * part
+    return np.round(total / np.abs(total).max() * 16383).astype(np.int16)
 
 
 def write_folders(root: Path, clips: list[np.ndarray], n: int) -> dict[str, Path]:
-    """Half of the clips are learned, a third honest, and of the rest unrelated ones are generated, beside n copies a kind."""
-    order = seeded("folders").permutation(len(clips))
-    training, honest, strangers = np.split(order, [len(order) // 2, len(order) * 5 // 6])
-    folders = {kind: root / kind for kind in audit.KINDS}
+    """Folders `training`, `honest`, `generated` (n copies of each kind, and the UNRELATED), and one for each of these alone."""
+    folders = {name: root / name for name in ("training", "honest", "generated", *UNRELATED)}
+    if (root / "done").is_file():
+        return folders
+    shutil.rmtree(root, ignore_errors=True)
     for folder in folders.values():
         folder.mkdir(parents=True)
-    for name, rows in (("training", training), ("honest", honest), ("generated", strangers)):
+    training, honest, strangers = np.split(np.arange(len(clips)), (np.cumsum(SHARES)[:2] * len(clips)).astype(int))
+    for name, rows in (("training", training), ("honest", honest)):
         for row in rows:
             soundfile.write(folders[name] / f"{row:05d}.wav", clips[row], RATE)
-    for kind, name in enumerate(ALTERATIONS):
+    for kind, (name, alter) in enumerate(UNRELATED.items()):
+        for row in strangers:
+            file = folders[name] / f"{kind:02d}_by_{row:05d}.wav"
+            soundfile.write(file, alter(clips[row], seeded(name, int(row))), RATE)
+            (folders["generated"] / file.name).hardlink_to(file)
+    for kind, name in enumerate(progress([*ALTERATIONS], desc="copies", unit="kind")):
         for i, row in enumerate(seeded("copies", name).permutation(training)[:n]):
             copy = plant(name, clips[row], clips[strangers[i % len(strangers)]], RATE, i)
             if np.ptp(copy):
                 soundfile.write(folders["generated"] / f"{kind:02d}_of_{row:05d}.wav", copy, RATE)
+    (root / "done").touch()
     return folders
+
+
+def kept(file: Path, make) -> pd.DataFrame:
+    """A table as `make` gives it, with the seconds of processor that this took; made once."""
+    if not file.is_file():
+        start = _cpu_seconds()
+        table = make()
+        draft = file.with_suffix(".part")
+        table.assign(cpu_s=_cpu_seconds() - start).to_parquet(draft)
+        draft.rename(file)
+    return pd.read_parquet(file)
+
+
+def _cpu_seconds() -> float:
+    return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
+def audited(folders: dict[str, Path], generated: str, profile, match_honest: bool = False) -> pd.DataFrame:
+    """The audit's table; p is given also where the audit refuses to state a rate."""
+    found = audit.audit(folders[generated], folders["training"], folders["honest"], profile, match_honest=match_honest)
+    print(found, flush=True)
+    table = found.table
+    for _, rows in table.groupby("detector").groups.items():
+        scores = table.loc[rows, "score"]
+        table.loc[rows, "p"] = p_values(scores, scores[table.loc[rows, "part"] == "C2"])
+    return table[["kind", "clip", "detector", "nearest", "score", "part", "p"]]
 
 
 def fingerprints(folder: Path) -> dict[str, np.ndarray]:
@@ -99,72 +134,113 @@ def fingerprints(folder: Path) -> dict[str, np.ndarray]:
     return made
 
 
-def chromaprint(folders: dict[str, Path]) -> pd.DataFrame:
-    """The nearest training clip of each generated and honest one, with its p-value: columns as the audit's table."""
-    prints = {kind: fingerprints(folder) for kind, folder in folders.items()}
+def chromaprint(folders: dict[str, Path], calibrating: set[str]) -> pd.DataFrame:
+    """The nearest training clip of each generated and each calibrating honest clip, with its p-value, as `audited`."""
+    learned = fingerprints(folders["training"])
     rows = []
-    for kind in ("generated", "honest"):
-        for path in sorted(folders[kind].iterdir()):
+    for kind, folder in (("generated", folders["generated"]), ("honest", folders["honest"])):
+        prints = fingerprints(folder)
+        for path in sorted(folder.iterdir()):
+            if kind == "honest" and path.name not in calibrating:
+                continue
             scores = {"": 0.0}
-            if (query := prints[kind].get(path.name)) is not None:
-                scores |= {name: shared_bits(query, other) for name, other in prints["training"].items()}
+            if (query := prints.get(path.name)) is not None:
+                scores |= {name: shared_bits(query, other) for name, other in learned.items()}
             nearest = max(scores, key=scores.get)
-            rows.append((kind, path.name, "Chromaprint", nearest, scores[nearest]))
+            rows.append((kind, path.name, CHROMAPRINT, nearest, scores[nearest]))
     table = pd.DataFrame(rows, columns=["kind", "clip", "detector", "nearest", "score"])
     return table.assign(p=p_values(table["score"], table.loc[table["kind"] == "honest", "score"]))
 
 
-def shared_bits(one: np.ndarray, other: np.ndarray) -> float:
-    """The greatest share of equal bits of two fingerprints over all offsets at which enough of them overlap."""
-    equal = 32 - np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int64)
-    least = min(OVERLAP, len(one), len(other))
-    offsets = range(least - len(one), len(other) - least + 1)
-    return max(np.diagonal(equal, offset).mean() for offset in offsets) / 32
+@numba.njit(cache=True)
+def shared_bits(one, other):
+    """The greatest share of equal bits of two fingerprints over all offsets at which OVERLAP of their values overlap."""
+    least, best = min(OVERLAP, len(one), len(other)), 0.0
+    for offset in range(least - len(one), len(other) - least + 1):
+        first, last = max(0, -offset), min(len(one), len(other) - offset)
+        differing = 0
+        for i in range(first, last):
+            bits = one[i] ^ other[i + offset]
+            while bits:
+                bits &= bits - np.uint32(1)
+                differing += 1
+        best = max(best, 1 - differing / (32 * (last - first)))
+    return best
 
 
-def right(table: pd.DataFrame, rate: float) -> pd.DataFrame:
-    """Share of the copies that each detector flags beside the right clip, by kind; the last row are unrelated clips."""
+def judged(table: pd.DataFrame, after: str = "") -> pd.DataFrame:
+    """A row for each generated clip, detector and rate: `kind` of alteration, and whether it is a hit: flagged, and of a copy
+    beside the right clip. `after`: what else was done, for the name of the kind."""
     made = table[table["kind"] == "generated"]
-    found = made["clip"].str.extract(r"^(?P<number>\d\d)_of_(?P<source>\d+\.wav)")
-    names = found["number"].map(lambda number: [*ALTERATIONS][int(number)], na_action="ignore").fillna("unrelated")
-    hit = (made["p"] <= rate) & ((made["nearest"] == found["source"]) | (names == "unrelated"))
-    shares = hit.groupby([names, made["detector"]]).mean().unstack()
-    return shares.reindex([*ALTERATIONS, "unrelated"]).rename_axis(None)
+    found = made["clip"].str.extract(r"^(?P<number>\d\d)_(?P<way>of|by)_(?P<source>\d+\.wav)")
+    of_copy = found["way"] == "of"
+    names = [
+        [*(ALTERATIONS if copy else UNRELATED)][int(number)] + after for number, copy in zip(found["number"], of_copy)
+    ]
+    true = (made["nearest"] == found["source"]) | ~of_copy
+    return pd.concat([
+        made[["clip", "detector"]].assign(kind=names, fpr=fpr, hit=(made["p"] <= fpr) & true) for fpr in FPRS
+    ])  # fmt: skip
+
+
+def shares(hits: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A row for each kind, rate and detector: the share of hits with its exact interval, and how far it lies above
+    Chromaprint's, with the paired interval of that difference (bootstrap over clips), in per cent."""
+    rows = []
+    for (kind, fpr), part in hits.groupby(["kind", "fpr"], sort=False):
+        wide = part.pivot(index="clip", columns="detector", values="hit").astype(float)
+        for detector in wide:
+            rate = flagged_rate(wide[detector].to_numpy(bool), 0.95)
+            row = {"set": name, "kind": kind, "fpr": fpr, "detector": detector, "n": rate.n, "percent": rate.rate, "low": rate.low, "high": rate.high}  # fmt: skip
+            if CHROMAPRINT in wide:
+                apart = (wide[detector] - wide[CHROMAPRINT]).to_numpy()
+                drawn = seeded("paired").choice(apart, (2000, len(apart))).mean(axis=1)
+                row |= dict(zip(("over_chromaprint", "over_low", "over_high"), (apart.mean(), *np.quantile(drawn, (0.025, 0.975)))))  # fmt: skip
+            rows.append(
+                {key: 100 * value if isinstance(value, float) and key != "fpr" else value for key, value in row.items()}
+            )
+    return pd.DataFrame(rows)
+
+
+def measured(half: str, name: str, n: int, detectors: tuple[str, ...]) -> pd.DataFrame:
+    """All shares of one set of clips; each step is kept."""
+    root = WORK / "audit" / f"{half}_{name}_{n}"
+    folders = write_folders(root, clips_of(half, name) if not (root / "done").is_file() else [], n)
+    profile = load_profile("pocket").replace("retrieval", detectors=detectors)
+    table = kept(root / "audit.parquet", partial(audited, folders, "generated", profile))
+    tables = [table]
+    if shutil.which("fpcalc"):
+        calibrating = {*table.loc[table["part"] == "C2", "clip"]}
+        tables.append(kept(root / "chromaprint.parquet", partial(chromaprint, folders, calibrating)))
+    hits = [judged(pd.concat(tables))]
+    for kind in [*UNRELATED][1:]:
+        alike = kept(root / f"{kind}.parquet", partial(audited, folders, kind, profile, True))
+        hits.append(judged(alike, ", honest made alike"))
+        tables.append(alike)
+    for one in tables:
+        print(f"{half}, {name}: {one['clip'].nunique()} clips, {one['cpu_s'].iloc[0]:.0f} s of processor")
+    return shares(pd.concat(hits), name)
+
+
+def readable(table: pd.DataFrame, fpr: float) -> str:
+    """Markdown: a row a kind, a column a detector."""
+    some = table[table["fpr"] == fpr]
+    wide = some.pivot_table(index=["set", "kind"], columns="detector", values="percent", sort=False)
+    return wide.round(0).to_markdown()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=Path, help="a folder; default: the pack's held-out recordings")
-    parser.add_argument("--mixtures", type=int, default=1, help="1: mixtures of 10 s; 0: recordings as they are")
-    parser.add_argument("--n", type=int, default=20, help="copies of each kind")
-    parser.add_argument("--clips", type=int, default=0, help="at most so many clips in all; 0: all")
+    parser.add_argument("--half", choices=HALVES, default="measure", help="of the recordings")
+    parser.add_argument("--n", type=int, default=100, help="copies of each kind")
     parser.add_argument("--detectors", default="mel,mel_centred,mel_aligned,clap")
-    parser.add_argument("--out", type=Path, help="folder for the tables")
+    parser.add_argument("--out", type=Path, default=TABLE, help="table of results")
     chosen = parser.parse_args()
-    sounds = recordings(chosen.recordings)
-    clips = mixtures(sounds) if chosen.mixtures else sounds
-    clips = clips[: chosen.clips or None]
-    profile = load_profile("pocket").replace("retrieval", detectors=tuple(chosen.detectors.split(",")))
-    with tempfile.TemporaryDirectory() as root:
-        folders = write_folders(Path(root), clips, chosen.n)
-        start = time.perf_counter()
-        found = audit.audit(folders["generated"], folders["training"], folders["honest"], profile)
-        seconds = time.perf_counter() - start
-        table = found.table
-        if shutil.which("fpcalc"):
-            table = pd.concat([table, chromaprint(folders)], ignore_index=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(found)
-    files = ", ".join(f"{len(list(found.table.loc[found.table['kind'] == kind, 'clip'].unique()))} {kind}" for kind in ("generated", "honest"))  # fmt: skip
-    low, high = proportion_confint(chosen.n // 2, chosen.n, method="beta")
-    print(
-        f"\n{len(clips)} clips; searched: {files}; {seconds:.0f} s, {peak:.1f} GiB; a share of 50 % is known to {low:.0%} to {high:.0%}"
-    )
-    for rate in (0.05, 0.01):
-        print(f"\nRight at {rate:.0%} false alarms, %\n\n{(100 * right(table, rate)).round(0).to_markdown()}")
-        if chosen.out:
-            chosen.out.mkdir(parents=True, exist_ok=True)
-            right(table, rate).to_csv(chosen.out / f"audit_right_{rate:g}.csv")
+    made = pd.concat([measured(chosen.half, name, chosen.n, tuple(chosen.detectors.split(","))) for name in SETS])
+    made.assign(cpu=describe_machine()["machine"]["cpu"]).round(2).to_csv(chosen.out, index=False)
+    for fpr in FPRS:
+        print(f"\nRight at {fpr:.0%} false alarms, %\n\n{readable(made, fpr)}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Benchmarks run, at a toy size; how fast anything is, no test says."""
 
+import importlib
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,3 +48,45 @@ def test_the_published_table_holds_what_was_measured():
     ):
         assert words in named, words
     assert str(ROOT) not in (FOLDER / "results.csv").read_text()
+
+
+@pytest.fixture
+def audit_benchmark(monkeypatch):
+    for folder in (FOLDER, ROOT / "tools"):
+        monkeypatch.syspath_prepend(str(folder))
+    for name in ("audit", "recordings", "timing"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("audit")
+
+
+def test_two_fingerprints_are_compared_at_their_best_offset(audit_benchmark):
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(2**32, size=(2, 40), dtype=np.uint32)
+    assert audit_benchmark.shared_bits(one[10:30], one) == 1 == audit_benchmark.shared_bits(one, one[10:30])
+    one_bit_off = one[10:30] ^ np.uint32(2**31)
+    assert audit_benchmark.shared_bits(one_bit_off, one) == pytest.approx(31 / 32)
+    assert 0.5 < audit_benchmark.shared_bits(one, other) < 0.7
+
+
+def test_right_is_flagged_beside_the_true_source_and_intervals_are_paired(audit_benchmark):
+    """Of 40 exact copies ours finds all but one beside the true source, Chromaprint half; of unrelated clips, one is flagged."""
+    rows = []
+    for i in range(40):
+        copy, source = f"00_of_{i:05d}.wav", f"{i:05d}.wav"
+        rows.append(("generated", copy, "combined", source if i else "other.wav", 0.01))
+        rows.append(("generated", copy, "Chromaprint", source, 0.01 if i % 2 else 0.5))
+        for detector in ("combined", "Chromaprint"):
+            rows.append(("generated", f"00_by_{i:05d}.wav", detector, "x.wav", 0.03 if i == 7 else 0.9))
+        rows.append(("honest", f"{i}.wav", "combined", "x.wav", 0.5))
+    table = pd.DataFrame(rows, columns=["kind", "clip", "detector", "nearest", "p"])
+    made = (
+        audit_benchmark.shares(audit_benchmark.judged(table), "short")
+        .set_index(["kind", "fpr", "detector"])
+        .sort_index()
+    )
+    assert made.loc[("exact", 0.05, "combined"), ["n", "percent"]].tolist() == [40, 97.5]
+    ours = made.loc[("exact", 0.05, "combined"), ["over_chromaprint", "over_low", "over_high"]].tolist()
+    assert ours[0] == 47.5 and 30 < ours[1] < 40 and 55 < ours[2] < 66
+    alarms = made.loc[("unrelated", 0.05)]
+    assert (alarms["percent"] == 2.5).all() and (alarms["over_high"] == 0).all()
+    assert (made.loc[("unrelated", 0.01)]["percent"] == 0).all()

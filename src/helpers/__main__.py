@@ -32,7 +32,7 @@ COMMANDS = {
             commands.run_audit,
             "which of a model's clips come too near to its training clips, from folders of audio",
             "audit --generated made --training learned --honest others --set fpr=0.02",
-            "generated training honest within match-honest fail-above table profile set",
+            "generated training honest within match-honest keep fail-above table profile set",
         ),
     },
     "Stages": {
@@ -128,6 +128,9 @@ OPTIONS = {
         "within", "instead of these: duplicates inside this folder, as clusters, with the files to drop"
     ),
     "match-honest": _flag("match-honest", "cut, pad and filter honest clips to be like the generated ones"),
+    "keep": _folder_of(
+        "keep", "what is computed of training and honest files is kept here by content, for the next audit"
+    ),
     "fail-above": ("--fail-above", {"type": int, "metavar": "N", "help": "exit with 1 where more are flagged"}),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),

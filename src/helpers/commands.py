@@ -176,7 +176,7 @@ def run_audit(arguments):
             writable.touch()  # before the work: where nothing can be written is told now
             writable.unlink()
             if not arguments.within:
-                result = audit.audit(*folders.values(), profile, report, arguments.match_honest)
+                result = audit.audit(*folders.values(), profile, report, arguments.match_honest, arguments.keep)
             else:
                 table, left_out = audit_within.duplicates(arguments.within, profile)
         except OSError as error:

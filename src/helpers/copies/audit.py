@@ -10,6 +10,8 @@ called near-exact here.
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,10 @@ from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.copies.audit_folders import KINDS, Folders, read_folders
+from helpers.copies.audit_kept import Kept
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged
-from helpers.copies.detectors import Detectors
+from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.profiles import load_profile
@@ -37,6 +40,7 @@ def audit(
     profile: Profile | str = "pocket",
     report: Path | None = None,
     match_honest: bool = False,
+    kept: Path | None = None,
     **thresholds,
 ) -> Audit:
     """Which clips of a model come nearer to its training clips than honest clips do: folders of audio, one call.
@@ -50,6 +54,8 @@ def audit(
             detector `aisfx` where its package is not installed.
         report: a file to write what is left out to, as JSON, as soon as the folders are read: it outlives a failure.
         match_honest: whether honest clips are cut, padded and filtered to be like the generated ones.
+        kept: a folder in which what is computed of training and honest files is kept by their content, so that it is not
+            computed again; made where it is missing. None: nothing is kept.
         thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
 
     Returns:
@@ -72,7 +78,8 @@ def audit(
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
         given = dict(zip(KINDS, (generated, training, honest)))
-        folders = read_folders(given, profile, scratch, report, match_honest)  # type: ignore[arg-type]  # paths as text
+        store = Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+        folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         try:
             return judge(folders, detectors, profile, scratch)
@@ -111,7 +118,7 @@ def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
     samples, mel = profile.corpus.clip_samples, profile.mel
     heard = sum(clips.measures["seconds"].sum() for clips in folders.clips.values()) * profile.corpus.sample_rate_hz
     files = sum(len(clips.names) for clips in folders.clips.values())
-    needed = (2 * heard / samples + files) * 4 * samples // mel.hop_length * mel.n_mels  # one detector's features
+    needed = (2 * heard / samples + files) * 2 * samples // mel.hop_length * mel.n_mels  # log-mels in 16 bits
     if needed > (free := shutil.disk_usage(scratch).free):
         raise OSError(
             f"expected {needed / 1e9:.1f} GB free for {files} files, got {free / 1e9:.1f}; TMPDIR=... names a folder for them"
@@ -122,8 +129,8 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     """Compares every generated clip with every training clip by each detector, and all of them together.
 
     A quarter of the honest clips (part C1) is the background that the bias is taken from, and sets with planted copies
-    each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. One detector's
-    features lie in `scratch` at a time.
+    each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. Log-mels, which
+    three detectors share, are kept in 16 bits.
     """
     used, clips = profile.thresholds, folders.clips
     searched = np.setdiff1d(np.arange(len(clips["training"].names)), folders.stand_ins)
@@ -133,17 +140,32 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         "training": Windows(clips["training"].sounds, range(len(clips["training"].names)), size),
         "queries": Windows(queries.sounds, range(len(queries.about)), size),
     }
-    detectors.mean = mean_of_bands(
-        log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz)
-        for _, audio in chunks(windows["training"], CHUNK)
-    )
+    keys = {"training": clips["training"].keys, "queries": queries.keys}
+
+    def features(name: str, compute: Callable, dtype) -> dict[str, np.ndarray]:
+        return {
+            side: folders.kept.of_windows(
+                name, windows[side], keys[side], compute, scratch / f"{name}_{side}.npy", dtype
+            )
+            for side in windows
+        }
+
+    mels = {}
+    if not set(OF_MELS).isdisjoint(detectors.names):
+        rate = profile.corpus.sample_rate_hz
+        mels = features("mels", lambda audio: log_mel(level(audio), profile.mel, rate), np.float16)
+        detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
     found, weights = [], {}
     for name in progress((*detectors.names, LOCAL), desc="audit", unit="detector"):
         if name == LOCAL:
             matches, weights[name] = local_matches(queries, clips["training"], folders.stand_ins, profile), (np.nan, 0)
         else:
+            if name in OF_MELS:
+                heard = {side: OfMels(detectors, name, mels[side]) for side in windows}
+            else:
+                heard = features(name, partial(detectors.features, name), np.float32)
             matches, *weights[name] = global_matches(
-                detectors, name, queries, windows, folders.stand_ins, used, scratch
+                detectors, name, heard, queries.about, windows, folders.stand_ins, used
             )
             for column in PLACES:
                 matches[column] /= profile.corpus.sample_rate_hz

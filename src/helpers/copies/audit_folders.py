@@ -14,28 +14,31 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
+from helpers.copies.audit_kept import Kept
 from helpers.copies.evidence import honest_needed
 from helpers.copies.landmarks import Index, Landmarks, landmarks
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
-from helpers.sound.likeness import Difference, differences, make_alike, measure
+from helpers.sound.likeness import MEASURES, Difference, differences, make_alike, measure
 from helpers.sound.sounds import Sounds
 
 KINDS = ("generated", "training", "honest")
 CHUNK = 64
+NOTHING_KEPT = Kept(None)
 SHOWN = 20  # files left out that are named while it runs; the report has all
 STAND_INS = 400  # training clips at most that stand in for honest ones
 SAME = 0.25  # of a clip's own landmarks, by weight: a training clip that shares as much with another is its duplicate
 
 
 class Clips(NamedTuple):
-    """The usable files of a folder: their names in it, their sounds, a table of `likeness.MEASURES`, their landmarks; and the
-    files left out, each with its reason."""
+    """The usable files of a folder: their names in it, their sounds, a table of `likeness.MEASURES`, their landmarks, the keys
+    by which they are kept; and the files left out, each with its reason."""
 
     names: np.ndarray
     sounds: Sounds
     measures: pd.DataFrame
     marks: list[Landmarks]
+    keys: list[str]
     left_out: dict[str, str]
 
 
@@ -46,6 +49,7 @@ class Folders(NamedTuple):
     clips: dict[str, Clips]
     differing: list[Difference]
     stand_ins: np.ndarray
+    kept: Kept
 
 
 def read_folders(
@@ -54,6 +58,7 @@ def read_folders(
     scratch: Path,
     report: Path | None = None,
     match_honest: bool = False,
+    kept: Kept = NOTHING_KEPT,
 ) -> Folders:
     """The clips of the folders of `KINDS`, whole, their audio kept in files in `scratch`.
 
@@ -68,7 +73,12 @@ def read_folders(
     """
     found, left_out = list_folders(folders)
     try:
-        clips = {kind: read_clips(kind, found[kind], left_out[kind], profile, scratch) for kind in found}
+        clips = {
+            kind: read_clips(
+                kind, found[kind], left_out[kind], profile, scratch, NOTHING_KEPT if kind == "generated" else kept
+            )
+            for kind in found
+        }
         if "honest" in clips:
             clips["honest"], stand_ins = _distinct(clips["honest"], clips["training"], scratch), np.zeros(0, np.int64)
         else:
@@ -88,7 +98,7 @@ def read_folders(
             f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
             f"background, a half gives p-values), got {len(clips['honest'].names)}; {remedy}"
         )
-    return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins)
+    return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins, kept)
 
 
 def account(kind: str, left_out: dict[str, str]) -> str:
@@ -116,16 +126,29 @@ def list_folders(folders: dict[str, Path | None]) -> tuple[dict[str, dict[str, P
     return found, left_out
 
 
-def read_clips(kind: str, files: dict[str, Path], left_out: dict[str, str], profile: Profile, scratch: Path) -> Clips:
-    """The clips that can be read of `files`; the others join `left_out`."""
+def read_clips(
+    kind: str,
+    files: dict[str, Path],
+    left_out: dict[str, str],
+    profile: Profile,
+    scratch: Path,
+    kept: Kept = NOTHING_KEPT,
+) -> Clips:
+    """The clips that can be read of `files`; the others join `left_out`. Those that are `kept` are not read again."""
     rate, channel = profile.corpus.sample_rate_hz, profile.corpus.channel
     names: list[str] = []
-    sounds, rows, marks = Sounds(scratch / f"{kind}.int16"), [], []
+    sounds, rows, marks, keys = Sounds(scratch / f"{kind}.int16"), [], [], []
 
     def read(path: Path):
         try:
-            sound, level_db = read_sound(path, rate, channel)
-            return sound, measure(sound, rate, level_db), landmarks(sound, rate)
+            key = kept.key(path)
+            if (entry := kept.load(key, "sound")) is None:
+                sound, level_db = read_sound(path, rate, channel)
+                measures, found = measure(sound, rate, level_db), landmarks(sound, rate)
+                entry = {"sound": sound, "codes": found.codes, "frames": found.frames}
+                entry["measures"] = np.array([measures[name] for name in MEASURES])
+                kept.store(key, "sound", **entry)
+            return entry, key
         except ValueError as error:
             return str(error).removeprefix(f"{path.name!r}: ")
 
@@ -136,28 +159,32 @@ def read_clips(kind: str, files: dict[str, Path], left_out: dict[str, str], prof
                 if isinstance(got, str):
                     left_out[name] = got
                     continue
+                entry, key = got
                 names.append(name)
-                sounds.extend([got[0]])
-                rows.append(got[1])
-                marks.append(got[2])
+                sounds.extend([entry["sound"]])
+                rows.append(entry["measures"])
+                marks.append(Landmarks(entry["codes"], entry["frames"]))
+                keys.append(key)
             bar.update(len(some))
     for name, why in [*left_out.items()][:SHOWN]:
         say(f"{kind}: left out {name!r}: {why}")
     if not names:
         raise ValueError(f"{kind}: expected files with sound, got none; {account(kind, left_out)}")
-    measures = pd.DataFrame(rows)
+    measures = pd.DataFrame(rows, columns=[*MEASURES])
     middle = measures.median()
     say(
         f"{kind}: {len(names)} files used; medians: {middle['seconds']:.3g} s, silence before {middle['lead_s']:.2g} s and after "
         f"{middle['trail_s']:.2g} s, up to {middle['bandwidth_hz']:,.0f} Hz, noise floor {middle['floor_db']:.0f} dB"
     )
-    return Clips(np.array(names), sounds, measures, marks, left_out)
+    return Clips(np.array(names), sounds, measures, marks, keys, left_out)
 
 
 def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:
     sounds = Sounds(file).extend(clips.sounds[row] for row in rows)
-    marks = [clips.marks[row] for row in rows]
-    return Clips(clips.names[rows], sounds, clips.measures.iloc[rows].reset_index(drop=True), marks, clips.left_out)
+    marks, keys = ([part[row] for row in rows] for part in (clips.marks, clips.keys))
+    return Clips(
+        clips.names[rows], sounds, clips.measures.iloc[rows].reset_index(drop=True), marks, keys, clips.left_out
+    )
 
 
 def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
@@ -212,4 +239,5 @@ def _alike(honest: Clips, generated: Clips, profile: Profile, scratch: Path) -> 
     made = make_alike(sounds, honest.measures, generated.measures, rate, profile.thresholds.seed)
     measures = pd.DataFrame([measure(one, rate) for one in made])
     kept = Sounds(scratch / "honest_alike.int16").extend(made)
-    return Clips(honest.names, kept, measures, [landmarks(one, rate) for one in made], honest.left_out)
+    keys = [""] * len(made)  # what is made of them is no file's
+    return Clips(honest.names, kept, measures, [landmarks(one, rate) for one in made], keys, honest.left_out)

@@ -27,11 +27,12 @@ PLANTED = 10  # copies of each alteration on which the weights are chosen, and a
 
 class Queries(NamedTuple):
     """What is searched in the training clips: a row a file in `about` (kind, clip, part; of planted copies `of`, the number
-    of the training clip, and `role`, "fit" or "power"), and their sounds and landmarks."""
+    of the training clip, and `role`, "fit" or "power"), their sounds, landmarks and the keys by which they are kept."""
 
     about: pd.DataFrame
     sounds: Sounds
     marks: list
+    keys: list[str]
 
 
 def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scratch: Path) -> Queries:
@@ -47,6 +48,7 @@ def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scra
     for kind in ("generated", "honest"):
         sounds.extend(clips[kind].sounds[row] for row in range(len(clips[kind].names)))
         marks += clips[kind].marks
+    keys = [*clips["generated"].keys, *honest.keys]
     rng, beside = seeded(seed, "planted"), np.flatnonzero(parts == "C1")
     wanted = 2 * PLANTED
     chosen = rng.permutation(np.resize(rng.permutation(searched), max(wanted, 1)))
@@ -62,7 +64,7 @@ def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scra
             rows.append(
                 {"kind": "planted", "clip": name, "part": alteration, "of": row, "role": ("fit", "power")[i % 2]}
             )
-    return Queries(pd.DataFrame(rows), sounds, marks)
+    return Queries(pd.DataFrame(rows), sounds, marks, keys + [""] * (len(sounds) - len(keys)))
 
 
 def local_matches(queries: Queries, training: Clips, stand_ins: np.ndarray, profile: Profile) -> pd.DataFrame:
@@ -82,12 +84,19 @@ def local_matches(queries: Queries, training: Clips, stand_ins: np.ndarray, prof
 
 
 def global_matches(
-    detectors: Detectors, name: str, queries: Queries, windows: dict, stand_ins, used: ThresholdsConfig, scratch
+    detectors: Detectors,
+    name: str,
+    features: dict,
+    about: pd.DataFrame,
+    windows: dict,
+    stand_ins,
+    used: ThresholdsConfig,
 ):
-    """The K_BEST training clips of each query by the windows that are nearest, places in samples; and the weights chosen."""
-    files = {side: scratch / f"features_{side}.npy" for side in windows}
-    features = {side: detectors.features(name, windows[side], file) for side, file in files.items()}
-    about, owner = queries.about, windows["queries"].owner
+    """The K_BEST training clips of each query by the windows that are nearest, places in samples; and the weights chosen.
+
+    features: of the `windows` of either side, "queries" and "training".
+    """
+    owner = windows["queries"].owner
     of_honest = (about["kind"] == "honest").to_numpy()[owner]
     learned = windows["training"].owner
     parts = []
@@ -103,8 +112,6 @@ def global_matches(
         parts.append(pd.DataFrame(table | {"similarity": near.scores.ravel()}))
     pairs = pd.concat(parts, ignore_index=True)
     beside = _beside(detectors, name, features["queries"], about, owner, max(used.ks + (used.k,)))
-    for file in files.values():
-        file.unlink()
     pairs["row"], pairs["reference"] = owner[pairs["window"]], learned[pairs["reference_window"]]
     beta, k = _weights(pairs, beside, about, used)
     pairs["bias"] = bias(beside, k)[pairs["window"]]

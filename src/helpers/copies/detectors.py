@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.base.cosine import row_cosines
-from helpers.base.mapped import chunks, create, forget
+from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.copies.bias import centre
 from helpers.copies.search import Neighbours, top_k
@@ -21,6 +21,7 @@ from helpers.models.clap import load_clap
 from helpers.sound.mel import level, log_mel
 
 CHUNK = 512  # clips per step: bounds memory
+OF_MELS = ("mel", "mel_centred", "mel_aligned")
 SILENT_NP = 6.9  # nepers below a clip's loudest frame (60 dB): softer ones are silence
 
 
@@ -81,8 +82,11 @@ class Detectors:
             return self.clap.embed_audio(np.round(level(audio) * 32767).astype(np.int16))
         if name == "aisfx" and self.aisfx is not None:
             return self.aisfx.embed_audio(level(audio))
-        mels = log_mel(level(audio), self.mel, self.rate)
-        if name not in ("mel", "mel_centred", "mel_aligned"):
+        return self.of_mels(name, log_mel(level(audio), self.mel, self.rate))
+
+    def of_mels(self, name: str, mels: np.ndarray) -> np.ndarray:
+        """Features of clips by their log-mels float32 [N, T, M], which are all that the detectors OF_MELS hear."""
+        if name not in OF_MELS:
             raise NotImplementedError(f"detector {name}: nothing computes its features")
         values = mels if name == "mel" else centre(mels, self.mean)
         if self.sounding_only:
@@ -106,3 +110,18 @@ class Detectors:
             else:
                 cosines[part] = row_cosines(left, right, np.float64)
         return cosines
+
+
+class OfMels(Selection):
+    """Features of the detectors OF_MELS, computed from log-mels [N, T, M] (a file, or a `mapped.Selection`) when sliced."""
+
+    def __init__(self, detectors: Detectors, name: str, mels):
+        self.array, self.detectors, self.name, self.dtype = mels, detectors, name, np.dtype(np.float32)
+        self.shape = mels.shape if name == "mel_aligned" else (len(mels), int(np.prod(mels.shape[1:])))
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows) -> np.ndarray:
+        return self.detectors.of_mels(self.name, np.asarray(self.array[rows], np.float32))

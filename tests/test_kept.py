@@ -1,0 +1,144 @@
+"""What an audit keeps of files: tomorrow's audit reads no training audio, a cut entry is made anew, and results are the same."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from test_room import on_small_disk
+
+from helpers.copies import audit_folders
+from helpers.copies.audit_folders import NOTHING_KEPT, read_clips
+from helpers.copies.audit_kept import Kept
+from helpers.sound.profiles import load_profile
+from helpers.sound.sounds import Windows
+
+RATE = 16_000
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng, found = np.random.default_rng(0), {}
+    for number in range(5):
+        found[f"{number}.wav"] = tmp_path / f"{number}.wav"
+        soundfile.write(found[f"{number}.wav"], 0.1 * rng.standard_normal(9000 * (1 + number)), RATE)
+    return found
+
+
+@pytest.fixture
+def read(files, tmp_path, monkeypatch):
+    """Reads the files with a `Kept`; `read.names` are those that were decoded since."""
+    plain = audit_folders.read_sound
+
+    def counting(path, *rest):
+        if path.name == read.stops_at:
+            raise KeyboardInterrupt
+        read.names.append(path.name)
+        return plain(path, *rest)
+
+    def read(kept=None):
+        read.names = []
+        scratch = tmp_path / f"scratch_{len(list(tmp_path.iterdir()))}"
+        scratch.mkdir()
+        kept = Kept(tmp_path / "kept", "settings") if kept is None else kept
+        return read_clips("training", files, {}, load_profile("smoke"), scratch, kept)
+
+    read.stops_at, read.names = "", []
+    monkeypatch.setattr(audit_folders, "read_sound", counting)
+    return read
+
+
+def same(one, other) -> bool:
+    pd.testing.assert_frame_equal(one.measures, other.measures)
+    assert one.names.tolist() == other.names.tolist()
+    for row in range(len(one.names)):
+        assert np.array_equal(one.sounds[row], other.sounds[row])
+        assert all(map(np.array_equal, one.marks[row], other.marks[row]))
+    return True
+
+
+def test_the_second_time_no_file_is_decoded_but_one_that_changed(read, files, tmp_path):
+    plain = read(NOTHING_KEPT)
+    assert same(plain, read()) and sorted(read.names) == sorted(files) and not any(plain.keys)
+    assert same(plain, read()) and not read.names
+    soundfile.write(files["2.wav"], 0.3 * np.random.default_rng(9).standard_normal(9000), RATE)
+    changed = read()
+    assert read.names == ["2.wav"] and len(changed.sounds[2]) == 9000
+    files["moved.wav"] = files.pop("0.wav").rename(tmp_path / "moved.wav")
+    assert len(read().names) == 5 and not read.names, "the content names an entry, not the file's name"
+    read(Kept(tmp_path / "kept", "other settings"))
+    assert sorted(read.names) == sorted(files)
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_an_interrupt_at_any_file_loses_at_most_what_was_in_hand(read, files, at, monkeypatch):
+    monkeypatch.setattr(audit_folders.os, "cpu_count", lambda: 1)
+    plain = read(NOTHING_KEPT)
+    read.stops_at = f"{at}.wav"
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    done, read.stops_at = set(read.names), ""
+    assert len(done) >= at
+    assert same(plain, read()) and set(read.names) == set(files) - done
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
+def test_an_entry_that_was_cut_off_or_altered_is_made_anew(read, tmp_path, share):
+    plain = read()
+    entries = sorted((tmp_path / "kept").rglob("*.npz"))
+    assert len(entries) == 5 and not [*(tmp_path / "kept").rglob("*.part")]
+    content = entries[0].read_bytes()
+    entries[0].write_bytes(content[: int(share * len(content))])
+    flipped = bytearray(entries[1].read_bytes())
+    flipped[len(flipped) // 2] ^= 255
+    entries[1].write_bytes(flipped)
+    entries[2].with_suffix(".1.2.part").write_bytes(b"half of one")
+    assert same(plain, read()) and len(read.names) == 2
+    assert same(plain, read()) and not read.names
+
+
+def test_windows_that_are_kept_are_not_computed_and_give_the_same_rows(read, tmp_path):
+    clips = read()
+    windows = Windows(clips.sounds, range(5), 8192)
+    asked = []
+
+    def compute(audio):
+        asked.append(len(audio))
+        return np.stack([audio[:, :16].astype(np.float32)] * 2, axis=1)
+
+    plain = Kept(None).of_windows("mels", windows, [""] * 5, compute, tmp_path / "plain.npy", np.float16)
+    first, again = (
+        Kept(tmp_path / "kept", "settings").of_windows(
+            "mels", windows, clips.keys, compute, tmp_path / file, np.float16
+        )
+        for file in ("first.npy", "again.npy")
+    )
+    assert plain.dtype == np.float16 and plain.shape == (len(windows), 2, 16) and asked == [len(windows)] * 2
+    assert np.array_equal(plain, first) and np.array_equal(plain, again)
+    mixed = Kept(tmp_path / "kept", "settings").of_windows(
+        "mels", windows, [*clips.keys[:3], "", clips.keys[4]], compute, tmp_path / "mixed.npy", np.float16
+    )
+    assert asked[2:] == [(windows.owner == 3).sum()] and np.array_equal(plain, mixed)
+
+
+WRITING = """
+import sys
+from pathlib import Path
+import numpy as np
+from helpers.copies.audit_kept import Kept
+
+folder = Path(sys.argv[1])
+(folder / "clip").write_bytes(b"clip")
+kept = Kept(folder)
+try:
+    kept.store(kept.key(folder / "clip"), "sound", rows=np.ones(2**20))
+except OSError as error:
+    found = [path.name for path in folder.rglob("*") if path.is_file()]
+    sys.exit(f"{error.strerror}; {found}")
+"""
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_of_an_entry(tmp_path):
+    done = on_small_disk(tmp_path, "size=1m", sys.executable, "-c", WRITING, tmp_path)
+    assert done.returncode == 1 and done.stderr == "no room left on the disk; ['clip']\n"
