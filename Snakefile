@@ -3,8 +3,8 @@
 #   snakemake --cores 2 --resources heavy=2 --config profile=smoke      here, one heavy job at a time (make book)
 #   snakemake --profile profiles/slurm --config profile=paper shards=16 on a cluster: see that file
 #
-# shards=N cuts the generation of each run into N jobs; max_runtime=MINUTES is the longest that a job may ask for: training
-# and generation go on where one was cut off. Memory and time of a job are those of `helpers plan`.
+# shards=N cuts encoding, embedding and the generation of each run into N jobs; max_runtime=MINUTES is the longest that a
+# job may ask for: these and training go on where one was cut off. Memory and time of a job are those of `helpers plan`.
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed; a page of a published study, when any section has.
@@ -24,6 +24,7 @@ PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("man
 DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").rglob("*.*") if path.suffix in (".py", ".js", ".css"))
 STAMP = os.path.relpath(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"
+SHARD = os.path.dirname(STAMP) + "/{work}_shard{k}"
 RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 SHARDS = 0 if RESTORED else int(config.get("shards", 0))
@@ -46,12 +47,24 @@ def earlier_pages(wildcards):
     if settings and name != PER_SIZE[0]:
         before = [page for page in before if pages[page][1] == settings]
     stamps = [STAMP.format(stage="quality", n=n, d=d) for n, d in RUNS] if name == "05_retrieval" else []
-    stamps += shards_of(settings["n_train"], 0) if name == "04_generation" else []
+    stamps += shards_of("encoding") if name == "03_training" else []
+    stamps += shards_of("generation", settings["n_train"], 0) if name == "04_generation" else []
     return [f"book/chapters/{page}.ipynb" for page in before] + stamps
 
 
-def shards_of(n, d):
-    return [f"{STAMP.format(stage='shard', n=n, d=d)}_{k}of{SHARDS}" for k in range(1, SHARDS + 1)]
+def shards_of(stage, *run):
+    return [f"{SHARD.format(work='_'.join(map(str, (stage, *run))), k=k)}" for k in range(1, SHARDS + 1)]
+
+
+def shard_run(wildcards):
+    """The stage that a shard is of, and its training run, for what is of one."""
+    stage, *run = wildcards.work.split("_")
+    return stage, dict(zip(("n_train", "draw"), map(int, run)))
+
+
+def shard_stages(wildcards):
+    stage, run = shard_run(wildcards)
+    return registry.build(stage, profile, **run)
 
 
 def page_stages(wildcards):
@@ -61,8 +74,7 @@ def page_stages(wildcards):
 
 
 def run_stages(wildcards):
-    stage = "generation" if wildcards.get("k") else wildcards.stage
-    return registry.build(stage, profile, n_train=int(wildcards.n), draw=int(wildcards.d))
+    return registry.build(wildcards.stage, profile, n_train=int(wildcards.n), draw=int(wildcards.d))
 
 
 def asked(resource, stages_of, parts=1):
@@ -88,6 +100,7 @@ wildcard_constraints:
     n=r"\d+",
     d=r"\d+",
     k=r"\d+",
+    work=r"encoding|references|generation_\d+_\d+",
 
 
 rule book:
@@ -119,18 +132,23 @@ rule chapter:
 
 
 def before_run(wildcards):
-    """What a run's stage waits for: its page where it has one, else its own training."""
+    """What a run's stage waits for: its page where it has one, else its own training; to be searched, embeddings too."""
+    n, d = int(wildcards.n), int(wildcards.d)
     if wildcards.stage == "training":
-        return "book/chapters/02_codec.ipynb"
-    if wildcards.d == "0":
-        return f"book/chapters/04_generation_n{int(wildcards.n):05d}.ipynb"
-    return shards_of(wildcards.n, wildcards.d) or STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+        return ["book/chapters/02_codec.ipynb", *shards_of("encoding")]
+    if d == 0:
+        return [f"book/chapters/04_generation_n{n:05d}.ipynb", *shards_of("references")]
+    made = shards_of("generation", n, d) or [STAMP.format(stage="training", n=n, d=d)]
+    return [*made, *shards_of("references")]
 
 
 def before_shard(wildcards):
-    """The training of the run, which its page does where it has one."""
-    page = f"book/chapters/03_training_n{int(wildcards.n):05d}.ipynb"
-    return page if wildcards.d == "0" else STAMP.format(stage="training", n=wildcards.n, d=wildcards.d)
+    """The page before; of a run its training, which its page does where it has one."""
+    stage, run = shard_run(wildcards)
+    if not run:
+        return {"encoding": "book/chapters/01_corpus.ipynb", "references": "book/chapters/02_codec.ipynb"}[stage]
+    n, d = run["n_train"], run["draw"]
+    return STAMP.format(stage="training", n=n, d=d) if d else f"book/chapters/03_training_n{n:05d}.ipynb"
 
 
 rule shard:
@@ -139,15 +157,18 @@ rule shard:
         data=DATA,
         earlier=before_shard,
     output:
-        touch(STAMP.replace("{stage}", "shard") + f"_{{k}}of{SHARDS}"),
+        touch(SHARD),
     threads: THREADS
+    params:
+        stage=lambda w: shard_run(w)[0],
+        run=lambda w: as_settings(shard_run(w)[1]),
     resources:
         heavy=HEAVY,
-        mem_mb=asked("mem_mb", run_stages),
-        runtime=asked("runtime", run_stages, max(1, SHARDS)),
+        mem_mb=asked("mem_mb", shard_stages),
+        runtime=asked("runtime", shard_stages, max(1, SHARDS)),
     shell:
-        "{sys.executable:q} -m helpers run generation --profile {profile.name} --shard {wildcards.k}/{SHARDS}"
-        " --set n_train={wildcards.n} draw={wildcards.d}"
+        "{sys.executable:q} -m helpers run {params.stage} --profile {profile.name} --shard {wildcards.k}/{SHARDS}"
+        " --set {params.run}"
 
 
 rule run:

@@ -1,13 +1,15 @@
-"""Generation in parts: by several processes, or by one that was killed on the way."""
+"""Stages in parts: by several processes, or by one that was killed on the way."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from helpers import __main__ as command
-from helpers.models import sampler
+from helpers.models import codec, sampler, synthesis
+from helpers.models.clap import Clap
 from helpers.sound.profiles import load_profile
-from helpers.stages import generation
+from helpers.stages import encoding, generation, references
 from helpers.study import registry, store
 
 
@@ -85,11 +87,48 @@ def test_a_shard_of_another_batch_size_is_not_used(profile, stage, shards):
 
 
 @pytest.mark.parametrize(
+    ("name", "module", "size", "network"),
+    [
+        ("encoding", encoding, "SHARD", (codec.Codec, "encode")),
+        ("references", references, "CHUNK", (Clap, "embed_audio")),
+    ],
+)
+def test_what_all_runs_share_is_cut_too(name, module, size, network, profile, whole, tmp_path, monkeypatch):
+    shared = registry.build(name, profile)[0]
+    monkeypatch.setenv("HELPERS_RUNS", str(whole.parents[1]))
+    in_one_go = store.load_or_run(shared).path
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path))
+    for before in ("corpus", "roundtrip"):
+        if (whole.parents[1] / before).exists():
+            (tmp_path / before).symlink_to(whole.parents[1] / before)
+    monkeypatch.setattr(module, size, 6)
+    for k in (2, 1):
+        store.run_shard(shared, k, 2)
+    made = [path.name for path in shared.folder().with_suffix(store.SHARDS).iterdir()]
+    assert len(made) == len(set(made)) > 2 and all(name.endswith(".npy") for name in made)
+    monkeypatch.setattr(*network, None)  # all is there
+    merged = store.load_or_run(shared).path
+    files = sorted(path.name for path in in_one_go.glob("*.np*"))
+    assert files and files == sorted(path.name for path in merged.glob("*.np*"))
+    for file in files:  # batches of another size round otherwise; those of the stages themselves are the same
+        ours, theirs = np.load(merged / file), np.load(in_one_go / file)
+        for key in getattr(ours, "files", [...]):
+            np.testing.assert_allclose(ours[key], theirs[key], atol=1e-4)
+
+
+def test_a_shard_begins_where_a_batch_does():
+    assert encoding.SHARD % synthesis.CHUNK == 0 and references.CHUNK % 32 == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["generation", "--shard", "3/2"], "--shard: expected K/N, as 2/8, got '3/2'"),
         (["generation", "--shard", "x"], "--shard: expected K/N, as 2/8, got 'x'"),
-        (["corpus", "--shard", "1/2"], "--shard: expected generation, whose work can be cut, got corpus"),
+        (
+            ["corpus", "--shard", "1/2"],
+            "--shard: expected encoding, references or generation, whose work can be cut, got corpus",
+        ),
     ],
 )
 def test_what_is_no_shard_is_told(arguments, told, monkeypatch, capsys):

@@ -137,7 +137,10 @@ OPTIONS = {
     "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
     "shard": (
         "--shard",
-        {"metavar": "K/N", "help": "of generation only the K-th of N parts, as on N machines at once"},
+        {
+            "metavar": "K/N",
+            "help": "of encoding, references or generation only the K-th of N parts, as on N machines at once",
+        },
     ),
     "published": _flag("published", "from the published study; compute what takes seconds only"),
     "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),

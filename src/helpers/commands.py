@@ -50,7 +50,9 @@ def run_stage(arguments):
         with checking():
             part = _part(arguments.shard)
             if not all(stage.shard for stage in stages):
-                raise ValueError(f"--shard: expected generation, whose work can be cut, got {arguments.stage}")
+                raise ValueError(
+                    f"--shard: expected encoding, references or generation, whose work can be cut, got {arguments.stage}"
+                )
         for stage in stages:
             store.run_shard(stage, *part)
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base.profile import Profile
+from helpers.base.mapped import Selection
 from helpers.base.progress import progress
 from helpers.base.seeds import deal, seeded
 from helpers.models import synthesis
@@ -132,7 +132,7 @@ def _empirical(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarra
     count = training_set.profile.controls.n_empirical
     if not count:
         return [], training_set.encode(codec, ())
-    latents = np.asarray(training_set.latents[training_set.indices])
+    latents = Selection(training_set.latents, training_set.indices)  # all that were trained on: they stay on the disk
     seeds = [int(seeded(*training_set.key("noise", number)).integers(2**31)) for number in range(count)]
     samples = sample_empirical(latents, seeds, training_set.profile.generation)
     nearest = training_set.indices[nearest_latents(samples, latents)[0]]

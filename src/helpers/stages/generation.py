@@ -4,14 +4,13 @@ Notebook: 04_generation.
 """
 
 import functools
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import chunks
-from helpers.base.profile import Profile
+from helpers.base.parts import make_parts
 from helpers.base.seeds import seeded
 from helpers.base.settings import GenerationConfig
 from helpers.models import denoiser, sampler
@@ -66,21 +65,12 @@ def compute_shard(
     """
     queries = plan_queries(upstream["training"], corpus.load_corpus(upstream["corpus"]), profile, config, arm)
     step = -(-SHARD // config.batch_size) * config.batch_size
-    files = {
-        start: folder / f"{start:06d}-{min(start + step, len(queries)):06d}.npy"
-        for start in range(0, len(queries), step)
-    }
     model = functools.cache(lambda: denoiser.load_unet(upstream["training"], config.updates, config.weights))
-    for start, file in list(files.items())[k - 1 :: n]:
-        if not file.exists():
-            part = file.with_suffix(f".{os.getpid()}")
-            try:
-                with part.open("wb") as stream:
-                    np.save(stream, generate_latents(model(), upstream, queries[start : start + step], profile, config))
-                part.replace(file)
-            finally:
-                part.unlink(missing_ok=True)
-    return queries, list(files.values())
+
+    def make(rows: slice) -> np.ndarray:
+        return generate_latents(model(), upstream, queries[rows], profile, config)
+
+    return queries, make_parts(folder, len(queries), step, make, k, n)
 
 
 def plan_queries(

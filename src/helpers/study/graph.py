@@ -134,6 +134,7 @@ class Graph:
             {"codec": profile.codec.codec_path, "text": profile.text.digest_fields()}
             | ({"posterior": "sample"} if profile.training.posterior == "sample" else {}),
             lambda *folders: stages.encoding.compute(*folders, profile),
+            shard=lambda out, upstream, k, n: stages.encoding.compute_shard(out, upstream, profile, k, n),
             upstream={"corpus": self.corpus()},
             files=codec_files(profile.codec, vocoder=False) + text_files(profile.text),
             label=profile.training_set,
@@ -311,6 +312,7 @@ class Graph:
             "references",
             profile.retrieval.digest_fields() | aisfx.weights(profile.retrieval.detectors),
             lambda *folders: stages.references.compute(*folders, profile),
+            shard=lambda out, upstream, k, n: stages.references.compute_shard(out, upstream, profile, k, n),
             upstream={"corpus": self.corpus()} | ({} if self.pooled else {"roundtrip": self.roundtrip()}),
             files=clap_files(profile.retrieval),
             label=profile.training_set,

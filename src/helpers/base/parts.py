@@ -1,0 +1,29 @@
+"""Long work in files of some rows each: several processes may make different ones, and a killed one goes on after its last."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def make_parts(
+    folder: Path, n_rows: int, step: int, make: Callable[[slice], np.ndarray], k: int = 1, n: int = 1, name: str = ""
+) -> list[Path]:
+    """Writes the k-th of n shares, from 1, of the files of `step` rows each; one that is there is not made again.
+
+    `make(rows)` computes what a file (.npy) holds; its name begins with `name`. All files, those of other shares too, in the
+    order of their rows.
+    """
+    starts = range(0, n_rows, step)
+    files = [folder / f"{name}{start:06d}-{min(start + step, n_rows):06d}.npy" for start in starts]
+    for start, file in list(zip(starts, files))[k - 1 :: n]:
+        if not file.exists():
+            part = file.with_suffix(f".{os.getpid()}")
+            try:
+                with part.open("wb") as stream:
+                    np.save(stream, make(slice(start, min(start + step, n_rows))))
+                part.replace(file)
+            finally:
+                part.unlink(missing_ok=True)
+    return files
