@@ -21,7 +21,7 @@ from helpers.base.settings import Profile
 from helpers.book.cards import KIND_LABELS
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
-from helpers.book.players import ONE_AT_A_TIME, data_uri, encode_mp3, match_loudness
+from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
 from helpers.copies.calibration import flag
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
@@ -126,17 +126,18 @@ def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTM
 
 
 def _page(pairs: Sequence[Pair], kind: str, profile: Profile) -> HTML:
-    rate_hz = profile.corpus.sample_rate_hz
-    sections = "".join(_section(number, pair, rate_hz) for number, pair in enumerate(pairs, 1))
+    sections = "".join(_section(number, pair, profile) for number, pair in enumerate(pairs, 1))
     answers = {name: options for name, (_, options) in QUESTIONS.items()}
     facts = json.dumps({"kind": kind, "answers": answers, "study": profile.name}).replace("<", "\\u003c")
     return HTML(
-        f'{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
-        f'<script type="application/json" class="listening-facts">{facts}</script></div>{inline("scripts/listening.js")}'
+        f'{STYLE}{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
+        f'<script type="application/json" class="listening-facts">{facts}</script></div>'
+        f"{FLICK}{inline('scripts/listening.js')}"
     )
 
 
-def _section(number: int, pair: Pair, rate_hz: int) -> str:
+def _section(number: int, pair: Pair, profile: Profile) -> str:
+    rate_hz = profile.corpus.sample_rate_hz
     waves = match_loudness(pair.sounds, rate_hz)
     players = "".join(
         f'<figure><span aria-hidden="true">{letter}</span><audio controls preload="metadata" onplay="{ONE_AT_A_TIME}"'
@@ -145,7 +146,10 @@ def _section(number: int, pair: Pair, rate_hz: int) -> str:
     )
     facts = {"name": pair.name, "query": pair.query, "reference": pair.reference, "question": pair.question,
              "right": pair.right, "detector": pair.detector, "catch": str(pair.is_catch).lower()}  # fmt: skip
-    told = f"<details><summary>The answer</summary><p>{escape(pair.told)}</p></details>" if pair.told else ""
+    told = ""
+    if pair.told:
+        views = "".join(spectrograms(waves, ["A", "B"], profile.mel, rate_hz))
+        told = f'<details><summary>The answer</summary><p>{escape(pair.told)}</p><div class="listening-views">{views}</div></details>'
     return (
         f'<section class="listening-pair" aria-label="Pair {number}" '
         + " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())
