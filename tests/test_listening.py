@@ -75,12 +75,16 @@ def test_nothing_is_told_before_the_answer(blind, bare_page):
         assert pair.count() == 1 and pair.locator("audio").count() == 2
         said = page.inner_text(".listening")
         assert f"Pair {number} of {len(BLIND)}" in said and "caption" not in said and "detector" not in said
-        assert pair.locator("img, figcaption, details").count() == 0
+        assert page.locator("img, figcaption, details").count() == 0
         page.locator(".listening-answers button").first.click()
         assert re.match(
             r"(Right|Wrong)\. .*caption.*\. The detector (flags|does not flag) this clip\.",
             page.inner_text(".listening-told"),
         )
+        assert page.locator(".flick-view img").count() == 2 and page.inner_text(".flick-name") == "A"
+        page.click(".flick-view")
+        assert page.inner_text(".flick-name") == "B"
+        page.locator(".listening-next").focus()
         page.keyboard.press("Enter")  # "Next pair" has the focus
 
 

@@ -51,6 +51,19 @@ def test_an_ideal_denoiser_gives_back_the_guided_clip(guidance):
     assert unet.batches == [10 if guidance == 3 else 5] * 10  # no second pass where guidance has no use for it
 
 
+@pytest.mark.parametrize("kind", ["dpm_solver", "ddpm"])
+def test_every_step_says_what_it_takes_for_the_clean_clip(kind):
+    ideal, generators = Ideal(), sampler.noise_generators([0, 1, 2, 3, 4])
+    noise, config = sampler.initial_noise(generators, SHAPE), GenerationConfig(sampler=kind, steps=5, guidance=1.0)
+    text = (torch.as_tensor(STATES).float(), torch.as_tensor(MASK))
+    null = (torch.zeros_like(text[0]), text[1])
+    with torch.inference_mode():
+        steps = list(sampler.denoise(ideal, noise, text, null, generators, config))
+    assert len(steps) == 5
+    for clean, _ in steps:
+        np.testing.assert_allclose(clean.numpy(), ideal.clips.numpy(), atol=2e-3)
+
+
 @pytest.mark.parametrize("deviation", [0.3, 0.5, 1.0])
 def test_solver_keeps_the_deviation_of_gaussian_data(deviation):
     """Data N(0, deviation**2): the best estimate of the clip is linear in the noisy one, so samples are scaled noise."""

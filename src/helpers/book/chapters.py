@@ -18,6 +18,7 @@ CHAPTERS = {
     "05_retrieval": "retrieval",
     "06_thresholds": "thresholds",
     "07_findings": None,
+    "08_onset": None,
 }
 PER_SIZE = ("03_training", "04_generation")  # one page per training size
 # The stages that a chapter shows; what these are made from is computed with them.
@@ -29,6 +30,7 @@ STAGES = {
     "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection", "alterations"),
     "06_thresholds": ("corpus", "clips", "scores", "thresholds"),
     "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "onset", "dose", "findings", "training"),
+    "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
 }
 
 

@@ -21,7 +21,7 @@ from helpers.base.seeds import seeded
 from helpers.book.cards import KIND_LABELS
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
-from helpers.book.players import ONE_AT_A_TIME, data_uri, encode_mp3, match_loudness
+from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
 from helpers.copies.calibration import flag
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
@@ -68,7 +68,7 @@ def blind_pairs(
         n = sizes[place if place < len(sizes) else -1]
         if slot in galleries[n]:
             pairs.append(_blind(table, galleries[n], slot, question, data, profile, n, taus[n]))
-    return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz)
+    return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz, profile.mel)
 
 
 def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
@@ -126,33 +126,34 @@ def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTM
     return page(pairs, "lab", profile.name, profile.corpus.sample_rate_hz)
 
 
-def page(pairs: Sequence[Pair], kind: str, study: str, rate_hz: int) -> HTML:
+def page(pairs: Sequence[Pair], kind: str, study: str, rate_hz: int, mel: MelConfig | None = None) -> HTML:
     """The pairs, one at a time: "blind" with what is right, or a "lab", whose grades the browser keeps under `study`."""
-    sections = "".join(_section(number, pair, rate_hz) for number, pair in enumerate(pairs, 1))
+    sections = "".join(_section(number, pair, rate_hz, mel or MelConfig()) for number, pair in enumerate(pairs, 1))
     answers = {name: options for name, (_, options) in QUESTIONS.items()}
     facts = json.dumps({"kind": kind, "answers": answers, "study": study}).replace("<", "\\u003c")
     return HTML(
-        f'{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
-        f'<script type="application/json" class="listening-facts">{facts}</script></div>{inline("scripts/listening.js")}'
+        f'{STYLE}{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
+        f'<script type="application/json" class="listening-facts">{facts}</script></div>'
+        f"{FLICK}{inline('scripts/listening.js')}"
     )
 
 
-def _sources(pair: Pair, rate_hz: int) -> list[str]:
-    if isinstance(pair.sounds[0], str):
-        return [f'data-of="{escape(player)}"' for player in pair.sounds]
-    waves = match_loudness(pair.sounds, rate_hz)
-    return [f'src="{data_uri(encode_mp3(wave, rate_hz), "audio/mpeg")}"' for wave in waves]
-
-
-def _section(number: int, pair: Pair, rate_hz: int) -> str:
+def _section(number: int, pair: Pair, rate_hz: int, mel: MelConfig) -> str:
+    on_page = isinstance(pair.sounds[0], str)  # names of players that stand there already
+    waves = [] if on_page else match_loudness(pair.sounds, rate_hz)
+    sources = [f'src="{data_uri(encode_mp3(wave, rate_hz), "audio/mpeg")}"' for wave in waves]
+    sources = sources or [f'data-of="{escape(player)}"' for player in pair.sounds]
     players = "".join(
         f'<figure><span aria-hidden="true">{letter}</span><audio controls preload="metadata" onplay="{ONE_AT_A_TIME}"'
         f' aria-label="Pair {number}, clip {letter}" {source}></audio></figure>'
-        for letter, source in zip("AB", _sources(pair, rate_hz))
+        for letter, source in zip("AB", sources)
     )
     facts = {"name": pair.name, "query": pair.query, "reference": pair.reference, "question": pair.question,
              "right": pair.right, "detector": pair.detector, "catch": str(pair.is_catch).lower()}  # fmt: skip
-    told = f"<details><summary>The answer</summary><p>{escape(pair.told)}</p></details>" if pair.told else ""
+    told = ""
+    if pair.told:
+        views = "".join(spectrograms(waves, ["A", "B"], mel, rate_hz))
+        told = f'<details><summary>The answer</summary><p>{escape(pair.told)}</p><div class="listening-views">{views}</div></details>'
     return (
         f'<section class="listening-pair" aria-label="Pair {number}" '
         + " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())

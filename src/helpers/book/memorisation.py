@@ -21,7 +21,9 @@ from helpers.base.profile import Profile
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
 from helpers.book.players import FLICK, Item, player_row
-from helpers.copies.onset import judge_published
+from helpers.book.tables import arrange
+from helpers.book.words import share_text
+from helpers.copies.onset import judge_published, onset_table
 from helpers.sound.corpus import Corpus, Mixed
 
 COLUMNS = ["n_train", "updates", "query_id", "own_id", "caption", "position", "near_exact", "sound"]
@@ -69,6 +71,19 @@ def _study(made: pd.DataFrame, heard: Sequence[pd.DataFrame], data: Corpus) -> S
     known = made[made["near_exact"].notna()].astype({"near_exact": float})
     cells = known.groupby(["n_train", "updates"])["near_exact"].agg(rate="mean", n_asked="size").reset_index()
     return Study(cells, made.merge(clips, on="query_id")[COLUMNS].sort_values(["n_train", "updates"]), data)
+
+
+def values(study: Study) -> pd.DataFrame:
+    """The cells as a table for a page."""
+    share = [share_text(rate) for rate in study.cells["rate"]]
+    columns = {"training clips": "n_train", "updates": "updates", "near-exact": share, "of prompts": "n_asked"}
+    return arrange(study.cells, columns, "Near-exact clips of the own clip, first draws.")
+
+
+def onsets(folder: Path, profile: Profile) -> pd.DataFrame:
+    """The onset of every run that is published so far, as `copies.onset.onset_table` gives it."""
+    judged = judge_published(folder, profile).assign(detector=profile.thresholds.detector)
+    return onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
 
 
 def memorisation_map(study: Study, profile: Profile) -> HTML:
@@ -136,14 +151,13 @@ def _grid(cells: pd.DataFrame) -> str:
     cells["end"] = cells.groupby("n_train")["place"].shift(-1)
     cells["end"] = cells["end"].fillna(cells["place"] + 1).astype(int)
     sizes = sorted(cells["n_train"].unique())
-    buttons = "".join(
+    buttons = '<span class="memorisation-corner">updates</span>' + "".join(
         f'<span class="memorisation-size" style="--row:{i + 2}">{n:,} clips</span>' for i, n in enumerate(sizes)
     )
     for row in cells.itertuples():
-        rate = f"{100 * row.rate:.2g}"
         buttons += (
             f'<button type="button" disabled data-cell="{row.n_train} {row.updates}" data-rate="{row.rate!r}"'
-            f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {rate}\u00a0% of {row.n_asked} prompts near-exact"'
+            f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {share_text(row.rate)} of {row.n_asked} prompts near-exact"'
             f' style="--row:{sizes.index(row.n_train) + 2};--from:{row.place + 2};--to:{row.end + 2}"></button>'
         )
     apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most

@@ -149,11 +149,9 @@ def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: st
     if not items:
         raise ValueError("items: expected at least one, got none")
     waves = match_loudness([item.audio for item in items], sample_rate_hz, target_lufs)
-    spectra = [log_mel(wave[: len(wave) // mel.hop_length * mel.hop_length], mel, sample_rate_hz)[0] for wave in waves]
-    top = max(float(spectrum.max()) for spectrum in spectra)
+    views = spectrograms(waves, [escape(item.label) for item in items], mel, sample_rate_hz)
     return "".join(
-        _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name)
-        for item, wave, spectrum in zip(items, waves, spectra)
+        _player(item, wave, view, sample_rate_hz, score_name) for item, wave, view in zip(items, waves, views)
     )
 
 
@@ -167,13 +165,22 @@ def _as_float(clip: np.ndarray) -> np.ndarray:
     return wave
 
 
-def _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name) -> str:
+def spectrograms(waves: Sequence[np.ndarray], labels: Sequence[str], mel: MelConfig, sample_rate_hz: int) -> list[str]:
+    """Log-mel spectrograms of float waves [S] as elements of a page, on one colour scale. `labels` are escaped already."""
+    spectra = [log_mel(wave[: len(wave) // mel.hop_length * mel.hop_length], mel, sample_rate_hz)[0] for wave in waves]
+    top = max(float(spectrum.max()) for spectrum in spectra)
+    return [
+        f'<img alt="Log-mel spectrogram of {label}: {describe_spectrum(spectrum, mel, sample_rate_hz)}"'
+        f' width="{spectrum.shape[0]}" height="{spectrum.shape[1]}"'
+        f' src="{data_uri(_spectrogram_webp(spectrum, top), "image/webp")}">'
+        for spectrum, label in zip(spectra, labels)
+    ]
+
+
+def _player(item, wave, view, sample_rate_hz, score_name) -> str:
     label, caption = escape(item.label), escape(item.caption)
     spoken = f"{label}: {caption}" if caption else label
-    alt = f"Log-mel spectrogram of {label}: {describe_spectrum(spectrum, mel, sample_rate_hz)}"
-    picture = data_uri(_spectrogram_webp(spectrum, top), "image/webp")
     sound = data_uri(encode_mp3(wave, sample_rate_hz), "audio/mpeg")
-    frames, bands = spectrum.shape
     score = mark = ""
     name = f' id="{escape(item.name)}"' if item.name else ""
     if item.match:
@@ -184,7 +191,7 @@ def _player(item, wave, spectrum, top, sample_rate_hz, mel, score_name) -> str:
         score = f"<details><summary>Show the score</summary>{escape(score_name)} {item.score:.3f}</details>"
     return (
         f'<figure class="player"><p class="player-label">{label}</p>'
-        f'<div class="player-view"><img alt="{alt}" width="{frames}" height="{bands}" src="{picture}">{mark}</div>'
+        f'<div class="player-view">{view}{mark}</div>'
         f'<audio{name} controls preload="metadata" aria-label="{spoken}" onplay="{ONE_AT_A_TIME}" ontimeupdate="{_ON_TIME}"'
         f' src="{sound}"></audio>'
         f"{f'<figcaption>{caption}</figcaption>' if caption else ''}{score}</figure>"

@@ -1,5 +1,6 @@
 from . import (
     alterations as alterations,
+    blind as blind,
     clips as clips,
     controls as controls,
     corpus as corpus,

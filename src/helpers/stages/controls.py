@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import deal, seeded
 from helpers.models import synthesis
 from helpers.models.codec import load_codec
 from helpers.models.optimal import nearest_latents, sample_empirical
 from helpers.sound import corpus
-from helpers.sound.alterations import plan_alterations
+from helpers.sound.alterations import alter, plan_alterations
 from helpers.sound.mel import log_mel
 from helpers.sound.mixtures import Recipe
-from helpers.sound.transforms import apply_transform
 
 COLUMNS = {
     "query_id": "str", "kind": "str", "index": "int64", "clip_id": "str", "caption": "str", "transform": "str",
@@ -93,18 +93,10 @@ def _altered(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarray]
 
 
 def _alter_chunks(training_set: _TrainingSet, rows: list[dict]) -> Iterator[np.ndarray]:
-    """int16 [<=CHUNK, S]: the clips of `rows` after their transforms; "mix" takes a held-out clip for the other.
-
-    A background clip would raise the bias of these copies alone.
-    """
-    data, rate_hz = training_set.data, training_set.profile.corpus.sample_rate_hz
-    train, heldout = data.rows("train"), data.rows("heldout")
+    """int16 [<=CHUNK, S]: the clips of `rows` after their transforms."""
     altered = []
     for number, row in enumerate(progress(rows, desc="altering", unit="clip")):
-        rng = seeded(*training_set.key("alteration", number))
-        other = np.asarray(data.audio[heldout[int(rng.integers(len(heldout)))]])
-        audio = np.asarray(data.audio[train[row["index"]]])
-        altered.append(apply_transform(row["transform"], audio, row["strength"], rng, other, rate_hz))
+        altered.append(alter(training_set.data, training_set.profile, *training_set.run, number, row))
         if len(altered) == synthesis.CHUNK or number == len(rows) - 1:
             yield np.stack(altered)
             altered = []

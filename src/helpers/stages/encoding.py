@@ -10,6 +10,7 @@ import numpy as np
 
 from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.parts import make_parts
+from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.models.codec import load_codec
 from helpers.models.synthesis import CHUNK

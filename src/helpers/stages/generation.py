@@ -11,6 +11,7 @@ import pandas as pd
 
 from helpers.base.mapped import chunks
 from helpers.base.parts import make_parts
+from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import GenerationConfig
 from helpers.models import denoiser, sampler

@@ -31,7 +31,7 @@ from helpers.study.store import Stage
 VERSIONS = {
     "corpus": 1, "planted": 2, "duplicates": 2, "encoding": 1, "roundtrip": 2, "twins": 3, "controls": 2, "training": 1,
     "denoiser": 1, "loss_gap": 1, "data_free": 1, "generation": 3, "references": 1, "retrieval": 3, "quality": 2, "clips": 1, "prompts": 1,
-    "trajectory": 1, "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
+    "trajectory": 1, "blind": 1, "alterations": 1, "detection": 4, "onset": 1, "scores": 2, "thresholds": 8, "dose": 4, "findings": 11,
 }  # fmt: skip
 
 
@@ -386,6 +386,24 @@ class Graph:
             seed=profile.retrieval.seed,
             label=profile.key(n_train, draw),
             published=("*.ogg", "prompts.csv"),
+        )
+
+    @_built_once
+    def blind(self) -> Stage:
+        """Clips of known kind for the first page's pairs, drawn at random."""
+        profile = self.profile
+        config = {"controls": profile.controls.digest_fields(), "twins": profile.twins.digest_fields()}
+        runs = {"sizes": list(profile.sizes), "nulls": list(profile.nulls), "subset_seed": profile.training.seed}
+        return _stage(
+            "blind",
+            config | runs | {"offsets": list(profile.training.offsets), "codec": profile.codec.digest_fields()},
+            lambda *folders: stages.blind.compute(*folders, profile),
+            upstream={"corpus": self.corpus()},
+            files=((SOUND_PACK,) if profile.corpus.mixed else ()) + codec_files(profile.codec),
+            seed=profile.retrieval.seed,
+            light=True,
+            label=profile.training_set,  # its table has the name of other galleries'
+            published=("*.ogg", "gallery.csv"),
         )
 
     @_built_once

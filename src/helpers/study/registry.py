@@ -10,7 +10,7 @@ from helpers.study.store import Result, Stage, load_or_run, read_manifest
 
 SINGLE = {
     "corpus": Graph.corpus, "planted": Graph.planted, "duplicates": Graph.duplicates, "encoding": Graph.encoding,
-    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "trajectory": Graph.trajectory, "references": Graph.references,
+    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "trajectory": Graph.trajectory, "blind": Graph.blind, "references": Graph.references,
     "alterations": Graph.alterations, "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "onset": Graph.onset, "dose": Graph.dose,
     "findings": Graph.findings,
 }  # fmt: skip

@@ -7,10 +7,11 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   const bar = make("p", "", {className: "listening-count"}), told = make("p", "", {className: "listening-told"});
   const choices = make("div", "", {className: "listening-answers"}), foot = make("div");
   told.setAttribute("role", "status");
-  const head = make("div"), key = `listening-lab ${study}`;
+  const head = make("div"), both = make("div"), key = `listening-lab ${study}`;
   for (const pair of pairs) {
     const answer = pair.querySelector("details");
     pair.told = answer?.querySelector("p").textContent;
+    pair.views = [...answer?.querySelectorAll("img") ?? []];
     answer?.remove();
   }
   for (const audio of root.querySelectorAll("audio[data-of]")) {  // sounds that the page holds already
@@ -18,7 +19,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     audio.src = player.src, audio.dataset.start = player.dataset.start;
   }
   root.prepend(head, bar);
-  root.append(choices, told, foot);
+  root.append(choices, told, foot, both);
 
   // mulberry32 and Fisher and Yates: the same order from the same seed on every machine
   const shuffled = (items, seed) => {
@@ -44,7 +45,8 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   function show(focus = true) {
     pairs.forEach(pair => pair.hidden = pair !== order[at]);
     root.querySelectorAll("audio").forEach(audio => audio.pause());
-    choices.replaceChildren(), foot.replaceChildren(), told.textContent = "";
+    for (const part of [choices, foot, both]) part.replaceChildren();
+    told.textContent = "";
     if (at >= order.length) return finish();
     const pair = order[at];
     bar.textContent = `Pair ${at + 1} of ${order.length}`;
@@ -66,6 +68,8 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     told.textContent = `${value === pair.dataset.right ? "Right." : "Wrong."} ${pair.told}`;
     const next = button(at + 1 < order.length ? "Next pair" : "Your score", () => { at++; show(); }, {className: "listening-next"});
     foot.replaceChildren(next);
+    const audio = pair.querySelectorAll("audio");
+    if (pair.views.length) window.flick(both, pair.views.map((image, i) => ({name: "AB"[i], image, audio: audio[i]})));
     next.focus({preventScroll: true});
   }
 

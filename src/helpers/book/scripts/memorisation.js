@@ -7,8 +7,8 @@ for (const root of document.querySelectorAll(".memorisation:not([data-ready])"))
   const heardOf = cell => prompts[form.elements.prompt.value].heard[cell.dataset.cell];
   const tell = cell => {
     const [, , position, near] = heardOf(cell);
-    const of = near ? "This prompt’s clip is near-exact" : "This prompt’s clip is not near-exact";
-    return `${of}${position === null ? "" : `, at position ${position.toFixed(2)}`}. ${cell.dataset.said}.`;
+    const at = position === null ? "" : `, at position ${position.toFixed(2)}`;
+    return `${cell.dataset.said}. This prompt’s clip is ${near ? "" : "not "}near-exact${at}.`;
   };
   const part = (list, i) => {
     const player = lists[list][i];

@@ -1,0 +1,89 @@
+"""Figures of when copying begins: the memorisation map as it stands without JavaScript, and clips as they come out of noise.
+
+Notebook: 08_onset.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from helpers.book.figures.axes import check_columns, count_axis, new_axes
+from helpers.book.theme import COLOURS, themed
+from helpers.book.words import share_text
+
+KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the trajectory stage names them
+
+
+@themed(
+    "A square for each training size and number of updates, coloured by the share of prompts that came out near-exact."
+)
+def plot_map(cells: pd.DataFrame) -> Figure:
+    """Near-exact share of the own clip over updates and training size. Columns: n_train, updates, rate."""
+    check_columns(cells, "n_train", "updates", "rate")
+    sizes = sorted(cells["n_train"].unique())
+    figure, axes = new_axes(1, 1, 1.3 + 0.5 * len(sizes))
+    ramp = sns.blend_palette([COLOURS["blue"], COLOURS["orange"]], as_cmap=True)
+    shown = cells.assign(size=[f"{n:,}" for n in cells["n_train"]])
+    axis = sns.scatterplot(
+        shown, x="updates", y="size", hue="rate", hue_norm=(0, 1), palette=ramp, marker="s", s=90, linewidth=0,
+        legend=False, ax=axes[0][0],
+    )  # fmt: skip
+    for row in shown.itertuples():
+        text = share_text(row.rate).removesuffix("\u00a0%")
+        axis.annotate(
+            text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
+        )
+    least, most = cells["updates"].min(), cells["updates"].max()
+    ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
+    axis.set(xscale="log", xlabel="updates", ylabel="training clips", title="Near-exact of the own clip, % of prompts")
+    axis.margins(x=0.05, y=0.6)
+    count_axis(axis.xaxis, ticks or [least])
+    return figure
+
+
+@themed(
+    "Nearness of the clean estimate to the prompt's own clip after each step of the sampler, for prompts of both kinds."
+)
+def plot_nearness(trajectory: pd.DataFrame) -> Figure:
+    """Nearness after each step: a thin line a prompt, a thick one the median of its kind. Columns: kind, clip_id, step, nearness."""
+    check_columns(trajectory, "kind", "clip_id", "step", "nearness")
+    figure, axes = new_axes(1, 1, 3.0)
+    colours = {kind: COLOURS[name] for kind, name in KINDS.items()}
+    given = {"data": trajectory, "x": "step", "y": "nearness", "hue": "kind", "palette": colours, "ax": axes[0][0]}
+    sns.lineplot(**given, units="clip_id", estimator=None, linewidth=0.7, alpha=0.5, legend=False)
+    axis = sns.lineplot(**given, estimator="median", errorbar=None, linewidth=2.6)
+    axis.set(xlabel="step of the sampler", ylabel="nearness to the own clip", ylim=(-1, 1.05))
+    axis.set_xticks([1, *range(5, trajectory["step"].max() + 1, 5)])
+    handles, labels = axis.get_legend_handles_labels()
+    axis.get_legend().remove()
+    figure.legend(handles, [f"{label} prompts" for label in labels], loc="outside upper left", ncols=2)
+    return figure
+
+
+@themed()
+def plot_estimates(mels: Sequence[np.ndarray], rows: Sequence[str], columns: Sequence[str], frame_s: float) -> Figure:
+    """Clean estimates of clips, a column a clip, a row a step, the own clip last: log-mels [R, T, M] of each, in nepers."""
+    figure, axes = new_axes(1, len(columns), 0.6 + 0.6 * len(rows), sharex=True, sharey=True)
+    bands, gap = mels[0].shape[2], 6
+    for axis, clip, title in zip(axes[0], mels, columns):
+        decibel = np.asarray(clip, np.float64) * (20 / np.log(10))
+        top = decibel[-1].max()
+        padded = np.pad(
+            decibel[::-1], ((0, 0), (0, 0), (0, gap)), constant_values=np.nan
+        )  # the first row stands on top
+        image = padded.transpose(0, 2, 1).reshape(-1, clip.shape[1])
+        extent = (0, clip.shape[1] * frame_s, 0, len(image))
+        axis.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - 70, vmax=top)
+        middles = (bands + gap) * np.arange(len(rows)) + bands / 2
+        axis.set_yticks(middles, rows[::-1], size=8)
+        axis.tick_params(axis="y", length=0)
+        axis.set(xlabel="seconds", title=title)
+        axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
+    figure.set_label(
+        f"Log-mel spectrograms after some steps of the sampler, and of the own clip: {'; '.join(columns)}."
+    )
+    return figure
