@@ -10,6 +10,8 @@ from pathlib import Path
 
 from helpers.base.paths import NOTEBOOKS, WORK, not_carried
 from helpers.base.progress import say
+from helpers.book.chapters import Chapter
+from helpers.book.pages import own_page
 from helpers.book.parameters import PER_SIZE, check_parameters, known_parameters, read_parameters
 
 KERNEL_ARGUMENTS = [
@@ -43,11 +45,11 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
         if key != "profile":
             value = getattr(chapter.config, key)
             values[key] = list(value) if isinstance(value, tuple) else value
-    _execute(notebook, output, values)
+    _execute(notebook, output, values, chapter)
     return output
 
 
-def _execute(notebook: Path, output: Path, values: dict):
+def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     # Imported here: Papermill takes a second, which the command line spends only where a chapter runs.
     import nbformat
     import papermill
@@ -83,6 +85,12 @@ def _execute(notebook: Path, output: Path, values: dict):
     if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
         title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
         book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+    if chapter.changed and output == own_page(chapter).resolve():
+        from helpers.book import changes  # pandas, too, only where a chapter ran
+
+        baseline = check_parameters(chapter.name, {"profile": chapter.profile.name})
+        title, _, rest = book.cells[0].source.partition("\n")
+        book.cells[0].source = f"{title}\n\n{changes.opening(chapter, book, baseline, own_page(baseline))}\n{rest}"
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")

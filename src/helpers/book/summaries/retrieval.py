@@ -101,7 +101,9 @@ def areas_against(detection: pd.DataFrame) -> pd.DataFrame:
     means = means.loc[[name for name in NEGATIVES if name in means.index], list(dict.fromkeys(rows["detector"]))]
     table = means.rename(index=NEGATIVES).rename_axis("copies against").reset_index().rename_axis(columns=None)
     formats = dict.fromkeys(means.columns, ".2f")
-    return captioned(table, "AUROC of altered copies, means over training sizes: 1 finds every copy, 0.5 is a guess.", formats)
+    return captioned(
+        table, "AUROC of altered copies, means over training sizes: 1 finds every copy, 0.5 is a guess.", formats
+    )
 
 
 def mean_areas(detection: pd.DataFrame) -> pd.DataFrame:
