@@ -84,6 +84,14 @@ def test_a_quiz_is_answered_without_a_script(html_root):
         assert not any(choice.has_attr("open") for choice in quiz)
 
 
+def test_a_page_of_one_size_leads_to_those_of_the_others(html_root):
+    sizes = {name: settings["n_train"] for name, (_, settings) in list_pages(load_profile("tiny")).items() if settings}
+    for name, n in sizes.items():
+        others = {f"{page}.html" for page in sizes if page[:11] == name[:11] and page != name}
+        line = book_checks.soup(html_root / "chapters" / f"{name}.html").select_one("article h1 ~ p")
+        assert {link["href"] for link in line.find_all("a")} == others and line.strong.get_text() == f"{n:,} clips"
+
+
 FAULTS = {
     '<a href="gone.html">x</a>': (book_checks.check_links, "no such file: gone.html"),
     '<a href="#gone">x</a>': (book_checks.check_links, "no such anchor: #gone"),
