@@ -65,6 +65,33 @@ def test_sizes_stand_in_order_in_the_contents(html_root):
     assert pages == list(list_pages(load_profile("tiny")))
 
 
+def test_a_page_has_one_table_in_sight_and_all_can_be_downloaded(html_root):
+    folded = 0
+    for page in list_pages(load_profile("tiny")):
+        article = book_checks.soup(html_root / "chapters" / f"{page}.html").article
+        boxes = [table.find_parent(class_="table-box") for table in article.select("table.data")]
+        assert all(box.select_one("a[download$='.csv']") for box in boxes), page
+        tables = [table for table in article.find_all("table") if not table.find_parent("details")]
+        assert len(tables) <= 1, page
+        folded += len(boxes) - len(tables)
+    assert folded > 15
+
+
+def test_a_quiz_is_answered_without_a_script(html_root):
+    for page in list_pages(load_profile("tiny")):
+        quiz = book_checks.soup(html_root / "chapters" / f"{page}.html").select("div.quiz details")
+        assert len(quiz) == 3 and all(choice.summary and choice.get_text(strip=True) for choice in quiz), page
+        assert not any(choice.has_attr("open") for choice in quiz)
+
+
+def test_a_page_of_one_size_leads_to_those_of_the_others(html_root):
+    sizes = {name: settings["n_train"] for name, (_, settings) in list_pages(load_profile("tiny")).items() if settings}
+    for name, n in sizes.items():
+        others = {f"{page}.html" for page in sizes if page[:11] == name[:11] and page != name}
+        line = book_checks.soup(html_root / "chapters" / f"{name}.html").select_one("article h1 ~ p")
+        assert {link["href"] for link in line.find_all("a")} == others and line.strong.get_text() == f"{n:,} clips"
+
+
 FAULTS = {
     '<a href="gone.html">x</a>': (book_checks.check_links, "no such file: gone.html"),
     '<a href="#gone">x</a>': (book_checks.check_links, "no such anchor: #gone"),

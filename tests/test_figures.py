@@ -1,5 +1,8 @@
 """Figures draw the data they are given, reach the page with a name, and follow its colours; tables escape."""
 
+import base64
+from xml.etree import ElementTree
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -158,3 +161,13 @@ def test_matches_share_one_colour_scale_and_refuse_another_number_of_labels():
         plot_matches(np.zeros((3, 2, 4, 4)), ["a"], ["made", "nearest"])
     with pytest.raises(ValueError, match=r"without \['updates'\]"):
         plot_training_lengths(LENGTHS.drop(columns="updates"), 32, 100)
+
+
+def test_a_figure_can_be_taken_along_as_a_file_in_letters_that_show():
+    html = BeautifulSoup(theme.figure_html(plot_loss(LOSS), "Loss, by update"), "html.parser")
+    (link,) = html.select("a[download]")
+    svg = base64.b64decode(link["href"].removeprefix("data:image/svg+xml;base64,")).decode()
+    assert link["download"] == "loss-by-update.svg" and "currentColor" not in svg and "#23282b" in svg
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    large = plot_loss(pd.concat([LOSS] * 400).assign(update=range(20_000), loss=RNG.random(20_000)))
+    assert "download" not in theme.figure_html(large, "x"), "a large one would be twice on the page"

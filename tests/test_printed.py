@@ -8,10 +8,13 @@ from pathlib import Path
 
 import checkouts
 import nbformat
+import numpy as np
 import pytest
 
 from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
+from helpers.copies import calibration
+from helpers.copies.bias import bias
 from helpers.sound.profiles import load_profile
 from helpers.study import plan
 
@@ -22,6 +25,7 @@ COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*(?:{PROGRAM}) .+|lint-imports|--set .+"
 
 NOT_RUN = {  # how a command begins, and why it is not run
     "make test": "it runs these tests",
+    "git clone": "the repository has no address of its own",
     "hf download": "fetches gigabytes",
     "pip install .": "fetches packages; test_wheel builds the package and unpacks it",
     "make aisfx": "fetches a package",
@@ -77,6 +81,7 @@ def with_names(command: str) -> str:
 PRINTED = list(dict.fromkeys(command for path in PAGES for command in commands(markdown(path))))
 TRIED = [command for command in PRINTED if not (command in (*BOOKS, *BEGINNINGS) or command.startswith((*NOT_RUN,)))]
 EXERCISES = [command for command in map(with_names, TRIED) if re.match(r"make chapter .*PROFILE=", command)]
+RERUN = 'make chapter NAME=06_thresholds SET="beta=0" PROFILE=smoke'
 OTHERS = [command for command in TRIED if with_names(command) not in EXERCISES]
 
 
@@ -151,10 +156,48 @@ def test_an_exercise_takes_the_settings_of_its_profile(command, tmp_path, monkey
     monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
     values = parameters.parse_settings(given.get("SET", "").split())
     chapter = parameters.check_parameters(given["NAME"], {"profile": given["PROFILE"], **values})
-    assert values.keys() == chapter.changed.keys(), "nothing is exercised"
+    assert values.keys() == chapter.changed.keys(), "nothing is exercised"  # of a baseline, nothing is
     missing = plan.estimate_all(plan.missing(chapters.chapter_stages(chapter)))
     # of griffin_lim nothing was measured; test_every_exercise_can_be_done runs it
     assert sum(one.seconds or 0.0 for one in missing) < 600, "minutes, no more"
+
+
+@pytest.mark.parametrize("name", chapters.CHAPTERS)
+def test_the_exercises_name_their_baseline_and_how_long_it_takes(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path))
+    text = markdown(ROOT / "notebooks" / f"{name}.ipynb")
+    (named,) = re.findall(rf"`make chapter NAME={name} PROFILE=smoke` \(estimated at (\d+) minutes?,", text)
+    assert text.index("## Exercises") < text.index(":class: exercise"), "before the first of them"
+    missing = plan.missing(chapters.chapter_stages(parameters.check_parameters(name, {"profile": "smoke"})))
+    seconds = sum(one.seconds for one in plan.estimate_all(missing))
+    assert seconds / 2 <= 60 * int(named) <= 2 * seconds + 60
+    said = {"03_training": "**train a model each**", "04_generation": "It trains a small model first."}
+    trains = any(one.name == "training" for one in missing)
+    assert (said.get(name, "It trains two small models first.") in text) == trains, "none trains unannounced"
+
+
+@pytest.mark.parametrize("name", chapters.CHAPTERS)
+def test_each_chapter_has_a_quiz_that_answers_each_choice(name):
+    text = markdown(ROOT / "notebooks" / f"{name}.ipynb")
+    (quiz,) = re.findall(
+        r"^::::\{admonition\} Quiz\n:class: exercise quiz\n(.*?)^::::$", text, re.MULTILINE | re.DOTALL
+    )
+    answers = re.findall(r"^:::\{dropdown\} (.+)\n(.+)\n:::$", quiz, re.MULTILINE)
+    assert len(answers) == 3 and len({answer for _, answer in answers}) == 3
+    right = [answer for _, answer in answers if re.search(r"\bRight\b", answer)]
+    assert len(right) == 1 and all(len(answer) > 40 for _, answer in answers), "a wrong choice is told why"
+
+
+def test_the_five_lines_of_numpy_are_the_rule_itself():
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```$", markdown(ROOT / "notebooks/06_thresholds.ipynb"), re.MULTILINE | re.DOTALL
+    )
+    made = {}
+    exec(compile(block, "06_thresholds", "exec"), made)
+    scores = made["score"] - 0.5 * bias(-np.sort(-made["neighbours"]), 5)
+    assert np.allclose(made["normalised"], scores)
+    tau = calibration.calibrate_threshold(scores, 0.05)
+    assert (made["flagged"] == calibration.flag(scores, tau)).all() and 0 < made["flagged"].sum() <= 0.05 * 201
 
 
 def test_every_exercise_can_be_done(small_checkout, runs_root):
@@ -169,6 +212,12 @@ def test_every_exercise_can_be_done(small_checkout, runs_root):
                 lambda command: checkouts.call(small_checkout, command, HELPERS_RUNS=str(runs_root)), EXERCISES
             )
             failed = {command: one.stderr[-2000:] for command, one in zip(EXERCISES, done) if one.returncode}
+        again = checkouts.call(small_checkout, RERUN, HELPERS_RUNS=str(runs_root))  # now its baseline is there
     finally:
         builder.write_text(kept)
-    assert not failed
+    assert not failed and not again.returncode
+    page = Path(again.stdout.strip()).parents[3] / "06_thresholds.ipynb"
+    title, opening = nbformat.read(page, as_version=4).cells[0].source.split("\n", 1)
+    assert title == "# Thresholds" and opening.lstrip().startswith(":::{admonition} What changed against the baseline")
+    assert "**Settings:** `beta` 0.5 → 0.0." in opening and "tables are as they were" in opening
+    assert "the baseline was not run" not in opening

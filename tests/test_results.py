@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from helpers.book import sentences
+from helpers.book.summaries import findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
-from helpers.book.summaries.rows import of_own, rows_of
-from helpers.book.words import share_text
+from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
+from helpers.book.summaries.thresholds import copies_and_flags
+from helpers.book.words import limits, share_text, shares
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.sound.profiles import load_profile
@@ -166,6 +168,34 @@ def test_the_readme_shows_the_published_numbers(profile, repository):
         ]
         cells.insert(1, share_text(part["twins_own_near_exact_rate"].mean()))
         assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in readme
+
+
+def test_one_quantity_has_one_number_on_every_page(profile, repository):
+    """The share that is near-exact of its own clip, pooled over draws: list, tables, ledger, chart, README and answer."""
+    where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}
+    rows = of_own(rows_of(pd.read_csv(FOLDER / "replication.csv"), **where))
+    sizes = pooled(rows[rows["arm"] == "main"]).set_index("n_train")
+    numbers = shares(sizes, *limits("near_exact_rate"))
+    told = sentences.of_sizes(rows, KNOWN[profile.nulls[0]])
+    ledger = pd.concat(findings.ledger(pd.read_csv(FOLDER / "claims.csv"))).set_index("claim")["here"]
+    claims = [
+        "Trained on few clips, most generations are near-exact copies", "At the middle size few are",
+        "On the whole data set almost none are",
+    ]  # fmt: skip
+    chart = findings.shares_and_papers(rows)
+    chart = chart[chart["kind"] == "this book, by rule"].set_index("n_train")["rate"]
+    assert chart.to_dict() == sizes["near_exact_rate"].to_dict()
+    table, main = copies_and_flags(rows[rows["arm"] == "main"]), rows[rows["arm"] == "main"].groupby("n_train")
+    assert table["near-exact of the own clip"].tolist() == numbers
+    for title, columns in {"flagged": FLAGGED, "false alarms, checked": limits("fpr_verified")}.items():
+        rate, low, high = (main[name].agg(how) for name, how in zip(columns, ("mean", "min", "max")))
+        assert table[title].tolist() == [share_text(*row) for row in zip(rate, low, high)]
+    assert ledger[claims].tolist() == numbers
+    assert numbers[-1] in sentences.of_equal_epochs(rows)
+    for number, sentence in zip(numbers, told, strict=True):
+        assert number in sentence
+        for page in ("README.md", "book/answer.md"):
+            assert number.replace("\u00a0", " ") in text_of(repository / page)
 
 
 def test_it_is_restored_by_one_command(repository, tmp_path):

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.base.paths import NOTEBOOKS, WORK, not_carried
+from helpers.base.paths import BOOK, NOTEBOOKS, WORK, not_carried
 from helpers.base.progress import say
+from helpers.book.chapters import Chapter
+from helpers.book.pages import list_pages, own_page
 from helpers.book.parameters import PER_SIZE, check_parameters, known_parameters, read_parameters
 
 KERNEL_ARGUMENTS = [
@@ -43,11 +45,11 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
         if key != "profile":
             value = getattr(chapter.config, key)
             values[key] = list(value) if isinstance(value, tuple) else value
-    _execute(notebook, output, values)
+    _execute(notebook, output, values, chapter)
     return output
 
 
-def _execute(notebook: Path, output: Path, values: dict):
+def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     # Imported here: Papermill takes a second, which the command line spends only where a chapter runs.
     import nbformat
     import papermill
@@ -80,9 +82,16 @@ def _execute(notebook: Path, output: Path, values: dict):
         raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
     finally:
         draft.unlink(missing_ok=True)
-    if name_the_size := values.get("n_train") if notebook.stem in PER_SIZE else None:
+    if chapter.name in PER_SIZE:
         title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
-        book.cells[0].source = f"{title} on {name_the_size:,} clips\n{rest}"
+        sizes = _sizes(chapter) if output.parent == (BOOK / "chapters").resolve() else ""
+        book.cells[0].source = f"{title} on {chapter.config.n_train:,} clips\n{sizes}{rest}"
+    if chapter.changed and output == own_page(chapter).resolve():
+        from helpers.book import changes  # pandas, too, only where a chapter ran
+
+        baseline = check_parameters(chapter.name, {"profile": chapter.profile.name})
+        title, _, rest = book.cells[0].source.partition("\n")
+        book.cells[0].source = f"{title}\n\n{changes.opening(chapter, book, baseline, own_page(baseline))}\n{rest}"
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
@@ -97,6 +106,16 @@ def _execute(notebook: Path, output: Path, values: dict):
     nbformat.write(book, draft)
     os.replace(draft, output)
     say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")
+
+
+def _sizes(chapter: Chapter) -> str:
+    """A line of Markdown that leads from one size's page to the others', which hold the same words."""
+    names = {page[1]["n_train"]: name for name, page in list_pages(chapter.profile).items() if page[0] == chapter.name}
+    links = [
+        f"**{n:,} clips**" if n == chapter.config.n_train else f"[{n:,} clips]({name}.ipynb)"
+        for n, name in names.items()
+    ]
+    return f"\nThe same page for each training set: {' · '.join(links)}\n" if len(links) > 1 else ""
 
 
 @contextlib.contextmanager

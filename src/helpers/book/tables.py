@@ -2,7 +2,6 @@
 its CSV to download. A page shows one or two; the others are folded."""
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -10,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from helpers.book.cards import folded
-from helpers.book.words import shares
+from helpers.book.words import file_stem, shares
 
 _CELL = "padding:.25rem .7rem;border:0;border-bottom:1px solid var(--pst-color-border,#ccc);vertical-align:top"
 
@@ -90,9 +89,8 @@ def arrange(
 
 def _csv_link(data: pd.DataFrame, caption: str) -> str:
     """The table as a file inside the page, named after its caption's beginning."""
-    name = re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:40].strip("-") or "table"
     held = base64.b64encode(data.to_csv(index=False).replace("\u00a0", " ").encode()).decode()
-    return f'<a class="table-csv" download="{name}.csv" href="data:text/csv;charset=utf-8;base64,{held}">CSV</a>'
+    return f'<a class="table-csv" data-caption="{escape(caption)}" download="{file_stem(caption)}.csv" href="data:text/csv;charset=utf-8;base64,{held}">CSV</a>'
 
 
 def _cell(value, spec: str | None) -> str:

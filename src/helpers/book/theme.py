@@ -4,6 +4,7 @@ Text and lines are drawn in a stand-in ink that `figure_html` turns into the pag
 so one figure suits both themes.
 """
 
+import base64
 import hashlib
 import io
 import re
@@ -16,6 +17,8 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from helpers.book.words import file_stem
+
 INK = "#010203"  # stands for the page's text colour until `show` replaces it
 # Okabe and Ito's colour-blind-safe palette, lightness evened out so that each colour is seen on white and on black.
 COLOURS = {
@@ -27,6 +30,7 @@ COLOURS = {
     "grey": "#8b9196",
 }
 WIDTH_IN = 7.2
+LARGEST_SVG = 150_000  # characters of a figure that is offered as a file: it is twice on the page
 NARROW_IN = 3.75  # 360 px: a phone's page
 BY_WIDTH = "<style>@media(min-width:600px){.figure-narrow{display:none}}@media(max-width:599px){.figure-wide{display:none}}</style>"
 THEME = {
@@ -100,14 +104,23 @@ def figure_html(figure: Figure, alt: str | None = None) -> str:
         svgs = [_svg(figure, alt)]
         if _narrow(figure):
             svgs.append(_svg(figure, alt))
+    link = _svg_link(svgs[0], alt)
     box = '<div class="figure-box" style="overflow-x:auto" tabindex="0" role="group" aria-label="Figure">'
     if len(svgs) == 1:
         least = min(
             round(96 * figure.get_figwidth()), 560
         )  # below this, letters would be too small to read: it scrolls
-        return f'{box}<div style="min-width:{least}px">{svgs[0]}</div></div>'
+        return f'{box}<div style="min-width:{least}px">{svgs[0]}</div></div>{link}'
     wide, narrow = (f'<div class="figure-{name}">{svg}</div>' for name, svg in zip(("wide", "narrow"), svgs))
-    return f"{BY_WIDTH}{box}{wide}{narrow}</div>"
+    return f"{BY_WIDTH}{box}{wide}{narrow}</div>{link}"
+
+
+def _svg_link(svg: str, alt: str) -> str:
+    """A figure as a file for slides, in dark letters on no background; none of one that is large."""
+    if len(svg) > LARGEST_SVG:
+        return ""
+    held = base64.b64encode(svg.replace("currentColor", "#23282b").encode()).decode()
+    return f'<a class="figure-svg" download="{file_stem(alt)}.svg" href="data:image/svg+xml;base64,{held}">SVG</a>'
 
 
 def _narrow(figure: Figure) -> bool:

@@ -1,6 +1,7 @@
 """Numbers in words: shares with their intervals, and epochs, as tables and sentences print them."""
 
 import math
+import re
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -62,6 +63,11 @@ def plain(values: pd.Series, spec: str = ".3g") -> pd.Series:
 def epochs_text(epochs: float) -> str:
     """Whole from ten on, else two digits: "1,800", "90", "0.89"."""
     return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"
+
+
+def file_stem(text: str) -> str:
+    """A name for a file to download, of the beginning of a caption; `table` where it has no letter or digit."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "table"
 
 
 def show(text: str) -> None:

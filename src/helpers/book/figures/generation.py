@@ -30,7 +30,7 @@ def plot_matches(
         image = axis.imshow(
             decibel[i, j].T, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - 70, vmax=top
         )
-        axis.set(title=f"{columns[j]}: {rows[i]}" if j == 0 else columns[j], yticks=[0, fmax_khz])
+        axis.set(title=f"{columns[j]}: {rows[i]}" if j == 0 and rows[i] else columns[j], yticks=[0, fmax_khz])
         axis.grid(visible=False)
     for axis in axes[:, 0]:  # the ends alone: bands are spaced as the ear hears pitch, not evenly in Hz
         axis.set_yticklabels(["0", f"{fmax_khz:g} kHz"])

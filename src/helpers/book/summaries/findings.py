@@ -115,9 +115,9 @@ def ledger(claims: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _claim_text(claim: str, value: float, low: float, high: float) -> str:
     """What was measured, in its unit: shares in per cent, their differences in points; a dash where nothing was."""
-    unit, spec = next((unit for start, unit in UNITS.items() if claim.startswith(start)), (" %", ""))
+    unit, spec = next((unit for start, unit in UNITS.items() if claim.startswith(start)), ("\u00a0%", ""))
     if pd.isna(value) or not spec:
-        return share_text(value, low, high).replace(" %", unit).replace("\u00a0%", unit)
+        return share_text(value, low, high).replace("\u00a0%", unit)
     return f"{value:{spec}}{unit}" + ("" if pd.isna(low) else f" ({low:{spec}} to {high:{spec}})")
 
 

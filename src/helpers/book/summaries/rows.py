@@ -1,8 +1,10 @@
 """Rows of the study's tables that the last chapters speak of."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 from helpers.base.arms import MAIN
 
@@ -39,9 +41,12 @@ def of_own(table: pd.DataFrame) -> pd.DataFrame:
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of replication.csv by size, draws pooled: means of shares, their lowest and highest limits, sums of counts; `draws`."""
-    ends = {"rate": "mean", "precision": "mean", "low": "min", "high": "max"}
     numbers = table.select_dtypes("number").columns.drop("n_train")
-    how = {name: ends.get(name.rpartition("_")[2], "sum") for name in numbers}
+    how = {
+        name: "sum" if is_integer_dtype(table[name]) or re.search(r"(^|_)n(_|$)", name) else "mean" for name in numbers
+    }
+    how |= dict.fromkeys((name for name in numbers if name.endswith("_low")), "min")
+    how |= dict.fromkeys((name for name in numbers if name.endswith("_high")), "max")
     return table.groupby("n_train").agg(how).assign(draws=table.groupby("n_train")["draw"].nunique()).reset_index()
 
 
