@@ -146,16 +146,17 @@ def noise_corpus():
 
 @pytest.fixture
 def bare_page(browser, tmp_path):
-    """A function that opens markup as a page from the disk, on a phone; nothing may fail in it or leave it."""
+    """A function that opens markup, or a whole page, from the disk, on a phone; nothing may fail in it or leave it."""
     contexts, wrong = [], []
 
     def open_markup(markup: str, **options):
         path = tmp_path / "page.html"
-        path.write_text(
-            f'<!doctype html><html lang="en"><title>t</title><body><main><h1>t</h1>{markup}</main></body></html>',
-            encoding="utf-8",
-        )
-        contexts.append(browser.new_context(viewport={"width": 390, "height": 844}, **options))
+        if not markup.startswith("<!doctype html>"):
+            markup = (
+                f'<!doctype html><html lang="en"><title>t</title><body><main><h1>t</h1>{markup}</main></body></html>'
+            )
+        path.write_text(markup, encoding="utf-8")
+        contexts.append(browser.new_context(**{"viewport": {"width": 390, "height": 844}} | options))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)

@@ -285,8 +285,10 @@ def test_the_command_writes_tables_that_no_spreadsheet_runs_and_fails_above_a_li
     (some["generated"] / "copy_0.wav").rename(some["generated"] / "=cmd|' ,0.wav")
     monkeypatch.setattr(sys, "argv", command_line(some, out, "--fail-above", "3"))
     assert command.main() == 0
-    names = ["audit.csv", "audit.left_out.json", "audit.matches.parquet", "audit.summary.json"]
+    names = ["audit.csv", "audit.html", "audit.left_out.json", "audit.matches.parquet", "audit.summary.json"]
     assert sorted(path.name for path in out.parent.iterdir()) == names
+    page = (out.parent / names.pop(1)).read_text()
+    assert "<h1>3 of 5 generated clips come too near to a training clip</h1>" in page and "=cmd|&#39; ,0.wav" in page
     assert [len(files) for files in json.loads((out.parent / names[1]).read_text()).values()] == [2, 0, 0]
     text, table = out.read_text(), pd.read_csv(out)
     assert "'=cmd|' ,0.wav" in set(table["clip"]) and not re.search('(^|,)"?[=+@]', text, re.MULTILINE)
@@ -332,6 +334,7 @@ def test_duplicates_inside_a_folder_come_as_clusters_with_those_to_drop(profile,
     )
     assert command.main() == 1 and "expected at most 1 files to drop, got 2" in capsys.readouterr().err
     assert pd.read_csv(out)["cluster"].tolist() == [1, 1, 2, 2]
+    assert "<h1>2 files to drop, in 2 clusters</h1>" in out.with_suffix(".html").read_text()
 
 
 @pytest.mark.parametrize("name", ["t.aiff", "t.caf", "t.w64", "t.au", "t.oga", "t.m4a", "more/t.wav"])

@@ -51,6 +51,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
     "audit …": "audit --generated made --training learned --honest others",
     "chapter …": 'chapter NAME=06_thresholds SET="beta=0.7 k=5"',
     "-p beta 0.7": "-p beta 0.7 -p k 3",  # a notebook's own K needs more background clips than the small profile has
+    "--honest data/audit/honest": "--honest data/audit/honest --set detectors=[mel]",
     "--kills 20": "--kills 1 --longest 3 --stage corpus",
     "UPDATE_GOLDEN=1 make": "PYTEST_ADDOPTS='-k unchanged[corpus]' UPDATE_GOLDEN=1 make",
 }
@@ -119,6 +120,8 @@ def test_it_runs_as_it_is_printed(command, folders, runs_root):
     small = re.search(r"smoke|tiny", command)  # in one store with what other tests compute
     done = checkouts.call(folders, command, **({"HELPERS_RUNS": str(runs_root)} if small else {}))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    if "data/audit/generated" in command:
+        assert "all detectors together: flagged 1 of 12 " in done.stdout, "as the page says"
     if "make chapter" in command:
         page = Path(done.stdout.strip())
         assert page.is_file() and page.is_relative_to(

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from helpers.base.settings import MelConfig
 from helpers.book import listening, players
 from helpers.book.explorer import inline
+from helpers.book.words import share_text
 from helpers.copies.audit_search import PLACES
 from helpers.copies.audit_verdict import TOGETHER, Audit
 from helpers.copies.evidence import honest_needed, smallest_p
@@ -109,7 +110,7 @@ def _render(template: str, **facts) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["share"] = lambda share: f"{100 * share:.3g} %"
+    environment.filters["share"] = share_text
     style = players.STYLE + inline("scripts/listening.css", "scripts/audit.css")
     return environment.get_template(template).render(
         style=Markup(style), script=Markup(inline("scripts/audit.js")), listed=LISTED, excerpt_s=EXCERPT_S, **facts

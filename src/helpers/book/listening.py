@@ -18,6 +18,7 @@ from IPython.display import HTML
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
+from helpers.base.settings import MelConfig
 from helpers.book.cards import KIND_LABELS
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery

@@ -1,4 +1,5 @@
-"""What this book adds to Sphinx: the meaning of a term where a pointer rests on it, and excerpts of a search from the disk.
+"""What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, and the
+table of what an audit finds.
 
 A page that is opened as a file may not read another, so the search page carries the text of all.
 """
@@ -7,8 +8,10 @@ import json
 import re
 from functools import cache
 from html import escape
+from pathlib import Path
 
 from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 KEPT = (nodes.paragraph, nodes.title, nodes.term)  # of a section's text: no code, no players
 FROM_DISK = """if (location.protocol === "file:") {
@@ -21,7 +24,17 @@ def setup(app) -> dict:
     """Sphinx calls this: `_config.yml` names the module as an extension."""
     app.connect("doctree-resolved", explain_terms)
     app.connect("html-page-context", carry_texts)
+    app.add_directive("recall", Recall)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Recall(SphinxDirective):
+    """`{recall}`: what benchmarks/audit.py measured, read when the page is built."""
+
+    def run(self) -> list[nodes.Node]:
+        from helpers.book.recall import recall  # pandas: only where it is needed
+
+        return self.parse_text_to_nodes(recall(Path(self.env.srcdir).parent / "benchmarks" / "audit.csv"))
 
 
 def explain_terms(app, doctree: nodes.document, docname: str) -> None:

@@ -13,7 +13,7 @@ for (const pair of document.querySelectorAll(".pair")) {
     const other = last === a ? b : a;
     if (!last.paused) other.currentTime = last.currentTime;
     last.pause();
-    other.play();
+    (last = other).play();
   };
   pair.append(button);
 }

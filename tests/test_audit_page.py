@@ -1,0 +1,229 @@
+"""The page of an audit in a real browser: what it says and plays, names that are no markup, grades that are kept."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from scipy import signal
+from test_audit import RATE, sound
+
+from helpers.book import audit_page, listeners
+from helpers.book.listening import GRADES
+from helpers.book.words import share_text
+from helpers.copies import audit, audit_search, audit_verdict, audit_within
+from helpers.copies.landmarks import HOP
+from helpers.sound.profiles import load_profile
+
+SAMPLES = 16_384
+MARKUP, FORMULA = "<script>document.title='run'<-script>.wav", "=cmd|' \"& 0.wav"
+END = "<" + "/script><img src=x onerror=alert(1)>.wav"  # a file in a folder whose name is "<"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Generated: a copy of t1 0.3 s later after other sound, an exact one of t2, an exact one of t3; three strangers."""
+    root = tmp_path_factory.mktemp("page")
+    later = np.concatenate([0.3 * sound(800)[:4800], sound(1)])
+    made = {FORMULA: later, MARKUP: sound(2), END: sound(3)} | {f"new{i}.wav": sound(900 + i) for i in range(3)}
+    clips = {
+        "generated": made,
+        "training": {f"t{i}.wav": sound(i) for i in range(8)},
+        "honest": {f"h{i}.wav": sound(100 + i) for i in range(60)},
+    }
+    for kind, files in clips.items():
+        for name, samples in files.items():
+            (root / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(root / kind / name, samples, RATE)
+    (root / "generated" / "<b>broken.wav").write_bytes(b"not audio")
+    return {kind: root / kind for kind in audit.KINDS}
+
+
+@pytest.fixture(scope="module")
+def found(folders):
+    profile = load_profile("smoke").replace("corpus", clip_samples=SAMPLES).replace("retrieval", detectors=("mel",))
+    with pytest.MonkeyPatch.context() as patch:
+        few = {name: audit_search.ALTERATIONS[name] for name in ("exact", "noise 20 dB")}
+        patch.setattr(audit_search, "PLANTED", 2)
+        for module in (audit_verdict, audit_search):
+            patch.setattr(module, "ALTERATIONS", few)
+        return audit.audit(*folders.values(), profile, fpr=0.1)
+
+
+@pytest.fixture(scope="module")
+def markup(found, folders):
+    return audit_page.audit_page(found, folders)
+
+
+def decoded(player) -> np.ndarray:
+    return soundfile.read(io.BytesIO(base64.b64decode(player.get_attribute("src").split(",")[1])))[0]
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> int:
+    """How many samples two waves that hold the same sound lie apart: where they correlate best, which must be well."""
+    size = min(len(one), len(other))
+    both = signal.correlate(one[:size], other[:size])
+    assert both.max() > 0.9 * np.sqrt(np.sum(one[:size] ** 2) * np.sum(other[:size] ** 2))
+    return abs(int(both.argmax()) - size + 1)
+
+
+def test_the_verdict_is_told_in_three_lines_with_its_error_rates(markup, found, bare_page):
+    page = bare_page(markup)
+    together = found.verdicts[0]
+    assert page.inner_text("h1") == "3 of 6 generated clips come too near to a training clip"
+    flagged, stated, power = page.locator(".verdict li").all_inner_texts()
+    assert flagged.startswith("50\u00a0%") and "95 % interval 12 % to 88 %" in " ".join(flagged.split())
+    assert stated.startswith("10\u00a0%") and f"Of {together.verified.n} honest clips set aside" in " ".join(
+        stated.split()
+    )
+    assert power.startswith(share_text(found.rates.iloc[0]["planted_rate"]))
+    cards = page.locator(".card").all()
+    order = found.table[(found.table["detector"] == "combined") & (found.table["kind"] == "generated")]
+    assert [card.locator("h3 .name").inner_text() for card in cards] == order["clip"].tolist()
+    assert [card.locator(".mark").inner_text() for card in cards] == ["Flagged"] * 3 + ["Not flagged"] * 3
+    cards[0].locator("summary").click()
+    assert cards[0].locator("tbody th").all_inner_texts() == ["mel", "landmarks"]
+    assert page.locator(".bars tbody th").all_inner_texts() == ["exact", "noise 20 dB"]
+    assert page.locator(".bar").first.bounding_box()["width"] > 50
+
+
+def test_names_of_files_are_text(markup, bare_page):
+    page = bare_page(markup)
+    assert page.title() == "Audit: 3 of 6 flagged" and page.locator("img[src=x]").count() == 0
+    names = page.locator(".card h3 .name").all_inner_texts()
+    assert {MARKUP, FORMULA, END} <= set(names)
+    assert "<b>broken.wav" in page.locator(".files .name").all_text_contents()
+    assert page.locator(".listening-pair").evaluate_all("all => all.map(e => e.dataset.query)").count(END) >= 1
+
+
+def test_both_players_begin_at_the_match_and_hold_the_same_sound_there(markup, bare_page):
+    """The copy begins 0.3 s later than its source: what is played must be the same from the mark on."""
+    page = bare_page(markup)
+    card = next(one for one in page.locator(".card").all() if FORMULA in one.inner_text())
+    page.wait_for_function("[...document.querySelectorAll('audio[data-start]')].every(a => a.readyState)")
+    waves, begins = [], []
+    for player in card.locator("audio").all():
+        begins.append(float(player.get_attribute("data-start")))
+        assert player.evaluate("a => a.currentTime") == pytest.approx(begins[-1], abs=0.01)
+        waves.append(decoded(player))
+    assert begins[0] == begins[1] and abs(len(waves[0]) - len(waves[1])) < 100
+    assert apart(*(wave[round(begins[0] * RATE) :][: RATE // 4] for wave in waves)) <= HOP
+    mark, view = (card.locator(f".player-{part}").first.bounding_box() for part in ("match", "view"))
+    assert mark["x"] - view["x"] == pytest.approx(view["width"] * begins[0] * RATE / len(waves[0]), abs=3)
+    card.locator("button.switch").click()
+    assert card.locator("audio").first.evaluate("a => !a.paused")
+    card.locator("button.switch").click()
+    assert card.locator("audio").evaluate_all("all => all.map(a => a.paused)") == [True, False]
+
+
+def test_grades_outlive_a_reload_and_are_saved_as_labels_that_the_book_reads(markup, bare_page, tmp_path):
+    page = bare_page(markup)
+    n = page.locator(".listening-pair").count()
+    assert n > 6 and page.locator("[data-catch=true]").count() >= 4
+    page.fill("[name=listener]", "=me")
+    page.click(".listening-answers button[value=similar]")
+    page.reload()
+    assert page.inner_text(".listening-count") == f"Pair 2 of {n}" and page.input_value("[name=listener]") == "=me"
+    while (pair := page.locator(".listening-pair:visible")).count():
+        made = re.match(r"catch (\w+)", pair.get_attribute("data-name"))
+        page.click(f".listening-answers button[value={made[1] if made else 'near-exact'}]")
+    with page.expect_download() as download:
+        page.click(".listening-save")
+    download.value.save_as(tmp_path / "labels.csv")
+    labels = listeners.read_labels(tmp_path / "labels.csv")
+    assert len(labels) == n and set(labels["grade"]) <= set(GRADES) and set(labels["listener"]) == {"me"}
+    assert not re.search('(^|,)"?[=+@]', (tmp_path / "labels.csv").read_text(), re.MULTILINE)
+    assert {f"'{FORMULA}", MARKUP, END} <= set(labels["query"]), "as in audit.csv"
+    assert listeners.who_listened(labels)["catches"].item() == page.locator("[data-catch=true]").count()
+    with pytest.raises(ValueError, match="expected pairs of this study's sizes .*, got one of an audit"):
+        listeners.check(tmp_path / "labels.csv", load_profile("pocket"))
+
+
+def test_catch_trials_are_one_clip_twice_and_two_that_no_detector_names_together(markup, found, bare_page):
+    page = bare_page(markup)
+    facts = page.locator("[data-catch=true]").evaluate_all(
+        "all => all.map(e => [e.dataset.name, e.dataset.query, e.dataset.reference, ...[...e.querySelectorAll('audio')].map(a => a.src)])"
+    )
+    near = set(zip(found.matches["clip"], found.matches["nearest"]))
+    for name, query, reference, one, other in facts:
+        assert one.startswith("data:audio/mpeg") and (one == other) == name.startswith("catch identical")
+        assert query == reference if one == other else (query, reference) not in near
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_scrolls_sideways(markup, bare_page, width):
+    page = bare_page(markup, viewport={"width": width, "height": 844})
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_no_fault(markup, bare_page, faults_of_axe, colours):
+    page = bare_page(markup, color_scheme=colours)
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    paper = [int(part) for part in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))]
+    assert (max(paper) < 60) == (colours == "dark")
+    assert faults_of_axe(page) == []
+
+
+def test_the_players_are_there_without_javascript(markup, bare_page):
+    page = bare_page(markup, java_script_enabled=False)
+    assert page.locator(".card audio[src]").count() == 12 and page.locator(".listening").is_hidden()
+    assert "needs JavaScript" in page.inner_text(".lab")
+
+
+def test_where_no_rate_is_stated_the_page_says_why_and_what_helps(found, folders, bare_page, faults_of_axe):
+    table = found.table.assign(p=np.nan, q=np.nan, tau=np.nan, flagged=pd.array([pd.NA] * len(found.table), "boolean"))
+    apart = audit_verdict.Difference("lead_s", "s", 1.5, 0.01, 1.0)
+    refused = found._replace(table=table, differing=[apart], power=found.power.assign(combined=np.nan))
+    page = bare_page(audit_page.audit_page(refused, folders))
+    assert page.inner_text("h1") == "No rate can be stated"
+    why, _, remedy = page.locator(".verdict li").all_inner_texts()
+    assert "silence before (median 1.5 s of generated, 0.01 s of honest)" in " ".join(why.split())
+    assert "--match-honest" in remedy and page.locator(".mark").count() == 0
+    assert page.locator(".differs th").inner_text() == "Silence before, s" and page.locator(".bar").count() == 0
+    assert page.locator(".card audio").count() == 12 and "nan" not in page.inner_text("main")
+    assert faults_of_axe(page) == []
+
+
+def test_what_is_not_played_is_named(found, folders, bare_page, monkeypatch):
+    """A file that is gone by then, and more flagged clips than the page plays."""
+    monkeypatch.setattr(audit_page, "SHOWN", 1)
+    page = bare_page(audit_page.audit_page(found, folders))
+    assert page.locator(".card").count() == 1 and "2 more are flagged, without players here" in page.inner_text("main")
+    monkeypatch.setattr(audit_page, "read_sound", lambda *_: (_ for _ in ()).throw(ValueError("cannot be opened")))
+    page = bare_page(audit_page.audit_page(found, folders))
+    assert "Cannot be played: cannot be opened" in page.inner_text(".card") and page.locator(".lab").count() == 0
+
+
+def test_a_long_or_very_short_or_silent_part_is_played_all_the_same(folders, tmp_path):
+    """Of two minutes EXCERPT_S is in the page; of 30 ms there is a player; where the match has no sound, the loudest part."""
+    rng = np.random.default_rng(0)
+    long = np.concatenate([np.zeros(100 * RATE), 0.3 * rng.standard_normal(20 * RATE)])
+    for name, samples in (("long.wav", long), ("short.wav", sound(1)[4000:4480])):
+        soundfile.write(tmp_path / name, samples, RATE)
+    matches = [
+        audit_page.Match("long.wav", "short.wav", 3.0, 0.0, 4.096),
+        audit_page.Match("short.wav", "long.wav", np.nan, np.nan, np.nan),
+    ]
+    for card in audit_page._cards(matches, tmp_path, tmp_path, ("a", "b"), "mean"):
+        assert not card["silent"]
+        for player in re.findall(r'src="data:audio/mpeg;base64,([^"]+)"', card["players"]):
+            wave = soundfile.read(io.BytesIO(base64.b64decode(player)))[0]
+            assert np.abs(wave).max() > 0.01 and len(wave) <= (audit_page.EXCERPT_S + 0.2) * RATE
+
+
+def test_duplicates_have_their_page(tmp_path, bare_page, faults_of_axe):
+    (home := tmp_path / "set").mkdir()
+    for i in range(10):
+        soundfile.write(home / f"{i}.wav", np.concatenate([sound(i), sound(50 + i)]), RATE)
+    soundfile.write(home / MARKUP, np.concatenate([sound(70), sound(3), sound(53), sound(71)]), RATE)
+    table, left_out = audit_within.duplicates(home, load_profile("smoke"))
+    page = bare_page(audit_page.within_page(table, left_out, home))
+    assert page.inner_text("h1") == "1 file to drop, in 1 cluster" and page.locator(".card audio").count() == 2
+    assert page.inner_text(".card h3 .name") == "3.wav" and MARKUP in page.inner_text(".card")
+    assert apart(*(decoded(player)[:RATE] for player in page.locator(".card audio").all())) <= HOP
+    assert faults_of_axe(page) == [] and page.evaluate("document.documentElement.scrollWidth") <= 390
