@@ -91,7 +91,8 @@ def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, prof
     says = "flags this clip" if flagged else "does not flag this clip"
     if question == "which":
         right = "A" if swapped else "B"
-        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, prompted “{row['caption']}”"
+        prompt = "the same words" if row["caption"] == caption else f"“{row['caption']}”"
+        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, from {prompt}"
         told = f"{right} is the training clip, “{caption}”. {made}. The detector {says}."
     else:
         right = "yes" if copy else "no"
