@@ -52,7 +52,7 @@ def test_front_page_takes_its_answer_and_pairs_from_the_findings(html_root):
     assert "updates on 4 clips, " in answer and answer in " ".join(page.select_one(".lead").get_text().split())
     assert f"θ = {profile.thresholds.theta:g}" in text and "with the profile smoke" in text
     pairs = page.select(".listening-pair")
-    assert len(pairs) == len(listening.BLIND) and all(len(pair.find_all("audio")) == 2 for pair in pairs)
+    assert len(pairs) == 2 * len(listening.WHICH) and all(len(pair.find_all("audio")) == 2 for pair in pairs)
     assert page.select_one("svg[role=img]")["aria-label"].startswith("Near-exact share")
     rule = page.select_one(".number-line").get_text(" ")
     assert all(word in rule for word in ("a typical twin", "a perfect replay"))

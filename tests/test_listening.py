@@ -9,16 +9,25 @@ import pandas as pd
 import pytest
 import soundfile
 
+from helpers.base.cosine import row_cosines
+from helpers.base.seeds import seeded
+from helpers.base.settings import CorpusConfig
 from helpers.book import listeners, listening
 from helpers.book.gallery import Gallery
-from helpers.book.listening import BLIND, GRADES
+from helpers.book.listening import COPIES, GRADES, WHICH
 from helpers.book.parameters import check_parameters
 from helpers.book.summaries.rows import rows_of
 from helpers.copies.score_table import ScoreTable
+from helpers.sound.alterations import plan_alterations
+from helpers.sound.corpus import Corpus, Mixed
+from helpers.sound.mel import log_mel
 from helpers.sound.profiles import load_profile
+from helpers.study.entries import read_entries
 
 PROFILE = load_profile("pocket")
 CONFIG, NULL = PROFILE.thresholds, PROFILE.nulls[0]
+N_PAIRS = 2 * len(WHICH)
+HITS = 5  # of the five copy-or-not pairs, by the detector's flags
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +38,11 @@ def published(repository):
 @pytest.fixture(scope="module")
 def galleries(published):
     return {n: Gallery(published / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
+
+
+@pytest.fixture(scope="module")
+def known(published):
+    return Gallery(published / "blind" / "main")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +57,9 @@ def rates(published):
 
 
 @pytest.fixture(scope="module")
-def blind(table, galleries, noise_corpus, rates):
+def blind(table, galleries, known, noise_corpus, rates):
     taus = rates[rates["detector"] == CONFIG.detector].set_index("n_train")["tau"]
-    return listening.blind_pairs(table, galleries, noise_corpus, PROFILE, taus).data
+    return listening.blind_pairs(table, galleries, known, noise_corpus, PROFILE, taus).data
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +84,11 @@ def play_through(page, choose) -> list[str]:
 
 def test_nothing_is_told_before_the_answer(blind, bare_page):
     page = bare_page(blind)
-    for number in range(1, len(BLIND) + 1):
+    for number in range(1, N_PAIRS + 1):
         pair = shown(page)
         assert pair.count() == 1 and pair.locator("audio").count() == 2
         said = page.inner_text(".listening")
-        assert f"Pair {number} of {len(BLIND)}" in said and "caption" not in said and "detector" not in said
+        assert f"Pair {number} of {N_PAIRS}" in said and "caption" not in said and "detector" not in said
         assert page.locator("img, figcaption, details").count() == 0
         page.locator(".listening-answers button").first.click()
         assert re.match(
@@ -99,41 +113,59 @@ def test_the_score_beside_the_detectors(blind, bare_page, right):
     page = bare_page(blind)
     wrong = {"A": "B", "B": "A", "yes": "no", "no": "yes"}
     told = play_through(page, lambda facts: facts["right"] if right else wrong[facts["right"]])
-    assert all(text.startswith("Right." if right else "Wrong.") for text in told) and len(told) == len(BLIND)
+    assert all(text.startswith("Right." if right else "Wrong.") for text in told) and len(told) == N_PAIRS
     rows = [
         [cell.inner_text() for cell in row.query_selector_all("th, td")] for row in page.query_selector_all("table tr")
     ]
-    which, same = (sum(question == kind for *_, question in BLIND) for kind in ("which", "same"))
-    assert rows[1][:2] == ["Which is the training clip?", f"{which if right else 0} of {which}"]
-    assert rows[2][:2] == ["Copy or not?", f"{same if right else 0} of {same}"]
-    assert rows[2][3] == "1 of 5, on its worst errors"  # by the flags of results/pocket: see the next test
-    assert page.inner_text(".listening-told").startswith("4 of the 5 copy-or-not pairs are the detector's worst errors")
+    assert rows[1][:2] == ["Which is the training clip?", f"{5 if right else 0} of 5"]
+    assert rows[2][:2] == ["Copy or not?", f"{5 if right else 0} of 5"]
+    assert rows[2][3] == f"{HITS} of 5"  # by the flags of results/pocket: see the next test
+    drawn = f"The 5 copy-or-not pairs were drawn at random, by seed {PROFILE.retrieval.seed},"
+    assert page.inner_text(".listening-told").startswith(drawn)
 
 
-def test_what_is_right_is_how_the_pair_was_made(table, galleries, noise_corpus, rates):
-    taus = rates[rates["detector"] == CONFIG.detector].set_index("n_train")["tau"]
-    hits, letters = 0, set()
-    for place, slot, question in BLIND:
+def test_what_is_right_is_how_the_pair_was_made(table, galleries, known, noise_corpus, rates):
+    taus, letters, hits = rates[rates["detector"] == CONFIG.detector].set_index("n_train")["tau"], set(), 0
+    for place, slot in WHICH:
         n = PROFILE.sizes[place]
-        pair = listening._blind(table, galleries[n], slot, question, noise_corpus, PROFILE, n, taus[n])
-        row, reference = galleries[n][slot], noise_corpus.clip(pair.reference)[0]
-        if question == "which":
-            letters.add(pair.right)
-            assert row["kind"] == "generated" and np.array_equal(pair.sounds["AB".index(pair.right)], reference)
-        else:
-            assert pair.right == ("yes" if row["kind"] in ("altered", "empirical") else "no")
-            assert pair.reference == (row["own_id"] if pair.right == "yes" else row["ref_id"])
-            best = table.best(("main", n, 0), "mel", row["kind"])
-            score = table.normalised(("main", n, 0), "mel", best, CONFIG.beta, CONFIG.k)[
-                best["query_id"] == row["query_id"]
-            ]
-            hits += (score[0] >= taus[n]) == (pair.right == "yes")
-    assert letters == {"A", "B"} and hits == 1
+        pair = listening._blind(table, galleries[n], slot, "which", noise_corpus, PROFILE, n, taus[n])
+        letters.add(pair.right)
+        assert pair.reference == galleries[n][slot]["ref_id"] and galleries[n][slot]["kind"] == "generated"
+        assert np.array_equal(pair.sounds["AB".index(pair.right)], noise_corpus.clip(pair.reference)[0])
+    for row in known.table.itertuples():
+        n = row.n_train
+        pair = listening._blind(table, known, row.slot, "same", noise_corpus, PROFILE, n, taus[n])
+        best = table.best(("main", n, 0), "mel", row.kind)
+        scores = table.normalised(("main", n, 0), "mel", best, CONFIG.beta, CONFIG.k)
+        (at,) = np.flatnonzero(best["query_id"] == row.query_id)
+        assert pair.right == ("yes" if row.kind in COPIES else "no")
+        assert pair.reference == (row.own_id if pair.right == "yes" else best["ref_id"][at])
+        assert (pair.detector == "yes") == (scores[at] >= taus[n])
+        hits += pair.detector == pair.right
+    assert letters == {"A", "B"} and hits == HITS
+
+
+def test_the_pairs_are_drawn_by_the_seed_and_sound_as_what_was_scored(published, known, table, tmp_path):
+    """The draw is that of a generator of the seed alone; and each clip made again reaches its published score."""
+    rng, manifest = seeded(PROFILE.retrieval.seed, "blind pairs"), read_entries(published)["corpus"]
+    clips = pd.read_parquet(published / "clips.parquet")
+    data = Corpus(clips, Mixed(clips, CorpusConfig.from_digest_fields(manifest["config"]["corpus"])), None)
+    for number, row in enumerate(known.table.itertuples()):
+        n = PROFILE.sizes[number % len(PROFILE.sizes)]
+        kind = ("altered", NULL)[rng.integers(2)]
+        made = rng.integers({"altered": PROFILE.controls.n_altered, NULL: PROFILE.twins.n_twins}[kind])
+        assert (row.n_train, row.kind) == (n, kind)
+        if kind == "altered":
+            assert row.query_id == plan_alterations(PROFILE, n, 0)["query_id"][made]
+        best = table.best(("main", n, 0), "mel", kind).set_index("query_id").loc[row.query_id]
+        sounds = np.stack([known.audio(row.slot), data.clip(best["ref_id"])[0]])
+        mels = log_mel(sounds, PROFILE.mel, PROFILE.corpus.sample_rate_hz).reshape(2, -1)
+        assert row_cosines(mels[:1], mels[1:], np.float64)[0] == pytest.approx(best["score"], abs=0.01)
 
 
 def test_without_javascript_every_pair_stands_there_with_its_answer_folded(blind, bare_page):
     page = bare_page(blind, java_script_enabled=False)
-    assert shown(page).count() == len(BLIND)
+    assert shown(page).count() == N_PAIRS
     assert page.locator("details p").first.is_hidden()
     page.locator("details summary").first.click()
     assert page.locator("details p").first.is_visible()

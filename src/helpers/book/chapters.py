@@ -29,7 +29,18 @@ STAGES = {
     "04_generation": ("corpus", "generation", "clips"),
     "05_retrieval": ("corpus", "clips", "scores", "thresholds", "detection", "alterations"),
     "06_thresholds": ("corpus", "clips", "scores", "thresholds"),
-    "07_findings": ("corpus", "clips", "scores", "thresholds", "duplicates", "onset", "dose", "findings", "training"),
+    "07_findings": (
+        "corpus",
+        "clips",
+        "scores",
+        "thresholds",
+        "duplicates",
+        "onset",
+        "dose",
+        "findings",
+        "training",
+        "blind",
+    ),
     "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
 }
 

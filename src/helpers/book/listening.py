@@ -33,12 +33,8 @@ QUESTIONS = {
     "same": ("Is one of these a copy of the other?", {"yes": "Yes, a copy", "no": "No, two clips"}),
     "grade": ("How alike are these two?", {grade: grade.capitalize() for grade in GRADES}),
 }
-# Of one model each: its place among the sizes (0: the smallest, -1: the largest), the clip's slot, what is asked.
-BLIND = (
-    (0, "quantile 0.50", "which"), (-1, "false alarm twins 1", "same"), (-1, "quantile 0.50", "which"),
-    (0, "perfect replay", "same"), (1, "quantile 0.95", "which"), (0, "false alarm same_bed 1", "same"),
-    (0, "quantile 0.05", "which"), (1, "miss 1", "same"), (1, "quantile 0.50", "which"), (-1, "false alarm heldout 1", "same"),
-)  # fmt: skip
+# Which of two is the training clip: a model's place among the sizes (0: the smallest, -1: the largest), and the clip's slot.
+WHICH = ((0, "quantile 0.50"), (-1, "quantile 0.50"), (1, "quantile 0.95"), (0, "quantile 0.05"), (1, "quantile 0.50"))
 LAB = ("quantile", "false alarm twins", "miss", "perfect replay")  # whose clips the lab plays, of every model
 N_CATCH = 3  # of each kind: a clip beside itself, and beside an unrelated one
 COPIES = ("altered", "empirical")  # kinds that are copies by construction: of their own clip
@@ -61,31 +57,44 @@ class Pair:
 
 
 def blind_pairs(
-    table: ScoreTable, galleries: Mapping[int, Gallery], data: Corpus, profile: Profile, taus: Mapping[int, float]
+    table: ScoreTable,
+    galleries: Mapping[int, Gallery],
+    known: Gallery,
+    data: Corpus,
+    profile: Profile,
+    taus: Mapping[int, float],
 ) -> HTML:
-    """The first page's pairs, one at a time, with the listener's score at the end beside the detector's. `taus` by size."""
+    """The first page's pairs, one at a time, with the listener's score at the end beside the detector's. `taus` by size.
+
+    In turn a clip of `galleries`, chosen by rank (WHICH), beside its match; and one of `known` kind, drawn at random by the
+    stage `blind`, beside the clip that it copies, or the training clip nearest to it.
+    """
     sizes, pairs = sorted(galleries), []
-    for place, slot, question in BLIND:
+    for (place, slot), drawn in zip(WHICH, known.table["slot"]):
         n = sizes[place if place < len(sizes) else -1]
         if slot in galleries[n]:
-            pairs.append(_blind(table, galleries[n], slot, question, data, profile, n, taus[n]))
-    return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz, profile.mel)
+            pairs.append(_blind(table, galleries[n], slot, "which", data, profile, n, taus[n]))
+        n = int(known[drawn]["n_train"])
+        pairs.append(_blind(table, known, drawn, "same", data, profile, n, taus[n]))
+    return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz, profile.mel, profile.retrieval.seed)
 
 
 def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
     row = gallery[slot]
     kind, name, copy = row["kind"], f"n{n}_d0 {slot}", row["kind"] in COPIES
-    reference = row["own_id"] if copy else row["ref_id"]
-    other, caption = data.clip(reference)
-    best = table.best(("main", n, 0), row["detector"], kind, MAIN if kind == "generated" else "")
+    detector = profile.thresholds.detector  # whose τ is given
+    best = table.best(("main", n, 0), detector, kind, MAIN if kind == "generated" else "")
     best = best[best["query_id"] == row["query_id"]]
-    scores = table.normalised(("main", n, 0), row["detector"], best, profile.thresholds.beta, profile.thresholds.k)
-    flagged = bool(len(best) and tau is not None and not pd.isna(tau) and flag(scores, tau)[0])
+    reference = row["own_id"] if copy else best["ref_id"].iloc[0]
+    other, caption = data.clip(reference)
+    scores = table.normalised(("main", n, 0), detector, best, profile.thresholds.beta, profile.thresholds.k)
+    flagged = bool(tau is not None and not pd.isna(tau) and flag(scores, tau)[0])
     sounds, swapped = (gallery.audio(slot), other), bool(seeded(profile.retrieval.seed, "blind", name).integers(2))
     says = "flags this clip" if flagged else "does not flag this clip"
     if question == "which":
         right = "A" if swapped else "B"
-        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, prompted “{row['caption']}”"
+        prompt = "the same words" if row["caption"] == caption else f"“{row['caption']}”"
+        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, from {prompt}"
         told = f"{right} is the training clip, “{caption}”. {made}. The detector {says}."
     else:
         right = "yes" if copy else "no"
@@ -127,11 +136,14 @@ def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTM
     return page(pairs, "lab", profile.name, profile.corpus.sample_rate_hz)
 
 
-def page(pairs: Sequence[Pair], kind: str, study: str, rate_hz: int, mel: MelConfig | None = None) -> HTML:
+def page(
+    pairs: Sequence[Pair], kind: str, study: str, rate_hz: int, mel: MelConfig | None = None, seed: int | None = None
+) -> HTML:
     """The pairs, one at a time: "blind" with what is right, or a "lab", whose grades the browser keeps under `study`."""
     sections = "".join(_section(number, pair, rate_hz, mel or MelConfig()) for number, pair in enumerate(pairs, 1))
     answers = {name: options for name, (_, options) in QUESTIONS.items()}
-    facts = json.dumps({"kind": kind, "answers": answers, "study": study}).replace("<", "\\u003c")
+    about = {"kind": kind, "answers": answers, "study": study, "seed": seed}
+    facts = json.dumps(about).replace("<", "\\u003c")
     return HTML(
         f'{STYLE}{inline("scripts/listening.css")}<div class="listening" lang="en">{sections}'
         f'<script type="application/json" class="listening-facts">{facts}</script></div>'

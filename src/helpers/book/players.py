@@ -55,11 +55,12 @@ background:#fff;opacity:var(--on,0);transition:left .25s linear}
 .flick-view img{display:block;width:100%;height:100%;max-width:none;margin:0;background:none;border-radius:0}
 .flick-view img[hidden]{display:none}
 .flick-head{position:absolute;inset:0 auto 0 0;width:2px;background:#fff}
-.flick-bar{display:flex;gap:.7rem;align-items:center;margin:.4rem 0}
+.flick-bar{display:flex;flex-wrap:wrap;gap:.2rem .7rem;align-items:center;margin:.4rem 0}
 .flick-play,.flick-open{font:inherit;font-size:.9rem;color:inherit;background:transparent;border:1px solid currentColor;border-radius:3px;
 padding:.2rem .7rem;min-height:2rem;cursor:pointer}
 .flick-open{margin:.5rem 0 0}
 .flick-name{font-weight:600}
+.flick-hint{font-size:.85rem}
 </style>"""
 FLICK = f"<script>{(Path(__file__).parent / 'scripts' / 'flick.js').read_text()}</script>"
 

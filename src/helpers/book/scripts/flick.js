@@ -6,6 +6,7 @@ window.flick ??= (host, pair) => {  // pair: twice {name, image, audio}
     return made;
   };
   const head = make("i", {className: "flick-head"}), shown = make("span", {className: "flick-name"});
+  const hint = make("span", {className: "flick-hint"});
   const images = pair.map(({image}) => make("img", {src: image.src, alt: image.alt}));
   const view = make("button", {type: "button", className: "flick-view"}, ...images, head);
   const play = make("button", {type: "button", className: "flick-play"});
@@ -13,7 +14,7 @@ window.flick ??= (host, pair) => {  // pair: twice {name, image, audio}
   const now = () => pair[at].audio;
   const show = () => {
     images.forEach((image, i) => image.hidden = i !== at);
-    shown.textContent = pair[at].name;
+    shown.textContent = pair[at].name, hint.textContent = `Press the picture for: ${pair[1 - at].name}`;
     view.setAttribute("aria-label", `Spectrogram of ${pair[at].name}. Press to change to ${pair[1 - at].name}`);
     play.textContent = now().paused ? "Play" : "Pause";
     head.style.left = `${100 * (now().currentTime / now().duration || 0)}%`;
@@ -35,7 +36,7 @@ window.flick ??= (host, pair) => {  // pair: twice {name, image, audio}
     for (const event of ["pause", "seeked"]) audio.addEventListener(event, show);
   });
   shown.setAttribute("role", "status");
-  host.replaceChildren(make("div", {className: "flick"}, view, make("div", {className: "flick-bar"}, play, shown)));
+  host.replaceChildren(make("div", {className: "flick"}, view, make("div", {className: "flick-bar"}, play, shown, hint)));
   show();
 };
 for (const row of document.querySelectorAll(".players-pair:not([data-ready])")) {

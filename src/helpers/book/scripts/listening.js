@@ -1,7 +1,7 @@
 // Blind pairs and the listening lab (listening.py): one pair at a time, nothing told before the answer.
 for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   root.dataset.ready = "";
-  const {kind, answers, study} = JSON.parse(root.querySelector(".listening-facts").textContent);
+  const {kind, answers, study, seed: drawn} = JSON.parse(root.querySelector(".listening-facts").textContent);
   const pairs = [...root.querySelectorAll(".listening-pair")], isLab = kind === "lab";
   const make = (tag, text = "", props = {}) => Object.assign(document.createElement(tag), {textContent: text}, props);
   const bar = make("p", "", {className: "listening-count"}), told = make("p", "", {className: "listening-told"});
@@ -92,10 +92,9 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     line(["question", "you", "guessing", "detector"], true);
     const which = of("which", mine), same = of("same", mine);
     line(["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
-    line(["Copy or not?", text(same), `${same[1] / 2}`, `${text(of("same", its))}, on its worst errors`]);
-    const picked = pairs.filter(pair => pair.dataset.question === "same" && /false alarm|miss/.test(name(pair))).length;
-    told.textContent = `${picked} of the ${same[1]} copy-or-not pairs are the detector's worst errors, picked as such: the honest clips that score`
-      + " highest, the copies that score lowest. So its score here does not measure it. Chapter 7 has its rates over all clips of known kind.";
+    line(["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
+    told.textContent = `The ${same[1]} copy-or-not pairs were drawn at random, by seed ${drawn}, from altered copies and honest clips, whatever they score.`
+      + " So few pairs measure neither of you well. Chapter 7 has the detector's rates over all clips of known kind.";
     foot.replaceChildren(table, button("Once more", () => { at = 0, given = {}; show(); }));
     foot.firstChild.tabIndex = -1, foot.firstChild.focus({preventScroll: true});
   }
