@@ -143,7 +143,9 @@ def bare_page(browser, tmp_path):
     def open_markup(markup: str, **options):
         path = tmp_path / "page.html"
         if not markup.startswith("<!doctype html>"):
-            markup = f'<!doctype html><html lang="en"><title>t</title><body><main><h1>t</h1>{markup}</main></body></html>'
+            markup = (
+                f'<!doctype html><html lang="en"><title>t</title><body><main><h1>t</h1>{markup}</main></body></html>'
+            )
         path.write_text(markup, encoding="utf-8")
         contexts.append(browser.new_context(**{"viewport": {"width": 390, "height": 844}} | options))
         page = contexts[-1].new_page()
