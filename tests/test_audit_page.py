@@ -1,16 +1,20 @@
 """The page of an audit in a real browser: what it says and plays, names that are no markup, grades that are kept."""
 
 import base64
+import inspect
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from scipy import signal
 from test_audit import RATE, sound
 
+from helpers.base.paths import ROOT
 from helpers.book import audit_page, listeners
 from helpers.book.listening import GRADES
 from helpers.book.words import share_text
@@ -113,6 +117,9 @@ def test_both_players_begin_at_the_match_and_hold_the_same_sound_there(markup, b
     assert apart(*(wave[round(begins[0] * RATE) :][: RATE // 4] for wave in waves)) <= HOP
     mark, view = (card.locator(f".player-{part}").first.bounding_box() for part in ("match", "view"))
     assert mark["x"] - view["x"] == pytest.approx(view["width"] * begins[0] * RATE / len(waves[0]), abs=3)
+    card.locator("audio").evaluate_all(
+        "all => all.forEach(a => a.loop = true)"
+    )  # so that it plays on, however slow the test
     card.locator("button.switch").click()
     assert card.locator("audio").first.evaluate("a => !a.paused")
     card.locator("button.switch").click()
@@ -214,6 +221,70 @@ def test_a_long_or_very_short_or_silent_part_is_played_all_the_same(folders, tmp
         for player in re.findall(r'src="data:audio/mpeg;base64,([^"]+)"', card["players"]):
             wave = soundfile.read(io.BytesIO(base64.b64decode(player)))[0]
             assert np.abs(wave).max() > 0.01 and len(wave) <= (audit_page.EXCERPT_S + 0.2) * RATE
+
+
+RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "audit.md").read_text(), re.DOTALL)
+
+
+def small_stable_audio():
+    """Its codec, small and random, and a pipeline that takes what the real one takes, and gives what that gives."""
+    from diffusers import AutoencoderOobleck, StableAudioPipeline
+
+    def call(*args, **kwargs):
+        given = inspect.signature(StableAudioPipeline.__call__).bind(None, *args, **kwargs).arguments
+        return SimpleNamespace(audios=torch.zeros(1, 2, round(given["audio_end_in_s"] * 44_100)))
+
+    sizes = {
+        "encoder_hidden_size": 8,
+        "decoder_channels": 4,
+        "decoder_input_channels": 4,
+        "channel_multiples": [1, 1, 1],
+    }
+    call.vae = AutoencoderOobleck(downsampling_ratios=[4, 8, 8], **sizes)
+    return call
+
+
+def small_musicgen():
+    from transformers import (
+        EncodecConfig,
+        MusicgenConfig,
+        MusicgenDecoderConfig,
+        MusicgenForConditionalGeneration,
+        T5Config,
+    )
+
+    text = T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    decoder = MusicgenDecoderConfig(vocab_size=32, num_hidden_layers=1, ffn_dim=16, num_attention_heads=2, hidden_size=16, num_codebooks=2,
+                                    pad_token_id=32, bos_token_id=32)  # fmt: skip
+    sizes = {"codebook_size": 32, "num_filters": 4, "hidden_size": 16, "codebook_dim": 16, "num_lstm_layers": 1}
+    codec = EncodecConfig(sampling_rate=32_000, upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[0.5], **sizes)
+    model = MusicgenForConditionalGeneration(MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder))
+    model.generation_config.decoder_start_token_id = model.generation_config.pad_token_id = 32
+    return model.eval()
+
+
+@pytest.mark.parametrize(("recipe", "rate"), list(zip(RECIPES, (44_100, 32_000))), ids=["diffusers", "musicgen"])
+def test_a_recipe_fills_the_folders_of_an_audit(recipe, rate, tmp_path, monkeypatch):
+    """As printed, with small random models of the real classes in the place of the weights."""
+    import diffusers
+    import transformers
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "captions.txt").write_text("a dog barks\nrain\n")
+    (tmp_path / "not_learned").mkdir()
+    soundfile.write("not_learned/one.flac", sound(1), RATE)
+    words = {"input_ids": torch.ones(1, 3, dtype=torch.long), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    for owner, made in (
+        (diffusers.StableAudioPipeline, small_stable_audio),
+        (transformers.MusicgenForConditionalGeneration, small_musicgen),
+        (transformers.AutoProcessor, lambda: lambda text, return_tensors: words),
+    ):
+        monkeypatch.setattr(owner, "from_pretrained", lambda name, made=made: made())
+    torch.manual_seed(0)
+    exec(recipe.replace("max_new_tokens=500", "max_new_tokens=5"), {})
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["00000.wav", "00001.wav"]
+    coded, coded_rate = soundfile.read(tmp_path / "others" / "one.wav")
+    assert coded_rate == rate and abs(len(coded) / rate - SAMPLES / RATE) < 0.05 and np.abs(coded).max() > 0
 
 
 def test_duplicates_have_their_page(tmp_path, bare_page, faults_of_axe):

@@ -122,6 +122,10 @@ def test_it_runs_as_it_is_printed(command, folders, runs_root):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     if "data/audit/generated" in command:
         assert "all detectors together: flagged 1 of 12 " in done.stdout, "as the page says"
+    if "--within data/audit" in command:
+        assert done.stdout.startswith("1 clusters of files that share an excerpt, 1 files to drop; "), (
+            "as the page says"
+        )
     if "make chapter" in command:
         page = Path(done.stdout.strip())
         assert page.is_file() and page.is_relative_to(

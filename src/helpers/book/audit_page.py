@@ -26,7 +26,7 @@ from helpers.copies.audit_verdict import TOGETHER, Audit
 from helpers.copies.evidence import honest_needed, smallest_p
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
-from helpers.sound.likeness import COMPARED
+from helpers.sound.likeness import in_figures
 
 RATE_HZ = 16_000
 SHOWN, NEAREST = 20, 5  # pairs that are played: at most so many, and so many that are not flagged
@@ -82,7 +82,6 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         n_null=null,
         needed=honest_needed,
         measured=MEASURED,
-        compared=COMPARED,
         lab=_lab(cards, lambda query, reference: reference in near.get(query, ())),
         left_out=found.left_out,
     )
@@ -110,7 +109,7 @@ def _render(template: str, **facts) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["share"] = share_text
+    environment.filters.update(share=share_text, in_figures=in_figures)
     style = players.STYLE + inline("scripts/listening.css", "scripts/audit.css")
     return environment.get_template(template).render(
         style=Markup(style), script=Markup(inline("scripts/audit.js")), listed=LISTED, excerpt_s=EXCERPT_S, **facts

@@ -29,6 +29,11 @@ LARGE, SURE = (
 )  # distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
 
 
+def in_figures(value: float) -> str:
+    """Three figures, or all that a number of a hundred or more has before its point: "0.045", "7,258"."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 class Difference(NamedTuple):
     """A measure in which two folders differ: its unit, both medians, and the Kolmogorov-Smirnov distance, 0 to 1."""
 
@@ -39,7 +44,7 @@ class Difference(NamedTuple):
     distance: float
 
     def __str__(self) -> str:
-        return f"{self.measure} (median {self.generated:.3g} {self.unit} of generated, {self.honest:.3g} of honest)"
+        return f"{self.measure} (median {in_figures(self.generated)} {self.unit} of generated, {in_figures(self.honest)} of honest)"
 
 
 def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> dict[str, float]:
