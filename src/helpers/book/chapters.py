@@ -19,6 +19,7 @@ CHAPTERS = {
     "06_thresholds": "thresholds",
     "07_findings": None,
     "08_onset": None,
+    "09_data_free": None,
 }
 PER_SIZE = ("03_training", "04_generation")  # one page per training size
 # The stages that a chapter shows; what these are made from is computed with them.
@@ -42,6 +43,7 @@ STAGES = {
         "blind",
     ),
     "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
+    "09_data_free": ("corpus",),
 }
 
 

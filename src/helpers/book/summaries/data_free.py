@@ -1,0 +1,60 @@
+"""What tells a replay without the training set, from the published runs of the study of onsets."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.book.tables import arrange
+from helpers.book.words import shares, with_interval
+
+SIGNS = {  # by method: what its panel is called; the search itself, which defines the truth, has none
+    "caption_effect": "effect of the caption",
+    "caption_effect_first": "effect at the first step",
+    "one_step": "one step is enough",
+    "loss": "loss (needs the clip)",
+}
+NAMES = SIGNS | {"loss": "loss", "mel": "similarity by log-mel"}
+
+
+def runs_of(folder: Path | None) -> pd.DataFrame:
+    """data_free.csv of every published run of `folder`, in the order of sizes and draws; no row where there is none."""
+    files = sorted((folder / "data_free").glob("*/data_free.csv")) if folder else []
+    if not files:
+        return pd.DataFrame(columns=["method", "n_train", "draw"])
+    runs = pd.concat(map(pd.read_csv, files), ignore_index=True)
+    return runs.sort_values(["n_train", "draw"], kind="stable", ignore_index=True)
+
+
+def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Every prompt of the largest size's first draw, with its score by each method."""
+    last = runs[runs["n_train"] == runs["n_train"].max()].iloc[0]
+    return pd.read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
+
+
+def in_words(runs: pd.DataFrame) -> pd.DataFrame:
+    """data_free.csv as it is shown."""
+    found = with_interval(runs, "auroc", "low", "high", percent=False)
+    columns = {
+        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "needs beside the model": "needs",
+        "AUROC": found, "found at 1 % false alarms": shares(runs, "tpr_at_fpr_1pct"), "seconds a clip": "seconds_a_clip",
+        "replayed": "positives", "held out": "negatives", "neither": "neither",
+    }  # fmt: skip
+    caption = "How well each method tells replayed prompts from held-out ones."
+    return arrange(runs, columns, caption, {"seconds a clip": ".2f"})
+
+
+def sentences(runs: pd.DataFrame) -> list[str]:
+    """A sentence a size: which sign that needs nothing but the model does best, and whether the loss does better."""
+    told = []
+    for n_train, rows in runs.groupby("n_train"):
+        means = rows.groupby("method")["auroc"].mean()
+        if means.isna().all():
+            told.append(f"With **{n_train:,} clips** too few prompts are replayed to say.")
+            continue
+        alone = means[[name for name in SIGNS if name != "loss"]]
+        best, beside = alone.idxmax(), "higher" if means["loss"] > alone.max() else "no higher"
+        told.append(
+            f"With **{n_train:,} clips** the best sign that needs nothing but the model is the {NAMES[best]}, with an AUROC "
+            f"of {alone.max():.2f}. The loss on the candidate clip reaches {means['loss']:.2f}, {beside}."
+        )
+    return told
