@@ -262,7 +262,9 @@ def test_disk_follows_from_the_shapes_of_what_is_written():
 def test_a_plan_says_what_cannot_be_told_and_what_the_rest_stands_on(call):
     code, out, _ = call("plan", "training", "--profile", "smoke", "--set", "architecture=tango")
     assert code == 0 and "cannot be told: training n16_d0 and 1 more: nothing was measured with tango" in out
-    assert re.match(r"training n16_d0 +\? +\? +\d", next(line for line in out if line.startswith("training n16_d0")))
+    assert re.match(
+        r"training n16_d0 +\? +\d\.\d GB +\d", next(line for line in out if line.startswith("training n16_d0"))
+    )
     assert any(line.startswith("Estimates, within about a factor of two, from runs on: ") for line in out)
 
 
@@ -300,6 +302,11 @@ def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_rem
     told = [line for line in out if line.startswith("missing: ")]
     assert len(told) == 5 and sum("hf download" in line for line in told) == 4
     assert "a folder with train.csv, val.csv, test.csv" in " ".join(told)
+    (gigabytes,) = re.findall(r"^training n45438_d0 +\? +([\d.]+) GB", "\n".join(out), re.MULTILINE)
+    assert 2 * 4 * 0.866 < float(gigabytes) < 16, "main memory holds the network twice while it is read"
+    told = " ".join(line for line in call("plan", "all", "--profile", "tango")[1] if line.startswith("missing: "))
+    assert "hf download declare-lab/tango pytorch_model_main.bin" in told and "vae_config.json" in told
+    assert "cvssp" not in told, "TANGO's repository has its own copy of AudioLDM's parts"
 
 
 def test_a_run_for_files_that_are_not_here_is_refused_in_one_line(call):

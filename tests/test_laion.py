@@ -1,12 +1,15 @@
 """LAION's CLAP from a fabricated file: every tensor, its input, and what has no embedding."""
 
+import re
 import shutil
+import sys
 import types
 import warnings
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from published_inputs import CAPTIONS, RATE, noise
 
 from helpers.base.settings import MelConfig, RetrievalConfig
@@ -119,3 +122,35 @@ def test_a_clap_with_fusion_or_without_a_tower_is_refused(tmp_path):
     torch.save({"module.logit_scale_a": torch.zeros(())}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match="expected LAION's CLAP, but it lacks audio_branch.layers.0.blocks.0"):
         load_laion(str(tmp_path / "x.pt"), RATE)
+
+
+def test_the_names_are_those_that_laion_claps_own_loader_asks_for(fabricated, clap, monkeypatch):
+    """LAION's file itself was never seen. Its loader takes no name more or less than those of the model it builds.
+
+    Of `CLAP_Module.load_ckpt`, all but the download: `factory.create_model` at full size, here without storage where it has
+    none of its own, and `factory.load_state_dict` before the model's own, which is strict.
+    """
+    images = types.SimpleNamespace(image_transform=None)  # of torchvision, which is not needed and may be missing
+    monkeypatch.setitem(sys.modules, "helpers_laion_clap.transform", images)
+    factory, model = laion_module("factory"), laion_module("model")
+
+    def roberta(name):
+        with torch.device("meta"):
+            return transformers.RobertaModel(transformers.RobertaConfig(max_position_embeddings=514, type_vocab_size=1))
+
+    monkeypatch.setattr(model, "create_htsat_model", laion_module("htsat").create_htsat_model)
+    monkeypatch.setattr(model, "RobertaModel", types.SimpleNamespace(from_pretrained=roberta))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.meshgrid")
+        theirs, _ = factory.create_model("HTSAT-tiny", "roberta", device=torch.device("meta"))
+    state = {name: torch.empty(tensor.shape, device="meta") for name, tensor in theirs.state_dict().items()}
+    sizes = tower_sizes(state)
+    assert sizes["htsat"] == {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [4, 8, 16, 32]}
+    assert (sizes["roberta"]["num_hidden_layers"], sizes["roberta"]["vocab_size"]) == (12, 50_265)
+    ours = build_clap(**sizes | {"roberta": sizes["roberta"] | {"num_hidden_layers": 1}}).state_dict()
+    deeper = {name for name in state if re.search(r"\.layer\.([1-9]|1[01])\.", name)}
+    assert {n: t.shape for n, t in ours.items()} == {n: t.shape for n, t in state.items() if n not in deeper}
+    file = fabricated / "clap" / "630k-audioset-best.pt"
+    with torch.serialization.safe_globals(list(NUMPY_NUMBERS)):
+        read = factory.load_state_dict(str(file))
+    assert read.keys() == clap.model.state_dict().keys() | {"text_branch.embeddings.position_ids"}

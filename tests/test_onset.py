@@ -63,6 +63,11 @@ def test_hits_at_one_checkpoint_alone_say_between_which_two_it_lies():
     assert (not_yet.low, not_yet.high, not_yet.censored) == (200, math.inf, True)
 
 
+def test_one_prompt_has_an_onset_without_an_interval():
+    found = fit_onset([2, 2, 4, 4], [True, False, True, True], ["a"] * 4, 0.5)
+    assert 0 < found.updates < 4 and (found.low, found.high) == (0, math.inf)
+
+
 def test_what_cannot_be_fitted_is_refused():
     with pytest.raises(ValueError, match="level: expected a share between 0 and 1, got 1"):
         fit_onset(*_clips(600, n=2), 1)

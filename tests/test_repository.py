@@ -224,17 +224,29 @@ def test_snakemake_orders_the_pages(checkout):
 
 
 def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
-    """Each run's generation in two jobs between its training and its page; a job asks for no more time than it may."""
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", "--config"]
-    command += ["profile=pocket", "shards=2", "max_runtime=150"]
+    """What is cut comes in two jobs before the page that needs it; a job asks for no more time than it may, nor for the
+    threads of the machine that submits it."""
+    executor = (
+        ["--executor", "slurm", "--jobs", "1"] if find_spec("snakemake_executor_plugin_slurm") else ["--cores", "9"]
+    )
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", *executor, "--max-threads", "3"]
+    command += ["--config", "profile=pocket", "shards=2", "max_runtime=150"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
     assert done.returncode == 0, done.stderr
     said, runs = done.stdout + done.stderr, load_profile("pocket").runs
-    made = re.findall(r"output: \S+/shard_n(\d+)_d(\d)_([12])of2", said)
-    assert sorted(made) == sorted((str(n), str(d), k) for n, d in runs for k in "12")
-    assert re.search(
-        r"input: .*shard_n100_d0_1of2, \S*shard_n100_d0_2of2.*\n +output: book/chapters/04_gen\w+_n00100", said
-    )
+    assert set(re.findall(r"threads: (\d+)", said)) == {"3"}
+    assert "workflow.cores" not in (checkout / "Snakefile").read_text(), "of which a cluster's driver has none"
+    cluster = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
+    assert "cores" not in cluster and cluster["max-threads"] > 1 and cluster["retries"] and cluster["jobs"]
+    made = re.findall(r"output: \S+/(\w+)_shard([12])$", said, re.MULTILINE)
+    works = ["encoding", "references", *(f"generation_{n}_{d}" for n, d in runs)]
+    assert sorted(made) == sorted((work, k) for work in works for k in "12")
+    for work, after in (
+        ("generation_100_0", r"book/chapters/04_gen\w+_n00100"),
+        ("encoding", r"book/chapters/03_training_n00100"),
+        ("references", r"\S+/quality_n100_d0"),
+    ):
+        assert re.search(rf"input: .*{work}_shard1, \S*{work}_shard2.*\n +output: {after}", said), work
     asked = [*map(int, re.findall(r"runtime=(\d+)", said))], [*map(int, re.findall(r"mem_mb=(\d+)", said))]
     assert max(asked[0]) == 150 and len(set(asked[0])) > 3 and 900 < min(asked[1]) < max(asked[1]) < 8000
 
@@ -395,3 +407,27 @@ def test_the_study_follows_its_protocol():
         assert getattr(made, name) == plan[name], name
     assert pocket.nulls[0] == plan["null"] and made.updates == 0
     assert pocket.training.updates == max(pocket.training.checkpoints) == plan["updates"]
+
+
+def test_the_container_is_made_from_the_lock(repository):
+    """It installs by the Makefile alone, from files that are copied before and not left out, and keeps no work of others."""
+    lines = (repository / "Containerfile").read_text().replace("\\\n", " ").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    (base,) = (text for step, text in steps if step == "FROM")
+    assert re.fullmatch(r"docker\.io/library/python:3\.1[123]-slim-\w+", base)
+    runs = [text for step, text in steps if step == "RUN"]
+    assert not [text for text in runs if "pip install" in text or "curl" in text], "what is installed is in the lock"
+    (made,) = (text for text in runs if text.startswith("make "))
+    target, python = made.split()[1], made.split("PYTHON=")[1].split()[0]
+    assert python.removeprefix("python") == base.split(":")[1].split("-")[0]
+    makefile = (repository / "Makefile").read_text()
+    assert f"READY := {target}\n" in makefile
+    needed = re.search(r"^\$\(READY\): (.*)$", makefile, re.MULTILINE)[1].split()
+    before = steps[: next(i for i, (_, text) in enumerate(steps) if text == made)]
+    copied = {name for step, text in before if step == "COPY" for name in text.split()[:-1]}
+    assert {*needed, "Makefile", "setup.py", "src"} <= copied and all((repository / name).exists() for name in copied)
+    left_out = (repository / ".dockerignore").read_text().split()
+    assert {".git", ".venv", "runs", "book/chapters", "book/_build"} <= {*left_out}
+    assert not [
+        path for path in checkouts.files(repository) if str(path.relative_to(repository)).split("/")[0] in left_out
+    ]

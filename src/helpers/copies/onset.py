@@ -66,7 +66,7 @@ def fit_onset(
         level: the share asked for, between 0 and 1.
 
     The interval is the delta method's in log updates. Where only one checkpoint has such clips, it reaches from the checkpoint
-    before to that one, or without end. Raises ValueError for a level outside 0..1, or for clips of a single
+    before to that one, or without end; with too few prompts it has no ends. Raises ValueError for a level outside 0..1, or for clips of a single
     checkpoint.
     """
     updates, outcomes = np.asarray(updates, np.float64), np.asarray(outcomes, bool)
@@ -91,8 +91,13 @@ def fit_onset(
         low, high = updates[updates < with_hits[0]].max(initial=0), math.inf if onset > trained_to else trained_to
     else:
         gradient = np.array([-1 / slope, -log_onset / slope])
-        margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(gradient @ fit.cov_params() @ gradient)
-        low, high = math.exp(log_onset - margin), math.exp(min(log_onset + margin, 700))
+        variance = gradient @ fit.cov_params() @ gradient
+        # errors that are robust to clusters cannot be told of one prompt, or of hardly more
+        margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance) if variance >= 0 else math.inf
+        low, high = (
+            math.exp(log_onset - margin),
+            math.exp(min(log_onset + margin, 700)) if margin < math.inf else margin,
+        )
     return Onset(onset, low, high, trained_to, onset > trained_to)
 
 

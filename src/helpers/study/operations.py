@@ -62,9 +62,13 @@ def in_words(stages: list[Stage], profile: Profile) -> list[str]:
     return [
         f"{'on a GPU':<28} {'time':>13} {'memory':>10}",
         *lines,
-        f"{len(counted)} stages: {hours:.0f} GPU hours; all in bf16 {fast:.0f}.",
+        f"{len(counted)} stages: {_hours(hours)} GPU hours; all in bf16 {_hours(fast)}.",
         f"Operations were counted; their rate on one H100 is assumed (TFLOP/s: {rates}). The memory is at most that.",
     ]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.1f}"
 
 
 def count(stage: Stage, profile: Profile) -> OnGpu | None:

@@ -21,7 +21,7 @@ from helpers.study.store import Stage
 
 ANNOUNCED_S = 60.0  # what takes longer is announced before it begins
 START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
-ROOM_MIB = 24_000.0  # for what was not measured: two copies of TANGO's weights and what streams by
+AROUND_MIB = 700.0  # of a batch system's job beside the stage: Snakemake twice, and the process that runs the notebook
 PARTS = ("kind", "codec_path", "vocoder", "encoder", "clap_path", "architecture")  # times of another tell nothing
 
 
@@ -36,11 +36,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one stage, and the machine that it rests on. Where nothing comparable was measured, `unknown` says so."""
+    """Of one stage, and the machine that it rests on. Where nothing comparable was measured, `unknown` says so; the memory
+    is then counted (`work.memory`)."""
 
     stage: Stage
     seconds: float | None
-    memory_mib: float | None
+    memory_mib: float
     disk_bytes: int
     machine: str = ""
     unknown: str = ""
@@ -108,7 +109,7 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     """What a batch system is asked for to compute what is missing of these: `mem_mb`, and `runtime` in minutes.
 
     Half as much memory again as is estimated, and twice as long, with an hour for the start. Where nothing comparable
-    was measured, memory is ROOM_MIB and the time is that of a GPU, as counted.
+    was measured, the time is that of a GPU, as counted.
     """
     estimates = estimate_all(missing(stages))
     if any(one.unknown for one in estimates):
@@ -117,8 +118,8 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     for one in estimates:
         counted = operations.count(one.stage, profile) if one.unknown else None
         seconds += 2 * (one.seconds or 0.0) + (2 * counted.seconds if counted else 0.0)
-        memory_mib = max(memory_mib, 1.5 * one.memory_mib if one.memory_mib else ROOM_MIB)
-    return {"mem_mb": math.ceil(memory_mib * 2**20 / 1e6), "runtime": math.ceil(seconds / 60)}
+        memory_mib = max(memory_mib, one.memory_mib)
+    return {"mem_mb": math.ceil((AROUND_MIB + 1.5 * memory_mib) * 2**20 / 1e6), "runtime": math.ceil(seconds / 60)}
 
 
 def announcement(stages: list[Stage]) -> str:
@@ -150,7 +151,7 @@ def estimate(stage: Stage, records: list[Record]) -> Estimate:
         known = {part for record in namesakes for part in _parts(record.stage).items()}
         new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()
         why = f"{stage.title}: nothing was measured with {' and '.join(new)}"
-        return Estimate(stage, None, None, work.disk(stage), unknown=why)
+        return Estimate(stage, None, START_MIB + work.memory(stage) / 2**20, work.disk(stage), unknown=why)
     size, ranks = work.size(stage), []
     for record in alike:
         if record.manifest["digest"] == stage.digest:
@@ -199,15 +200,14 @@ def in_words(estimates: list[Estimate]) -> list[str]:
     total = (
         f"{len(estimates)} stages",
         sum(one.seconds for one in told) if told else None,
-        max((one.memory_mib for one in told), default=None),
+        max(one.memory_mib for one in estimates),
         sum(one.disk_bytes for one in estimates),
     )
     rows = [(one.stage.title, one.seconds, one.memory_mib, one.disk_bytes) for one in estimates]
     lines = [f"{'stage':<28} {'time':>8} {'memory':>10} {'disk':>10}"]
     for title, seconds, mib, size_bytes in (*rows, total):
-        memory = "?" if mib is None else in_bytes(mib * 2**20)
         time = "?" if seconds is None else publication.duration(seconds)
-        lines.append(f"{title:<28} {time:>8} {memory:>10} {in_bytes(size_bytes):>10}")
+        lines.append(f"{title:<28} {time:>8} {in_bytes(mib * 2**20):>10} {in_bytes(size_bytes):>10}")
     whys: dict[str, list[str]] = {}
     for one in estimates:
         if one.unknown:
@@ -217,6 +217,8 @@ def in_words(estimates: list[Estimate]) -> list[str]:
         f"cannot be told: {titles[0]}{f' and {len(titles) - 1} more' * (len(titles) > 1)}: {why}"
         for why, titles in whys.items()
     ]
+    if whys:
+        lines.append("Their memory is counted, by the sizes of published networks and of the clips held at a time.")
     if machines := dict.fromkeys(one.machine for one in told):
         lines.append(f"Estimates, within about a factor of two, from runs on: {'; '.join(machines)}.")
     lines.append(f"Free where stages are kept: {in_bytes(shutil.disk_usage(_existing(store.runs_root())).free)}.")

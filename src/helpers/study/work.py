@@ -12,6 +12,13 @@ MOST_CEILING = 500  # training clips after the codec among a run's queries
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
 WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
+# The networks that a stage loads, and the millions of weights of published ones; those made here have a few.
+LOADS = {"encoding": ("codec", "text"), "roundtrip": ("codec", "vocoder"), "twins": ("codec", "vocoder"),
+         "controls": ("codec", "vocoder"), "generation": ("codec", "vocoder", "text", "denoiser"),
+         "training": ("codec", "text", "denoiser"), "loss_gap": ("codec", "text", "denoiser"), "denoiser": ("denoiser",),
+         "references": ("clap",), "retrieval": ("clap",), "alterations": ("clap",)}  # fmt: skip
+MILLIONS = {"codec": 55.4, "vocoder": 55.3, "text": 341.2, "clap": 155.0}  # AudioLDM's, FLAN-T5-large, LAION's CLAP
+HELD = 512  # clips in memory at a time, of the stages that hold most
 # Clips of a stage's own, by its settings and how many training, held-out and background clips its corpus has.
 OWN_CLIPS = {
     "corpus": lambda own, train, heldout, background: train + heldout + background,
@@ -87,14 +94,32 @@ def _network(config: dict) -> float:
     return config["layers_per_block"] * sum(channels**2 / 4**level for level, channels in levels)
 
 
+def _weights(config: dict) -> float:
+    """Of a denoiser: fitted to the networks of `tiny` and `pocket`; TANGO's 866 million come out right within 2 %."""
+    channels, layers = config["block_out_channels"], config["layers_per_block"]
+    return (2 * layers + 1) / 3 * (136.5 * sum(c**2 for c in channels) + 1943 * sum(channels))
+
+
+def memory(stage: Stage) -> int:
+    """Bytes of main memory beside the program's own, where nothing was measured: by the sizes of published networks, as
+    float32 and twice while they are read, and of the clips that are held at a time. What grows with a corpus stays on disk.
+    """
+    loads, weights, before = LOADS.get(stage.name, ()), 0.0, stage
+    trained = stage if stage.name == "training" else stage.upstream.get("training")
+    if trained and "denoiser" in loads:
+        weights = _weights(trained.config)
+    weights += sum(1e6 * MILLIONS.get(part, 0.0) for part in loads)
+    while before.name not in ("corpus", "planted"):
+        before = next(iter(before.upstream.values()))
+    # a sample as int16, and as float32 three times over
+    return round(2 * 4 * weights + 16 * HELD * before.config["corpus"]["clip_samples"])
+
+
 def disk(stage: Stage) -> int:
     """Bytes of the arrays or weights that a stage keeps, by their shapes; 0 for one that keeps tables only."""
     config = stage.config
     if stage.name == "training":
-        channels, layers = config["block_out_channels"], config["layers_per_block"]
-        # fitted to the networks of `tiny` and `pocket`; TANGO's 866 million weights come out right within 2 %
-        weights = (2 * layers + 1) / 3 * (136.5 * sum(c**2 for c in channels) + 1943 * sum(channels))
-        return round(4 * weights * (1 + len({*config["checkpoints"], config["updates"]})))
+        return round(4 * _weights(config) * (1 + len({*config["checkpoints"], config["updates"]})))
     if stage.name in ("references", "retrieval"):
         width = sum(WIDTH.get(detector, 0) for detector in config["detectors"])
         return 4 * width * (_references(stage) if stage.name == "references" else clips(stage))

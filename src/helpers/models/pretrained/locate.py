@@ -82,7 +82,8 @@ def find(part: str, where: str, *layouts: Layout) -> tuple[Layout, dict[str, Pat
         if all(paths.values()):
             return layout, paths
         tried.append((sum(map(bool, paths.values())), layout, paths))
-    _, layout, paths = max(tried, key=lambda item: item[0])  # the first of those with the most files
+    # the first of those with the most files, or of equally many the one that the hub has there
+    _, layout, paths = max(tried, key=lambda item: (item[0], where == HUB + item[1].repository))
     missing = [layout.files[role] for role, path in paths.items() if path is None]
     raise FileNotFoundError(_fetch_line(part, where, layout.repository, missing))
 
