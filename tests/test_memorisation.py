@@ -157,6 +157,23 @@ def test_axe_finds_no_fault_and_captions_stay_text(page, markup, faults_of_axe):
     assert "<b>" not in markup and "&lt;b&gt;" in markup
 
 
+def test_one_checkpoint_and_what_is_undefined_are_no_error(bare_page, pool, noise_corpus):
+    """A profile with a single checkpoint, and one whose null and ceiling cannot be told apart."""
+    cells = pd.DataFrame({"n_train": [4, 8], "updates": [6, 6], "rate": [0.5, np.nan], "n_asked": [4, 0]})
+    clips = pool.clips.groupby("own_id").head(1).head(2).assign(n_train=[4, 8], updates=6, own_id=["a", "b"])
+    clips = clips.assign(position=np.nan, near_exact=pd.array([True, None], "boolean"))
+    page = bare_page(memorisation.memorisation_map(memorisation.Study(cells, clips, noise_corpus), LAW).data)
+    labels = [cell.get_attribute("aria-label") for cell in page.locator("[data-cell]").all()]
+    assert labels == [
+        "4 clips, 6 updates: 50\u00a0% of 4 prompts near-exact. This prompt’s clip is near-exact.",
+        "8 clips, 6 updates: undefined which prompts are near-exact. "
+        "This prompt’s clip may be near-exact or not, which is undefined.",
+    ]
+    assert len(memorisation.values(memorisation.Study(cells, clips, noise_corpus))) == 2 and plot_map(cells).get_label()
+    nothing = memorisation.memorisation_map(memorisation.Study(cells, clips.head(0), noise_corpus), LAW).data
+    assert "nothing can be played" in nothing
+
+
 def test_a_silent_clip_has_no_button(pool, two_prompts, tmp_path, noise_corpus):
     sound = two_prompts.clips["sound"].iloc[0]
     table = pd.read_csv(sound.parent / "prompts.csv")

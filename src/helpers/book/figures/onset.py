@@ -22,7 +22,7 @@ KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the traject
 )
 def plot_map(cells: pd.DataFrame) -> Figure:
     """Near-exact share of the own clip over updates and training size. Columns: n_train, updates, rate."""
-    check_columns(cells, "n_train", "updates", "rate")
+    cells = check_columns(cells, "n_train", "updates", "rate").dropna(subset="rate")
     sizes = sorted(cells["n_train"].unique())
     figure, axes = new_axes(1, 1, 1.3 + 0.5 * len(sizes))
     ramp = sns.blend_palette([COLOURS["blue"], COLOURS["orange"]], as_cmap=True)
