@@ -39,7 +39,8 @@ def plot_map(cells: pd.DataFrame) -> Figure:
     least, most = cells["updates"].min(), cells["updates"].max()
     ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
     axis.set(xscale="log", xlabel="updates", ylabel="training clips", title="Near-exact of the own clip, % of prompts")
-    axis.margins(x=0.05, y=0.6)
+    axis.margins(x=0.05)
+    axis.set_ylim(len(sizes) - 0.5, -0.9)
     count_axis(axis.xaxis, ticks or [least])
     return figure
 
