@@ -222,3 +222,20 @@ def test_the_exercise_is_answered_by_the_tables(pool, repository):
     text = "".join("".join(cell["source"]) for cell in book["cells"])
     said = re.search(r"by factors of ([\d.]+) to ([\d.]+), the onset of draw 0 by ([\d.]+\d)", text)
     assert [float(x) for x in said.groups()] == [factors.min(), factors.max(), round(onset[200] / onset[100], 1)]
+
+
+def test_the_published_trajectories_are_of_a_model_that_knows_its_clips_at_once(repository):
+    """What chapter 8 concludes; the kept spectrograms are those of the table's first prompts, the own clip itself at 1."""
+    folder = repository / "results" / "pocket"
+    table, mels = pd.read_csv(folder / "trajectory.csv"), np.load(folder / "trajectory.npz")
+    middle = table.groupby(["kind", "step"])[["nearness", "nearest"]].median()
+    last = table["step"].max()
+    assert last == POCKET.generation.steps == mels["steps"][-1]
+    assert middle.loc[("training", 1), "nearness"] > 0.5 and middle.loc[("training", last), "nearness"] > 0.95
+    assert abs(middle.loc[("held-out", last), "nearness"]) < 0.2
+    assert middle.loc[("held-out", last), "nearest"] < 0.985 < middle.loc[("training", last), "nearest"]
+    for kind in ("training", "held-out"):
+        own, first = mels[f"{kind} own"].astype(float).ravel(), table[table["kind"] == kind].drop_duplicates("step")
+        for step, estimate in zip(mels["steps"], mels[kind].astype(float)):
+            cosine = own @ estimate.ravel() / np.linalg.norm(own) / np.linalg.norm(estimate)
+            assert cosine == pytest.approx(first.set_index("step")["similarity"][step], abs=1e-3)
