@@ -157,6 +157,23 @@ def test_axe_finds_no_fault_and_captions_stay_text(page, markup, faults_of_axe):
     assert "<b>" not in markup and "&lt;b&gt;" in markup
 
 
+def test_one_checkpoint_and_what_is_undefined_are_no_error(bare_page, pool, noise_corpus):
+    """A profile with a single checkpoint, and one whose null and ceiling cannot be told apart."""
+    cells = pd.DataFrame({"n_train": [4, 8], "updates": [6, 6], "rate": [0.5, np.nan], "n_asked": [4, 0]})
+    clips = pool.clips.groupby("own_id").head(1).head(2).assign(n_train=[4, 8], updates=6, own_id=["a", "b"])
+    clips = clips.assign(position=np.nan, near_exact=pd.array([True, None], "boolean"))
+    page = bare_page(memorisation.memorisation_map(memorisation.Study(cells, clips, noise_corpus), LAW).data)
+    labels = [cell.get_attribute("aria-label") for cell in page.locator("[data-cell]").all()]
+    assert labels == [
+        "4 clips, 6 updates: 50\u00a0% of 4 prompts near-exact. This prompt’s clip is near-exact.",
+        "8 clips, 6 updates: undefined which prompts are near-exact. "
+        "This prompt’s clip may be near-exact or not, which is undefined.",
+    ]
+    assert len(memorisation.values(memorisation.Study(cells, clips, noise_corpus))) == 2 and plot_map(cells).get_label()
+    nothing = memorisation.memorisation_map(memorisation.Study(cells, clips.head(0), noise_corpus), LAW).data
+    assert "nothing can be played" in nothing
+
+
 def test_a_silent_clip_has_no_button(pool, two_prompts, tmp_path, noise_corpus):
     sound = two_prompts.clips["sound"].iloc[0]
     table = pd.read_csv(sound.parent / "prompts.csv")
@@ -205,3 +222,20 @@ def test_the_exercise_is_answered_by_the_tables(pool, repository):
     text = "".join("".join(cell["source"]) for cell in book["cells"])
     said = re.search(r"by factors of ([\d.]+) to ([\d.]+), the onset of draw 0 by ([\d.]+\d)", text)
     assert [float(x) for x in said.groups()] == [factors.min(), factors.max(), round(onset[200] / onset[100], 1)]
+
+
+def test_the_published_trajectories_are_of_a_model_that_knows_its_clips_at_once(repository):
+    """What chapter 8 concludes; the kept spectrograms are those of the table's first prompts, the own clip itself at 1."""
+    folder = repository / "results" / "pocket"
+    table, mels = pd.read_csv(folder / "trajectory.csv"), np.load(folder / "trajectory.npz")
+    middle = table.groupby(["kind", "step"])[["nearness", "nearest"]].median()
+    last = table["step"].max()
+    assert last == POCKET.generation.steps == mels["steps"][-1]
+    assert middle.loc[("training", 1), "nearness"] > 0.5 and middle.loc[("training", last), "nearness"] > 0.95
+    assert abs(middle.loc[("held-out", last), "nearness"]) < 0.2
+    assert middle.loc[("held-out", last), "nearest"] < 0.985 < middle.loc[("training", last), "nearest"]
+    for kind in ("training", "held-out"):
+        own, first = mels[f"{kind} own"].astype(float).ravel(), table[table["kind"] == kind].drop_duplicates("step")
+        for step, estimate in zip(mels["steps"], mels[kind].astype(float)):
+            cosine = own @ estimate.ravel() / np.linalg.norm(own) / np.linalg.norm(estimate)
+            assert cosine == pytest.approx(first.set_index("step")["similarity"][step], abs=1e-3)

@@ -31,7 +31,7 @@ COLUMNS = ["n_train", "updates", "query_id", "own_id", "caption", "position", "n
 
 @dataclass(frozen=True)
 class Study:
-    """Of the first draws: `cells` n_train, updates, rate (near-exact of the own clip), n_asked; `clips` (COLUMNS), of each cell
+    """Of the first draws: `cells` n_train, updates, rate (near-exact of the own clip, NaN where that is undefined for all), n_asked; `clips` (COLUMNS), of each cell
     one for each prompt that is played, and the corpus. `position` is that of the own clip, NaN where it is not the nearest and so unknown."""
 
     cells: pd.DataFrame
@@ -68,8 +68,10 @@ def _prompts(path: Path) -> pd.DataFrame:
 
 def _study(made: pd.DataFrame, heard: Sequence[pd.DataFrame], data: Corpus) -> Study:
     clips = pd.concat([pd.DataFrame(columns=["query_id", "caption", "sound"]), *heard])
-    known = made[made["near_exact"].notna()].astype({"near_exact": float})
-    cells = known.groupby(["n_train", "updates"])["near_exact"].agg(rate="mean", n_asked="size").reset_index()
+    near = made.assign(near=made["near_exact"].astype("boolean").astype("Float64")).groupby(["n_train", "updates"])[
+        "near"
+    ]
+    cells = near.agg(rate="mean", n_asked="count").reset_index().astype({"rate": float})
     return Study(cells, made.merge(clips, on="query_id")[COLUMNS].sort_values(["n_train", "updates"]), data)
 
 
@@ -88,6 +90,8 @@ def onsets(folder: Path, profile: Profile) -> pd.DataFrame:
 
 def memorisation_map(study: Study, profile: Profile) -> HTML:
     """The map of one study; a prompt that several sizes share is chosen from a list, else each size has its own."""
+    if study.clips.empty:
+        return HTML("<p>This study keeps no clip of one prompt at every checkpoint, so nothing can be played here.</p>")
     shared = study.clips.groupby("own_id")["n_train"].nunique().max() > 1
     prompts = study.clips.groupby("own_id", sort=False) if shared else [("", study.clips)]
     lists, facts = [], []
@@ -103,14 +107,10 @@ def memorisation_map(study: Study, profile: Profile) -> HTML:
             f"<section><p><strong>Prompt: {escape(title)}</strong></p>"
             f"{player_row(items, rate_hz, mel=profile.mel).data}</section>"
         )
+        near = [None if pd.isna(one) else bool(one) for one in clips["near_exact"]]
         heard = {
-            f"{row.n_train} {row.updates}": [
-                len(owns) + place,
-                owns.index(row.own_id),
-                row.position,
-                bool(row.near_exact),
-            ]
-            for place, row in enumerate(clips.fillna({"near_exact": False}).itertuples())
+            f"{row.n_train} {row.updates}": [len(owns) + place, owns.index(row.own_id), row.position, near[place]]
+            for place, row in enumerate(clips.itertuples())
         }
         facts.append({"title": title, "heard": heard})
     known = study.clips["position"].notna().all()
@@ -155,9 +155,14 @@ def _grid(cells: pd.DataFrame) -> str:
         f'<span class="memorisation-size" style="--row:{i + 2}">{n:,} clips</span>' for i, n in enumerate(sizes)
     )
     for row in cells.itertuples():
+        share = (
+            f"{share_text(row.rate)} of {row.n_asked} prompts near-exact"
+            if row.n_asked
+            else "undefined which prompts are near-exact"
+        )
         buttons += (
             f'<button type="button" disabled data-cell="{row.n_train} {row.updates}" data-rate="{row.rate!r}"'
-            f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {share_text(row.rate)} of {row.n_asked} prompts near-exact"'
+            f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {share}"'
             f' style="--row:{sizes.index(row.n_train) + 2};--from:{row.place + 2};--to:{row.end + 2}"></button>'
         )
     apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most

@@ -22,7 +22,7 @@ KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the traject
 )
 def plot_map(cells: pd.DataFrame) -> Figure:
     """Near-exact share of the own clip over updates and training size. Columns: n_train, updates, rate."""
-    check_columns(cells, "n_train", "updates", "rate")
+    cells = check_columns(cells, "n_train", "updates", "rate").dropna(subset="rate")
     sizes = sorted(cells["n_train"].unique())
     figure, axes = new_axes(1, 1, 1.3 + 0.5 * len(sizes))
     ramp = sns.blend_palette([COLOURS["blue"], COLOURS["orange"]], as_cmap=True)
@@ -39,7 +39,8 @@ def plot_map(cells: pd.DataFrame) -> Figure:
     least, most = cells["updates"].min(), cells["updates"].max()
     ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
     axis.set(xscale="log", xlabel="updates", ylabel="training clips", title="Near-exact of the own clip, % of prompts")
-    axis.margins(x=0.05, y=0.6)
+    axis.margins(x=0.05)
+    axis.set_ylim(len(sizes) - 0.5, -0.9)
     count_axis(axis.xaxis, ticks or [least])
     return figure
 

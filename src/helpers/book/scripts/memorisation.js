@@ -8,7 +8,8 @@ for (const root of document.querySelectorAll(".memorisation:not([data-ready])"))
   const tell = cell => {
     const [, , position, near] = heardOf(cell);
     const at = position === null ? "" : `, at position ${position.toFixed(2)}`;
-    return `${cell.dataset.said}. This prompt’s clip is ${near ? "" : "not "}near-exact${at}.`;
+    const is = near === null ? "may be near-exact or not, which is undefined" : near ? "is near-exact" : "is not near-exact";
+    return `${cell.dataset.said}. This prompt’s clip ${is}${at}.`;
   };
   const part = (list, i) => {
     const player = lists[list][i];
