@@ -227,6 +227,8 @@ def test_every_exercise_can_be_done(small_checkout, runs_root):
     assert not failed and not again.returncode
     page = Path(again.stdout.strip()).parents[3] / "06_thresholds.ipynb"
     title, opening = nbformat.read(page, as_version=4).cells[0].source.split("\n", 1)
-    assert title == "# Thresholds" and opening.lstrip().startswith(":::{admonition} What changed against the baseline")
+    assert title == "# 6. Thresholds" and opening.lstrip().startswith(
+        ":::{admonition} What changed against the baseline"
+    )
     assert "**Settings:** `beta` 0.5 → 0.0." in opening and "tables are as they were" in opening
     assert "the baseline was not run" not in opening

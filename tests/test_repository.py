@@ -120,6 +120,7 @@ def test_notebook_keeps_the_chapter_contract(path):
         assert not any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source))), (
             "functions live in src/helpers"
         )
+    assert book.cells[0].source.startswith(f"# {int(path.stem[:2])}. "), "chapters are called by their numbers"
     assert code[0].metadata.tags[0] == "parameters"
     assert book.metadata.kernelspec.name == "python3"
 

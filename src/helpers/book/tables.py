@@ -2,6 +2,7 @@
 its CSV to download. A page shows one or two; the others are folded."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -54,7 +55,7 @@ def table_html(
     return (
         '<div class="table-box" style="overflow-x:auto;max-width:100%" tabindex="0" role="group" '
         f'aria-label="{escape(caption) if titled else "Table"}">'
-        '<table class="data" style="border-collapse:collapse;width:auto">'
+        '<table class="data" style="border-collapse:collapse;width:auto;margin-inline:0">'
         f"{'' if titled else head_line}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         f"{_csv_link(data, caption)}</div>"
     )
@@ -67,9 +68,10 @@ def show_tables(*tables: pd.DataFrame) -> None:
 
 
 def fold_tables(*tables: pd.DataFrame) -> None:
-    """Displays tables that are `captioned`, each folded under its caption."""
+    """Displays tables that are `captioned`, each folded under what its caption begins with."""
     for table in tables:
-        display(folded(f"Table: {table.attrs['caption']}", [table_html(table, titled=True)]))
+        title, *more = re.split(r" \(|; |\. ", table.attrs["caption"], maxsplit=1)
+        display(folded(f"Table: {title}", [table_html(table, titled=not more)]))
 
 
 def arrange(

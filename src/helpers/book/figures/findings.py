@@ -103,7 +103,7 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
         if len(handles) > len(shades):
             axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
         for n_train, part in pooled.groupby("n_train"):
-            axis.vlines(part[x], part["low"], part["high"], color=shades[n_train], linewidth=1)
+            axis.vlines(part[x], part["low"], part["high"], color=shades[n_train], linewidth=1, alpha=0.5)
             axis.plot(part[x], part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
         count_axis(axis.xaxis, [1, 10, 100, 1_000, 10_000] if x == "epochs" else pooled[x])

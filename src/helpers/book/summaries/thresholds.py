@@ -127,7 +127,7 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
         "false alarms, checked": limits("fpr_verified"),
         "nearest is its own clip, of twins": top1,
     }
-    caption = f"What each detector flags at a wished rate of {own['fpr'].iloc[0]:g}, first draw, with 95 % intervals; "
+    caption = f"What each detector flags where {100 * own['fpr'].iloc[0]:g} % of honest clips should be, first draw, with 95 % intervals; "
     return arrange(own, columns, caption + "the last column's are in chapter 5.")
 
 
