@@ -15,7 +15,7 @@ from scipy import signal
 from test_audit import RATE, sound
 
 from helpers.base.paths import ROOT
-from helpers.book import audit_page, listeners
+from helpers.book import audit_page, listeners, recall
 from helpers.book.listening import GRADES
 from helpers.book.words import share_text
 from helpers.copies import audit, audit_search, audit_verdict, audit_within
@@ -221,6 +221,43 @@ def test_a_long_or_very_short_or_silent_part_is_played_all_the_same(folders, tmp
         for player in re.findall(r'src="data:audio/mpeg;base64,([^"]+)"', card["players"]):
             wave = soundfile.read(io.BytesIO(base64.b64decode(player)))[0]
             assert np.abs(wave).max() > 0.01 and len(wave) <= (audit_page.EXCERPT_S + 0.2) * RATE
+
+
+def test_the_table_of_what_is_found_is_read_from_its_csv(tmp_path):
+    assert recall.recall(tmp_path / "none.csv") == recall.NOT_YET
+    rows = [
+        ("mixtures", kind, fpr, detector, 100, percent, percent / 2, 99.0, percent - 60, -8.0, 12.0)
+        for kind in ("exact", "unrelated") for fpr in (0.05, 0.01)
+        for detector, percent in (("combined", 97.0), ("mel", 5.0), ("Chromaprint", 60.0))
+    ]  # fmt: skip
+    columns = [
+        "set",
+        "kind",
+        "fpr",
+        "detector",
+        "n",
+        "percent",
+        "low",
+        "high",
+        "over_chromaprint",
+        "over_low",
+        "over_high",
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "audit.csv", index=False)
+    said = " ".join(recall.recall(tmp_path / "audit.csv").replace("\u00a0", " ").split())
+    assert "**Mixtures of 10 s**, 100 clips a kind" in said
+    head = "| Kind | audit, at 5 % | Chromaprint, at 5 % | difference, at 5 % | audit, at 1 % | Chromaprint, at 1 % | difference, at 1 % |"
+    assert head in said
+    each = "97 % (48 to 99) | 60 % (30 to 99) | +37 (-8 to +12)"
+    assert f"| exact | {each} | {each} | | unrelated |" in said and "5 % (2.5" not in said
+    (tmp_path / "audit.csv").write_text(
+        "\n".join(
+            line.rsplit(",", 3)[0]
+            for line in (tmp_path / "audit.csv").read_text().splitlines()
+            if "Chromaprint" not in line
+        )
+    )
+    assert "Chromaprint, at" not in recall.recall(tmp_path / "audit.csv"), "where fpcalc is not installed"
 
 
 RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "book" / "audit.md").read_text(), re.DOTALL)

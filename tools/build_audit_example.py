@@ -21,14 +21,11 @@ SIZES = {"training": 24, "honest": 44, "generated": 12}
 
 
 def main():
-    pack = (
-        load_soundpack(SOUND_PACK)
-        .query("licence == 'CC0-1.0' and id != @TWICE")
-        .sort_values(["seconds", "id"], ascending=False)
-    )
+    pack = load_soundpack(SOUND_PACK).query("licence == 'CC0-1.0'").sort_values(["seconds", "id"], ascending=False)
     table = pack.drop_duplicates("source_group").head(sum(SIZES.values()))
     table = table.iloc[seeded("audit example").permutation(len(table))]
     table = table.assign(folder=np.repeat([*SIZES], [*SIZES.values()]))
+    table = table[table["id"] != TWICE]
     numbers = table.groupby("folder").cumcount() + 1
     names = table["id"].str.rpartition("-")[0]
     table["file"] = [
