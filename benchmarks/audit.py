@@ -30,6 +30,8 @@ from helpers.copies import audit
 from helpers.copies.evidence import p_values
 from helpers.copies.planting import ALTERATIONS, plant
 from helpers.copies.rates import flagged_rate
+from helpers.sound.audio_file import read_sound
+from helpers.sound.likeness import differences, measure
 
 TABLE = Path(__file__).with_suffix(".csv")
 SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
@@ -122,6 +124,16 @@ def audited(folders: dict[str, Path], generated: str, profile, match_honest: boo
         scores = table.loc[rows, "score"]
         table.loc[rows, "p"] = p_values(scores, scores[table.loc[rows, "part"] == "C2"])
     return table[["kind", "clip", "detector", "nearest", "score", "part", "p"]]
+
+
+def refused(folders: dict[str, Path]) -> dict[str, bool]:
+    """Whether an audit would state no rate, were all that is generated unrelated clips of one kind."""
+
+    def measures(folder: Path) -> pd.DataFrame:
+        return pd.DataFrame([measure(read_sound(path, RATE)[0], RATE) for path in sorted(folder.iterdir())])
+
+    honest = measures(folders["honest"])
+    return {kind: bool(differences(measures(folders[kind]), honest)) for kind in UNRELATED}
 
 
 def fingerprints(folder: Path) -> dict[str, np.ndarray]:
@@ -220,7 +232,8 @@ def measured(half: str, name: str, n: int, detectors: tuple[str, ...]) -> pd.Dat
         tables.append(alike)
     for one in tables:
         print(f"{half}, {name}: {one['clip'].nunique()} clips, {one['cpu_s'].iloc[0]:.0f} s of processor")
-    return shares(pd.concat(hits), name)
+    made = shares(pd.concat(hits), name)
+    return made.assign(refused=made["kind"].map(refused(folders)))
 
 
 def readable(table: pd.DataFrame, fpr: float) -> str:
