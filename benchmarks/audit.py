@@ -29,12 +29,15 @@ from helpers.copies import audit
 from helpers.copies.evidence import p_values
 from helpers.copies.planting import ALTERATIONS, plant
 from helpers.copies.rates import flagged_rate
+from helpers.sound.audio_file import read_sound
+from helpers.sound.likeness import differences, measure
 from helpers.sound.profiles import load_profile
 
 TABLE = Path(__file__).with_suffix(".csv")
 SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
 SECONDS, MOST_CLIPS = 10, 1000
 SHARES = (0.28, 0.54, 0.18)  # of the clips: learned, honest (C2, half of them, needs 99 for 1 %), and unrelated ones
+LEAST_S = 2.0  # Chromaprint's first value takes 2.6 s
 CHROMAPRINT, OVERLAP = "Chromaprint", 8  # values of two fingerprints that must lie beside one another: 1 s
 UNRELATED = {  # what is done to unrelated clips, which must not raise false alarms
     "unrelated": lambda clip, rng: clip,
@@ -124,10 +127,22 @@ def audited(folders: dict[str, Path], generated: str, profile, match_honest: boo
     return table[["kind", "clip", "detector", "nearest", "score", "part", "p"]]
 
 
+def refused(folders: dict[str, Path]) -> dict[str, bool]:
+    """Whether an audit would state no rate, were all that is generated unrelated clips of one kind."""
+
+    def measures(folder: Path) -> pd.DataFrame:
+        return pd.DataFrame([measure(read_sound(path, RATE)[0], RATE) for path in sorted(folder.iterdir())])
+
+    honest = measures(folders["honest"])
+    return {kind: bool(differences(measures(folders[kind]), honest)) for kind in UNRELATED}
+
+
 def fingerprints(folder: Path) -> dict[str, np.ndarray]:
     """Chromaprint's, uint32 [n] for each file; none of a file that is too short for one."""
     made = {}
     for path in sorted(folder.iterdir()):
+        if soundfile.info(path).duration < LEAST_S:
+            continue
         # a WAV file's end counts as an error in fpcalc 1.5.1 (exit status 3), though its fingerprint is whole
         done = subprocess.run(["fpcalc", "-ignore-errors", "-raw", "-json", path], capture_output=True, text=True)
         if done.returncode == 0 and (values := json.loads(done.stdout)["fingerprint"]):
@@ -220,7 +235,8 @@ def measured(half: str, name: str, n: int, detectors: tuple[str, ...]) -> pd.Dat
         tables.append(alike)
     for one in tables:
         print(f"{half}, {name}: {one['clip'].nunique()} clips, {one['cpu_s'].iloc[0]:.0f} s of processor")
-    return shares(pd.concat(hits), name)
+    made = shares(pd.concat(hits), name)
+    return made.assign(refused=made["kind"].map(refused(folders)))
 
 
 def readable(table: pd.DataFrame, fpr: float) -> str:

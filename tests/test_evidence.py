@@ -60,6 +60,16 @@ def test_detectors_that_name_the_same_clip_add_up():
     assert combined(table)[["nearest", "evidence"]].to_numpy().tolist() == [["a", 3.5]]
 
 
+def test_of_detectors_that_hear_the_same_the_strongest_counts_in_full_and_others_half():
+    """Three log-mel detectors that agree weakly are outweighed by an independent one that is surer; without kinship they are not."""
+    rows = [("mel", "a", 2.0), ("mel_aligned", "a", 1.6), ("mel_centred", "a", 1.0), ("landmarks", "b", 3.5)]
+    table = pd.DataFrame(rows, columns=["detector", "nearest", "evidence"]).assign(kind="generated", clip="x")
+    kin = ("mel", "mel_centred", "mel_aligned")
+    assert combined(table, kin)[["nearest", "evidence"]].to_numpy().tolist() == [["b", 3.5]]
+    assert combined(table[:3], kin)[["nearest", "evidence"]].to_numpy().tolist() == [["a", 3.3]]
+    assert combined(table)[["nearest", "evidence"]].to_numpy().tolist() == [["a", 4.6]]
+
+
 def test_a_tail_scales_by_what_honest_clips_exceed_and_refuses_nothing():
     tail = Tail.of([0.0, 1.0, 2.0, 3.0, 4.0])
     assert tail == (2.0, 1.5) and tail.evidence([1.0, 3.5]).tolist() == [0.0, 1.0]

@@ -8,9 +8,10 @@ import pytest
 import soundfile
 from test_room import on_small_disk
 
-from helpers.copies import audit_folders
+from helpers.copies import audit, audit_folders, audit_search, audit_verdict
 from helpers.copies.audit_folders import NOTHING_KEPT, read_clips
 from helpers.copies.audit_kept import Kept
+from helpers.copies.planting import ALTERATIONS
 from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
 
@@ -142,3 +143,36 @@ except OSError as error:
 def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_of_an_entry(tmp_path):
     done = on_small_disk(tmp_path, "size=1m", sys.executable, "-c", WRITING, tmp_path)
     assert done.returncode == 1 and done.stderr == "no room left on the disk; ['clip']\n"
+
+
+def test_an_audit_of_tomorrow_reads_only_what_was_generated_and_says_the_same(tmp_path, monkeypatch):
+    """The features of training and honest windows are not computed a second time either."""
+    few = {name: ALTERATIONS[name] for name in ("exact", "shift 0.2 s")}
+    monkeypatch.setattr(audit_search, "PLANTED", 2)
+    for module in (audit_verdict, audit_search):
+        monkeypatch.setattr(module, "ALTERATIONS", few)
+    rng = np.random.default_rng(1)
+    for kind, n in (("generated", 2), ("training", 6), ("honest", 40)):
+        (tmp_path / kind).mkdir()
+        for number in range(n):
+            tones = rng.standard_normal((8, 4096)).cumsum(axis=1).ravel()  # a hum of its own
+            soundfile.write(tmp_path / kind / f"{kind}{number}.wav", 0.3 * tones / np.abs(tones).max(), RATE)
+    profile = load_profile("smoke").replace("corpus", clip_samples=16_384).replace("thresholds", fpr=0.1)
+    profile = profile.replace("retrieval", detectors=("mel", "mel_aligned"))
+    plain_read, plain_mel = audit_folders.read_sound, audit.log_mel
+    read, heard = [], []
+    monkeypatch.setattr(
+        audit_folders, "read_sound", lambda path, *rest: (read.append(path.name), plain_read(path, *rest))[1]
+    )
+    monkeypatch.setattr(audit, "log_mel", lambda clips, *rest: (heard.append(len(clips)), plain_mel(clips, *rest))[1])
+    folders = [tmp_path / kind for kind in audit.KINDS]
+    without = audit.audit(*folders, profile)
+    first = audit.audit(*folders, profile, kept=tmp_path / "kept")
+    read.clear()
+    heard.clear()
+    again = audit.audit(*folders, profile, kept=tmp_path / "kept")
+    assert sorted(read) == ["generated0.wav", "generated1.wav"]
+    planted = 2 * 2 * 2  # kinds, roles, PLANTED
+    assert sum(heard) <= (2 + planted) * 4, "windows of what is generated and planted alone"
+    for other in (first, again):
+        pd.testing.assert_frame_equal(without.table, other.table)

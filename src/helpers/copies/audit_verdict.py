@@ -9,6 +9,7 @@ from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit_folders import Folders, account
 from helpers.copies.audit_search import PLACES
 from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.detectors import OF_MELS
 from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.planting import ALTERATIONS
 from helpers.copies.rates import Rate, flagged_rate
@@ -82,7 +83,7 @@ def judged(matches: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
         least = ONE_LANDMARK if name == LOCAL else COSINES_APART
         tail = Tail.of(best.loc[rows, "score"][first[best.index.get_indexer(rows)]], least)
         best.loc[rows, "evidence"] = tail.evidence(best.loc[rows, "score"])
-    together = combined(best).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
+    together = combined(best, OF_MELS).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
     together = together.merge(about.assign(row=about.index), on=["kind", "clip"])
     # the time of the match: by the detector with most evidence for this clip, the local one before others
     order = best.assign(local=best["detector"] == LOCAL).sort_values(["local", "evidence"], ascending=False)

@@ -1,20 +1,25 @@
 """How strong the evidence is that a clip was copied: one p-value over all detectors, and what it can tell at all.
 
 Each detector's score is put on one scale, by how far it lies in that detector's tail of honest clips. A clip's evidence is
-the greatest sum over the detectors that name the same training clip. That is one number, however many detectors there are,
-and honest clips that set no scale calibrate it: p = (1 + honest clips at or above) / (honest clips + 1).
+the greatest sum over the detectors that name the same training clip. Detectors that hear the same are no independent
+witnesses: of those the strongest counts in full, the others count half. (So chosen on one half of the recordings of
+`benchmarks/audit.py`: the plain sum lost copies that only one of three sees, the maximum those that all see weakly.) That is
+one number, however many detectors there are, and honest clips that set no scale calibrate it: p = (1 + honest clips at or above) / (honest clips + 1).
 
 Sources: conformal p-values (Vovk et al. 2005; Bates et al. 2023, "Testing for outliers with conformal p-values", Annals of
 Statistics 51), for which the false discovery rate of Benjamini and Hochberg (1995) holds.
 """
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from statsmodels.stats.multitest import multipletests
+
+FURTHER = 0.5  # what the evidence of a further detector counts that hears the same as a stronger one
 
 
 class Tail(NamedTuple):
@@ -38,10 +43,14 @@ class Tail(NamedTuple):
         return np.maximum(0.0, (np.asarray(scores, np.float64) - self.median) / self.excess)
 
 
-def combined(table: pd.DataFrame) -> pd.DataFrame:
+def combined(table: pd.DataFrame, kin: Collection[str] = ()) -> pd.DataFrame:
     """One row a clip of a table with `kind`, `clip`, `detector`, `nearest` and `evidence`: the training clip for which the
-    detectors' evidence adds up to most, as `nearest`, and that sum, as `evidence`."""
-    sums = table.groupby(["kind", "clip", "nearest"], sort=False)["evidence"].sum().reset_index()
+    detectors' evidence adds up to most, as `nearest`, and that sum, as `evidence`. `kin`: detectors that hear the same."""
+    family = table["detector"].where(~table["detector"].isin(kin), "")
+    ordered = table.assign(family=family).sort_values("evidence", ascending=False, kind="stable")
+    further = ordered.duplicated(["kind", "clip", "nearest", "family"])
+    ordered["evidence"] *= np.where(further, FURTHER, 1.0)
+    sums = ordered.groupby(["kind", "clip", "nearest"], sort=False)["evidence"].sum().reset_index()
     best = sums.sort_values("evidence", ascending=False, kind="stable").drop_duplicates(["kind", "clip"])
     return best.reset_index(drop=True)
 
