@@ -43,7 +43,7 @@ STAGES = {
         "blind",
     ),
     "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
-    "09_data_free": ("corpus",),
+    "09_data_free": (),
 }
 
 
