@@ -15,11 +15,10 @@ IDS = np.array(["a", "b", "c", "d"])
 
 @pytest.fixture
 def retrieval(tmp_path):
-    """Twins at a median of .5 by mel and below .9 by the second detector; a perfect replay reaches .9, of "d" nothing more."""
+    """Twins at a median of .5 by mel; a perfect replay reaches .9, of "d" nothing more; nine in ten are above .91 by aisfx."""
     rows = [("mel", "twins", "", 1, 0.5)] * 3 + [("mel", "twins", "", 2, 0.99)]
-    rows += [("aisfx", "twins", "", 1, score) for score in np.linspace(0.1, 0.9, 101)]
     rows += [("mel", "ceiling", clip, 1, 0.9) for clip in "abc"] + [("mel", "ceiling", "d", 1, 0.5)]
-    rows += [("aisfx", "ceiling", clip, 1, 0.99) for clip in IDS]
+    rows += [("aisfx", "ceiling", "", 1, score) for score in np.linspace(0.9, 1, 101)]
     table = pd.DataFrame(rows, columns=["detector", "kind", "own_id", "rank", "own_score"])
     table.to_parquet(tmp_path / "null.parquet")
     return tmp_path
@@ -29,7 +28,7 @@ def test_a_replayed_prompt_needs_three_of_four_clips_by_both_detectors(retrieval
     theta = PROFILE.thresholds.theta
     at, below = 0.5 + 0.4 * (theta + 0.01), 0.5 + 0.4 * (theta - 0.01)
     mel = np.array([[at, at, at, below], [at, at, below, below], [at] * 4, [0.9] * 4]).ravel()
-    second = np.array([[0.95] * 4, [0.95] * 4, [0.95, 0.95, 0.89, 0.1], [0.95] * 4]).ravel()
+    second = np.array([[0.95] * 4, [0.95] * 4, [0.95, 0.95, 0.905, 0.1], [0.95] * 4]).ravel()
     judged = data_free._replayed({"mel": mel, "aisfx": second}, IDS, retrieval, PROFILE)
     assert judged.tolist() == [True, False, False, False]  # the last one's position is undefined
     assert data_free._replayed({"mel": mel}, IDS, retrieval, PROFILE).tolist() == [True, False, True, False]

@@ -60,8 +60,8 @@ def test_every_step_says_what_it_takes_for_the_clean_clip(kind):
     with torch.inference_mode():
         steps = list(sampler.denoise(ideal, noise, text, null, generators, config))
     assert len(steps) == 5
-    for clean, _ in steps:
-        np.testing.assert_allclose(clean.numpy(), ideal.clips.numpy(), atol=2e-3)
+    for step in steps:
+        np.testing.assert_allclose(step.clean.numpy(), ideal.clips.numpy(), atol=2e-3)
 
 
 @pytest.mark.parametrize("deviation", [0.3, 0.5, 1.0])
@@ -139,16 +139,16 @@ def test_bfloat16_gives_nearly_the_same_clip(unet):
 
 
 def test_signs_of_replay_of_an_ideal_denoiser():
-    """It knows its clip from the first step on, and the caption changes the noise by what lies between the two clips."""
+    """It knows its clip from the first step on, and guidance 3 ends beyond it by twice what lies between the two clips."""
     unet, config = Ideal(), GenerationConfig(steps=10, guidance=3.0, batch_size=2)
     made, signs, seconds = generate_with_signs(
         unet, (STATES, MASK), (NULL_STATE, NULL_MASK), [0, 1, 2, 3, 4], config, SHAPE
     )
     np.testing.assert_array_equal(made, generate(Ideal(), batch_size=2))
-    np.testing.assert_allclose(signs.one_step, 0, atol=1e-4)
     solver = sampler.build_solver(10)
     alphas = solver.alphas_cumprod[solver.timesteps.long()]
     apart = (unet.clips - unet.null).square().flatten(1).mean(1).sqrt()
+    np.testing.assert_allclose(signs.one_step, -((2 * apart) ** 2), rtol=1e-3)
     expected = apart * (alphas / (1 - alphas)).sqrt()[:, None]
     np.testing.assert_allclose(signs.caption_effect_first, expected[0], rtol=1e-3)
     np.testing.assert_allclose(signs.caption_effect, expected.mean(0), rtol=1e-3)

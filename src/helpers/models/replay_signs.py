@@ -16,7 +16,8 @@ class Signs(NamedTuple):
 
     caption_effect: root mean square of what the caption changes in the predicted noise, the mean over all steps, and that
     of the first step alone (Wen et al., 2024, arXiv:2407.21720). one_step: minus the mean square of the first estimate of
-    the clean latents less the finished ones, as copies come out in one step (after Webster, 2023, arXiv:2305.08694).
+    the clean latents less the finished ones, as copies come out in one step (after Webster, 2023, arXiv:2305.08694). That
+    estimate is the caption's, without guidance: guidance pushes it past a clip that the model knows already.
     """
 
     caption_effect: np.ndarray
@@ -43,16 +44,19 @@ def generate_with_signs(
             nothing, no_mask = (torch.from_numpy(np.array(side)).to(unet.device) for side in null)
             prompt, without = (states.float(), mask), (nothing.float().expand_as(states), no_mask.expand_as(mask))
             generators = noise_generators(noise_seeds[rows])
-            latents, steps = initial_noise(generators, latent_shape).to(unet.device), []
+            latents, effects, first = initial_noise(generators, latent_shape).to(unet.device), [], None
             started = time.perf_counter()
             for step in denoise(unet, latents, prompt, without, generators, config):
-                steps.append(step._replace(of_caption=step.of_caption.square().flatten(1).mean(1).sqrt()))
-                if len(steps) == 1:
+                effects.append(
+                    step.alpha * step.of_caption.square().flatten(1).mean(1).sqrt()
+                )  # v to noise: times alpha
+                if first is None:
+                    first = step.clean + (1 - step.alpha**2) ** 0.5 * (config.guidance - 1) * step.of_caption
                     spent[1] += time.perf_counter() - started
             spent[0] += time.perf_counter() - started
-            effects = torch.stack([step.of_caption for step in steps])
-            error = (steps[0].clean - steps[-1].latents).square().flatten(1).mean(1)
-            parts.append([one.cpu().numpy() for one in (steps[-1].latents, effects.mean(0), effects[0], -error)])
+            error = (first - step.latents).square().flatten(1).mean(1)
+            effect = torch.stack(effects)
+            parts.append([one.cpu().numpy() for one in (step.latents, effect.mean(0), effect[0], -error)])
             bar.update(len(mask))
     made, *signs = map(np.concatenate, zip(*parts))
     whole, first = (spent / len(noise_seeds)).tolist()

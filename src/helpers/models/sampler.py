@@ -59,12 +59,14 @@ def initial_noise(generators: list[torch.Generator], latent_shape) -> torch.Tens
 
 class Step(NamedTuple):
     """One step of the sampler for N clips, all [N, C, h, w]: what it takes for the clean latents, the latents it goes on
-    with, and what the caption changes in the predicted noise; None where guidance is 0 or 1, as one side is not asked then.
+    with, and what the caption changes in the predicted v; None where guidance is 0 or 1, as one side is not asked then.
+    `alpha`: the square root of the noise schedule's cumulative product at that step.
     """
 
     clean: torch.Tensor
     latents: torch.Tensor
     of_caption: torch.Tensor | None
+    alpha: float
 
 
 def _guided_prediction(unet, noisy, timestep, text, null, guidance: float) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -113,9 +115,7 @@ def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> 
         step = solver.step(predicted, timestep, latents, generator=generators)
         clean = solver.model_outputs[-1] if config.sampler == "dpm_solver" else step.pred_original_sample
         latents = step.prev_sample
-        if of_caption is not None:  # noise and v differ by the factor sqrt(alpha)
-            of_caption = of_caption * solver.alphas_cumprod[int(timestep)].sqrt()
-        yield Step(clean, latents, of_caption)
+        yield Step(clean, latents, of_caption, float(solver.alphas_cumprod[int(timestep)].sqrt()))
 
 
 @torch.inference_mode()
