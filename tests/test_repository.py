@@ -226,10 +226,7 @@ def test_snakemake_orders_the_pages(checkout):
 def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
     """What is cut comes in two jobs before the page that needs it; a job asks for no more time than it may, nor for the
     threads of the machine that submits it."""
-    executor = (
-        ["--executor", "slurm", "--jobs", "1"] if find_spec("snakemake_executor_plugin_slurm") else ["--cores", "9"]
-    )
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", *executor, "--max-threads", "3"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "9", "--max-threads", "3"]
     command += ["--config", "profile=pocket", "shards=2", "max_runtime=150"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
     assert done.returncode == 0, done.stderr
