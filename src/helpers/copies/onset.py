@@ -66,7 +66,7 @@ def fit_onset(
         level: the share asked for, between 0 and 1.
 
     The interval is the delta method's in log updates. Where only one checkpoint has such clips, it reaches from the checkpoint
-    before to that one, or without end; with too few prompts it has no ends. Raises ValueError for a level outside 0..1, or for clips of a single
+    before to that one, or without end; with one or two prompts it has no ends. Raises ValueError for a level outside 0..1, or for clips of a single
     checkpoint.
     """
     updates, outcomes = np.asarray(updates, np.float64), np.asarray(outcomes, bool)
@@ -78,9 +78,10 @@ def fit_onset(
     if not outcomes.any():
         return never
     x = add_constant(np.log(updates))
-    fit = GLM(outcomes.astype(np.float64), x, Binomial()).fit(
-        cov_type="cluster", cov_kwds={"groups": pd.factorize(np.asarray(prompts))[0]}
-    )
+    groups = pd.factorize(np.asarray(prompts))[0]
+    few = groups.max() < 2  # errors that are robust to clusters cannot be told of no more clusters than parameters
+    robust = {} if few else {"cov_type": "cluster", "cov_kwds": {"groups": groups}}
+    fit = GLM(outcomes.astype(np.float64), x, Binomial()).fit(**robust)
     intercept, slope = fit.params
     if slope <= 0:
         return never
@@ -92,12 +93,10 @@ def fit_onset(
     else:
         gradient = np.array([-1 / slope, -log_onset / slope])
         variance = gradient @ fit.cov_params() @ gradient
-        # errors that are robust to clusters cannot be told of one prompt, or of hardly more
-        margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance) if variance >= 0 else math.inf
-        low, high = (
-            math.exp(log_onset - margin),
-            math.exp(min(log_onset + margin, 700)) if margin < math.inf else margin,
-        )
+        low, high = 0.0, math.inf
+        if not few and variance >= 0:  # where the curve hardly rises it comes out below zero
+            margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance)
+            low, high = math.exp(log_onset - margin), math.exp(min(log_onset + margin, 700))
     return Onset(onset, low, high, trained_to, onset > trained_to)
 
 
