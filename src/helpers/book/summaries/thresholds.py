@@ -80,7 +80,8 @@ def copies_and_flags(rows: pd.DataFrame) -> pd.DataFrame:
     """
     sizes = pooled(rows)
     near = defined_shares(sizes, "n_defined", "n_generated", *limits("near_exact_rate"))
-    columns = {"trained on": sizes["n_train"].map("{:,} clips".format), "models": "draws"}
+    names = [f"{n:,} clips, {draws} model{'s' * (draws > 1)}" for n, draws in zip(sizes["n_train"], sizes["draws"])]
+    columns = {"trained on": names}
     columns |= {"near-exact of the own clip": near, "the same of honest clips": limits("null_near_exact_rate")}
     columns |= {"flagged": FLAGGED, "false alarms, checked": limits("fpr_verified")}
     return arrange(sizes, columns, "What counts: copies of the own clip, and flags, each beside honest clips.")
