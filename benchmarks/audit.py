@@ -35,7 +35,7 @@ from helpers.sound.profiles import load_profile
 
 TABLE = Path(__file__).with_suffix(".csv")
 SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
-SECONDS, MOST_CLIPS = 10, 1000
+SECONDS, MOST_CLIPS = 10, 382  # as many mixtures as the recordings of a half give
 SHARES = (0.28, 0.54, 0.18)  # of the clips: learned, honest (C2, half of them, needs 99 for 1 %), and unrelated ones
 LEAST_S = 2.0  # Chromaprint's first value takes 2.6 s
 CHROMAPRINT, OVERLAP = "Chromaprint", 8  # values of two fingerprints that must lie beside one another: 1 s

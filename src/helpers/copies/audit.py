@@ -162,7 +162,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         else:
             heard: dict
             if name in OF_MELS:
-                heard = {side: OfMels(detectors, name, mels[side]) for side in windows}
+                heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
             else:
                 heard = features(name, partial(detectors.features, name), np.float32)
             matches, *weights[name] = global_matches(

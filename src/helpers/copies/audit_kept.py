@@ -84,7 +84,7 @@ class Kept:
                     for row, rows in zip(missing, np.split(computed, ends[:-1])):
                         self.store(keys[row], name, rows=rows)
                         found[row] = {"rows": rows}
-                rows = np.concatenate([entry["rows"] for entry in found.values() if entry is not None])
+                rows = np.concatenate([entry["rows"] for entry in found.values() if entry])
                 if made is None:  # only now is their shape known
                     made = create(file, dtype, (len(windows), *rows.shape[1:]))
                 made[first[start] : first[stop]] = rows
