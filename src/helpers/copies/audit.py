@@ -160,7 +160,6 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         if name == LOCAL:
             matches, weights[name] = local_matches(queries, clips["training"], folders.stand_ins, profile), (np.nan, 0)
         else:
-            heard: dict
             if name in OF_MELS:
                 heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
             else:
