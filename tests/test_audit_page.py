@@ -324,6 +324,11 @@ def test_a_recipe_fills_the_folders_of_an_audit(recipe, rate, tmp_path, monkeypa
     assert coded_rate == rate and abs(len(coded) / rate - SAMPLES / RATE) < 0.05 and np.abs(coded).max() > 0
 
 
+def test_a_file_that_is_gone_meanwhile_is_named(tmp_path):
+    (card,) = audit_page._cards([audit_page.Match("a.wav", "b.wav", 0, 0, 1)], tmp_path, tmp_path, ("a", "b"), "mean")
+    assert card["silent"] == "'a.wav' is no longer there" and not card["players"]
+
+
 def test_duplicates_have_their_page(tmp_path, bare_page, faults_of_axe):
     (home := tmp_path / "set").mkdir()
     for i in range(10):

@@ -128,7 +128,7 @@ def _cards(matches: Iterable[Match], query_folder: Path, reference_folder: Path,
             ]
             card["players"] = Markup(_players(number, match, sounds, roles))
         except (ValueError, KeyError) as error:  # changed meanwhile, or with no sound at this rate
-            card["silent"] = str(error)
+            card["silent"] = str(error) if isinstance(error, ValueError) else f"{error} is no longer there"
         cards.append(card)
     return cards
 
