@@ -16,7 +16,7 @@ from helpers.book.chapters import Chapter
 from helpers.book.tables import captioned, table_html
 
 TABLE = re.compile(r'data-caption="([^"]*)" download="[^"]*" href="data:text/csv;charset=utf-8;base64,([^"]+)"')
-MOST_ROWS = 40  # of changed numbers that the page lists
+MOST_ROWS = 8  # of changed numbers that the page lists of each table
 
 
 def read_tables(book: nbformat.NotebookNode) -> dict[tuple[str, int], tuple[str, pd.DataFrame]]:
@@ -71,12 +71,13 @@ def opening(chapter: Chapter, book: nbformat.NotebookNode, baseline: Chapter, pa
     else:
         rows, alike = changed_numbers(nbformat.read(page, as_version=4), book)
         said = f"{len(rows):,} changed in the page's tables" if len(rows) else "none changed in the page's tables"
-        first = f" Here are the first {MOST_ROWS}." if len(rows) > MOST_ROWS else ""
+        listed = rows.groupby("table", sort=False).head(MOST_ROWS)
+        first = f" Here are the first {MOST_ROWS} of each." if len(listed) < len(rows) else ""
         parts.append(
             f"**Numbers:** {said}; {alike} of {alike + rows['table'].nunique()} tables are as they were.{first}"
         )
         if len(rows):
-            parts.append(table_html(captioned(rows.head(MOST_ROWS), "Numbers that changed.")))
+            parts.append(table_html(captioned(listed, "Numbers that changed.")))
     body = "\n\n".join(parts)
     return f":::{{admonition}} What changed against the baseline\n:class: note changed\n{body}\n:::\n"
 
