@@ -38,7 +38,7 @@ SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
 SECONDS, MOST_CLIPS = 10, 382  # as many mixtures as the recordings of a half give
 SHARES = (0.28, 0.54, 0.18)  # of the clips: learned, honest (C2, half of them, needs 99 for 1 %), and unrelated ones
 LEAST_S = 2.0  # Chromaprint's first value takes 2.6 s
-CHROMAPRINT, OVERLAP = "Chromaprint", 8  # values of two fingerprints that must lie beside one another: 1 s
+CHROMAPRINT = "Chromaprint"
 UNRELATED = {  # what is done to unrelated clips, which must not raise false alarms
     "unrelated": lambda clip, rng: clip,
     "unrelated, cut to 2 s": lambda clip, rng: clip[: 2 * RATE],
@@ -170,8 +170,9 @@ def chromaprint(folders: dict[str, Path], calibrating: set[str]) -> pd.DataFrame
 
 @numba.njit(cache=True)
 def shared_bits(one, other):
-    """The greatest share of equal bits of two fingerprints over all offsets at which OVERLAP of their values overlap."""
-    least, best = min(OVERLAP, len(one), len(other)), 0.0
+    """The greatest share of equal bits of two fingerprints over all offsets at which half of the shorter one overlaps: in
+    less than that, silence alone agrees."""
+    least, best = max(1, min(len(one), len(other)) // 2), 0.0
     for offset in range(least - len(one), len(other) - least + 1):
         first, last = max(0, -offset), min(len(one), len(other) - offset)
         differing = 0
