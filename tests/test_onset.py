@@ -178,3 +178,12 @@ def test_the_planned_sizes_are_fitted_all_of_them():
 def test_the_committed_prediction_comes_from_the_published_tables():
     plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["first_prediction"]
     assert plan == predict_onset.predict(RESULTS / "pocket")
+
+
+def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
+    updates, prompts = np.repeat([100, 200, 400], 20), np.tile(np.arange(20), 3)
+    for outcomes in (np.ones(60, bool), prompts < 2):
+        onset = fit_onset(updates, outcomes, prompts, 0.05)
+        assert (onset.updates, onset.low, onset.high, onset.censored) == (100, 0, 100, False)
+    late = fit_onset(updates, (updates == 100) & (prompts < 1), prompts, 0.1)
+    assert late.censored, "one clip in twenty at first, and none later, is no onset of a tenth"

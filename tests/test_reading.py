@@ -254,3 +254,19 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion is not excluded" in linear
     assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")
+
+
+def test_departures_from_tango_follow_from_the_settings():
+    from helpers.sound.profiles import load_profile
+
+    pocket, paper, tango = map(load_profile, ("pocket", "paper", "tango"))
+    said = sentences.of_departures(pocket, pocket.training, 2_000_000)
+    assert said == (
+        "Here the network is 433 times smaller, the text encoder is MiniLM, the number of *updates* is the same at every "
+        "size, weights are averaged (EMA) and captions are dropped so that guidance has a null prompt it was trained on."
+    )
+    said = sentences.of_departures(paper, paper.training, 866_000_000)
+    assert said == "Here the number of *updates* is the same at every size."
+    assert "MiniLM" not in said and "not trained but loaded" in sentences.of_departures(
+        tango, tango.training, 866_000_000
+    )

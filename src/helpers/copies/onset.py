@@ -66,7 +66,8 @@ def fit_onset(
         level: the share asked for, between 0 and 1.
 
     The interval is the delta method's in log updates. Where only one checkpoint has such clips, it reaches from the checkpoint
-    before to that one, or without end; with one or two prompts it has no ends. Raises ValueError for a level outside 0..1, or for clips of a single
+    before to that one, or without end; with one or two prompts it has no ends. Where the share does not rise,
+    and is past the level at every checkpoint, the onset is given as the first one: at the latest. Raises ValueError for a level outside 0..1, or for clips of a single
     checkpoint.
     """
     updates, outcomes = np.asarray(updates, np.float64), np.asarray(outcomes, bool)
@@ -84,6 +85,8 @@ def fit_onset(
     fit = GLM(outcomes.astype(np.float64), x, Binomial()).fit(**robust)
     intercept, slope = fit.params
     if slope <= 0:
+        if pd.Series(outcomes).groupby(updates).mean().min() >= level:  # begun before anyone looked
+            return Onset(float(updates.min()), 0.0, float(updates.min()), trained_to, False)
         return never
     log_onset = (math.log(level / (1 - level)) - intercept) / slope
     onset = math.exp(min(log_onset, 700))

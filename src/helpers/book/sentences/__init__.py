@@ -11,10 +11,19 @@ from helpers.book.sentences.findings import (
     of_sizes,
     of_undefined,
 )
-from helpers.book.sentences.models import of_check, of_forty_epochs, of_machines, of_negatives, of_quality
+from helpers.book.sentences.models import (
+    of_check,
+    of_departures,
+    of_encoder,
+    of_forty_epochs,
+    of_machines,
+    of_negatives,
+    of_quality,
+    of_sampler,
+)
 from helpers.book.sentences.verdict import of_mistake, of_verdict
 
 __all__ = [
-    "of_answer", "of_check", "of_equal_epochs", "of_forty_epochs", "of_leak", "of_ledger", "of_machines", "of_merged", "of_missed", "of_mistake",
-    "of_negatives", "of_no_pair", "of_onset", "of_quality", "of_reader", "of_relation", "of_sizes", "of_undefined", "of_verdict",
+    "of_answer", "of_check", "of_departures", "of_encoder", "of_equal_epochs", "of_forty_epochs", "of_leak", "of_ledger", "of_machines", "of_merged", "of_missed", "of_mistake",
+    "of_negatives", "of_no_pair", "of_onset", "of_quality", "of_reader", "of_relation", "of_sampler", "of_sizes", "of_undefined", "of_verdict",
 ]  # fmt: skip

@@ -8,7 +8,42 @@ from collections.abc import Sequence
 import pandas as pd
 
 from helpers.base.profile import Profile
+from helpers.base.settings import GenerationConfig, TrainingConfig
 from helpers.book.words import limits, share_text, with_interval
+
+TEXT_ENCODERS = {"minilm": "MiniLM", "flan_t5": "FLAN-T5"}
+SAMPLERS = {"dpm_solver": "DPM-Solver++", "ddpm": "DDPM's own sampler"}
+TANGO_PARAMETERS = 866e6
+
+
+def of_encoder(profile: Profile) -> str:
+    """The text encoder's name."""
+    return TEXT_ENCODERS[profile.text.encoder]
+
+
+def of_sampler(config: GenerationConfig) -> str:
+    """The sampler's name."""
+    return SAMPLERS[config.sampler]
+
+
+def of_departures(profile: Profile, run: TrainingConfig, n_parameters: int) -> str:
+    """In what this run's settings depart from what the page says of TANGO."""
+    if run.checkpoint_path:
+        return "Here the weights are not trained but loaded."
+    smaller, parts = TANGO_PARAMETERS / n_parameters, []
+    if smaller > 1.1:
+        parts.append(f"the network is {smaller:,.0f} times smaller")
+    if profile.text.encoder != "flan_t5":
+        parts.append(f"the text encoder is {of_encoder(profile)}")
+    if len(profile.sizes) > 1 and not profile.schedules:
+        parts.append("the number of *updates* is the same at every size")
+    if run.ema_decay:
+        parts.append("weights are averaged (EMA)")
+    if run.caption_dropout:
+        parts.append("captions are dropped so that guidance has a null prompt it was trained on")
+    if not parts:
+        return "Here it is the same."
+    return f"Here {' and '.join([', '.join(parts[:-1]), parts[-1]] if parts[1:] else parts)}."
 
 
 def of_forty_epochs(sizes: Sequence[int], lengths: Sequence[float], batch_size: int) -> str:
