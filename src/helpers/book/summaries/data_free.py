@@ -13,7 +13,7 @@ SIGNS = {  # by method: what its panel is called; the search itself, which defin
     "one_step": "one step is enough",
     "loss": "loss (needs the clip)",
 }
-NAMES = SIGNS | {"loss": "loss", "mel": "similarity by log-mel"}
+NAMES = SIGNS | {"loss": "loss", "mel": "log-mel (the truth)"}
 
 
 def runs_of(folder: Path | None) -> pd.DataFrame:
@@ -26,21 +26,29 @@ def runs_of(folder: Path | None) -> pd.DataFrame:
 
 
 def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """Every prompt of the largest size's first draw, with its score by each method."""
-    last = runs[runs["n_train"] == runs["n_train"].max()].iloc[0]
+    """Every prompt of the largest size's first draw that has replays, with its score by each method."""
+    found = runs[runs["positives"] > 0] if (runs["positives"] > 0).any() else runs
+    last = found[found["n_train"] == found["n_train"].max()].iloc[0]
     return pd.read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
 
 
 def in_words(runs: pd.DataFrame) -> pd.DataFrame:
-    """data_free.csv as it is shown."""
-    found = with_interval(runs, "auroc", "low", "high", percent=False)
+    """data_free.csv as it is shown: how well each method does."""
     columns = {
-        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "needs beside the model": "needs",
-        "AUROC": found, "found at 1 % false alarms": shares(runs, "tpr_at_fpr_1pct"), "seconds a clip": "seconds_a_clip",
+        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "needs": runs["needs"].str.split(";").str[0],
+        "AUROC": with_interval(runs.round(2), "auroc", "low", "high", percent=False),
+        "found at 1 %": shares(runs, "tpr_at_fpr_1pct"),
+    }  # fmt: skip
+    return arrange(runs, columns, "How well each method tells replayed prompts from held-out ones. 0.5 is chance.")
+
+
+def counts_in_words(runs: pd.DataFrame) -> pd.DataFrame:
+    """How many prompts of each kind a run has, and what each method takes for a clip."""
+    columns = {
+        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "seconds a clip": "seconds_a_clip",
         "replayed": "positives", "held out": "negatives", "neither": "neither",
     }  # fmt: skip
-    caption = "How well each method tells replayed prompts from held-out ones."
-    return arrange(runs, columns, caption, {"seconds a clip": ".2f"})
+    return arrange(runs, columns, "Prompts of each kind, and seconds a clip.", {"seconds a clip": ".2f"})
 
 
 def sentences(runs: pd.DataFrame) -> list[str]:

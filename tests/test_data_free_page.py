@@ -1,0 +1,59 @@
+"""What chapter 9 tells, from made-up tables of two runs."""
+
+import pandas as pd
+import pytest
+
+from helpers.book.figures.data_free import plot_signs
+from helpers.book.summaries import data_free as summaries
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for n, first, replays in ((100, 0.81, 8), (1000, None, 0)):
+        run = tmp_path / "data_free" / f"n{n}_d0"
+        run.mkdir(parents=True)
+        aurocs = {"caption_effect": 0.5, "caption_effect_first": 0.81, "one_step": 0.4, "loss": 0.99, "mel": 1.0}
+        rows = pd.DataFrame(
+            {"method": list(aurocs), "needs": ["nothing"] * 3 + ["the clip", "the clip; defines the truth"]}
+        )
+        rows = rows.assign(
+            n_train=n, draw=0, updates=10, positives=replays, negatives=20, neither=2, seconds_a_clip=0.5
+        )
+        known = first is not None
+        rows["auroc"] = rows["method"].map(aurocs) if known else float("nan")
+        rows = rows.assign(low=rows["auroc"] - 0.1, high=rows["auroc"], tpr_at_fpr_1pct=0.25 if known else float("nan"))
+        rows.to_csv(run / "data_free.csv", index=False)
+        prompts = pd.DataFrame(
+            {"kind": ["train"] * 10 + ["heldout"] * 20, "replayed": [True] * replays + [False] * (30 - replays)}
+        )
+        prompts.assign(**dict.fromkeys(aurocs, 0.1)).to_csv(run / "prompts.csv", index=False)
+    return tmp_path
+
+
+def test_runs_come_by_size_and_undefined_ones_are_told(folder):
+    runs = summaries.runs_of(folder)
+    assert runs["n_train"].unique().tolist() == [100, 1000]
+    first, second = summaries.sentences(runs)
+    assert first == (
+        "With **100 clips** the best sign that needs nothing but the model is the effect at the first step, with an AUROC of "
+        "0.81. The loss on the candidate clip reaches 0.99, higher."
+    )
+    assert second == "With **1,000 clips** too few prompts are replayed to say."
+    table = summaries.in_words(runs)
+    assert table["AUROC"].tolist()[:2] == ["0.5 (0.4 to 0.5)", "0.81 (0.71 to 0.81)"] and set(table["AUROC"][5:]) == {
+        "–"
+    }
+    assert set(table["needs"]) == {"nothing", "the clip"} and len(summaries.counts_in_words(runs)) == len(runs)
+
+
+def test_the_figure_shows_the_largest_run_that_has_replays(folder):
+    runs = summaries.runs_of(folder)
+    prompts = summaries.prompts_of(folder, runs)
+    assert prompts["replayed"].sum() == 8
+    axes = plot_signs(prompts, summaries.SIGNS).axes
+    assert [axis.get_title(loc="left") for axis in axes] == list(summaries.SIGNS.values())
+    assert sum(len(dots.get_offsets()) for dots in axes[0].collections) == 28, "prompts of neither kind are left out"
+
+
+def test_without_a_published_study_there_is_nothing(tmp_path):
+    assert summaries.runs_of(None).empty and summaries.runs_of(tmp_path).empty
