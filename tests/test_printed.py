@@ -171,7 +171,7 @@ def test_an_exercise_takes_the_settings_of_its_profile(command, tmp_path, monkey
     assert sum(one.seconds or 0.0 for one in missing) < 600, "minutes, no more"
 
 
-@pytest.mark.parametrize("name", chapters.CHAPTERS)
+@pytest.mark.parametrize("name", sorted({settings_of(command)["NAME"] for command in EXERCISES}))
 def test_the_exercises_name_their_baseline_and_how_long_it_takes(name, tmp_path, monkeypatch):
     monkeypatch.setenv("HELPERS_RUNS", str(tmp_path))
     text = markdown(ROOT / "notebooks" / f"{name}.ipynb")
