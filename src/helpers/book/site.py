@@ -1,5 +1,5 @@
-"""What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, and the
-table of what an audit finds.
+"""What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, tables
+that a keyboard can scroll, and the table of what an audit finds.
 
 A page that is opened as a file may not read another, so the search page carries the text of all.
 """
@@ -24,6 +24,7 @@ def setup(app) -> dict:
     """Sphinx calls this: `_config.yml` names the module as an extension."""
     app.connect("doctree-resolved", explain_terms)
     app.connect("html-page-context", carry_texts)
+    app.connect("html-page-context", reach_tables)
     app.add_directive("recall", Recall)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -70,6 +71,12 @@ def carry_texts(app, pagename: str, templatename: str, context: dict, doctree) -
         page: f'<div role="main">{_sections(app.env.get_doctree(page))}</div>' for page in sorted(app.env.found_docs)
     }
     app.add_js_file(None, body=FROM_DISK % json.dumps(texts).replace("</", "<\\/"))
+
+
+def reach_tables(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Lets a keyboard scroll the tables of the text, which scroll where the page is narrower than they are."""
+    if "body" in context:
+        context["body"] = context["body"].replace('<table class="table', '<table tabindex="0" class="table')
 
 
 def _sections(node: nodes.Element) -> str:
