@@ -57,3 +57,9 @@ def test_a_mixture_goes_through_codec_and_text_encoder_as_a_clip_does():
     mixed = mixing.mix(*(audio[:2] / 32767), RATE)
     alone = codec.encode(log_mel(np.round(32767 * mixed[None]).astype(np.int16), MelConfig(), RATE))
     np.testing.assert_allclose(latents[:1], alone, atol=1e-4)
+
+
+def test_the_weights_of_frequencies_are_told_without_a_warning(recwarn):
+    mixing._weights.cache_clear()
+    weights = mixing._weights(16_000)
+    assert not recwarn.list and weights[0] == pytest.approx(10 ** (mixing.FAINTEST_DB / 10))

@@ -20,7 +20,8 @@ FAINTEST_DB = -80.0
 
 @cache
 def _weights(rate_hz: int) -> np.ndarray:
-    return 10 ** (librosa.A_weighting(librosa.fft_frequencies(sr=rate_hz, n_fft=WINDOW), min_db=FAINTEST_DB) / 10)
+    with np.errstate(divide="ignore"):  # librosa takes the logarithm of 0 Hz, then raises it to min_db
+        return 10 ** (librosa.A_weighting(librosa.fft_frequencies(sr=rate_hz, n_fft=WINDOW), min_db=FAINTEST_DB) / 10)
 
 
 def loudest_db(audio: np.ndarray, rate_hz: int) -> float:
