@@ -143,7 +143,7 @@ def _controls(facts: Sequence[Mapping], known: bool) -> str:
 def _grid(cells: pd.DataFrame) -> str:
     """Buttons in rows of training sizes. A cell begins at its updates and ends at the next of its row, as its model stands for
     what lies between."""
-    logs = np.log(cells["updates"].to_numpy(float))
+    logs = np.log(np.maximum(cells["updates"].to_numpy(float), 1))  # a model that was loaded has none
     rows = cells.assign(log=logs).groupby("n_train")["log"]
     step = rows.diff().min() if len(cells) > cells["n_train"].nunique() else 1.0
     place = np.round((logs - logs.min()) / step).astype(int)
