@@ -230,5 +230,5 @@ def test_every_exercise_can_be_done(small_checkout, runs_root):
     assert title == "# 6. Thresholds" and opening.lstrip().startswith(
         ":::{admonition} What changed against the baseline"
     )
-    assert "**Settings:** `beta` 0.5 → 0.0." in opening and "tables are as they were" in opening
+    assert "**Settings:** `beta` 0.5 → 0." in opening and "tables are as they were" in opening
     assert "the baseline was not run" not in opening

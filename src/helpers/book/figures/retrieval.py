@@ -73,7 +73,7 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
             percent_axis(axis.yaxis)
     updates = quality["updates"].unique()
     count_axis(axes[0][0].xaxis, updates)  # shared by all panels
-    if len(updates) == 1:
+    if len(updates) == 1 and updates[0] > 0:
         axes[0][0].set_xlim(updates[0] / 1.6, updates[0] * 1.6)
     handles = size_handles(quality["n_train"])
     if (quality["prompt_set"] == "heldout").any():
