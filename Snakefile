@@ -53,7 +53,7 @@ def earlier_pages(wildcards):
 
 
 def shards_of(stage, *run):
-    return [f"{SHARD.format(work='_'.join(map(str, (stage, *run))), k=k)}" for k in range(1, SHARDS + 1)]
+    return [SHARD.format(work="_".join(map(str, (stage, *run))), k=k) for k in range(1, SHARDS + 1)]
 
 
 def shard_run(wildcards):

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from helpers import __main__ as command
-from helpers.copies import audit, audit_files, audit_search, audit_verdict, audit_within
+from helpers.base import spreadsheet
+from helpers.copies import audit, audit_search, audit_verdict, audit_within
 from helpers.copies.detectors import Detectors
 from helpers.sound.mel import level, log_mel
 from helpers.sound.profiles import load_profile
@@ -304,9 +305,9 @@ def test_the_command_writes_tables_that_no_spreadsheet_runs_and_fails_above_a_li
     assert "--fail-above: expected at most 2 generated clips flagged, got 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("start", [*audit_files.FORMULA])
+@pytest.mark.parametrize("start", [*spreadsheet.FORMULA])
 def test_text_that_begins_a_formula_is_made_inert_and_numbers_are_left(start):
-    table = audit_files.inert(pd.DataFrame({"clip": [f"{start}1+1", "a=b"], "score": [-1.0, 2.0]}))
+    table = spreadsheet.inert(pd.DataFrame({"clip": [f"{start}1+1", "a=b"], "score": [-1.0, 2.0]}))
     assert table["clip"].tolist() == [f"'{start}1+1", "a=b"] and table["score"].tolist() == [-1.0, 2.0]
 
 

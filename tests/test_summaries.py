@@ -151,12 +151,14 @@ def test_the_ledger_stands_in_three_parts_with_each_number_in_its_unit():
 
 def test_a_table_can_be_downloaded_as_it_is_shown():
     table = arrange(
-        pd.DataFrame({"share": ["25\u00a0%"], "<n>": [4500]}), {"share": "share", "<n>": "<n>"}, "What <counts>."
+        pd.DataFrame({"share": ["25\u00a0%", "=cmd|a"], "<n>": [4500, -1]}),
+        {"share": "share", "<n>": "<n>"},
+        "What <counts>.",
     )
     (link,) = BeautifulSoup(table_html(table), "html.parser").select("a[download]")
     head, _, held = link["href"].partition(",")
     assert link["download"] == "what-counts.csv" and head == "data:text/csv;charset=utf-8;base64"
-    assert base64.b64decode(held).decode() == "share,<n>\n25 %,4500\n"
+    assert base64.b64decode(held).decode() == "share,<n>\n25 %,4500\n'=cmd|a,-1\n", "no formula"
     titled = BeautifulSoup(table_html(table, titled=True), "html.parser")
     assert titled.caption is None and titled.div["aria-label"] == "What <counts>."
 

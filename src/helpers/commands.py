@@ -156,6 +156,7 @@ def _section(profile: Profile, stage: str, setting: str) -> str:
 
 def run_audit(arguments):
     """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
+    from helpers.base.spreadsheet import inert  # imports pandas
     from helpers.book import audit_page
     from helpers.copies import audit, audit_files, audit_within  # import torch
 
@@ -184,7 +185,7 @@ def run_audit(arguments):
         except OSError as error:
             raise ValueError(str(error)) from error
     if arguments.within:
-        audit_files.inert(table).to_csv(out, index=False)
+        inert(table).to_csv(out, index=False)
         page = audit_page.within_page(table, left_out, arguments.within, profile.corpus.channel)
         out.with_suffix(".html").write_text(page, encoding="utf-8")
         clusters, dropped = table["cluster"].nunique(), int(table["drop"].sum())

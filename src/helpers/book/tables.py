@@ -9,6 +9,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML, display
 
+from helpers.base.spreadsheet import inert
 from helpers.book.cards import folded
 from helpers.book.words import file_stem, shares
 
@@ -90,8 +91,8 @@ def arrange(
 
 
 def _csv_link(data: pd.DataFrame, caption: str) -> str:
-    """The table as a file inside the page, named after its caption's beginning."""
-    held = base64.b64encode(data.to_csv(index=False).replace("\u00a0", " ").encode()).decode()
+    """The table as a file inside the page, named after its caption's beginning; captions of clips are no formulas there."""
+    held = base64.b64encode(inert(data).to_csv(index=False).replace("\u00a0", " ").encode()).decode()
     return f'<a class="table-csv" data-caption="{escape(caption)}" download="{file_stem(caption)}.csv" href="data:text/csv;charset=utf-8;base64,{held}">CSV</a>'
 
 

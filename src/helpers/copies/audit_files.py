@@ -4,11 +4,8 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
-
+from helpers.base.spreadsheet import inert
 from helpers.copies.audit_verdict import Audit
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
 
 def write(found: Audit, table: Path, page: str) -> list[Path]:
@@ -27,19 +24,6 @@ def write(found: Audit, table: Path, page: str) -> list[Path]:
         for draft in drafts:
             draft.unlink(missing_ok=True)
     return paths
-
-
-def inert(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose text no spreadsheet runs: an apostrophe stands before what would begin a formula, as `=cmd|...`.
-
-    Source: OWASP, "CSV Injection".
-    """
-
-    def quoted(value):
-        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    return table.assign(**{str(name): table[name].map(quoted) for name in text})
 
 
 def plain(value):

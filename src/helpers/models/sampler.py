@@ -118,6 +118,35 @@ def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> 
         yield Step(clean, latents, of_caption, float(solver.alphas_cumprod[int(timestep)].sqrt()))
 
 
+def sample_batches(
+    unet: UNet2DConditionModel,
+    text_states: np.ndarray,
+    text_mask: np.ndarray,
+    null_state: np.ndarray,
+    null_mask: np.ndarray,
+    noise_seeds: list[int],
+    config: GenerationConfig,
+    latent_shape,
+) -> Iterator[Iterator[Step]]:
+    """The steps of one batch of clips after the other, as `denoise` yields them; arguments and errors as `sample_latents`."""
+    _check(text_states, text_mask, null_state, null_mask, noise_seeds)
+    device = unet.device
+    with progress(total=len(noise_seeds), desc="generating", unit="clip") as bar:
+        for start in range(0, len(noise_seeds), config.batch_size):
+            rows = slice(start, start + config.batch_size)
+            count = len(noise_seeds[rows])
+            text, null = (
+                (torch.tensor(states, device=device).float(), torch.tensor(mask, device=device))
+                for states, mask in (
+                    (text_states[rows], text_mask[rows]),
+                    (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
+                )
+            )
+            generators = noise_generators(noise_seeds[rows])
+            yield denoise(unet, initial_noise(generators, latent_shape).to(device), text, null, generators, config)
+            bar.update(count)
+
+
 @torch.inference_mode()
 def sample_latents(
     unet: UNet2DConditionModel,
@@ -133,27 +162,17 @@ def sample_latents(
 
     Text states [N, L, D] and mask [N, L] are the prompts', `null_state` [L, D] and `null_mask` [L] those of "".
     `config.guidance` 1 means no guidance, 0 no prompt. Clip i depends on its prompt and `noise_seeds[i]` only, not on
-    the batch it is in; in bfloat16, to its rounding. Raises ValueError for shapes that disagree, FloatingPointError naming a clip that is not finite.
+    the batch it is in; in bfloat16, to its rounding. Raises ValueError for shapes that disagree, FloatingPointError naming
+    a clip that is not finite.
     """
-    _check(text_states, text_mask, null_state, null_mask, noise_seeds)
-    device = unet.device
-    results = np.empty((len(noise_seeds), *latent_shape), np.float32)
-    with progress(total=len(noise_seeds), desc="generating", unit="clip") as bar:
-        for start in range(0, len(noise_seeds), config.batch_size):
-            rows = slice(start, start + config.batch_size)
-            count = len(noise_seeds[rows])
-            text, null = (
-                (torch.tensor(states, device=device).float(), torch.tensor(mask, device=device))
-                for states, mask in (
-                    (text_states[rows], text_mask[rows]),
-                    (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
-                )
-            )
-            generators = noise_generators(noise_seeds[rows])
-            noise = initial_noise(generators, latent_shape).to(device)
-            (last,) = deque(denoise(unet, noise, text, null, generators, config), maxlen=1)
-            results[rows] = last.latents.cpu().numpy()
-            bar.update(count)
+    results, start = np.empty((len(noise_seeds), *latent_shape), np.float32), 0
+    batches = sample_batches(
+        unet, text_states, text_mask, null_state, null_mask, noise_seeds, config, latent_shape
+    )  # fmt: skip
+    for steps in batches:
+        (last,) = deque(steps, maxlen=1)
+        results[start : start + len(last.latents)] = last.latents.cpu().numpy()
+        start += len(last.latents)
     finite = np.isfinite(results).all(axis=(1, 2, 3))
     if not finite.all():
         raise FloatingPointError(f"latents: expected finite values, got NaN or infinity in clip {int(finite.argmin())}")

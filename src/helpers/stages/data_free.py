@@ -18,7 +18,6 @@ import pandas as pd
 
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
-from helpers.base.settings import EMBEDDINGS
 from helpers.copies.detection_metrics import detection_row
 from helpers.copies.reference_features import build_detectors
 from helpers.copies.replication import near_exact, position
@@ -83,7 +82,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
 
 def _own_similarities(audio: np.ndarray, data: Corpus, rows: np.ndarray, profile: Profile) -> dict[str, np.ndarray]:
     """Similarity [Q] of each generated clip to its own clip by mel and, where the profile has one, by an embedding."""
-    second = [name for name in ("aisfx", "clap") if name in profile.retrieval.detectors and name in EMBEDDINGS][:1]
+    second = [name for name in ("aisfx", "clap") if name in profile.retrieval.detectors][:1]
     retrieval = dataclasses.replace(profile.retrieval, detectors=("mel", *second))
     detectors = build_detectors(dataclasses.replace(profile, retrieval=retrieval), data)
     sounds = np.stack([np.asarray(data.audio[row]) for row in rows])

@@ -42,6 +42,11 @@ def count_axis(axis, ticks) -> None:
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
+def scale_of(values) -> str:
+    """How an axis of these numbers is scaled: "log", or "linear" where one is zero, as the updates of a model that was loaded."""
+    return "log" if min(values) > 0 else "linear"
+
+
 def shades_of(values, ramp: str = "plasma") -> dict:
     """A colour for each value in order; the ends that would vanish on white or on black are left out."""
     low, high = {"plasma": (0.42, 0.74), "viridis": (0.35, 0.8)}[ramp]

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from helpers.book.figures.axes import check_columns, count_axis, new_axes
+from helpers.book.figures.axes import check_columns, count_axis, new_axes, scale_of
 from helpers.book.theme import COLOURS, themed
 from helpers.book.words import share_text
 
@@ -36,10 +36,14 @@ def plot_map(cells: pd.DataFrame) -> Figure:
         axis.annotate(
             text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
         )
-    scale = "log" if cells["updates"].min() > 0 else "linear"  # a model that was loaded has no updates
     least, most = cells["updates"].min(), cells["updates"].max()
     ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
-    axis.set(xscale=scale, xlabel="updates", ylabel="training clips", title="Near-exact of the own clip, % of prompts")
+    axis.set(
+        xscale=scale_of(cells["updates"]),
+        xlabel="updates",
+        ylabel="training clips",
+        title="Near-exact of the own clip, % of prompts",
+    )
     axis.margins(x=0.05)
     axis.set_ylim(len(sizes) - 0.5, -0.9)
     count_axis(axis.xaxis, ticks or [least])

@@ -15,6 +15,7 @@ from helpers.book.figures.axes import (
     markers_of,
     new_axes,
     percent_axis,
+    scale_of,
     shades_of,
     size_handles,
     strength_text,
@@ -65,8 +66,7 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
     figure, axes = new_axes(rows_of_panels, columns, 0.7 + 2.4 * rows_of_panels, sharex=True)
     for axis, (label, rows, value, low, high, real) in zip(axes.flat, panels):
         _quality_panel(axis, rows, value, low, high, real)
-        # a model that was loaded has no updates
-        axis.set(ylabel=label, xlabel="updates", xscale="log" if rows["updates"].min() > 0 else "linear")
+        axis.set(ylabel=label, xlabel="updates", xscale=scale_of(rows["updates"]))
         axis.tick_params(labelbottom=True)
         if value == "silent_rate":
             axis.set_ylim(bottom=0)
