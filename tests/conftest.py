@@ -10,7 +10,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core for each worker: their threads would wait for one another
+    # a core for each worker: their threads would wait for one another
+    os.environ |= {name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
 LONGEST = ("test_printed", "test_book", "test_own_corpus", "test_paper")  # the files, in this order
 CHROMIUM_FLAGS = (
     "--headless",

@@ -112,6 +112,8 @@ def test_a_checkpoint_that_is_not_there_is_refused(finished):
 CHILD = """
 import sys
 from pathlib import Path
+import torch
+torch.set_num_threads({threads})
 sys.path.insert(0, {tests!r})
 from test_training import CONFIG, make_data, train
 train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
@@ -119,9 +121,8 @@ train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
 
 
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent)), str(tmp_path)], stderr=subprocess.DEVNULL
-    )
+    script = CHILD.format(tests=str(Path(__file__).parent), threads=torch.get_num_threads())
+    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while not (tmp_path / "state_previous.pt").exists():  # at least two updates are done and saved
         assert child.poll() is None and time.monotonic() < deadline, "the child ended before it could be killed"

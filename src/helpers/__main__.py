@@ -192,6 +192,8 @@ def main() -> int:
     """Exit code 0; 2 for what the user can put right, told in one line; 1 for a failed chapter or what --fail-above counts; 130 when interrupted."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # numba's first loop would give torch all cores again
+        os.environ.setdefault("NUMBA_NUM_THREADS", threads)
     arguments = build_parser().parse_args()
     try:
         with commands.checking():

@@ -55,8 +55,9 @@ class Windows:
             sound = sounds[row]
             last = max(0, len(sound) - size)
             begins = np.unique([*range(0, last, size // 2), last])
-            peaks = np.array([np.abs(sound[begin : begin + size].astype(np.int32)).max() for begin in begins])
-            heard = begins[peaks > min(GENERATED_PEAK, peaks.max() - 1)]
+            # from the lowest to the highest sample, as a constant offset is not heard
+            swings = np.array([np.ptp(sound[begin : begin + size].astype(np.int32)) for begin in begins])
+            heard = begins[swings > min(2 * GENERATED_PEAK, swings.max() - 1)]
             owners += [row] * len(heard)
             starts += heard.tolist()
         self.owner, self.start = np.array(owners, np.int64), np.array(starts, np.int64)
