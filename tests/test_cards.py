@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 
 from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
 from helpers.book.gallery import Gallery
+from helpers.book.summaries.corpus import read_recording_pairs
 from helpers.sound.corpus import Corpus
 from helpers.sound.profiles import load_profile
 from helpers.stages.clips import COLUMNS, QUANTILES
@@ -58,3 +59,17 @@ def test_what_is_folded_opens_below_an_escaped_title(gallery, data):
 def test_every_slot_has_a_name():
     assert list(QUANTILE_LABELS) == [f"quantile {q:.2f}" for q in QUANTILES]
     assert {"twins", "heldout", "same_bed", "altered", "empirical", "generated"} == set(KIND_LABELS)
+
+
+def test_what_someone_wrote_stays_text_in_every_table(gallery):
+    """Captions and names that read as numbers, or as missing values."""
+    file = gallery.folder / "gallery.csv"
+    for caption in ("0012", "1e5", "NA", "null", "", "True"):
+        pd.read_csv(file).assign(caption=caption).to_csv(file, index=False)
+        assert Gallery(gallery.folder)["miss 1"]["caption"] == caption
+    pair = dict.fromkeys(("id_a", "id_b", "caption_a", "caption_b", "package_a", "package_b"), "0012")
+    pd.DataFrame([pair | {"score": 1.0, "correlation": np.nan, "verified": True}]).to_csv(
+        gallery.folder / "recordings.csv", index=False
+    )
+    (row,) = read_recording_pairs(gallery.folder).to_dict("records")
+    assert {row[name] for name in pair} == {"0012"} and np.isnan(row["correlation"]) and row["verified"]

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from helpers.base.csv_file import read_csv
+
 
 class Gallery:
     """A finished clips stage: `gallery["quantile 0.50"]` is a row of gallery.csv; `audio(slot)` its sound int16 [S]."""
 
     def __init__(self, folder: Path):
-        self.folder, self.table = Path(folder), pd.read_csv(Path(folder) / "gallery.csv", keep_default_na=False)
+        self.folder, self.table = Path(folder), read_csv(Path(folder) / "gallery.csv", keep_default_na=False)
 
     def __getitem__(self, slot: str) -> pd.Series:
         return self.table.set_index("slot").loc[slot]

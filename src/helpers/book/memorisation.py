@@ -17,6 +17,7 @@ import soundfile
 from IPython.display import HTML
 
 from helpers.base.arms import checkpoint_arms
+from helpers.base.csv_file import read_csv
 from helpers.base.profile import Profile
 from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
@@ -61,7 +62,7 @@ def of_pool(folder: Path, profile: Profile) -> Study:
 
 
 def _prompts(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = read_csv(path)
     table = table[~table["silent"]]
     return table.assign(sound=[path.parent / file for file in table["file"]])[["query_id", "caption", "sound"]]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.base.csv_file import read_csv
 from helpers.base.settings import CorpusConfig
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import with_interval
@@ -73,7 +74,7 @@ def read_recording_pairs(folder: Path) -> pd.DataFrame:
     sides = [f"{name}_{side}" for name in ("id", "caption", "package") for side in "ab"]
     kinds = dict.fromkeys(sides, "str") | {"score": "float", "correlation": "float", "verified": "bool"}
     path = folder / "recordings.csv"
-    pairs = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[*kinds])
+    pairs = read_csv(path) if path.is_file() else pd.DataFrame(columns=[*kinds])
     return pairs.astype(kinds)  # a table without rows has no types of its own
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.base.csv_file import read_csv
 from helpers.book.tables import arrange
 from helpers.book.words import shares, with_interval
 
@@ -29,7 +30,7 @@ def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Every prompt of the largest size's first draw that has replays, with its score by each method."""
     found = runs[runs["positives"] > 0] if (runs["positives"] > 0).any() else runs
     last = found[found["n_train"] == found["n_train"].max()].iloc[0]
-    return pd.read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
+    return read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
 
 
 def in_words(runs: pd.DataFrame) -> pd.DataFrame:
