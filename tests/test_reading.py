@@ -256,6 +256,21 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")
 
 
+def test_what_follows_for_the_papers_sizes_is_an_inference_from_exponent_and_rise():
+    curve = 1 / (1 + np.exp(-4 * np.log(np.array([500, 1000, 2000, 4000, 8000]) / 2000)))
+    run = pd.DataFrame({"n_train": 100, "draw": 0, "updates": [500, 1000, 2000, 4000, 8000], "near_exact": curve})
+    shares = pd.concat([run, run.assign(n_train=500, near_exact=run["near_exact"] / 10)]).assign(n_generated=1000)
+    row = {"exponent": 1.1, "exponent_low": 1.0, "exponent_high": 1.2}
+    said = sentences.of_papers_sizes(pd.DataFrame([row]), shares)
+    assert "5.9 times as late (5.0 to 6.9)" in said and "1.2 (1.0 to 1.4)" in said
+    assert f"within {81**0.25 * (19 / 9) ** 0.25:.1f} times" in said  # from odds of 1 : 19 to 9 : 1
+    assert "updates could give such a fall, and equal epochs could not." in said
+    wide = sentences.of_papers_sizes(pd.DataFrame([row | {"exponent_low": 0.1, "exponent_high": 3}]), shares)
+    assert "updates may or may not give such a fall, and equal epochs may or may not." in wide
+    none = shares.assign(near_exact=0.0)
+    assert sentences.of_papers_sizes(pd.DataFrame([row]), none).startswith("Too few models")
+
+
 def test_departures_from_tango_follow_from_the_settings():
     from helpers.sound.profiles import load_profile
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.special import logit
 from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
@@ -101,6 +102,20 @@ def fit_onset(
             margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance)
             low, high = math.exp(log_onset - margin), math.exp(min(log_onset + margin, 700))
     return Onset(onset, low, high, trained_to, onset > trained_to)
+
+
+def rise(shares: pd.DataFrame, low: float = 0.05, high: float = 0.9) -> float:
+    """How many times as many updates a run needs for a near-exact share of `high` as for one of `low`.
+
+    It is read off the logistic curve in log updates through the run's rows of shares.csv (updates, near_exact, n_generated). NaN
+    where the run never passes `high`.
+    """
+    if not (shares["near_exact"] > high).any():
+        return math.nan
+    hits = shares["near_exact"] * shares["n_generated"]
+    outcomes = np.column_stack([hits, shares["n_generated"] - hits])
+    slope = GLM(outcomes, add_constant(np.log(shares["updates"].to_numpy(float))), Binomial()).fit().params[1]
+    return math.exp((logit(high) - logit(low)) / slope)
 
 
 @dataclass(frozen=True)

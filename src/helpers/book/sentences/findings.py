@@ -14,6 +14,9 @@ from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
 from helpers.book.words import epochs_text, limits, share_text, undefined_for
 from helpers.copies.claims import FAILS, HOLDS, UNKNOWN
+from helpers.copies.onset import rise
+
+PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
 
 
 def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
@@ -148,6 +151,33 @@ def of_relation(law: pd.DataFrame) -> str:
         "refuted": "what the run did lies outside.",
     }
     return f"{text}: {verdicts[row['verdict']]}"
+
+
+def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """What the relation of law.csv would mean between the paper's two smaller sizes, and whether that could give its fall.
+
+    shares: shares.csv, for how steep the rise of one size is.
+    """
+    factors = [rise(run) for _, run in shares.groupby(["n_train", "draw"])]
+    rises = pd.Series(factors, dtype=float).dropna()
+    if law.empty or rises.empty:
+        return "Too few models copy here to say what would follow for the paper's sizes."
+    row, times, least = law.iloc[0], PAPERS_SIZES[1] / PAPERS_SIZES[0], rises.median()
+    limits = [row[f"exponent{end}"] for end in ("", "_low", "_high")]
+    updates, low, high = (times**exponent for exponent in limits)
+    epochs, epochs_low, epochs_high = (factor / times for factor in (updates, low, high))
+
+    def verdict(low: float, high: float) -> str:
+        return "could" if low > least else "could not" if high < least else "may or may not"
+
+    return (
+        f"Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
+        f"Nobody has tested either. From {PAPERS_SIZES[0]:,} to {PAPERS_SIZES[1]:,} clips the onset would then come {updates:.1f} times as late "
+        f"({low:.1f} to {high:.1f}). At equal updates, the larger model stands that much nearer to the beginning. At equal epochs it is trained "
+        f"{times:.0f} times as long, so the factor that is left is {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). Now a model here goes from 5 % to 90 % "
+        f"within {least:.1f} times as many updates, and the paper's shares fall from about 90 % to below 5 %. So equal updates "
+        f"{verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
+    )
 
 
 def _thousands(updates: float) -> str:
