@@ -11,6 +11,7 @@ import resource
 import shutil
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,9 @@ HONEST, PAIRS = 200, 20
 
 def files_of(name: str, n: int) -> Path:
     """A folder of n mixtures, written once; a smaller one's are the first of a larger one's."""
-    folder, sounds = WORK / "audit_scale" / f"{name}_{n}", None
-    if not (folder / "done").is_file():
+    folder = WORK / "audit_scale" / f"{name}_{n}"
+    done = folder.with_suffix(".done")  # beside the folder: all that lies in it is taken for a sound
+    if not done.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         sounds = [*recordings().values()]
@@ -41,42 +43,36 @@ def files_of(name: str, n: int) -> Path:
             rng = seeded("scale", name, number)
             chosen = [sounds[row] for row in rng.choice(len(sounds), 4, replace=False)]
             soundfile.write(folder / f"{number:05d}.wav", mix(chosen, rng), RATE)
-        (folder / "done").touch()
+        done.touch()
     return folder
+
+
+def folders_of(n_queries: int, n_training: int) -> tuple[Path, Path, Path]:
+    return files_of("generated", n_queries), files_of("training", n_training), files_of("honest", HONEST)
 
 
 def audited(n_queries: int, n_training: int, kept: Path | None) -> dict:
     """Seconds of processor and of the clock, and peak memory, of one audit."""
+    folders = folders_of(n_queries, n_training)
     start, clock = time.process_time(), time.perf_counter()
-    folders = files_of("generated", n_queries), files_of("training", n_training), files_of("honest", HONEST)
-    written, clock_written = time.process_time() - start, time.perf_counter() - clock
     profile = load_profile("pocket").replace("retrieval", detectors=("mel", "mel_centred", "mel_aligned", "clap"))
     print(audit.audit(*folders, profile, kept=kept), flush=True)
     return {
-        "cpu_s": time.process_time() - start - written,
-        "wall_s": time.perf_counter() - clock - clock_written,
+        "cpu_s": time.process_time() - start,
+        "wall_s": time.perf_counter() - clock,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
 
-def _into(queue, function, *arguments) -> None:
-    queue.put(function(*arguments))
-
-
 def alone(function, *arguments) -> dict:
-    """What a function gives in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_into, args=(queue, function, *arguments))
-    process.start()
-    found = queue.get()
-    process.join()
-    return found
+    """What a function gives in a process of its own; what it raises, or a process that dies, is raised here."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def chromaprint(n_queries: int, n_training: int) -> dict:
     """The same of Chromaprint: fingerprints of all files by `fpcalc`, and every pair compared."""
-    folders = files_of("generated", n_queries), files_of("training", n_training), files_of("honest", HONEST)
+    folders = folders_of(n_queries, n_training)
     shared_bits(np.zeros(9, np.uint32), np.zeros(9, np.uint32))  # compiled
     clock, start = time.perf_counter(), time.process_time()
     generated, training, honest = map(fingerprints, folders)
@@ -121,6 +117,9 @@ def main():
     cpu = describe_machine()["machine"]["cpu"]
     sizes = [tuple(map(int, size.split("x"))) for size in chosen.sizes]
     for n_queries, n_training in sizes:
+        alone(
+            folders_of, n_queries, n_training
+        )  # a process's peak counts that of the one it came from: this stays small
         with tempfile.TemporaryDirectory(dir=WORK) as kept:
             cases = {"audit": (audited, Path(kept)), "audit, training side kept": (audited, Path(kept))}
             if (n_queries, n_training) == sizes[0]:

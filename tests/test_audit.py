@@ -191,6 +191,19 @@ def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(f
     assert not matched.differing and matched.verdicts[0].flagged.count <= 6
 
 
+def test_a_stretch_of_one_constant_value_is_no_sound_and_stops_no_audit(folders, tmp_path):
+    """Two windows of what CLAP takes lie at an offset that the file's mean is not: it is compared by what sounds in it."""
+    profile, some = load_profile("smoke"), of(folders) | {"generated": tmp_path / "generated"}
+    size = profile.corpus.clip_samples
+    some["generated"].mkdir()
+    clip = np.concatenate([sound(1), np.full(2 * size, 0.3), sound(901)])
+    soundfile.write(some["generated"] / "offset.wav", clip, RATE)
+    result = audit.audit(*some.values(), profile.replace("retrieval", detectors=("clap",)), fpr=0.1)
+    rows = result.table[result.table["kind"] == "generated"].set_index("detector")
+    assert set(rows.index) == {"combined", "clap", "landmarks"} and np.isfinite(rows["score"]).all()
+    assert rows.loc["landmarks", "nearest"] == "t1.wav"
+
+
 def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path, capfd):
     many = tmp_path / "training"
     many.mkdir()
