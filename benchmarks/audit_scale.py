@@ -117,9 +117,8 @@ def main():
     cpu = describe_machine()["machine"]["cpu"]
     sizes = [tuple(map(int, size.split("x"))) for size in chosen.sizes]
     for n_queries, n_training in sizes:
-        alone(
-            folders_of, n_queries, n_training
-        )  # a process's peak counts that of the one it came from: this stays small
+        # written in a process of its own: this one stays small, as the peak of a child counts it
+        alone(folders_of, n_queries, n_training)
         with tempfile.TemporaryDirectory(dir=WORK) as kept:
             cases = {"audit": (audited, Path(kept)), "audit, training side kept": (audited, Path(kept))}
             if (n_queries, n_training) == sizes[0]:

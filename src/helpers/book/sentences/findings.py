@@ -159,7 +159,7 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     shares: shares.csv, for how steep the rise of one size is.
     """
     factors = [rise(run) for _, run in shares.groupby(["n_train", "draw"])]
-    rises = pd.Series(factors, dtype=float).dropna()
+    rises, law = pd.Series(factors, dtype=float).dropna(), law.dropna(subset=["exponent_low", "exponent_high"])
     if law.empty or rises.empty:
         return "Too few models copy here to say what would follow for the paper's sizes."
     row, times, least = law.iloc[0], PAPERS_SIZES[1] / PAPERS_SIZES[0], rises.median()
