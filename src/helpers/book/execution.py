@@ -82,7 +82,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
         raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
     finally:
         draft.unlink(missing_ok=True)
-    if chapter.name in PER_SIZE and output.stem not in list_pages(chapter.profile):  # the book's have tabs (size_tabs.py)
+    if chapter.name in PER_SIZE and output.stem not in list_pages(chapter.profile):  # in the book a tab names it
         title, _, rest = book.cells[0].source.partition("\n")
         book.cells[0].source = f"{title} on {chapter.config.n_train:,} clips\n{rest}"
     if chapter.changed and output == own_page(chapter).resolve():
