@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import re
 import threading
 import types
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_the_contents_list_a_chapter_once_and_lead_from_chapter_to_chapter(html_
         ]
         assert ends == [f"{training[0]}.html", "05_retrieval.html"]
     searched = (html_root / "searchindex.js").read_text()
-    assert f"chapters/{generation[0]}" in searched and searched.count('"4. Generation"') == 1
+    assert re.search(r'"4\. Generation": \[\[\d+, null\]\]', searched), "one page bears the title"
 
 
 def test_a_page_has_one_table_in_sight_and_all_can_be_downloaded(html_root):
