@@ -2,7 +2,9 @@
 
 import functools
 import http.server
+import re
 import threading
+import types
 from pathlib import Path
 
 import book_checks
@@ -11,7 +13,8 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from helpers.book import listening, sentences
+from helpers.book import listening, sentences, size_tabs
+from helpers.book.chapters import PER_SIZE
 from helpers.book.pages import list_pages
 from helpers.book.summaries.rows import of_own, rows_of
 from helpers.sound.profiles import load_profile
@@ -59,10 +62,28 @@ def test_front_page_takes_its_answer_and_pairs_from_the_findings(html_root):
     assert not any(word in text for word in ("bias", "τ")), "explained in chapter 6"
 
 
-def test_sizes_stand_in_order_in_the_contents(html_root):
+def sizes_of_tiny() -> list[list[str]]:
+    """The pages of each chapter that has one for each training size."""
+    pages = list_pages(load_profile("tiny")).items()
+    return [[page for page, (chapter, _) in pages if chapter == name] for name in PER_SIZE]
+
+
+def test_the_contents_list_a_chapter_once_and_lead_from_chapter_to_chapter(html_root):
+    further = {page for pages in sizes_of_tiny() for page in pages[1:]}
     links = [tag["href"] for tag in book_checks.soup(html_root / "intro.html").select("nav.bd-links a")]
     pages = [Path(link).stem for link in links if link.startswith("chapters/")]
-    assert pages == list(list_pages(load_profile("tiny")))
+    assert further and pages == [page for page in list_pages(load_profile("tiny")) if page not in further]
+    training, generation = sizes_of_tiny()
+    for name in generation:
+        page = book_checks.soup(html_root / "chapters" / f"{name}.html")
+        assert page.select_one("nav.bd-links li.current").get_text(strip=True) == "4. Generation"
+        ends = [
+            page.select_one(f".prev-next-area a.{end}-{side}")["href"]
+            for end, side in (("left", "prev"), ("right", "next"))
+        ]
+        assert ends == [f"{training[0]}.html", "05_retrieval.html"]
+    searched = (html_root / "searchindex.js").read_text()
+    assert re.search(r'"4\. Generation": \[\[\d+, null\]\]', searched), "one page bears the title"
 
 
 def test_a_page_has_one_table_in_sight_and_all_can_be_downloaded(html_root):
@@ -85,11 +106,41 @@ def test_a_quiz_is_answered_without_a_script(html_root):
 
 
 def test_a_page_of_one_size_leads_to_those_of_the_others(html_root):
-    sizes = {name: settings["n_train"] for name, (_, settings) in list_pages(load_profile("tiny")).items() if settings}
-    for name, n in sizes.items():
-        others = {f"{page}.html" for page in sizes if page[:11] == name[:11] and page != name}
-        line = book_checks.soup(html_root / "chapters" / f"{name}.html").select_one("article h1 ~ p")
-        assert {link["href"] for link in line.find_all("a")} == others and line.strong.get_text() == f"{n:,} clips"
+    for pages in sizes_of_tiny():
+        for name in pages:
+            page = book_checks.soup(html_root / "chapters" / f"{name}.html")
+            tabs = page.select("article h1 + nav.size-tabs a")
+            assert [tab["href"] for tab in tabs] == [f"{other}.html" for other in pages]
+            (current,) = [tab for tab in tabs if tab.get("aria-current") == "page"]
+            assert current["href"] == f"{name}.html" and f" on {current.get_text()} — " in page.title.get_text()
+
+
+def test_a_chapter_of_one_size_has_no_tabs_and_pages_of_none_no_size():
+    env = types.SimpleNamespace(found_docs={"intro", "chapters/03_training_n16000", "chapters/04_generation_n00064"})
+    assert size_tabs.sizes_of(env, "chapters/03_training_n16000") == {16_000: "chapters/03_training_n16000"}
+    assert size_tabs.sizes_of(env, "intro") == {}
+    env.found_docs |= {"chapters/03_training_n120000", "chapters/03_training"}
+    assert list(size_tabs.sizes_of(env, "chapters/03_training_n16000")) == [16_000, 120_000], "by number, not as text"
+    assert size_tabs.first_of(env, "chapters/03_training_n120000") == "chapters/03_training_n16000"
+    assert size_tabs.first_of(env, "https://example.org/a_n1") == "https://example.org/a_n1"
+
+
+@pytest.mark.parametrize("width_px", [PHONE_PX, DESKTOP_PX])
+def test_a_tab_keeps_the_place_on_the_page(html_root, browser, width_px):
+    page = browser.new_context(viewport={"width": width_px, "height": 844}).new_page()
+    first, *_, last = sizes_of_tiny()[1]
+    page.goto((html_root / "chapters" / f"{first}.html").as_uri(), wait_until="load")
+    place = "document.getElementById('near-and-how-near').getBoundingClientRect().top"
+    page.evaluate(f"scrollTo({{top: scrollY + {place} + 30, behavior: 'instant'}})")
+    tab = page.locator(".size-tabs a").last
+    assert tab.bounding_box()["y"] < 100, "the tabs stay in sight"
+    tab.focus()
+    with page.expect_navigation(wait_until="load"):
+        page.keyboard.press("Enter")
+    page.wait_for_function("location.hash === '#near-and-how-near'")
+    assert page.url.partition("#")[0].endswith(f"{last}.html") and abs(page.evaluate(place) + 30) < 20
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "page"
+    page.context.close()
 
 
 FAULTS = {

@@ -139,21 +139,26 @@ def test_the_key_figure_draws_each_size_once_over_updates_and_over_epochs_and_th
     means = rows.groupby(["n_train", "updates"])[["epochs", "near_exact_rate"]].mean().reset_index()
     for axis, x in zip(figure.axes, ("updates", "epochs"), strict=True):
         assert axis.get_xscale() == "log" and axis.get_xlabel() == x
-        for line, (_, part) in zip(axis.lines, means.groupby("n_train"), strict=True):
-            assert np.asarray(line.get_xydata()) == pytest.approx(part[[x, "near_exact_rate"]].to_numpy(float))
+        for place, line, (_, part) in zip((-1, 0, 1), axis.lines, means.groupby("n_train"), strict=True):
+            where = part[[x, "near_exact_rate"]].to_numpy(float) * [1.12**-place, 1]
+            assert np.asarray(line.get_xydata()) == pytest.approx(where), "side by side"
             assert axis.get_ylim()[0] < min(line.get_ydata()) and max(line.get_ydata()) < axis.get_ylim()[1], (
                 "zeros too"
             )
         (band,) = axis.patches
         assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.02, 0.02))
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["n = 100", "n = 500", "n = 4,500", "honest clips"]
+    assert texts == ["100 clips", "500 clips", "4,500 clips", "honest clips"]
     assert len({line.get_color() for axis in figure.axes for line in axis.lines}) == 3
     alone = plot_curve(rows.assign(null_near_exact_rate=np.nan))
     assert not alone.axes[0].patches and len(alone.legends[0].get_texts()) == 3, (
         "nothing in the legend that is not drawn"
     )
     assert len(PLOTS["curve of one checkpoint"]().axes) == 1
+    for figure in (PLOTS["curve"](), PLOTS["answer"]()):
+        ends = [path.vertices for group in figure.axes[0].collections for path in group.get_paths()]
+        bars = [end[0, 0] for end in ends if np.isfinite(end).all()]
+        assert len(bars) > 5 and np.diff(np.log(sorted(bars))).min() > 0.1, "no bar hides another"
 
 
 def test_backgrounds_stand_apart_from_contaminated_ones():
@@ -205,7 +210,9 @@ def test_the_first_chart_draws_ours_the_nulls_and_the_papers_shares_within_its_f
     assert list(drawn) == list(ANSWER) == [text.get_text() for text in figure.legends[0].get_texts()]
     ours, null, paper = (dict(points) for points in drawn.values())
     means = rows[rows["arm"] == "main"].groupby("n_train")["near_exact_rate"].mean()
-    assert ours == pytest.approx(means.clip(lower=1e-4).to_dict()) and set(null.values()) == {0.02}
+    assert [*ours.values()] == pytest.approx([*means.clip(lower=1e-4)]) and set(null.values()) == {0.02}
+    for drawn_at, step in ((ours, 1.12**-0.5), (null, 1.12**0.5)):
+        assert [*drawn_at] == pytest.approx([n * step for n in means.index]), "bars side by side"
     assert paper == pytest.approx(PAPER_SHARES)
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     assert all(left < x < right and low <= y < high for points in drawn.values() for x, y in points)

@@ -174,7 +174,7 @@ def test_equal_epochs_are_those_that_every_size_has():
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     assert plain(sentences.of_equal_epochs(both)) == (
         "At equal epochs, 32, near-exact are 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows there. "
-        "But with 100 clips these are only 100 of 400 updates, and a model that makes little real sound yet copies little."
+        "But there the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
     assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")

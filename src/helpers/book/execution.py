@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.base.paths import BOOK, NOTEBOOKS, WORK, not_carried
+from helpers.base.paths import NOTEBOOKS, WORK, not_carried
 from helpers.base.progress import say
 from helpers.book.chapters import Chapter
 from helpers.book.pages import list_pages, own_page
@@ -82,10 +82,9 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
         raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
     finally:
         draft.unlink(missing_ok=True)
-    if chapter.name in PER_SIZE:
-        title, _, rest = book.cells[0].source.partition("\n")  # pages of several sizes need titles of their own
-        sizes = _sizes(chapter) if output.parent == (BOOK / "chapters").resolve() else ""
-        book.cells[0].source = f"{title} on {chapter.config.n_train:,} clips\n{sizes}{rest}"
+    if chapter.name in PER_SIZE and output.stem not in list_pages(chapter.profile):  # in the book a tab names it
+        title, _, rest = book.cells[0].source.partition("\n")
+        book.cells[0].source = f"{title} on {chapter.config.n_train:,} clips\n{rest}"
     if chapter.changed and output == own_page(chapter).resolve():
         from helpers.book import changes  # pandas, too, only where a chapter ran
 
@@ -106,16 +105,6 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     nbformat.write(book, draft)
     os.replace(draft, output)
     say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")
-
-
-def _sizes(chapter: Chapter) -> str:
-    """A line of Markdown that leads from one size's page to the others', which hold the same words."""
-    names = {page[1]["n_train"]: name for name, page in list_pages(chapter.profile).items() if page[0] == chapter.name}
-    links = [
-        f"**{n:,} clips**" if n == chapter.config.n_train else f"[{n:,} clips]({name}.ipynb)"
-        for n, name in names.items()
-    ]
-    return f"\nThe same page for each training set: {' · '.join(links)}\n" if len(links) > 1 else ""
 
 
 @contextlib.contextmanager

@@ -67,9 +67,8 @@ def carry_texts(app, pagename: str, templatename: str, context: dict, doctree) -
     """Puts every page's text on the search page, by page and section as the search looks for them."""
     if pagename != "search":
         return
-    texts = {
-        page: f'<div role="main">{_sections(app.env.get_doctree(page))}</div>' for page in sorted(app.env.found_docs)
-    }
+    pages = sorted(page for page in app.env.found_docs if "nosearch" not in app.env.metadata[page])
+    texts = {page: f'<div role="main">{_sections(app.env.get_doctree(page))}</div>' for page in pages}
     app.add_js_file(None, body=FROM_DISK % json.dumps(texts).replace("</", "<\\/"))
 
 

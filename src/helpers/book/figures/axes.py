@@ -42,6 +42,11 @@ def count_axis(axis, ticks) -> None:
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
+def beside(x, place: int, count: int, step: float = 1.12):
+    """These numbers for a logarithmic axis, moved a little, so that what `count` groups have at one number stands side by side."""
+    return x * step ** (place - (count - 1) / 2)
+
+
 def scale_of(values) -> str:
     """How an axis of these numbers is scaled: "log", or "linear" where one is zero, as the updates of a model that was loaded."""
     return "log" if min(values) > 0 else "linear"
@@ -62,7 +67,7 @@ def markers_of(values) -> dict:
 def size_handles(sizes) -> list[Line2D]:
     """Legend entries of the training sizes."""
     shades, shapes = shades_of(sizes), markers_of(sizes)
-    return [Line2D([], [], color=shades[n], marker=shapes[n], label=f"n = {n:,}") for n in shades]
+    return [Line2D([], [], color=shades[n], marker=shapes[n], label=f"{n:,} clips") for n in shades]
 
 
 def strength_text(name: str, values: list[float]) -> str:

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import (
     MARKERS,
+    beside,
     check_columns,
     count_axis,
     markers_of,
@@ -83,7 +84,7 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
     """Near-exact share over training time, a line a size: by updates, and by epochs. With one number of updates, over sizes.
 
     Columns: n_train, updates, epochs; near_exact and null_near_exact with _rate, _low and _high. A point is the mean over
-    draws, its bar goes from the lowest to the highest limit. The band holds the means of honest clips at every size. Linear
+    draws, its bar goes from the lowest to the highest limit; those of one moment stand side by side. The band holds the means of honest clips at every size. Linear
     below 1 %, so that zero has a place, logarithmic above.
     """
     shares = [f"{whose}near_exact_{end}" for whose in ("", "null_") for end in ("rate", "low", "high")]
@@ -102,9 +103,10 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
     for axis, x in zip(axes[0], over):
         if len(handles) > len(shades):
             axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
-        for n_train, part in pooled.groupby("n_train"):
-            axis.vlines(part[x], part["low"], part["high"], color=shades[n_train], linewidth=1, alpha=0.5)
-            axis.plot(part[x], part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
+        for place, (n_train, part) in enumerate(pooled.groupby("n_train")):
+            moved = beside(part[x], place, len(shades), 1 / 1.12)  # small sets, of more epochs, to the right
+            axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1.4, alpha=0.7)
+            axis.plot(moved, part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
         count_axis(axis.xaxis, [1, 10, 100, 1_000, 10_000] if x == "epochs" else pooled[x])
         axis.margins(x=0.08)
@@ -130,11 +132,12 @@ def plot_answer(shares: pd.DataFrame) -> Figure:
     figure, axes = new_axes(1, 1, 3.1)
     figure.set_figwidth(3.6)
     axis, floor = axes[0][0], 1e-4
-    for kind, (colour, marker, style) in ANSWER.items():
+    for place, (kind, (colour, marker, style)) in enumerate(ANSWER.items()):
         part = shares[(shares["kind"] == kind) & shares["rate"].notna()].sort_values("n_train")
-        axis.vlines(part["n_train"], part["low"].clip(lower=floor), part["high"], color=colour, linewidth=1)
+        moved = beside(part["n_train"], place, 2) if part["high"].notna().any() else part["n_train"]
+        axis.vlines(moved, part["low"].clip(lower=floor), part["high"], color=colour, linewidth=1.4)
         axis.plot(
-            part["n_train"],
+            moved,
             part["rate"].clip(lower=floor),
             style,
             marker=marker,
@@ -173,7 +176,7 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
             if rows.empty:
                 continue
             part = pd.concat([single, rows]).sort_values("copies")
-            x = part["copies"] * 1.06 ** (place - 0.5)
+            x = beside(part["copies"], place, len(lines), 1.06)
             axis.vlines(x, part["ci_low"], part["ci_high"], color=COLOURS[colour], linewidth=1)
             axis.plot(x, part["rate"], marker=MARKERS[place], markersize=5, color=COLOURS[colour], label=label)
         axis.set(xscale="log", xlabel="copies in the training set")

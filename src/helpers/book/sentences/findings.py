@@ -204,7 +204,7 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     smallest = rows[rows["n_train"] == sizes.min()]
     updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
     if not falls and updates < last:
-        text += f" But with {sizes.min():,} clips these are only {updates:,} of {last:,} updates, and a model that makes little real sound yet copies little."
+        text += f" But there the model of {sizes.min():,} clips has had only {updates:,} of its {last:,} updates. A model that makes little real sound so early copies little, too."
     return text
 
 
