@@ -53,7 +53,6 @@ def test_what_is_folded_opens_below_an_escaped_title(gallery, data):
     assert details.summary.get_text() == "n < 5" and not details.has_attr("open")
     assert len(details.find_all("audio")) == 6
     assert len(details.find_all("style")) == len(details.find_all("script")) == 1
-    assert folded("x", [], opened=True).data.startswith("<details open>")
 
 
 def test_every_slot_has_a_name():

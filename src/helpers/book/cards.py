@@ -119,14 +119,13 @@ def number_line(theta: float, null: str = "twin") -> HTML:
     )
 
 
-def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTML:
+def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
-    state = " open" if opened else ""
     markup = "".join(map(_markup, parts))
     for shared in (STYLE, FLICK):  # once is enough
         markup = markup.replace(shared, "") + (shared if shared in markup else "")
-    return HTML(f"<details{state}>{summary}{markup}</details>")
+    return HTML(f"<details>{summary}{markup}</details>")
 
 
 def told(title: str, *sentences: str) -> HTML:

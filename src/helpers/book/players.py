@@ -85,12 +85,10 @@ class Item:
     name: str = ""
 
 
-def match_loudness(
-    clips: Sequence[np.ndarray], sample_rate_hz: int, target_lufs: float = TARGET_LUFS
-) -> list[np.ndarray]:
+def match_loudness(clips: Sequence[np.ndarray], sample_rate_hz: int) -> list[np.ndarray]:
     """Brings clips (int16 or float, [S] each) to one integrated loudness (ITU-R BS.1770); float32, peak <= 0.89.
 
-    The common loudness is `target_lufs`, or the highest that every clip reaches without exceeding the peak, but not
+    The common loudness is TARGET_LUFS, or the highest that every clip reaches without exceeding the peak, but not
     below -36 LUFS. Raises ValueError for a clip that is not mono, not finite, shorter than 0.4 s, or silent.
     """
     waves = [_as_float(clip) for clip in clips]
@@ -104,7 +102,7 @@ def match_loudness(
             raise ValueError(f"clip {position}: expected sound, got silence (peak {np.abs(wave).max():.1e})")
         loudness.append(lufs)
         reachable.append(lufs + 20 * np.log10(PEAK / np.abs(wave).max()))
-    common = max(min([target_lufs, *reachable]), QUIETEST_LUFS)
+    common = max(min([TARGET_LUFS, *reachable]), QUIETEST_LUFS)
     gains = [10 ** ((min(common, top) - lufs) / 20) for lufs, top in zip(loudness, reachable)]
     return [(wave * gain).astype(np.float32) for wave, gain in zip(waves, gains)]
 
@@ -122,7 +120,6 @@ def player_row(
     sample_rate_hz: int,
     *,
     score_name: str = "log-mel similarity",
-    target_lufs: float = TARGET_LUFS,
     mel: MelConfig | None = None,
     pair: bool = False,
 ) -> HTML:
@@ -132,7 +129,7 @@ def player_row(
     Everything that comes from data is escaped. Raises ValueError as `match_loudness`, and for an empty row.
     """
     mel = mel or MelConfig()
-    figures = player_figures(items, sample_rate_hz, score_name=score_name, target_lufs=target_lufs, mel=mel)
+    figures = player_figures(items, sample_rate_hz, score_name=score_name, mel=mel)
     longest = max(len(item.audio) for item in items) / sample_rate_hz
     note = (
         f"Equal loudness. Log-mel spectrograms: {mel.fmin_hz / 1000:g} to {mel.fmax_hz / 1000:g} kHz upwards, "
@@ -145,11 +142,11 @@ def player_row(
     )
 
 
-def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: str = "", target_lufs: float = TARGET_LUFS, mel: MelConfig) -> str:  # fmt: skip
+def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: str = "", mel: MelConfig) -> str:
     """The players of `player_row` alone, for a page that has STYLE. Raises as it does."""
     if not items:
         raise ValueError("items: expected at least one, got none")
-    waves = match_loudness([item.audio for item in items], sample_rate_hz, target_lufs)
+    waves = match_loudness([item.audio for item in items], sample_rate_hz)
     views = spectrograms(waves, [escape(item.label) for item in items], mel, sample_rate_hz)
     return "".join(
         _player(item, wave, view, sample_rate_hz, score_name) for item, wave, view in zip(items, waves, views)

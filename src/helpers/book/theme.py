@@ -66,11 +66,6 @@ THEME = {
 }
 
 
-def set_theme() -> None:
-    """The book's look for a reader's own plots; the functions here set it for themselves."""
-    mpl.rcParams.update(THEME)
-
-
 def themed(alt: str = ""):
     """A decorator of functions that return a figure: draws in the book's look and leaves matplotlib's settings alone.
 

@@ -20,6 +20,7 @@ from helpers.base.paths import not_carried
 from helpers.sound.silence import RECORDING_RMS
 
 SAMPLE_RATE_HZ = 16_000
+N_THREADS = 4  # that decode; libsndfile works outside Python's lock
 METADATA_COLUMNS = (
     "id", "package", "version", "path", "sha256", "author", "licence", "title", "class", "role", "caption",
     "confidence", "seconds", "source_group",
@@ -69,13 +70,12 @@ def check_metadata(table: pd.DataFrame, name: str) -> None:
             raise ValueError(f"{name}: expected a {column} of {sorted(allowed)} in every row, got {got}")
 
 
-def decode_sounds(path: str | Path, ids: Iterable[str], n_threads: int = 4) -> dict[str, np.ndarray]:
+def decode_sounds(path: str | Path, ids: Iterable[str]) -> dict[str, np.ndarray]:
     """Decode recordings of the pack, each once however often its id appears.
 
     Args:
         path: the Parquet file.
         ids: ids of the recordings.
-        n_threads: decoding threads; libsndfile works outside Python's lock.
 
     Returns:
         Waveform of every id, shape (n_samples,), float32, mono, at ``SAMPLE_RATE_HZ``; peak at most about 1.
@@ -92,7 +92,7 @@ def decode_sounds(path: str | Path, ids: Iterable[str], n_threads: int = 4) -> d
     unknown = [id_ for id_ in distinct if id_ not in rows]
     if unknown:
         raise ValueError(f"{Path(path).name}: expected ids of the pack, got {unknown[:5]} ({len(unknown)} unknown)")
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(N_THREADS) as pool:
         waveforms = pool.map(lambda id_: _decode(id_, rows[id_]["audio"], rows[id_]["seconds"]), distinct)
         return dict(zip(distinct, waveforms, strict=True))
 
