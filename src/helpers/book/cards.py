@@ -12,6 +12,7 @@ from IPython.display import HTML
 
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
+from helpers.book.inline import inline
 from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
@@ -111,11 +112,8 @@ def number_line(theta: float, null: str = "twin") -> HTML:
         "background:linear-gradient(to right,var(--pst-color-border,#bbb) {0}%,var(--pst-color-primary,#11655e) {0}%)"
     )
     return HTML(
-        "<style>.number-line{position:relative;height:4.6rem;margin:.6rem 0;font:.82rem/1.25 system-ui,sans-serif}"
-        ".number-line i{position:absolute;inset:0 0 auto 0;height:.4rem}.number-line span{position:absolute;top:.7rem;"
-        "width:27%;transform:translateX(-50%);text-align:center}.number-line span::before{content:'';position:absolute;"
-        "left:50%;top:-.8rem;height:.7rem;border-left:2px solid currentColor}</style>"
-        f'<div class="number-line" lang="en"><i style="{line.format(f"{left:.4g}")}"></i>{ticks}</div>'
+        inline("scripts/number_line.css")
+        + f'<div class="number-line" lang="en"><i style="{line.format(f"{left:.4g}")}"></i>{ticks}</div>'
     )
 
 
