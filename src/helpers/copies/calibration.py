@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
 from helpers.copies.bias import normalised_scores
-from helpers.copies.rates import Labels, flagged_rate
+from helpers.copies.rates import Labels, flagged_rate, interval_columns
 
 PARTS = ("C1", "C2", "C3")  # beta and K are chosen on C1, the threshold on C2, the rate is verified on C3
 SHARES = (0.25, 0.5, 0.25)  # of the items, for each part
@@ -129,13 +129,13 @@ def sweep(
     for beta in betas:
         for k in ks:
             tau = calibrate_threshold(normalised_scores(null_scores, null_background, beta, k), fpr)
-            row = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
+            row: dict = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
             if tau is not None:
                 flags = flag(normalised_scores(query_scores, query_background, beta, k), tau)
                 rate = flagged_rate(flags, confidence)
-                row |= {"flagged": rate.count, "flagged_rate": rate.rate, "ci_low": rate.low, "ci_high": rate.high}
+                row |= {"flagged": rate.count} | interval_columns("ci", rate, "flagged_rate")
                 if check:
                     rate = flagged_rate(flag(normalised_scores(*check, beta, k), tau), confidence)
-                    row |= {"fpr_check": rate.rate, "fpr_check_low": rate.low, "fpr_check_high": rate.high}
+                    row |= interval_columns("fpr_check", rate)
             rows.append(row)
     return pd.DataFrame(rows, columns=SWEEP_COLUMNS)

@@ -11,6 +11,11 @@ from helpers.copies.bias import normalised_scores
 from helpers.copies.replication import own_positions, position
 
 
+def groups_of(best: pd.DataFrame, leading: pd.Series) -> pd.Series:
+    """What intervals draw anew: the own clip's leading source group; a clip without one is a group of its own."""
+    return best["own_id"].map(leading).fillna(best["query_id"])
+
+
 class ScoreTable:
     """The tables of the scores stage, arranged for thresholds.
 
