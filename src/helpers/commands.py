@@ -112,9 +112,8 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
         folder = publication.find(profile.name) if arguments.published else None
         if folder and arguments.stage == "all":
-            stages = publication.wanted(
-                stages, folder
-            )  # what a reader needs; the rest is nowhere but where it was computed
+            # what a reader needs; the rest is nowhere but where it was computed
+            stages = publication.wanted(stages, folder)
         frozen.check(profile, plan.missing(stages, folder))
     return stages, folder, profile
 

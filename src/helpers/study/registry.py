@@ -46,7 +46,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
     first = (
         name in ("clips", "prompts") and draw is None
-    )  # the book plays the first draw; another is made where it is asked for
+    )  # another draw than the book plays is made where it is asked for
     runs = [
         (of, n, d)
         for of in graph.variants
