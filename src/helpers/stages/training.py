@@ -31,7 +31,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Trai
     if config.mixtures:
         drawn["mix"] = _mixer(upstream, profile, rows)
     of_rows = (Selection(array, rows) for array in (latents, text["states"], text["mask"]))
-    trainer.train(out, config, *of_rows, text["null_state"], text["null_mask"], **drawn)
+    trainer.train(out, config, trainer.Data(*of_rows, text["null_state"], text["null_mask"], **drawn))
 
 
 def _mixer(upstream: dict[str, Path], profile: Profile, rows: np.ndarray) -> Mixer:
