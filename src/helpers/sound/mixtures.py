@@ -277,15 +277,9 @@ def level_recording(audio: np.ndarray) -> np.ndarray:
 
 
 def render(recipe: Recipe, recordings: dict[str, np.ndarray], clip_samples: int) -> np.ndarray:
-    """Mixes a recipe.
+    """The mixture of a recipe, int16 [clip_samples], mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
 
-    Args:
-        recipe: what to mix.
-        recordings: levelled recordings (`level_recording`) by id, float32 [S] at 16 kHz.
-        clip_samples: length of the result.
-
-    Returns:
-        The clip, int16 [clip_samples], mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
+    `recordings` are levelled (`level_recording`), by id, float32 [S] at 16 kHz.
     """
     mixture = np.zeros(clip_samples, np.float32)
     for layer in recipe.layers:
