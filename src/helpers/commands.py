@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -326,13 +327,8 @@ def print_profile(arguments):
     """`profile`: every section and field as YAML."""
     with checking():
         profile = dataclasses.asdict(load_profile(arguments.name))
-    print(yaml.safe_dump(_plain(profile), sort_keys=False, default_flow_style=None, width=120), end="")
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    plain = json.loads(json.dumps(profile))  # lists, as YAML has no tuples
+    print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120), end="")
 
 
 def tidy_pages(arguments):
