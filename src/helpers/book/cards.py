@@ -96,10 +96,10 @@ def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) 
     return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel, pair=True)
 
 
-def number_line(theta: float, null: str = "twin") -> HTML:
-    """The near-exact rule as a line from a typical honest clip (0) to a perfect replay (1), with θ between them."""
+def number_line(theta: float, null: str) -> HTML:
+    """The near-exact rule as a line from a typical clip of the null (0) to a perfect replay (1), with θ between them."""
     marks = {
-        0: ("0", f"a typical {null}"),
+        0: ("0", f"a typical {KIND_LABELS[null].lower()}"),
         theta: (f"θ = {theta:g}", "near-exact from here"),
         1: ("1", "a perfect replay"),
     }
