@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from bs4 import BeautifulSoup
 
-from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded
+from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded, number_line
 from helpers.book.gallery import Gallery
 from helpers.book.summaries.corpus import read_recording_pairs
 from helpers.sound.corpus import Corpus
@@ -53,7 +53,12 @@ def test_what_is_folded_opens_below_an_escaped_title(gallery, data):
     assert details.summary.get_text() == "n < 5" and not details.has_attr("open")
     assert len(details.find_all("audio")) == 6
     assert len(details.find_all("style")) == len(details.find_all("script")) == 1
-    assert folded("x", [], opened=True).data.startswith("<details open>")
+
+
+@pytest.mark.parametrize(("null", "called"), [("twins", "a typical twin"), ("heldout", "a typical held-out clip")])
+def test_the_line_of_the_rule_begins_at_the_null_that_there_is(null, called):
+    """A corpus that cannot be mixed anew has no twins."""
+    assert called in BeautifulSoup(number_line(0.69, null).data, "html.parser").select_one(".number-line").get_text(" ")
 
 
 def test_every_slot_has_a_name():

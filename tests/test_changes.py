@@ -17,7 +17,7 @@ def page(*cells) -> nbformat.NotebookNode:
     made = []
     for number, shown in enumerate(cells):
         cell = v4.new_code_cell("x", id=f"c{number}")
-        html = [tables.table_html(table, caption) for caption, table in shown]
+        html = [tables.table_html(tables.captioned(table.copy(), caption)) for caption, table in shown]
         cell.outputs = [v4.new_output("display_data", data={"text/html": text}) for text in html]
         made.append(cell)
     return v4.new_notebook(cells=made)

@@ -17,7 +17,7 @@ from helpers.book.figures.corpus import plot_captions_and_classes, plot_pairs
 from helpers.book.figures.findings import plot_similarity
 from helpers.book.figures.generation import plot_matches
 from helpers.book.figures.training import plot_loss, plot_training_lengths
-from helpers.book.tables import table_html
+from helpers.book.tables import captioned, table_html
 from helpers.book.theme import COLOURS, INK
 
 RNG = np.random.default_rng(0)
@@ -103,22 +103,16 @@ def test_colours_are_seen_on_light_and_on_dark():
         assert (light + 0.05) / (value + 0.05) > 2.4 and (value + 0.05) / (dark + 0.05) > 2.4, colour
 
 
-def test_set_theme_applies_to_a_readers_own_plots():
-    with mpl.rc_context():
-        theme.set_theme()
-        assert mpl.rcParams["text.color"] == INK
-
-
 def test_table_is_escaped_formatted_and_named():
     data = pd.DataFrame({"<b>": ["<script>", "x"], "share": [0.12345, np.nan], "n": [1234, 5], "score": [0.98765, 1.0]})
-    html = table_html(data, "a & b", {"share": ".1%", "n": ","})
+    html = table_html(captioned(data, "a & b", {"share": ".1%", "n": ","}))
     table = BeautifulSoup(html, "html.parser").table
     assert "<script>" not in html and table.caption.get_text() == "a & b"
     cells = [[cell.get_text() for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
     assert cells == [["<script>", "12.3\u00a0%", "1,234", "0.988"], ["x", "–", "5", "1"]]
     assert all(head["scope"] == "col" for head in table.find_all("th"))
     with pytest.raises(ValueError, match="'nothing'"):
-        table_html(data, "", {"nothing": "d"})
+        table_html(captioned(data, "", {"nothing": "d"}))
 
 
 PAIRS = pd.DataFrame({"score": [1.0, 0.99, 0.95], "correlation": [1.0, 0.7, 0.1], "verified": [True, True, False]})

@@ -7,7 +7,7 @@ compared; all other text stays exact. How decisions follow from scores is compar
 `synthetic_scores.py`.
 
 `UPDATE_GOLDEN=1 make test PYTEST_ARGS=tests/test_golden.py` stores new values; do that only together with a raised
-version in `graph.VERSIONS` (or for a change of frozen weights or of the sound pack, which enter every digest).
+version in `study/graph.py` (or for a change of frozen weights or of the sound pack, which enter every digest).
 """
 
 import os
@@ -62,7 +62,7 @@ def test_stage_output_is_unchanged(name):
     for stage, before, after in zip(stages, stored[name]["values"], now["values"], strict=True):
         tolerances = (TRAINED, DECIDED) if "training" in ancestors(stage) else (NETWORKS.get(name, EXACT), {})
         assert differences(before, after, *tolerances) == [], (
-            f"{stage.title} changed; if that is meant, raise its version in graph.VERSIONS and store new values"
+            f"{stage.title} changed; if that is meant, raise its version in study/graph.py and store new values"
         )
 
 

@@ -1,12 +1,15 @@
 """How the package is laid out: floors whose arrows lead downwards, a module for every stage, a graph built once."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from helpers import stages
 from helpers.base.settings import DETECTORS, EMBEDDINGS
+from helpers.copies import calibration
+from helpers.sound import mel
 from helpers.sound.profiles import load_profile
 from helpers.study import graph, registry, work
 
@@ -16,6 +19,18 @@ def test_arrows_lead_downwards(repository):
     command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=repository)
     assert done.returncode == 0 and "3 kept, 0 broken" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_map_leads_to_what_is_asked_for(repository):
+    """CONTRIBUTING.md has a row for each floor, every place that it names is there, and what newcomers ask is in it."""
+    text, package = (repository / "CONTRIBUTING.md").read_text(), repository / "src" / "helpers"
+    rows = dict(re.findall(r"^\| `(\w+)`.*?\| (.*) \|$", text, re.MULTILINE))
+    floors = {path.name for path in package.iterdir() if (path / "__init__.py").is_file()}
+    assert floors <= set(rows) and "`stages`. It holds no function" in text  # what a notebook may not import
+    for name in re.findall(rf"`((?:{'|'.join(floors)})/\w+\.py)`", text):
+        assert name in ("stages/X.py", "stages/yours.py") or (package / name).is_file(), name
+    assert "calibration.py` sets τ" in rows["copies"] and callable(calibration.calibrate_threshold)
+    assert "mel.py` gives a clip its log-mel" in rows["sound"] and callable(mel.log_mel)
 
 
 def test_every_stage_is_computed_in_the_module_of_its_name():

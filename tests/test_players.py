@@ -14,7 +14,7 @@ from PIL import Image
 
 from helpers.base.settings import MelConfig
 from helpers.book.players import PEAK, Item, describe_spectrum, match_loudness, player_row
-from helpers.book.tables import table_html
+from helpers.book.tables import captioned, table_html
 
 RATE = 16_000
 TIME = np.arange(65_536) / RATE
@@ -135,6 +135,7 @@ def test_description_says_where_the_energy_lies():
 
 def test_the_caption_of_a_wide_table_can_be_read_on_a_phone(bare_page):
     wide = pd.DataFrame({f"column {number}": ["0.852 (0.756 to 0.934)"] for number in range(12)})
-    page = bare_page(table_html(wide, "What the columns of this wide table mean, in more words than a line holds."))
+    caption = "What the columns of this wide table mean, in more words than a line holds."
+    page = bare_page(table_html(captioned(wide, caption)))
     box = page.locator("table").bounding_box(), page.locator("caption").bounding_box()
     assert box[0]["width"] > 390 and box[1]["x"] + box[1]["width"] <= 390

@@ -67,7 +67,7 @@ def stop_after(monkeypatch, updates):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    train(folder, CONFIG, *make_data())
+    train(folder, CONFIG, Data(*make_data()))
     return folder
 
 
@@ -87,7 +87,7 @@ def test_learning_rate_follows_the_schedule(finished):
 
 def test_loss_decreases(finished, tmp_path):
     """On the same clips, noise and timesteps: those of the first update."""
-    trainer = Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
+    trainer = Trainer(tmp_path, CONFIG, Data(*make_data()))
     untrained = sum(trainer._losses()).item()
     assert untrained == float(read_losses(finished)[0][1])
     trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
@@ -115,8 +115,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads({threads})
 sys.path.insert(0, {tests!r})
-from test_training import CONFIG, make_data, train
-train(Path(sys.argv[1]), CONFIG, *make_data(), save_every_s=0.0)
+from test_training import CONFIG, Data, make_data, train
+train(Path(sys.argv[1]), CONFIG, Data(*make_data()), save_every_s=0.0)
 """
 
 
@@ -130,7 +130,7 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     assert not (tmp_path / "loss.csv").exists()
-    train(tmp_path, CONFIG, *make_data())
+    train(tmp_path, CONFIG, Data(*make_data()))
     assert_same_run(finished, tmp_path)
 
 
@@ -138,12 +138,12 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
 def test_a_damaged_state_is_set_aside(finished, tmp_path, monkeypatch, caplog, damaged):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 14)
-        train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+        train(tmp_path, CONFIG, Data(*make_data()), save_every_s=0.0)
     for name, keep in zip(damaged, (0.6, 0.0)):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: int(keep * len(content))])
     with caplog.at_level("INFO", logger="helpers.models.trainer"):
-        train(tmp_path, CONFIG, *make_data())
+        train(tmp_path, CONFIG, Data(*make_data()))
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == len(damaged) and "state.pt cannot be read" in warnings[0] and "\n" not in warnings[0]
     assert ("resumes after update 13 of 24" in caplog.text) == (len(damaged) == 1)
@@ -154,9 +154,9 @@ def test_a_damaged_state_is_set_aside(finished, tmp_path, monkeypatch, caplog, d
 def test_a_state_of_another_configuration_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 2)
-        train(tmp_path, CONFIG, *make_data(), save_every_s=0.0)
+        train(tmp_path, CONFIG, Data(*make_data()), save_every_s=0.0)
     with pytest.raises(ValueError, match=r"expected learning_rate = 0.02, got 0.01"):
-        train(tmp_path, replace(CONFIG, learning_rate=0.02), *make_data())
+        train(tmp_path, replace(CONFIG, learning_rate=0.02), Data(*make_data()))
 
 
 def test_states_take_a_share_of_the_time_however_slow_the_disk(tmp_path, monkeypatch):
@@ -178,7 +178,7 @@ def test_states_take_a_share_of_the_time_however_slow_the_disk(tmp_path, monkeyp
     monkeypatch.setattr(Trainer, "step", slow_step)
     monkeypatch.setattr(torch, "save", slow_save)
     (tmp_path / "state_damaged.pt").touch()
-    train(tmp_path, replace(CONFIG, updates=120, ema_decay=0.0), *make_data(), save_every_s=1.0)
+    train(tmp_path, replace(CONFIG, updates=120, ema_decay=0.0), Data(*make_data()), save_every_s=1.0)
     # 360 s of updates, 7 s a state: the first soon, to learn what it takes, the next after 140 s each
     assert len(saved) == 3 and saved[0]["ema"] is None
 
@@ -186,7 +186,7 @@ def test_states_take_a_share_of_the_time_however_slow_the_disk(tmp_path, monkeyp
 def test_in_parts_for_a_small_memory_it_is_the_same_training(finished, tmp_path):
     parted = replace(CONFIG, micro_batch=3, gradient_checkpointing=True)
     assert parted.digest_fields() == CONFIG.digest_fields()
-    train(tmp_path, parted, *make_data())
+    train(tmp_path, parted, Data(*make_data()))
     ours, whole = ([float(loss) for _, loss, _ in read_losses(folder)] for folder in (tmp_path, finished))
     assert ours != whole and ours[:3] == pytest.approx(whole[:3], rel=1e-3)  # rounding grows with the updates
     assert ours == pytest.approx(whole, rel=2e-2)
@@ -195,7 +195,7 @@ def test_in_parts_for_a_small_memory_it_is_the_same_training(finished, tmp_path)
 def test_a_linear_schedule_may_end_before_zero(tmp_path):
     config = replace(CONFIG, schedule="linear", warmup_updates=0, final_rate=0.75)
     assert trainer_module._schedule_length(config) == 96
-    train(tmp_path, config, *make_data())
+    train(tmp_path, config, Data(*make_data()))
     rates = [float(rate) for _, _, rate in read_losses(tmp_path)]
     assert rates == pytest.approx([1e-2 * (1 - i / 96) for i in range(24)])
     with pytest.raises(ValueError, match="final_rate: expected 0 with schedule cosine, got 0.75"):
@@ -208,7 +208,7 @@ def test_several_processes_are_refused_in_one_line(start, tmp_path, monkeypatch,
     told = "WORLD_SIZE: expected one process, got 2; each training size is a job with one GPU of its own, "
     if start == "trainer":
         with pytest.raises(ValueError, match=told):
-            Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
+            Trainer(tmp_path, CONFIG, Data(*make_data()))
     else:
         from helpers import __main__ as command  # all of the book with it
 
@@ -220,7 +220,7 @@ def test_several_processes_are_refused_in_one_line(start, tmp_path, monkeypatch,
 def test_latents_are_drawn_anew_from_their_posterior(tmp_path):
     config = replace(CONFIG, posterior="sample")
     deviations = np.full((6, 4, 8, 4), 0.5, np.float32)
-    data = Data(*map(torch.as_tensor, make_data()), deviations=deviations)
+    data = Data(*make_data(), deviations=deviations)
     drawn = [draw_batch(config, update, (4, 8, 4)) for update in (0, 1)]
     again, plain = draw_batch(config, 0, (4, 8, 4)), draw_batch(CONFIG, 0, (4, 8, 4))
     latents = [data.rows(one)[0] for one in (*drawn, again)]
@@ -228,7 +228,7 @@ def test_latents_are_drawn_anew_from_their_posterior(tmp_path):
     offsets = torch.cat([ours - data.latents[one.clips] for ours, one in zip(latents, drawn)])
     assert offsets.std().item() == pytest.approx(0.5, rel=0.05) and abs(offsets.mean()) < 0.02
     with pytest.raises(ValueError, match="deviations: expected them"):
-        train(tmp_path, config, *make_data())
+        train(tmp_path, config, Data(*make_data()))
 
 
 def test_a_batch_has_a_mixture_of_every_two_clips_and_resumes(tmp_path, monkeypatch):
@@ -241,20 +241,20 @@ def test_a_batch_has_a_mixture_of_every_two_clips_and_resumes(tmp_path, monkeypa
     asked, config = [], replace(CONFIG, mixtures=True, updates=6, checkpoints=(3,))
     drawn = draw_batch(config, 0, (4, 8, 4))
     assert (len(drawn.clips), len(drawn.timesteps), len(drawn.noise)) == (8, 12, 12)
-    rows = Data(*map(torch.as_tensor, make_data()), mix=mix).rows(drawn)
+    rows = Data(*make_data(), mix=mix).rows(drawn)
     assert [len(part) for part in rows] == [12, 12, 12]
     first, second = asked[0]
     assert [*zip(first, second)] == [*zip(drawn.clips[::2].tolist(), drawn.clips[1::2].tolist())]
     np.testing.assert_array_equal(rows[0][8:], (latents[first] + latents[second]) / 2)
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    train(whole, config, *make_data(), mix=mix)
+    train(whole, config, Data(*make_data(), mix=mix))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after(patch, 4)
-        train(parted, config, *make_data(), save_every_s=0.0, mix=mix)
-    train(parted, config, *make_data(), mix=mix)
+        train(parted, config, Data(*make_data(), mix=mix), save_every_s=0.0)
+    train(parted, config, Data(*make_data(), mix=mix))
     assert_same_run(whole, parted)
     with pytest.raises(ValueError, match="mix: expected them"):
-        train(tmp_path, config, *make_data())
+        train(tmp_path, config, Data(*make_data()))
     with pytest.raises(ValueError, match="batch_size: expected an even number"):
         replace(config, batch_size=7)
 
@@ -269,7 +269,7 @@ def test_noise_schedule_is_tangos():
 
 
 def test_loss_is_the_weighted_error_of_v_by_hand(tmp_path):
-    trainer = Trainer(tmp_path, CONFIG, Data(*map(torch.as_tensor, make_data())))
+    trainer = Trainer(tmp_path, CONFIG, Data(*make_data()))
     trainer.model = lambda noisy, *_, **__: SimpleNamespace(sample=torch.zeros_like(noisy))
     drawn = draw_batch(CONFIG, 0, (4, 8, 4))
     a = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[drawn.timesteps.numpy()]
@@ -342,14 +342,14 @@ def test_data_that_disagree_are_refused(tmp_path, position, change, message):
     data = list(make_data())
     data[position] = change(data[position])
     with pytest.raises(ValueError, match=message):
-        train(tmp_path, CONFIG, *data)
+        train(tmp_path, CONFIG, Data(*data))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_update(tmp_path):
     latents, *rest = make_data()
     with pytest.raises(FloatingPointError, match=r"got (inf|nan) in update 1 "):
-        train(tmp_path, CONFIG, latents * 1e30, *rest)
+        train(tmp_path, CONFIG, Data(latents * 1e30, *rest))
 
 
 def test_unet_has_tangos_shape_at_tangos_size():

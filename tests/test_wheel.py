@@ -13,17 +13,17 @@ FROM_ELSEWHERE = """
 import numpy as np
 import helpers
 from helpers.base import paths
-from helpers.models.folder import model_folder, read_config, read_weights
+from helpers.models.folder import read_config, read_weights
 from helpers.study import store
 
 profile = helpers.load_profile("smoke")
 clip = np.random.default_rng(0).integers(-9999, 9999, profile.corpus.clip_samples, dtype=np.int16)
 assert helpers.log_mel(clip, profile.mel, profile.corpus.sample_rate_hz).shape == (1, 256, 64)
 for path, kind in (("models/codec", "codec"), ("models/vocoder", "vocoder"), ("models/clap", "clap")):
-    folder = model_folder(path)
+    folder = paths.resolve(path)
     assert folder.is_relative_to(paths.ROOT) and read_weights(folder, read_config(folder, kind))
     assert (folder / "README.md").is_file(), "the card says under which licence"
-assert model_folder("models/mine") == paths.Path.cwd() / "models/mine"
+assert paths.resolve("models/mine") == paths.Path.cwd() / "models/mine"
 print(helpers.__file__, store.runs_root(), sep="\\n")
 """
 

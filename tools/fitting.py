@@ -12,9 +12,9 @@ import torch
 from helpers.base.hashing import hash_file
 from helpers.base.machine import describe_machine
 from helpers.base.mapped import create
+from helpers.base.paths import resolve
 from helpers.base.progress import progress
 from helpers.base.settings import CorpusConfig, MelConfig
-from helpers.models.folder import model_folder
 from helpers.sound import corpus
 from helpers.stages import corpus as corpus_stage
 
@@ -41,7 +41,7 @@ def arguments(description: str, model: str, mixtures: int, updates: int, batch_s
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The options, with the working folder made. Relative folders count from the root of the repository."""
     options = parser.parse_args()
-    options.work, options.out = model_folder(options.work), model_folder(options.out)
+    options.work, options.out = resolve(options.work), resolve(options.out)
     if options.pilot:  # nothing that was learned from other recordings may be taken for the model
         options.work, options.out = options.work / "pilot", options.work / "pilot" / "model"
     options.work.mkdir(parents=True, exist_ok=True)

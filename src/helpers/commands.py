@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -112,9 +113,8 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
         folder = publication.find(profile.name) if arguments.published else None
         if folder and arguments.stage == "all":
-            stages = publication.wanted(
-                stages, folder
-            )  # what a reader needs; the rest is nowhere but where it was computed
+            # what a reader needs; the rest is nowhere but where it was computed
+            stages = publication.wanted(stages, folder)
         frozen.check(profile, plan.missing(stages, folder))
     return stages, folder, profile
 
@@ -327,13 +327,8 @@ def print_profile(arguments):
     """`profile`: every section and field as YAML."""
     with checking():
         profile = dataclasses.asdict(load_profile(arguments.name))
-    print(yaml.safe_dump(_plain(profile), sort_keys=False, default_flow_style=None, width=120), end="")
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    plain = json.loads(json.dumps(profile))  # lists, as YAML has no tuples
+    print(yaml.safe_dump(plain, sort_keys=False, default_flow_style=None, width=120), end="")
 
 
 def tidy_pages(arguments):

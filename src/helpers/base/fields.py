@@ -74,6 +74,10 @@ class Checked:
             if value != self.__dataclass_fields__[name].metadata["before"]
         }
 
+    def pick(self, *names: str) -> dict:
+        """Some of the fields by name: what a stage of another section depends on."""
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def from_digest_fields(cls, given: dict):
         """The settings whose `digest_fields` are `given`; what does not enter a digest has its default."""

@@ -86,12 +86,17 @@ def _distribution() -> str:
     return f"{platform.system()} {platform.release()}"
 
 
-def _cpu_model() -> str:
+def _cpuinfo(field: str) -> str:
+    """What Linux says of the first processor under this name; "" elsewhere."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return ""
+
+
+def _cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def vector_extensions() -> list[str]:
@@ -99,12 +104,8 @@ def vector_extensions() -> list[str]:
 
     Two processors under one name may differ in them, and without those for 16-bit and 8-bit numbers most is slower.
     """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                flags = set(line.split(":", 1)[1].split())
-                return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
-    return []
+    flags = _cpuinfo("flags").split()
+    return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if name in flags]
 
 
 def computes_in_bf16(device_type: str) -> bool:

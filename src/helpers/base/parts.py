@@ -6,6 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+SHARDS = ".shards"  # beside a stage's folder: parts of its work, kept until it is finished
+
+
+def shards_beside(out: Path) -> Path:
+    """The folder for parts of the work of the stage that is computed in `out`, made where it is not there."""
+    shards = out.with_suffix(SHARDS)
+    shards.mkdir(exist_ok=True)
+    return shards
+
 
 def make_parts(
     folder: Path, n_rows: int, step: int, make: Callable[[slice], np.ndarray], k: int = 1, n: int = 1, name: str = ""

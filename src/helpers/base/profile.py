@@ -68,26 +68,16 @@ class Profile:
 
     def with_duplicates(self) -> "Profile":
         """The profile of the model that is trained on the set with planted duplicates: one run, a few clips a cluster."""
-        planted = dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,)).replace("corpus", kind="planted")
-        generation = {
-            "prompts": "clusters",
-            "n_prompts": self.planted.n_prompts,
-            "seeds_per_prompt": self.planted.n_seeds,
+        asked = {"n_prompts": self.planted.n_prompts, "seeds_per_prompt": self.planted.n_seeds}
+        arms = ("n_checkpoint", "n_raw", "n_heldout", "n_heldout_checkpoint", "n_other_draw", "n_guidance",
+                "n_seed_prompts")  # fmt: skip
+        changes: dict[str, dict] = {
+            "corpus": {"kind": "planted"},
+            "generation": {"prompts": "clusters"} | asked,
+            "arms": dict.fromkeys(arms, 0),
+            "controls": {"n_empirical": 0},
         }
-        arms = (
-            "n_checkpoint",
-            "n_raw",
-            "n_heldout",
-            "n_heldout_checkpoint",
-            "n_other_draw",
-            "n_guidance",
-            "n_seed_prompts",
-        )
-        return (
-            planted.replace("generation", **generation)
-            .replace("arms", **dict.fromkeys(arms, 0))
-            .replace("controls", n_empirical=0)
-        )
+        return dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,)).replace_in(changes)
 
     @property
     def variants(self) -> "tuple[Profile, ...]":

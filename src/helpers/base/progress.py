@@ -52,7 +52,7 @@ def say(text: str):
     tqdm.write(text, file=terminal())
 
 
-def progress(iterable=None, *, total=None, initial=0, desc="", unit="it", disable=False) -> tqdm:
+def progress(iterable=None, *, total=None, initial=0, desc="", unit="it") -> tqdm:
     """A tqdm bar over `iterable`, or to be updated by hand up to `total` (`with progress(total=n) as bar`).
 
     It shows on the terminal after two seconds, so short loops stay silent; in a log it is a line every ten seconds.
@@ -63,7 +63,6 @@ def progress(iterable=None, *, total=None, initial=0, desc="", unit="it", disabl
         iterable,
         total=total,
         initial=initial,
-        disable=disable,
         desc=desc,
         unit=unit,
         file=stream if live else _Lines(stream),

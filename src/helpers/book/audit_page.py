@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from helpers.base.settings import MelConfig
 from helpers.book import listening, players
-from helpers.book.explorer import inline
+from helpers.book.inline import inline
 from helpers.book.words import share_text
 from helpers.copies.audit_search import PLACES
 from helpers.copies.audit_verdict import TOGETHER, Audit

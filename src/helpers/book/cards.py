@@ -12,6 +12,7 @@ from IPython.display import HTML
 
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
+from helpers.book.inline import inline
 from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
@@ -95,10 +96,10 @@ def recordings(rule: str, pair, sounds: Iterable[np.ndarray], profile: Profile) 
     return player_row(items, rate_hz, score_name="waveform correlation of the beginnings:", mel=profile.mel, pair=True)
 
 
-def number_line(theta: float, null: str = "twin") -> HTML:
-    """The near-exact rule as a line from a typical honest clip (0) to a perfect replay (1), with θ between them."""
+def number_line(theta: float, null: str) -> HTML:
+    """The near-exact rule as a line from a typical clip of the null (0) to a perfect replay (1), with θ between them."""
     marks = {
-        0: ("0", f"a typical {null}"),
+        0: ("0", f"a typical {KIND_LABELS[null].lower()}"),
         theta: (f"θ = {theta:g}", "near-exact from here"),
         1: ("1", "a perfect replay"),
     }
@@ -111,22 +112,18 @@ def number_line(theta: float, null: str = "twin") -> HTML:
         "background:linear-gradient(to right,var(--pst-color-border,#bbb) {0}%,var(--pst-color-primary,#11655e) {0}%)"
     )
     return HTML(
-        "<style>.number-line{position:relative;height:4.6rem;margin:.6rem 0;font:.82rem/1.25 system-ui,sans-serif}"
-        ".number-line i{position:absolute;inset:0 0 auto 0;height:.4rem}.number-line span{position:absolute;top:.7rem;"
-        "width:27%;transform:translateX(-50%);text-align:center}.number-line span::before{content:'';position:absolute;"
-        "left:50%;top:-.8rem;height:.7rem;border-left:2px solid currentColor}</style>"
-        f'<div class="number-line" lang="en"><i style="{line.format(f"{left:.4g}")}"></i>{ticks}</div>'
+        inline("scripts/number_line.css")
+        + f'<div class="number-line" lang="en"><i style="{line.format(f"{left:.4g}")}"></i>{ticks}</div>'
     )
 
 
-def folded(title: str, parts: Iterable[HTML | str], opened: bool = False) -> HTML:
+def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
-    state = " open" if opened else ""
     markup = "".join(map(_markup, parts))
     for shared in (STYLE, FLICK):  # once is enough
         markup = markup.replace(shared, "") + (shared if shared in markup else "")
-    return HTML(f"<details{state}>{summary}{markup}</details>")
+    return HTML(f"<details>{summary}{markup}</details>")
 
 
 def told(title: str, *sentences: str) -> HTML:

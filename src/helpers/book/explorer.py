@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,11 +20,11 @@ from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.book import cards
 from helpers.book.gallery import Gallery
+from helpers.book.inline import inline
 from helpers.copies.calibration import n_above, split_calibration
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
-HERE = Path(__file__).parent
 PARTS = ("C2", "C3", "C1")  # of the null, in the order that the page holds them
 LABELS = {
     "n": "Clips trained on",
@@ -34,15 +33,6 @@ LABELS = {
     "beta": "Weight of the bias β",
     "k": "Background neighbours K",
 }
-
-
-def inline(*scripts: str) -> str:
-    """The named files beside this module as elements of a page; a page then needs nothing from another place."""
-    texts = {name: (HERE / name).read_text(encoding="utf-8") for name in scripts}
-    return "".join(
-        f"<style>{text}</style>" if name.endswith(".css") else f"<script>{text}</script>"
-        for name, text in texts.items()
-    )
 
 
 def explorer(table: ScoreTable, galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTML:

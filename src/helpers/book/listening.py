@@ -20,8 +20,8 @@ from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import MelConfig
 from helpers.book.cards import KIND_LABELS
-from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
+from helpers.book.inline import inline
 from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
 from helpers.copies.calibration import flag
 from helpers.copies.score_table import ScoreTable
@@ -118,21 +118,11 @@ def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTM
             slot = f"quantile {('0.75', '0.25', '0.05')[pick]}"
             clip, apart = gallery[slot]["ref_id"], gallery[slot]["random_id"]
             once = data.clip(clip)[0]
-            pairs.append(
-                Pair(f"catch identical {pick + 1}", clip, clip, (once, once), "grade", "identical", is_catch=True)
-            )
+            name = f"catch identical {pick + 1}"
+            pairs.append(Pair(name, clip, clip, (once, once), "grade", "identical", is_catch=True))
             sounds = gallery.audio("quantile 0.50"), data.clip(apart)[0]
-            pairs.append(
-                Pair(
-                    f"catch different {pick + 1}",
-                    middle["query_id"],
-                    apart,
-                    sounds,
-                    "grade",
-                    "different",
-                    is_catch=True,
-                )
-            )
+            name = f"catch different {pick + 1}"
+            pairs.append(Pair(name, middle["query_id"], apart, sounds, "grade", "different", is_catch=True))
     return page(pairs, "lab", profile.name, profile.corpus.sample_rate_hz)
 
 

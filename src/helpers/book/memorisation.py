@@ -19,8 +19,8 @@ from IPython.display import HTML
 from helpers.base.arms import checkpoint_arms
 from helpers.base.csv_file import read_csv
 from helpers.base.profile import Profile
-from helpers.book.explorer import inline
 from helpers.book.gallery import Gallery
+from helpers.book.inline import inline
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.tables import arrange
 from helpers.book.words import share_text

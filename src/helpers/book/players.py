@@ -11,7 +11,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import librosa
 import numpy as np
@@ -22,6 +21,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from helpers.base.settings import MelConfig
+from helpers.book.inline import inline
 from helpers.sound.mel import as_float, log_mel
 
 TARGET_LUFS = -23.0  # EBU R 128
@@ -31,38 +31,8 @@ MP3_LEVEL = 0.84  # libsndfile's 0 to 1 scale at a constant rate: 32 kbit/s at 1
 RANGE_DB = 70.0  # dynamic range of a spectrogram's colours
 
 # Colours follow the book's theme, then JupyterLab's, then a neutral default.
-STYLE = """<style>
-.players{--line:var(--pst-color-border,var(--jp-border-color2,#ccc));
---ink:var(--pst-color-text-base,var(--jp-ui-font-color1,#222));
---soft:var(--pst-color-text-muted,var(--jp-ui-font-color2,#666));--accent:var(--pst-color-primary,var(--jp-content-link-color,#11655e));
-color:var(--ink);font:.92rem/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:.5rem 0 1rem}
-.players-row{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(13.5rem,100%),1fr));gap:1rem 1.2rem}
-.players-four{grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr))}
-.players .player{margin:0;padding:0;min-width:0;overflow:visible;text-align:left}
-.players .player-label{margin:0 0 .35rem;font-weight:600;font-size:.92rem;line-height:1.3}
-.players .player-view{position:relative;height:6.5rem;background:#000;overflow:hidden}
-.players .player-view img{display:block;width:100%;height:100%;max-width:none;margin:0;background:none;border-radius:0}
-.players .player-view::after{content:"";position:absolute;inset:0 auto 0 calc(var(--at,0)*100%);width:2px;
-background:#fff;opacity:var(--on,0);transition:left .25s linear}
-.players .player-match{position:absolute;inset:0 auto 0 var(--from);width:var(--width);border:solid #fff;border-width:0 1px;box-shadow:0 0 0 100rem rgb(0 0 0/55%)}
-.players audio{display:block;width:100%;height:2.4rem;margin:.4rem 0 .3rem}
-.players figcaption{margin:0;font-size:.9rem;line-height:1.4;color:var(--soft);font-style:italic;text-align:left}
-.players details{margin:.3rem 0 0;padding:0;border:0;background:none;box-shadow:none;font-size:.9rem}
-.players summary{cursor:pointer;color:var(--accent);padding:0;background:none}
-.players .players-note{margin:.6rem 0 0;color:var(--soft);font-size:.8rem;line-height:1.4}
-.flick{max-width:30rem;margin:.5rem 0}
-.flick-view{position:relative;display:block;width:100%;height:9rem;margin:0;padding:0;border:0;background:#000;overflow:hidden;cursor:pointer}
-.flick-view img{display:block;width:100%;height:100%;max-width:none;margin:0;background:none;border-radius:0}
-.flick-view img[hidden]{display:none}
-.flick-head{position:absolute;inset:0 auto 0 0;width:2px;background:#fff}
-.flick-bar{display:flex;flex-wrap:wrap;gap:.2rem .7rem;align-items:center;margin:.4rem 0}
-.flick-play,.flick-open{font:inherit;font-size:.9rem;color:inherit;background:transparent;border:1px solid currentColor;border-radius:3px;
-padding:.2rem .7rem;min-height:2rem;cursor:pointer}
-.flick-open{margin:.5rem 0 0}
-.flick-name{font-weight:600}
-.flick-hint{font-size:.85rem}
-</style>"""
-FLICK = f"<script>{(Path(__file__).parent / 'scripts' / 'flick.js').read_text()}</script>"
+STYLE = inline("scripts/players.css")
+FLICK = inline("scripts/flick.js")
 
 # One clip sounds at a time, and a line runs through its spectrogram.
 ONE_AT_A_TIME = "for(const a of document.querySelectorAll('audio'))if(a!==this)a.pause()"
@@ -85,12 +55,10 @@ class Item:
     name: str = ""
 
 
-def match_loudness(
-    clips: Sequence[np.ndarray], sample_rate_hz: int, target_lufs: float = TARGET_LUFS
-) -> list[np.ndarray]:
+def match_loudness(clips: Sequence[np.ndarray], sample_rate_hz: int) -> list[np.ndarray]:
     """Brings clips (int16 or float, [S] each) to one integrated loudness (ITU-R BS.1770); float32, peak <= 0.89.
 
-    The common loudness is `target_lufs`, or the highest that every clip reaches without exceeding the peak, but not
+    The common loudness is TARGET_LUFS, or the highest that every clip reaches without exceeding the peak, but not
     below -36 LUFS. Raises ValueError for a clip that is not mono, not finite, shorter than 0.4 s, or silent.
     """
     waves = [_as_float(clip) for clip in clips]
@@ -104,7 +72,7 @@ def match_loudness(
             raise ValueError(f"clip {position}: expected sound, got silence (peak {np.abs(wave).max():.1e})")
         loudness.append(lufs)
         reachable.append(lufs + 20 * np.log10(PEAK / np.abs(wave).max()))
-    common = max(min([target_lufs, *reachable]), QUIETEST_LUFS)
+    common = max(min([TARGET_LUFS, *reachable]), QUIETEST_LUFS)
     gains = [10 ** ((min(common, top) - lufs) / 20) for lufs, top in zip(loudness, reachable)]
     return [(wave * gain).astype(np.float32) for wave, gain in zip(waves, gains)]
 
@@ -122,7 +90,6 @@ def player_row(
     sample_rate_hz: int,
     *,
     score_name: str = "log-mel similarity",
-    target_lufs: float = TARGET_LUFS,
     mel: MelConfig | None = None,
     pair: bool = False,
 ) -> HTML:
@@ -132,7 +99,7 @@ def player_row(
     Everything that comes from data is escaped. Raises ValueError as `match_loudness`, and for an empty row.
     """
     mel = mel or MelConfig()
-    figures = player_figures(items, sample_rate_hz, score_name=score_name, target_lufs=target_lufs, mel=mel)
+    figures = player_figures(items, sample_rate_hz, score_name=score_name, mel=mel)
     longest = max(len(item.audio) for item in items) / sample_rate_hz
     note = (
         f"Equal loudness. Log-mel spectrograms: {mel.fmin_hz / 1000:g} to {mel.fmax_hz / 1000:g} kHz upwards, "
@@ -145,11 +112,11 @@ def player_row(
     )
 
 
-def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: str = "", target_lufs: float = TARGET_LUFS, mel: MelConfig) -> str:  # fmt: skip
+def player_figures(items: Sequence[Item], sample_rate_hz: int, *, score_name: str = "", mel: MelConfig) -> str:
     """The players of `player_row` alone, for a page that has STYLE. Raises as it does."""
     if not items:
         raise ValueError("items: expected at least one, got none")
-    waves = match_loudness([item.audio for item in items], sample_rate_hz, target_lufs)
+    waves = match_loudness([item.audio for item in items], sample_rate_hz)
     views = spectrograms(waves, [escape(item.label) for item in items], mel, sample_rate_hz)
     return "".join(
         _player(item, wave, view, sample_rate_hz, score_name) for item, wave, view in zip(items, waves, views)

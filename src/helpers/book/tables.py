@@ -17,21 +17,18 @@ _CELL = "padding:.25rem .7rem;border:0;border-bottom:1px solid var(--pst-color-b
 
 
 def captioned(data: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """`data` with the caption and the formats that it is shown with, in its `attrs`."""
+    """`data` with the caption and the formats that it is shown with, in its `attrs`: column to format (".3f", ".1%")."""
     data.attrs.update(caption=caption, formats=formats)
     return data
 
 
-def table_html(
-    data: pd.DataFrame, caption: str = "", formats: Mapping[str, str] | None = None, titled: bool = False
-) -> str:
-    """`data` without its index, with a link to its CSV. `formats`: column to format (".3f", ".1%"); a missing value is a dash.
+def table_html(data: pd.DataFrame, titled: bool = False) -> str:
+    """A `captioned` table without its index, with a link to its CSV; a missing value is a dash.
 
-    A table that is `captioned` needs neither. Without a format whole numbers have commas and others three digits. Where it
-    stands under its caption already (`titled`), that is not repeated. Raises ValueError for a format of a column
-    that is not there.
+    Without a format whole numbers have commas and others three digits. Where it stands under its caption already
+    (`titled`), that is not repeated. Raises ValueError for a format of a column that is not there.
     """
-    caption, formats = caption or data.attrs.get("caption", ""), formats or data.attrs.get("formats")
+    caption, formats = data.attrs.get("caption", ""), data.attrs.get("formats")
     unknown = set(formats or {}) - set(data.columns)
     if unknown:
         raise ValueError(f"formats: expected columns among {', '.join(map(str, data.columns))}, got {min(unknown)!r}")

@@ -66,11 +66,6 @@ THEME = {
 }
 
 
-def set_theme() -> None:
-    """The book's look for a reader's own plots; the functions here set it for themselves."""
-    mpl.rcParams.update(THEME)
-
-
 def themed(alt: str = ""):
     """A decorator of functions that return a figure: draws in the book's look and leaves matplotlib's settings alone.
 
@@ -107,9 +102,8 @@ def figure_html(figure: Figure, alt: str | None = None) -> str:
     link = _svg_link(svgs[0], alt)
     box = '<div class="figure-box" style="overflow-x:auto" tabindex="0" role="group" aria-label="Figure">'
     if len(svgs) == 1:
-        least = min(
-            round(96 * figure.get_figwidth()), 560
-        )  # below this, letters would be too small to read: it scrolls
+        # below this, letters would be too small to read: it scrolls
+        least = min(round(96 * figure.get_figwidth()), 560)
         return f'{box}<div style="min-width:{least}px">{svgs[0]}</div></div>{link}'
     wide, narrow = (f'<div class="figure-{name}">{svg}</div>' for name, svg in zip(("wide", "narrow"), svgs))
     return f"{BY_WIDTH}{box}{wide}{narrow}</div>{link}"
@@ -127,9 +121,8 @@ def _narrow(figure: Figure) -> bool:
     """Draws the figure anew for a phone: panels below one another, the legend in few columns; whether it had to be."""
     width, height = figure.get_size_inches()
     places = {axis: axis.get_subplotspec() for axis in figure.axes}
-    if (
-        width <= NARROW_IN or not places or not all(places.values())
-    ):  # a bar of colours beside its maps has no place of its own
+    # a bar of colours beside its maps has no place of its own
+    if width <= NARROW_IN or not places or not all(places.values()):
         return False
     rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
     for axis in places:

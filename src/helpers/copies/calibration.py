@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 
 from helpers.copies.bias import normalised_scores
-from helpers.copies.rates import Labels, flagged_rate
+from helpers.copies.rates import Labels, flagged_rate, interval_columns
 
 PARTS = ("C1", "C2", "C3")  # beta and K are chosen on C1, the threshold on C2, the rate is verified on C3
+SHARES = (0.25, 0.5, 0.25)  # of the items, for each part
 COMMON = "_common"  # after a null's name: the threshold of the largest training size, applied at each size
 SWEEP_COLUMNS = (
     *("beta", "k", "tau", "flagged", "n", "flagged_rate", "ci_low", "ci_high"),
@@ -63,19 +64,16 @@ def flag(scores: ArrayLike, tau: float | None) -> np.ndarray:
     return np.asarray(scores, dtype=np.float64) >= tau
 
 
-def split_calibration(groups: Labels, seed: int, shares: Sequence[float] = (0.25, 0.5, 0.25)) -> np.ndarray:
+def split_calibration(groups: Labels, seed: int) -> np.ndarray:
     """Assigns items to the parts "C1", "C2", "C3" so that no group is in two: groups [N] gives str [N].
 
     Groups (source components, or clip ids) come in random order; each goes to the part that lacks most of its share of
-    items. With a few large groups the shares cannot be met: look at the counts. Raises ValueError below three groups, or for
-    shares that are not three positive numbers that sum to 1.
+    items (SHARES). With a few large groups these cannot be met: look at the counts. Raises ValueError below three groups.
     """
-    if len(shares) != len(PARTS) or min(shares) <= 0 or not math.isclose(sum(shares), 1):
-        raise ValueError(f"shares: expected {len(PARTS)} positive shares that sum to 1, got {tuple(shares)}")
     _, labels, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     if len(sizes) < len(PARTS):
         raise ValueError(f"groups: expected at least {len(PARTS)} distinct groups to split, got {len(sizes)}")
-    target = np.asarray(shares) * len(labels)
+    target = np.asarray(SHARES) * len(labels)
     filled = np.zeros(len(PARTS))
     part_of = np.empty(len(sizes), dtype=np.int64)
     for group in np.random.default_rng(seed).permutation(len(sizes)):
@@ -131,13 +129,13 @@ def sweep(
     for beta in betas:
         for k in ks:
             tau = calibrate_threshold(normalised_scores(null_scores, null_background, beta, k), fpr)
-            row = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
+            row: dict = {"beta": beta, "k": k, "tau": math.nan if tau is None else tau, "n": len(query_scores)}
             if tau is not None:
                 flags = flag(normalised_scores(query_scores, query_background, beta, k), tau)
                 rate = flagged_rate(flags, confidence)
-                row |= {"flagged": rate.count, "flagged_rate": rate.rate, "ci_low": rate.low, "ci_high": rate.high}
+                row |= {"flagged": rate.count} | interval_columns("ci", rate, "flagged_rate")
                 if check:
                     rate = flagged_rate(flag(normalised_scores(*check, beta, k), tau), confidence)
-                    row |= {"fpr_check": rate.rate, "fpr_check_low": rate.low, "fpr_check_high": rate.high}
+                    row |= interval_columns("fpr_check", rate)
             rows.append(row)
     return pd.DataFrame(rows, columns=SWEEP_COLUMNS)

@@ -26,7 +26,6 @@ REMARKS = {
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
-OWN_NEAR_EXACT = ("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high")
 Interval = tuple[float, float, float]  # value, low, high
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
@@ -66,14 +65,22 @@ class Evidence:
     def sizes(self) -> list[int]:
         return sorted(self.replication["n_train"].unique())
 
+    def at(self, which: int) -> pd.DataFrame:
+        """The draws of the smallest (0), a middle or the largest (-1) size."""
+        return self.replication[self.replication["n_train"] == self.sizes[which]]
+
     def rate(self, which: int, name: str, low: str, high: str) -> Interval:
-        """A rate at the smallest (0), a middle or the largest (-1) size: mean over draws, lowest and highest limit of any."""
-        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
+        """A rate at a size: mean over draws, lowest and highest limit of any."""
+        rows = self.at(which)
         return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
+
+    def share(self, which: int, stem: str) -> Interval:
+        """The rate with these columns: `stem`_rate, _low and _high."""
+        return self.rate(which, *(f"{stem}_{end}" for end in ("rate", "low", "high")))
 
     def near_exact(self, which: int) -> Interval:
         """Share that is near-exact of its own clip, at a size."""
-        return self.rate(which, *OWN_NEAR_EXACT)
+        return self.share(which, "own_near_exact")
 
     def of_the_rule(self, which: int) -> str:
         """How far the near-exact rule can be trusted at a size, for the reasons: it should spare all of the null's clips."""
@@ -83,24 +90,19 @@ class Evidence:
 
     def spared(self, which: int) -> Interval:
         """Share of the null's clips that the rule takes for copies: of the own clip, where these are twins."""
-        own = self.rate(which, *(f"twins_own_near_exact_{end}" for end in ("rate", "low", "high")))
-        return (
-            self.rate(which, *(f"null_near_exact_{end}" for end in ("rate", "low", "high")))
-            if math.isnan(own[0])
-            else own
-        )
+        own = self.share(which, "twins_own_near_exact")
+        return self.share(which, "null_near_exact") if math.isnan(own[0]) else own
 
     def undefined(self, which: int) -> str:
         """Of how many clips of a size it is undefined whether they are near-exact, for the reasons; "" where of none."""
-        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
-        n = int(rows["n_generated"].sum())
-        count = n - int(rows["n_defined"].sum())
+        n, n_defined = self.at(which)[["n_generated", "n_defined"]].sum().astype(int)
+        count = n - n_defined
         return f"undefined for {count:,} of {n:,} clips, as null and ceiling cannot be told apart" if count else ""
 
     def runs(self, which: int) -> str:
         """ "n = 100, 3 draws", for the reasons."""
-        rows = self.replication[self.replication["n_train"] == self.sizes[which]]
-        return f"n = {self.sizes[which]:,}, {len(rows)} draw{'s' if len(rows) > 1 else ''}"
+        n_draws = len(self.at(which))
+        return f"n = {self.sizes[which]:,}, {n_draws} draw{'s' if n_draws > 1 else ''}"
 
 
 def _above(measured: Interval, bound: float, why: str) -> Measured:
@@ -170,10 +172,8 @@ def _flagged(which: int) -> Callable[[Evidence], Measured]:
 
 def _precision(which: int) -> Callable[[Evidence], Measured]:
     def absent(evidence: Evidence) -> str:
-        rows = evidence.replication[evidence.replication["n_train"] == evidence.sizes[which]]
-        return (
-            f"near-exact is {evidence.undefined(which)}" if (rows["flagged_rate"] > 0).any() else "nothing was flagged"
-        )
+        flagged = (evidence.at(which)["flagged_rate"] > 0).any()
+        return f"near-exact is {evidence.undefined(which)}" if flagged else "nothing was flagged"
 
     remark = ": near-exact by rule, where the paper listened; another threshold gives another share"
     return _share(which, ("precision", "precision_low", "precision_high"), absent, lambda _: remark)
@@ -207,24 +207,20 @@ def _described(n_train: int, point: dict) -> str:
 
 def _by_checkpoint(rows: pd.DataFrame) -> list[dict]:
     """Mean over draws of the share near-exact of the own clip, and the widest limits, at each checkpoint."""
-    rate, low, high = OWN_NEAR_EXACT
+    rate, low, high = (f"own_near_exact_{end}" for end in ("rate", "low", "high"))
     grouped = rows.groupby("updates", as_index=False)
     table = grouped.agg(epochs=("epochs", "mean"), rate=(rate, "mean"), low=(low, "min"), high=(high, "max"))
     return table.to_dict("records")
 
 
 def _follows_own_clip(evidence: Evidence) -> Measured:
-    measured = evidence.rate(0, "own_clip_top1_rate", "own_clip_top1_low", "own_clip_top1_high")
-    twins = evidence.replication.loc[evidence.replication["n_train"] == evidence.sizes[0], "twins_top1_high"].max()
+    measured, twins = evidence.share(0, "own_clip_top1"), evidence.at(0)["twins_top1_high"].max()
     if pd.isna(twins):
         why = "there are no twins to compare with: this corpus' recordings cannot be mixed anew"
         return Measured(*measured, CANNOT_TELL, why)
     why = f"{evidence.runs(0)}, own-clip top-1: whether the interval lies above the {twins:.1%} that twins reach at most, without copying"
     if len(evidence.sizes) > 1:
-        large, theirs = (
-            evidence.rate(-1, f"{whose}_rate", f"{whose}_low", f"{whose}_high")[0]
-            for whose in ("own_clip_top1", "twins_top1")
-        )
+        large, theirs = (evidence.share(-1, whose)[0] for whose in ("own_clip_top1", "twins_top1"))
         why += f" (at n = {evidence.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
     return _above(measured, twins, why)
 

@@ -10,9 +10,8 @@ import math
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-from statsmodels.stats.proportion import proportion_confint
 
-from helpers.copies.rates import Labels
+from helpers.copies.rates import Labels, exact_interval
 
 COLUMNS = (  # of alterations.csv
     *("detector", "transform", "strength", "split", "n_pos", "n_neg"),
@@ -124,8 +123,7 @@ def auroc_interval(
         return math.nan, math.nan
     wins = np.asarray(pos)[:, None] > np.asarray(neg)[None, :]
     if wins.all() or not wins.any():
-        low, high = proportion_confint(pairs * wins.all(), pairs, alpha=1 - confidence, method="beta")
-        return float(low), float(high)
+        return exact_interval(pairs * bool(wins.all()), pairs, confidence)
     # The AUROC is a ratio of sums over pairs of groups, so all resamples are two matrix products (scikit-learn's
     # function in a loop of a thousand takes a thousand times as long).
     rng = np.random.default_rng(seed)

@@ -25,7 +25,7 @@ from statsmodels.tools.tools import add_constant
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
 from helpers.copies.rates import Labels
-from helpers.copies.replication import near_exact, own_clip_top1, position
+from helpers.copies.replication import near_exact, own_clip_top1, own_positions
 
 MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
 ONSET_COLUMNS = (
@@ -268,8 +268,8 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
     Returns:
         `made` with position (of the own score; NaN where it is undefined), near_exact (missing there) and top1.
     """
-    own = made["own_id"].map(ceiling.set_index("clip_id")["own_score"])
-    where = position(made["own_score"].to_numpy(), own.to_numpy(), float(null["own_score"].median()))
+    own = ceiling.set_index("clip_id")["own_score"]
+    where = own_positions(made["own_score"], made["own_id"], own, null["own_score"])
     top1 = own_clip_top1(made["ref_id"], made["own_id"])
     return made.assign(position=where, near_exact=near_exact(where, theta), top1=top1)
 

@@ -68,15 +68,15 @@ def _unordered(pairs: Iterable[tuple], name: str) -> set[frozenset]:
     return unique
 
 
-def pair_metrics(found: Iterable[tuple], truth: Iterable[tuple], confidence: float = 0.95) -> PairMetrics:
-    """Precision and recall of found pairs of clip ids against the true ones, with exact binomial intervals.
+def pair_metrics(found: Iterable[tuple], truth: Iterable[tuple]) -> PairMetrics:
+    """Precision and recall of found pairs of clip ids against the true ones, with exact binomial 95 % intervals.
 
     The order within a pair and repeated pairs do not count. Pairs of one cluster depend on each other, so the intervals
     are somewhat too narrow where clusters are large. Raises ValueError for a clip paired with itself.
     """
     claimed, true = _unordered(found, "found"), _unordered(truth, "truth")
-    precision = flagged_rate([pair in true for pair in claimed], confidence) if claimed else None
-    return PairMetrics(precision, flagged_rate([pair in claimed for pair in true], confidence) if true else None)
+    precision = flagged_rate([pair in true for pair in claimed]) if claimed else None
+    return PairMetrics(precision, flagged_rate([pair in claimed for pair in true]) if true else None)
 
 
 def waveform_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -41,8 +41,23 @@ class Rate:
         return f"{self.count} of {self.n} ({_percent(self.rate)} %, {_percent(self.confidence)} % interval {interval})"
 
 
+def interval_columns(name: str, rate: Rate | None, value: str = "") -> dict[str, float | None]:
+    """A rate and its interval as columns, `name`_low and `name`_high; `value` is the rate's own, where that is not `name`."""
+    return {
+        value or name: getattr(rate, "rate", None),
+        f"{name}_low": getattr(rate, "low", None),
+        f"{name}_high": getattr(rate, "high", None),
+    }
+
+
+def exact_interval(count: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact binomial interval of a share (Clopper and Pearson 1934, statsmodels)."""
+    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
+    return float(low), float(high)
+
+
 def flagged_rate(flags: ArrayLike, confidence: float = 0.95) -> Rate:
-    """Share of True with the exact binomial interval (Clopper and Pearson 1934, statsmodels): flags bool [N], or nullable.
+    """Share of True with its `exact_interval`: flags bool [N], or nullable.
 
     It treats queries as independent, so it speaks of further queries *given this model*. Raises ValueError if empty.
     """
@@ -52,8 +67,8 @@ def flagged_rate(flags: ArrayLike, confidence: float = 0.95) -> Rate:
     count, n = int(hits.sum()), len(hits)
     if n == 0:
         return Rate(0, 0, math.nan, math.nan, math.nan, "undefined", confidence)
-    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
-    return Rate(count, n, count / n, float(low), float(high), "exact binomial, given this model", confidence)
+    limits = exact_interval(count, n, confidence)
+    return Rate(count, n, count / n, *limits, "exact binomial, given this model", confidence)
 
 
 def _defined(flags: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -111,8 +126,8 @@ def clustered_rate(flags: ArrayLike, groups: Labels, n: int = 1000, confidence: 
     groups = np.asarray(groups)[defined]
     clusters = len(np.unique(groups))
     if clusters >= 2 and whole.count in (0, whole.n):
-        low, high = proportion_confint(clusters * whole.rate, clusters, alpha=1 - confidence, method="beta")
-        return Rate(whole.count, whole.n, whole.rate, float(low), float(high), "exact binomial over groups", confidence)
+        limits = exact_interval(clusters * whole.rate, clusters, confidence)
+        return Rate(whole.count, whole.n, whole.rate, *limits, "exact binomial over groups", confidence)
     if clusters < 2:
         low = high = math.nan
     else:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve
 
 from helpers.copies.rates import Labels
@@ -19,6 +20,15 @@ def position(scores: np.ndarray, own_roundtrip: np.ndarray, median_twin, min_spa
     span = np.asarray(own_roundtrip, dtype=np.float64) - median_twin
     above = np.asarray(scores, dtype=np.float64) - median_twin
     return np.divide(above, span, out=np.full(np.broadcast(above, span).shape, np.nan), where=span >= min_span)
+
+
+def own_positions(own_scores: ArrayLike, own_ids: Labels, ceiling: pd.Series, null: pd.Series) -> np.ndarray:
+    """`position` of queries by their similarity to their own clips [Q], where all runs were searched in one gallery.
+
+    Between the median of `null`, the own scores of the nulls of all runs, and the own clip's `ceiling`, by clip_id. NaN for
+    a clip without an own one, too.
+    """
+    return position(np.asarray(own_scores), ceiling.reindex(np.asarray(own_ids)).to_numpy(), float(null.median()))
 
 
 def near_exact(p: np.ndarray, theta: float) -> pd.arrays.BooleanArray:

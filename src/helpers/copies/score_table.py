@@ -8,7 +8,12 @@ import pandas as pd
 from helpers.base.arms import MAIN
 from helpers.base.settings import DUPLICATE_SET
 from helpers.copies.bias import normalised_scores
-from helpers.copies.replication import position
+from helpers.copies.replication import own_positions, position
+
+
+def groups_of(best: pd.DataFrame, leading: pd.Series) -> pd.Series:
+    """What intervals draw anew: the own clip's leading source group; a clip without one is a group of its own."""
+    return best["own_id"].map(leading).fillna(best["query_id"])
 
 
 class ScoreTable:
@@ -76,16 +81,14 @@ class ScoreTable:
         """
         ceiling = self.ceiling(run, detector)
         if self.pooled:
-            of_own = best["own_id"].map(ceiling).to_numpy()
-            return position(best["own_score"].to_numpy(), of_own, self._median_own(detector, null))
+            return own_positions(best["own_score"], best["own_id"], ceiling, self._null_own(detector, null))
         of_match = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
         return position(best["score"].to_numpy(), of_match, float(self.best(run, detector, null)["score"].median()))
 
-    def _median_own(self, detector: str, null: str) -> float:
-        """Of the similarity of all runs' nulls to their own clips; of their nearest where they have none."""
-        parts = [rows for key, rows in self._best.items() if key[3] == detector and key[4] == null]
-        best = pd.concat(parts)
-        return float(best["own_score"].fillna(best["score"]).median())
+    def _null_own(self, detector: str, null: str) -> pd.Series:
+        """The similarity of all runs' nulls to their own clips; to their nearest where they have none."""
+        best = pd.concat([rows for key, rows in self._best.items() if key[3:5] == (detector, null)])
+        return best["own_score"].fillna(best["score"])
 
     def background(self, run, detector: str, query_ids) -> np.ndarray:
         """Similarity of queries to their nearest background clips, float [Q, K_max], descending; NaN for a pooled arm that was

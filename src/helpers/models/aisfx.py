@@ -98,9 +98,7 @@ class SoundEffectsEncoder:
     def _embed(self, audio: np.ndarray) -> np.ndarray:
         import torch
 
-        blocks = np.stack(
-            [self._blocks(spectrogram) for spectrogram in self.spectrograms(audio)]
-        )  # [n, blocks, 100, 96]
+        blocks = np.stack([self._blocks(one) for one in self.spectrograms(audio)])  # [n, blocks, 100, 96]
         flat = torch.from_numpy(blocks.reshape(-1, *blocks.shape[2:]).astype(np.float32))
         with torch.inference_mode(), torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
             found = torch.cat([self.network(part).float() for part in flat.split(BATCH)])

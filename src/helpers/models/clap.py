@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from helpers.base.paths import resolve
 from helpers.base.settings import MelConfig
-from helpers.models.folder import model_folder, read_config, read_weights
+from helpers.models.folder import read_config, read_weights
 from helpers.models.pretrained.locate import is_laion
 from helpers.models.text import TEXT_DIM, sentence_embeddings
 from helpers.sound.mel import as_clips, mel_bands
@@ -150,7 +151,7 @@ def load_clap(path: str | Path, sample_rate_hz: int = 16_000, sha256: str = ""):
         from helpers.models.pretrained.laion import load_laion  # it needs this module
 
         return load_laion(str(path), sample_rate_hz, sha256)
-    folder = model_folder(path)
+    folder = resolve(path)
     config = read_config(folder, "clap")
     if config["sample_rate_hz"] != sample_rate_hz:
         raise ValueError(f"{folder}: expected audio of {config['sample_rate_hz']} Hz, got {sample_rate_hz}")

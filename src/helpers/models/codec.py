@@ -17,7 +17,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from helpers.models.folder import model_folder, read_config, read_weights
+from helpers.base.paths import resolve
+from helpers.models.folder import read_config, read_weights
 from helpers.models.pretrained.audioldm import load_vae
 from helpers.models.pretrained.locate import is_audioldm
 
@@ -138,7 +139,7 @@ def load_codec(path: str | Path, sha256: str = "") -> Codec:
     """
     if is_audioldm(path):
         return _audioldm_codec(load_vae(str(path), sha256))
-    folder = model_folder(path)
+    folder = resolve(path)
     try:
         config = read_config(folder, "codec")
     except FileNotFoundError as error:

@@ -8,12 +8,6 @@ import safetensors.torch
 import torch
 
 from helpers.base.hashing import read_checked
-from helpers.base.paths import resolve
-
-
-def model_folder(path: str | Path) -> Path:
-    """The folder of a model, absolute; a relative path counts as `paths.resolve` says, wherever Python was started."""
-    return resolve(path)
 
 
 def read_config(folder: Path, kind: str) -> dict:

@@ -36,7 +36,7 @@ def generate_with_signs(
     if config.guidance in (0, 1):
         raise ValueError(f"guidance: expected neither 0 nor 1, got {config.guidance:g}")
     parts, spent_first, spent = [], 0.0, 0.0
-    for steps in sample_batches(unet, *text, *null, noise_seeds, config, latent_shape):
+    for steps in sample_batches(unet, text, null, noise_seeds, config, latent_shape):
         started, effects = time.perf_counter(), []
         for step in steps:
             effects.append(step.alpha * step.of_caption.square().flatten(1).mean(1).sqrt())  # v to noise: times alpha

@@ -57,6 +57,9 @@ def initial_noise(generators: list[torch.Generator], latent_shape) -> torch.Tens
     return torch.stack([torch.randn(*latent_shape, generator=generator) for generator in generators])
 
 
+Prompts = tuple[np.ndarray, np.ndarray]  # token states and mask
+
+
 class Step(NamedTuple):
     """One step of the sampler for N clips, all [N, C, h, w]: what it takes for the clean latents, the latents it goes on
     with, and what the caption changes in the predicted v; None where guidance is 0 or 1, as one side is not asked then.
@@ -94,10 +97,10 @@ def _precision(kind: str, device: torch.device):
         torch.set_float32_matmul_precision(before)
 
 
-def _check(text_states, text_mask, null_state, null_mask, noise_seeds) -> None:
-    n, (length, dim) = len(noise_seeds), null_state.shape
+def _check(text: Prompts, null: Prompts, noise_seeds) -> None:
+    n, (length, dim) = len(noise_seeds), null[0].shape
     expected = {"text_states": (n, length, dim), "text_mask": (n, length), "null_mask": (length,)}
-    for name, array in {"text_states": text_states, "text_mask": text_mask, "null_mask": null_mask}.items():
+    for name, array in {"text_states": text[0], "text_mask": text[1], "null_mask": null[1]}.items():
         if array.shape != expected[name]:
             raise ValueError(f"{name}: expected shape {expected[name]} for {n} noise seeds, got {array.shape}")
 
@@ -119,31 +122,21 @@ def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> 
 
 
 def sample_batches(
-    unet: UNet2DConditionModel,
-    text_states: np.ndarray,
-    text_mask: np.ndarray,
-    null_state: np.ndarray,
-    null_mask: np.ndarray,
-    noise_seeds: list[int],
-    config: GenerationConfig,
-    latent_shape,
+    unet, text: Prompts, null: Prompts, noise_seeds: list[int], config: GenerationConfig, latent_shape
 ) -> Iterator[Iterator[Step]]:
     """The steps of one batch of clips after the other, as `denoise` yields them; arguments and errors as `sample_latents`."""
-    _check(text_states, text_mask, null_state, null_mask, noise_seeds)
+    _check(text, null, noise_seeds)
     device = unet.device
     with progress(total=len(noise_seeds), desc="generating", unit="clip") as bar:
         for start in range(0, len(noise_seeds), config.batch_size):
             rows = slice(start, start + config.batch_size)
             count = len(noise_seeds[rows])
-            text, null = (
+            sides = (
                 (torch.tensor(states, device=device).float(), torch.tensor(mask, device=device))
-                for states, mask in (
-                    (text_states[rows], text_mask[rows]),
-                    (np.repeat(null_state[None], count, 0), np.repeat(null_mask[None], count, 0)),
-                )
+                for states, mask in ([one[rows] for one in text], [np.repeat(one[None], count, 0) for one in null])
             )
             generators = noise_generators(noise_seeds[rows])
-            yield denoise(unet, initial_noise(generators, latent_shape).to(device), text, null, generators, config)
+            yield denoise(unet, initial_noise(generators, latent_shape).to(device), *sides, generators, config)
             bar.update(count)
 
 
@@ -166,10 +159,8 @@ def sample_latents(
     a clip that is not finite.
     """
     results, start = np.empty((len(noise_seeds), *latent_shape), np.float32), 0
-    batches = sample_batches(
-        unet, text_states, text_mask, null_state, null_mask, noise_seeds, config, latent_shape
-    )  # fmt: skip
-    for steps in batches:
+    text, null = (text_states, text_mask), (null_state, null_mask)
+    for steps in sample_batches(unet, text, null, noise_seeds, config, latent_shape):
         (last,) = deque(steps, maxlen=1)
         results[start : start + len(last.latents)] = last.latents.cpu().numpy()
         start += len(last.latents)

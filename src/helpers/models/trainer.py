@@ -26,12 +26,7 @@ from helpers.base.mapped import Selection, chunks
 from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.base.settings import TrainingConfig
-from helpers.models.denoiser import (
-    build_noise_scheduler,
-    build_unet,
-    min_snr_weights,
-    prepare_attention,
-)
+from helpers.models.denoiser import build_noise_scheduler, build_unet, min_snr_weights, prepare_attention
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # ours: diffusers' names
 ORDER, NOISE, WEIGHTS, POSTERIOR = range(4)  # independent streams of random numbers under one seed
@@ -80,19 +75,19 @@ def draw_batch(config: TrainingConfig, update: int, latent_shape) -> Batch:
 
 @dataclass(frozen=True)
 class Data:
-    """Training set: latents [n, C, h, w], text states [n, L, D], mask [n, L], and the null prompt's [L, D], [L].
+    """Training set: latents [n, C, h, w], token states of captions [n, L, D], mask [n, L], and the null prompt's [L, D], [L].
 
-    The first three may stay on disk: rows are read as they are drawn. `deviations` [n, C, h, w] are those of the
+    Rows of the first three are read as they are drawn, from the disk if they are there. `deviations` [n, C, h, w] are those of the
     posterior whose means the latents are. `mix(first, second)` gives mixtures of clips by their rows, as latents,
     deviations, states and mask.
     """
 
-    latents: torch.Tensor | np.ndarray | Selection
-    states: torch.Tensor | np.ndarray | Selection
-    mask: torch.Tensor | np.ndarray | Selection
-    null_state: torch.Tensor
-    null_mask: torch.Tensor
-    deviations: torch.Tensor | np.ndarray | Selection | None = None
+    latents: np.ndarray | Selection
+    states: np.ndarray | Selection
+    mask: np.ndarray | Selection
+    null_state: np.ndarray
+    null_mask: np.ndarray
+    deviations: np.ndarray | Selection | None = None
     mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]] | None = None
 
     def check(self, config: TrainingConfig) -> None:
@@ -153,6 +148,7 @@ class Trainer:
         refuse_several_processes()
         data.check(config)
         self.out, self.config, self.data = out, config, data
+        self.null_state, self.null_mask = (torch.tensor(np.asarray(one)) for one in (data.null_state, data.null_mask))
         # Precision is set in `_loss`: an Accelerator would fix it for the whole life of the process.
         self.accelerator = Accelerator(mixed_precision="no")
         automatic = computes_in_bf16(self.accelerator.device.type)
@@ -199,8 +195,8 @@ class Trainer:
     def _loss(self, drawn: Batch, part: slice, latents, states, mask) -> torch.Tensor:
         """TANGO's loss on a part of the update's batch: weighted mean squared error of v."""
         device, dropped = self.accelerator.device, drawn.dropped[part]
-        states = torch.where(dropped[:, None, None], self.data.null_state, states).to(device).float()
-        mask = torch.where(dropped[:, None], self.data.null_mask, mask).to(device)
+        states = torch.where(dropped[:, None, None], self.null_state, states).to(device).float()
+        mask = torch.where(dropped[:, None], self.null_mask, mask).to(device)
         latents, noise = latents.to(device), drawn.noise[part].to(device)
         timesteps = drawn.timesteps[part].to(device)
         noisy = self.noise_scheduler.add_noise(latents, noise, timesteps)
@@ -315,30 +311,17 @@ def _schedule_length(config: TrainingConfig) -> int:
     return config.warmup_updates + round((config.updates - config.warmup_updates) / (1 - config.final_rate))
 
 
-def train(
-    out: Path,
-    config: TrainingConfig,
-    latents: np.ndarray | Selection,
-    text_states: np.ndarray | Selection,
-    text_mask: np.ndarray | Selection,
-    null_state: np.ndarray,
-    null_mask: np.ndarray,
-    save_every_s: float = 30.0,
-    **drawn,
-) -> None:
-    """Trains one denoiser on `latents` [n, C, h, w] and their captions' token states [n, L, D] and mask [n, L].
+def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 30.0) -> None:
+    """Trains one denoiser on `data`, of which the null prompt replaces the caption of a share `caption_dropout` of the clips.
 
-    `drawn` are the last two fields of `Data`. A state is saved every `save_every_s` or, where writing it takes long, as
-    seldom as OVERHEAD asks. `null_state` [L, D] and `null_mask` [L] encode "": they replace the caption of a share `caption_dropout` of the
-    clips. Writes into `out`: `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
-    `checkpoints/raw_<updates>.safetensors` at the end and,
-    with `keep_raw`, at each of them, `unet.json`, and `loss.csv` (update, loss, learning_rate,
-    seconds). A run that was cut off continues from `state.pt`, to the same losses and weights bit for bit (same
-    machine, same number of threads). Raises ValueError for shapes that disagree with each other or with `n_train` and
-    for latents that are not finite, FloatingPointError naming the update where the loss is not finite.
+    A state is saved every `save_every_s` or, where writing it takes long, as seldom as OVERHEAD asks. Writes into `out`:
+    `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
+    `checkpoints/raw_<updates>.safetensors` at the end and, with `keep_raw`, at each of them, `unet.json`, and `loss.csv`
+    (update, loss, learning_rate, seconds). A run that was cut off continues from `state.pt`, to the same losses and weights
+    bit for bit (same machine, same number of threads). Raises ValueError for shapes that disagree with each other or with
+    `n_train` and for latents that are not finite, FloatingPointError naming the update where the loss is not finite.
     """
-    null = (torch.tensor(np.asarray(array)) for array in (null_state, null_mask))
-    trainer = Trainer(out, config, Data(latents, text_states, text_mask, *null, **drawn))
+    trainer = Trainer(out, config, data)
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     _write_atomically(out / "unet.json", lambda path: path.write_text(trainer.unet.to_json_string()))
     trainer.restore()

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from helpers.base.paths import resolve
 from helpers.base.settings import MelConfig
-from helpers.models.folder import model_folder, read_config, read_weights
+from helpers.models.folder import read_config, read_weights
 from helpers.sound.mel import FLOOR, mel_filter
 
 LARGEST = 1e3  # STFT magnitude of full-scale sound with a window of 1,024 samples is at most 512
@@ -111,7 +112,7 @@ def load_vocos(path: str | Path) -> Vocos:
 
     Raises FileNotFoundError or ValueError, with what was expected and where, for a missing or altered file.
     """
-    folder = model_folder(path)
+    folder = resolve(path)
     config = read_config(folder, "vocoder")
     model = Vocos(config)
     model.load_state_dict(read_weights(folder, config))

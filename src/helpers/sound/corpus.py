@@ -88,13 +88,13 @@ def _stored_config(folder: Path) -> CorpusConfig:
     return CorpusConfig.from_digest_fields(json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
 
 
-def leading_groups(clips: pd.DataFrame, pack_path: Path = SOUND_PACK) -> pd.Series:
+def leading_groups(clips: pd.DataFrame) -> pd.Series:
     """The source group of the recording heard first in each clip, by clip_id: the unit that intervals draw anew.
 
     Clips that have any recording in common would be the stricter unit, but beds chain nearly all clips into one. A
     recording that is not in the pack, as of a user's own corpus, is a group of its own.
     """
-    pack = load_soundpack(pack_path)
+    pack = load_soundpack(SOUND_PACK)
     first = clips["source_ids"].str[0]
     groups = first.map(dict(zip(pack["id"], pack["source_group"]))).fillna(first)
     return groups.set_axis(clips["clip_id"])
@@ -141,9 +141,9 @@ def spread(indices: np.ndarray, n: int) -> np.ndarray:
     return indices if n >= len(indices) else indices[np.arange(n) * len(indices) // n]
 
 
-def pools(config: CorpusConfig, pack_path: Path = SOUND_PACK) -> dict[str, pd.DataFrame]:
+def pools(config: CorpusConfig) -> dict[str, pd.DataFrame]:
     """The sound pack's recordings by split. A pilot corpus splits the training recordings again, so it touches no others."""
-    pack = load_soundpack(pack_path)
+    pack = load_soundpack(SOUND_PACK)
     split = split_sources(pack)
     if config.pilot:
         pack = pack[split == "train"].reset_index(drop=True)
@@ -157,13 +157,11 @@ def generator(config: CorpusConfig, pool: pd.DataFrame, name: str) -> Generator:
     return Generator(pool, config.seed, name, clip_s, generic=config.captions == "generic")
 
 
-def render_all(
-    recipes: list[Recipe], config: CorpusConfig, pack_path: Path = SOUND_PACK, desc: str = "mixing"
-) -> Iterable[np.ndarray]:
+def render_all(recipes: list[Recipe], config: CorpusConfig, desc: str = "mixing") -> Iterable[np.ndarray]:
     """Mixes recipes in order, CHUNK at a time: yields int16 [<=CHUNK, S]. Each recording is decoded once."""
     needed = sorted({layer.source_id for recipe in recipes for layer in recipe.layers})
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        decoded = decode_sounds(pack_path, needed)
+        decoded = decode_sounds(SOUND_PACK, needed)
         recordings = dict(zip(decoded, threads.map(level_recording, decoded.values())))
         with progress(total=len(recipes), desc=desc, unit="clip") as bar:
             for start in range(0, len(recipes), CHUNK):
@@ -212,7 +210,7 @@ def write_clips(
 
 
 def twin_recipes(
-    config: CorpusConfig, clips: pd.DataFrame, indices: np.ndarray, n_twins: int, pack_path: Path = SOUND_PACK
+    config: CorpusConfig, clips: pd.DataFrame, indices: np.ndarray, n_twins: int
 ) -> tuple[pd.DataFrame, list[Recipe]]:
     """Twins of the training clips `indices`: twin j renders clip indices[j % n] anew with seed j // n.
 
@@ -228,7 +226,7 @@ def twin_recipes(
         raise ValueError(
             f"twins: expected the pocket corpus, whose recordings can be mixed anew, got kind {config.kind!r}"
         )
-    maker = generator(config, pools(config, pack_path)["train"], "train")
+    maker = generator(config, pools(config)["train"], "train")
     train = clips[clips["split"] == "train"].reset_index(drop=True)
     rows, recipes, indices = [], [], spread(indices, n_twins)
     for j in range(n_twins):
@@ -244,7 +242,7 @@ def twin_recipes(
 
 
 def training_mixtures(
-    config: CorpusConfig, n: int, seed: int, pack_path: Path = SOUND_PACK, semitones: float = 0.0, tilt_db: float = 0.0
+    config: CorpusConfig, n: int, seed: int, semitones: float = 0.0, tilt_db: float = 0.0
 ) -> tuple[np.ndarray, list[str]]:
     """Fresh mixtures of training recordings for the frozen parts to learn from; none of them is a clip of the corpus.
 
@@ -254,11 +252,11 @@ def training_mixtures(
     Returns:
         int16 [n, S] and n captions.
     """
-    maker = generator(config, pools(config, pack_path)["train"], f"mixtures {seed}")
+    maker = generator(config, pools(config)["train"], f"mixtures {seed}")
     recipes = maker.recipes(n, unique=False)
     if semitones or tilt_db:
         recipes = [vary(r, seeded(config.seed, "vary", seed, i), semitones, tilt_db) for i, r in enumerate(recipes)]
-    audio = np.concatenate(list(render_all(recipes, config, pack_path, desc="mixing for training")))
+    audio = np.concatenate(list(render_all(recipes, config, desc="mixing for training")))
     return audio, [recipe.caption for recipe in recipes]
 
 

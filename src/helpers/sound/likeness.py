@@ -23,10 +23,8 @@ FLOOR_SHARE = 0.1  # of the frames between the silences are at most as loud as t
 # Level is told but not compared: every clip is brought to one level before it is searched.
 COMPARED = {"seconds": "s", "lead_s": "s", "trail_s": "s", "bandwidth_hz": "Hz", "floor_db": "dB"}
 MEASURES = (*COMPARED, "level_db")
-LARGE, SURE = (
-    0.35,
-    0.01,
-)  # distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
+# distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
+LARGE, SURE = 0.35, 0.01
 
 
 def in_figures(value: float) -> str:

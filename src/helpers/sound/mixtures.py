@@ -75,7 +75,7 @@ class Recipe:
         return Recipe(data["caption"], tuple(Layer(**layer) for layer in data["layers"]))
 
 
-def split_sources(pack: pd.DataFrame, seed: int = 0, shares: dict[str, float] = SHARES) -> pd.Series:
+def split_sources(pack: pd.DataFrame, seed: int = 0) -> pd.Series:
     """The split of every recording, by source group, balanced within each role and class.
 
     Groups are dealt, in seeded order, to the split that is furthest below its share of the group's stratum (the role and
@@ -85,7 +85,7 @@ def split_sources(pack: pd.DataFrame, seed: int = 0, shares: dict[str, float] = 
     groups = pd.DataFrame({"stratum": stratum, "group": pack["source_group"]}).groupby("group")["stratum"]
     table = pd.DataFrame({"stratum": groups.agg(lambda s: s.mode().iloc[0]), "size": groups.size()})
     table["order"] = seeded(seed, "split").permutation(len(table))
-    names, target = list(shares), np.array(list(shares.values()))
+    names, target = list(SHARES), np.array(list(SHARES.values()))
     split_of = {}
     for _, part in table.groupby("stratum"):
         filled = np.zeros(len(names))
@@ -277,15 +277,9 @@ def level_recording(audio: np.ndarray) -> np.ndarray:
 
 
 def render(recipe: Recipe, recordings: dict[str, np.ndarray], clip_samples: int) -> np.ndarray:
-    """Mixes a recipe.
+    """The mixture of a recipe, int16 [clip_samples], mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
 
-    Args:
-        recipe: what to mix.
-        recordings: levelled recordings (`level_recording`) by id, float32 [S] at 16 kHz.
-        clip_samples: length of the result.
-
-    Returns:
-        The clip, int16 [clip_samples], mean removed, peak at 0.5 of full scale (as TANGO prepares its clips).
+    `recordings` are levelled (`level_recording`), by id, float32 [S] at 16 kHz.
     """
     mixture = np.zeros(clip_samples, np.float32)
     for layer in recipe.layers:

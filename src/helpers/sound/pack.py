@@ -1,7 +1,7 @@
 """Read the sound pack: the recordings that every soundscape of the book is mixed from.
 
-The pack is one Parquet file, ``data/sounds.parquet``: a row per recording with its source, author, licence, class, role
-(bed or foreground), caption and ``source_group``, and its sound as Ogg Vorbis. ``tools/build_soundpack.py`` builds it.
+The pack is one Parquet file, `data/sounds.parquet`: a row per recording with its source, author, licence, class, role
+(bed or foreground), caption and `source_group`, and its sound as Ogg Vorbis. `tools/build_soundpack.py` builds it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from helpers.base.paths import not_carried
 from helpers.sound.silence import RECORDING_RMS
 
 SAMPLE_RATE_HZ = 16_000
+N_THREADS = 4  # that decode; libsndfile works outside Python's lock
 METADATA_COLUMNS = (
     "id", "package", "version", "path", "sha256", "author", "licence", "title", "class", "role", "caption",
     "confidence", "seconds", "source_group",
@@ -29,17 +30,9 @@ ROLES = frozenset({"bed", "foreground"})
 
 
 def load_soundpack(path: str | Path) -> pd.DataFrame:
-    """Return the metadata of the pack, one row per recording in the order of the file, without the sounds.
+    """The pack's METADATA_COLUMNS, a row a recording in the order of the file, without the sounds; `seconds` as packed.
 
-    Args:
-        path: the Parquet file.
-
-    Returns:
-        Table with the columns ``METADATA_COLUMNS``; ``seconds`` is the packed length in s.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a column is missing, ids repeat, or a row lacks an author or a known licence or role.
+    Raises FileNotFoundError where there is no such file, ValueError for a missing column, and as `check_metadata`.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"expected the sound pack at {path}, found none{not_carried(path)}")
@@ -55,7 +48,7 @@ def load_soundpack(path: str | Path) -> pd.DataFrame:
 
 
 def check_metadata(table: pd.DataFrame, name: str) -> None:
-    """Raise ValueError if ids repeat, or if a row of ``table`` lacks an author, a known licence or a known role."""
+    """Raises ValueError where ids repeat, or where a row lacks an author, a known licence or a known role."""
     repeated = table["id"][table["id"].duplicated()].tolist()
     if repeated:
         raise ValueError(f"{name}: expected unique ids, got {repeated[:5]} more than once")
@@ -69,30 +62,20 @@ def check_metadata(table: pd.DataFrame, name: str) -> None:
             raise ValueError(f"{name}: expected a {column} of {sorted(allowed)} in every row, got {got}")
 
 
-def decode_sounds(path: str | Path, ids: Iterable[str], n_threads: int = 4) -> dict[str, np.ndarray]:
-    """Decode recordings of the pack, each once however often its id appears.
+def decode_sounds(path: str | Path, ids: Iterable[str]) -> dict[str, np.ndarray]:
+    """The recordings with these ids, each decoded once: float32 [n], mono, at SAMPLE_RATE_HZ, peak at most about 1.
 
-    Args:
-        path: the Parquet file.
-        ids: ids of the recordings.
-        n_threads: decoding threads; libsndfile works outside Python's lock.
-
-    Returns:
-        Waveform of every id, shape (n_samples,), float32, mono, at ``SAMPLE_RATE_HZ``; peak at most about 1.
-
-    Raises:
-        ValueError: if an id is not in the pack, or a sound does not decode, is silent, or has another rate, number of
-            channels or length than stated.
+    Raises ValueError for an id that is not in the pack, and for a sound that does not decode, is silent, or has another
+    rate, number of channels or length than stated.
     """
-    distinct = list(dict.fromkeys(ids))
-    table = (
-        pq.read_table(path, columns=["id", "seconds", "audio"], filters=[("id", "in", distinct)]) if distinct else None
-    )
-    rows = {row["id"]: row for row in table.to_pylist()} if table is not None else {}
+    if not (distinct := list(dict.fromkeys(ids))):
+        return {}
+    table = pq.read_table(path, columns=["id", "seconds", "audio"], filters=[("id", "in", distinct)])
+    rows = {row["id"]: row for row in table.to_pylist()}
     unknown = [id_ for id_ in distinct if id_ not in rows]
     if unknown:
         raise ValueError(f"{Path(path).name}: expected ids of the pack, got {unknown[:5]} ({len(unknown)} unknown)")
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(N_THREADS) as pool:
         waveforms = pool.map(lambda id_: _decode(id_, rows[id_]["audio"], rows[id_]["seconds"]), distinct)
         return dict(zip(distinct, waveforms, strict=True))
 

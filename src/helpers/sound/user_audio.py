@@ -190,22 +190,10 @@ def _split(usable: pd.DataFrame, config: CorpusConfig) -> tuple[list[int], pd.Da
     if (got := {split: len(rows) for split, rows in chosen.items()}) != needed:
         raise ValueError(f"expected {needed} clips from disjoint sources, got {got}")
     clips = pd.DataFrame(
-        [
-            (
-                f"{split}_{i:05d}",
-                split,
-                i,
-                usable["caption"][row].strip(),
-                [of := usable["source"][row]],
-                [of],
-                [""],
-                "",
-            )
-            for split, rows in chosen.items()
-            for i, row in enumerate(rows)
-        ],
+        [(f"{split}_{i:05d}", split, i, usable["caption"][row].strip(), [of := usable["source"][row]], [of], [""], "")
+         for split, rows in chosen.items() for i, row in enumerate(rows)],
         columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe"],
-    )
+    )  # fmt: skip
     return order, clips
 
 

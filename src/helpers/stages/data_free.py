@@ -20,7 +20,7 @@ from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.copies.detection_metrics import detection_row
 from helpers.copies.reference_features import build_detectors
-from helpers.copies.replication import near_exact, position
+from helpers.copies.replication import near_exact, own_positions
 from helpers.models.codec import load_codec
 from helpers.models.denoiser import load_unet
 from helpers.models.denoising_loss import denoising_losses
@@ -99,8 +99,8 @@ def _replayed(similar: dict[str, np.ndarray], ids: np.ndarray, retrieval: Path, 
     null = pd.read_parquet(retrieval / "null.parquet", columns=["detector", "kind", "own_id", "rank", "own_score"])
     null = null[null["rank"] == 1]
     twins, ceiling = (null[null["kind"] == kind].set_index("detector") for kind in ("twins", "ceiling"))
-    own = ceiling.loc[["mel"]].set_index("own_id")["own_score"].reindex(np.repeat(ids, N_SEEDS)).to_numpy()
-    where = position(similar["mel"], own, float(twins.loc[["mel"], "own_score"].median()))
+    own = ceiling.loc[["mel"]].set_index("own_id")["own_score"]
+    where = own_positions(similar["mel"], np.repeat(ids, N_SEEDS), own, twins.loc[["mel"], "own_score"])
     found = np.asarray(near_exact(where, profile.thresholds.theta).fillna(False), dtype=bool)
     for name in similar.keys() - {"mel"}:
         found &= similar[name] >= ceiling.loc[[name], "own_score"].quantile(REPLAYS_BELOW)

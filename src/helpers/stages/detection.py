@@ -17,7 +17,7 @@ from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies.detection_metrics import detection_row, resampled_aurocs
-from helpers.copies.score_table import ScoreTable
+from helpers.copies.score_table import ScoreTable, groups_of
 from helpers.sound.alterations import plan_alterations
 from helpers.sound.corpus import leading_groups
 
@@ -73,8 +73,7 @@ def _scored(table: ScoreTable, n_train: int, detector: str, kind: str, beta: flo
         if run[:2] == (MAIN_SET, n_train) and table.has(run, detector, kind):
             best = table.best(run, detector, kind)
             score = table.normalised(run, detector, best, beta, k)
-            group = best["own_id"].map(groups).fillna(best["query_id"])
-            parts.append(pd.DataFrame({"query_id": best["query_id"], "score": score, "group": group}))
+            parts.append(pd.DataFrame({"query_id": best["query_id"], "score": score, "group": groups_of(best, groups)}))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 

@@ -88,14 +88,18 @@ def _planted_metrics(pairs: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
         truth = [(originals[c], i) for c, i in zip(part["cluster_id"], part["clip_id"]) if originals[c] != i]
         if truth:
             recall = pair_metrics(detected, truth).recall
-            rows.append({"alteration": alteration, "measure": "recall", "count": recall.count, "n": recall.n, "rate": recall.rate, "low": recall.low, "high": recall.high})  # fmt: skip
+            rows.append((alteration, "recall", recall))
     for _, part in clips[clips["copies"] > 1].groupby("cluster_id"):
         members = part["clip_id"].tolist()
         true_pairs += [(a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
     precision = pair_metrics(detected, true_pairs).precision
     if precision is not None:
-        rows.append({"alteration": "all", "measure": "precision", "count": precision.count, "n": precision.n, "rate": precision.rate, "low": precision.low, "high": precision.high})  # fmt: skip
-    return pd.DataFrame(rows)
+        rows.append(("all", "precision", precision))
+    fields = ("count", "n", "rate", "low", "high")
+    return pd.DataFrame([
+        {"alteration": of, "measure": measure} | {name: getattr(share, name) for name in fields}
+        for of, measure, share in rows
+    ])  # fmt: skip
 
 
 def _recording_pairs(profile: Profile) -> pd.DataFrame:

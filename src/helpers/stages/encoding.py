@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.base.mapped import Selection, chunks, create, forget
-from helpers.base.parts import make_parts
+from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.models.codec import load_codec
@@ -26,9 +26,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     Where training draws latents from their posterior, these are its means, and deviations.npy has its deviations. What
     `compute_shard` has left beside `out` is not computed again.
     """
-    shards = out.with_suffix(".shards")
-    shards.mkdir(exist_ok=True)
-    files, data = compute_shard(shards, upstream, profile), corpus.load_corpus(upstream["corpus"])
+    files, data = compute_shard(shards_beside(out), upstream, profile), corpus.load_corpus(upstream["corpus"])
     first = np.load(files[0], mmap_mode="r")
     n = len(data.rows("train"))
     names = ("latents", "deviations")[: len(first)]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import chunks
-from helpers.base.parts import make_parts
+from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import GenerationConfig
@@ -33,9 +33,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Gene
     Writes queries.parquet (query_id, clip_id, index, caption, updates, sample_seed, noise_seed, arm, weights, prompt_set,
     guidance, steps, silent, clipped), decoded.npy, audio.npy, and first_latents.npy, the latents of the first few clips.
     """
-    shards = out.with_suffix(".shards")
-    shards.mkdir(exist_ok=True)
-    queries, parts = compute_shard(shards, upstream, profile, config, arm)
+    queries, parts = compute_shard(shards_beside(out), upstream, profile, config, arm)
     latents = [latent for part in parts for latent in np.load(part, mmap_mode="r")]  # views of what stays on the disk
     np.save(out / "first_latents.npy", np.array(latents[:N_REFERENCE]))
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)

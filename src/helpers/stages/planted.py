@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks
-from helpers.base.paths import SOUND_PACK
 from helpers.base.seeds import seeded
 from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig
 from helpers.sound import corpus
@@ -41,22 +40,15 @@ def plan(config: PlantedConfig) -> pd.DataFrame:
     return table.assign(cluster_id=[f"planted_{b:05d}" for b in table["base"]], index=range(len(table)))
 
 
-def compute(
-    out: Path,
-    upstream: dict,
-    config: PlantedConfig,
-    corpus_config: CorpusConfig,
-    mel: MelConfig,
-    pack_path: Path = SOUND_PACK,
-) -> None:
+def compute(out: Path, upstream: dict, config: PlantedConfig, corpus_config: CorpusConfig, mel: MelConfig) -> None:
     """Writes clips.parquet (with the truth table's columns), audio.npy and mels.npy, as a corpus stage does.
 
     Held-out and background clips are those of the main corpus, so that a model can be trained and judged on this one too.
     """
     truth = plan(config)
-    maker = corpus.generator(corpus_config, corpus.pools(corpus_config, pack_path)["train"], f"planted {config.seed}")
+    maker = corpus.generator(corpus_config, corpus.pools(corpus_config)["train"], f"planted {config.seed}")
     recipes = maker.recipes(int(truth["base"].max()) + 1)
-    bases = np.concatenate(list(corpus.render_all(recipes, corpus_config, pack_path, desc="mixing planted clips")))
+    bases = np.concatenate(list(corpus.render_all(recipes, corpus_config, desc="mixing planted clips")))
     rows, audio = [], []
     for row in truth.itertuples():
         recipe = recipes[row.base]

@@ -16,11 +16,10 @@ from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import EMBEDDINGS
 from helpers.copies.kernel_distance import kernel_distance_interval
-from helpers.copies.rates import cluster_bootstrap, flagged_rate
+from helpers.copies.rates import cluster_bootstrap, flagged_rate, interval_columns
 
-MAX_COMPARED = (
-    500  # clips a side: kernels of 500 by 500 take milliseconds, and more real clips are rarely round-tripped
-)
+# clips a side: kernels of 500 by 500 take milliseconds, and more real clips are rarely round-tripped
+MAX_COMPARED = 500
 MIN_COMPARED = 4  # a jackknife needs three; below this an interval says nothing
 SETTINGS = ("updates", "weights", "prompt_set", "guidance", "steps")  # one value each within an arm
 COLUMNS = (
@@ -77,7 +76,7 @@ def _settings(arm: str, made: pd.DataFrame) -> dict:
 def _rates(made: pd.DataFrame, profile: Profile) -> dict:
     silent = flagged_rate(made["silent"].to_numpy(bool), profile.thresholds.confidence)
     return {
-        "n_generated": len(made), "silent_rate": silent.rate, "silent_low": silent.low, "silent_high": silent.high,
+        "n_generated": len(made), **interval_columns("silent", silent, "silent_rate"),
         "clipped_rate": float(made["clipped"].to_numpy(bool).mean()),
     }  # fmt: skip
 
@@ -126,12 +125,8 @@ def _compared(queries: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str,
 
 def _distances(table, units: np.ndarray, compared: dict, confidence: float) -> dict:
     """n_compared, and the kernel distances to the ceiling of generated, held-out and twin clips with their intervals."""
-    distances, names = (
-        {"n_compared": len(compared["generated"])},
-        {"kid": "generated", "floor": "heldout", "twins": "twins"},
-    )
-    real = compared["ceiling"]
-    for name, kind in names.items():
+    distances, real = {"n_compared": len(compared["generated"])}, compared["ceiling"]
+    for name, kind in {"kid": "generated", "floor": "heldout", "twins": "twins"}.items():
         made, limits = compared[kind], (math.nan,) * 3
         if min(len(made), len(real)) >= MIN_COMPARED:
             limits = kernel_distance_interval(table[made], table[real], confidence, (units[made], units[real]))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
-from helpers.base.parts import make_parts
+from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.settings import EMBEDDINGS
@@ -27,9 +27,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     own_score is the similarity of a training clip after codec and vocoder to itself: what a perfect replay reaches. What
     `compute_shard` has left beside `out` is not computed again.
     """
-    shards = out.with_suffix(".shards")
-    shards.mkdir(exist_ok=True)
-    for name, files in compute_shard(shards, upstream, profile).items():
+    for name, files in compute_shard(shards_beside(out), upstream, profile).items():
         np.save(out / f"{name}.npy", np.concatenate([np.load(file) for file in files]))
     corpus = load_corpus(upstream["corpus"])
     audio = reference_audio(corpus, upstream.get("roundtrip"))

@@ -19,8 +19,8 @@ from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies import replication as rule, sensitivity, strata
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
 from helpers.copies.pairs import read_clusters
-from helpers.copies.rates import Rate, clustered_rate
-from helpers.copies.score_table import ScoreTable
+from helpers.copies.rates import Rate, clustered_rate, interval_columns
+from helpers.copies.score_table import ScoreTable, groups_of
 from helpers.sound.corpus import leading_groups
 
 # Shares of the own clip: at rank 1, near-exact of it; of generated clips, of twins.
@@ -53,11 +53,6 @@ def _rate(flags: np.ndarray, groups, config: ThresholdsConfig) -> Rate:
     return clustered_rate(flags, groups, config.n_bootstrap, config.confidence, config.seed)
 
 
-def _groups(best: pd.DataFrame, leading: pd.Series) -> pd.Series:
-    """What intervals draw anew: the own clip's leading source group; a clip without one is a group of its own."""
-    return best["own_id"].map(leading).fillna(best["query_id"])
-
-
 def calibrate(
     table: ScoreTable, run, detector: str, null: str, config: ThresholdsConfig, cluster_of: dict, leading: pd.Series
 ) -> Calibration:
@@ -73,7 +68,7 @@ def calibrate(
         table.normalised(run, detector, best, config.beta, config.k),
         split_calibration(best["query_id"], config.seed),
         best["own_id"],
-        _groups(best, leading),
+        groups_of(best, leading),
         top1,
         near,
         None if top1 is None else _of_own(near, top1, table.pooled),
@@ -102,11 +97,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     n_defined those with a position: near-exact shares are of these, their precision of flagged_n_defined, the null's of
     null_n_defined of its null_n clips. What is near-exact is said by the profile's detector alone.
     """
-    table, clips, cluster_of = (
-        ScoreTable(upstream["scores"]),
-        _training_clips(upstream),
-        read_clusters(upstream["duplicates"], upstream.get("planted")),
-    )
+    table, clips = ScoreTable(upstream["scores"]), _training_clips(upstream)
+    cluster_of = read_clusters(upstream["duplicates"], upstream.get("planted"))
     leading = leading_groups(clips)
     n_clusters = clips["cluster_id"].nunique() if "cluster_id" in clips else 0  # planted ones
     replication, decisions, twins = [], [], []
@@ -120,7 +112,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
             }
             for arm in table.arms(run, detector):
                 judged = _judge(table, run, detector, arm, profile, cluster_of)
-                judged["group"] = _groups(judged, leading)
+                judged["group"] = groups_of(judged, leading)
                 rows, flags = _replication_rows(table, judged, run, detector, arm, nulls, common, n_clusters, profile)
                 replication += rows
                 decisions.append(judged.assign(**flags))
@@ -161,10 +153,8 @@ def _judge(table: ScoreTable, run, detector: str, arm: str, profile: Profile, cl
     """One row a generated clip: its scores, position between null and ceiling, and whether it is near-exact by rule."""
     config, best = profile.thresholds, table.best(run, detector, "generated", arm)
     position = table.positions(run, detector, best, profile.nulls[0])
-    near, own_top1 = (
-        _near_exact(position, detector, config),
-        rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of),
-    )
+    near = _near_exact(position, detector, config)
+    own_top1 = rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of)
     return best.assign(
         training_set=run[0],
         normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
@@ -190,11 +180,11 @@ def _replication_rows(
         of_own["twins_own_near_exact"] = _rate(nulls["twins"].own_near_exact, nulls["twins"].group, config)
     shared = _settings(table, run, arm, judged, n_clusters, profile) | {
         "detector": detector, "beta": config.beta, "k": config.k,
-        "near_exact": _count(near), **_limits("near_exact", near, "near_exact_rate"),
+        "near_exact": _count(near), **interval_columns("near_exact", near, "near_exact_rate"),
         "n_defined": int(judged["position"].count()),
         "distinct_clusters": judged.loc[judged["near_exact"].fillna(False), "cluster"].nunique() if near.n else None,
         "own_near_exact": _count(of_own.get("own_near_exact")),
-        **{column: value for name in OF_OWN for column, value in _limits(name, of_own.get(name), f"{name}_rate").items()},
+        **{column: value for name in OF_OWN for column, value in interval_columns(name, of_own.get(name), f"{name}_rate").items()},
     }  # fmt: skip
     rows, flags = [], {}
     first = profile.nulls[0]
@@ -224,28 +214,18 @@ def _flag_columns(null, fpr, tau, flagged, judged, calibration: Calibration, con
             precision = _rate(judged["near_exact"][flagged], judged["group"][flagged], config)
     return {
         "null": null, "fpr": fpr, "tau": tau,
-        **_limits("fpr_verified", calibration.verified(tau, config)),
-        "flagged": _count(whole), "flagged_rate": getattr(whole, "rate", None),
-        "ci_low": getattr(whole, "low", None), "ci_high": getattr(whole, "high", None),
+        **interval_columns("fpr_verified", calibration.verified(tau, config)),
+        "flagged": _count(whole), **interval_columns("ci", whole, "flagged_rate"),
         "flagged_near_exact": _count(precision), "flagged_n_defined": defined,
-        **_limits("precision", precision),
+        **interval_columns("precision", precision),
         "null_n": len(calibration.scores), "null_n_defined": calibration.n_defined,
-        **_limits("null_near_exact", spared, "null_near_exact_rate"),
+        **interval_columns("null_near_exact", spared, "null_near_exact_rate"),
     }  # fmt: skip
 
 
 def _count(rate: Rate | None) -> int | None:
     """Of how many it is so; None where it is known of none."""
     return rate.count if rate and rate.n else None
-
-
-def _limits(name: str, rate: Rate | None, value: str = "") -> dict:
-    """Columns of a rate and its interval; `value` is the rate's own, where that is not `name`."""
-    return {
-        value or name: getattr(rate, "rate", None),
-        f"{name}_low": getattr(rate, "low", None),
-        f"{name}_high": getattr(rate, "high", None),
-    }
 
 
 def _settings(table: ScoreTable, run, arm: str, judged: pd.DataFrame, n_clusters: int, profile: Profile) -> dict:

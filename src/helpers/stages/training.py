@@ -31,14 +31,12 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Trai
     if config.mixtures:
         drawn["mix"] = _mixer(upstream, profile, rows)
     of_rows = (Selection(array, rows) for array in (latents, text["states"], text["mask"]))
-    trainer.train(out, config, *of_rows, text["null_state"], text["null_mask"], **drawn)
+    trainer.train(out, config, trainer.Data(*of_rows, text["null_state"], text["null_mask"], **drawn))
 
 
 def _mixer(upstream: dict[str, Path], profile: Profile, rows: np.ndarray) -> Mixer:
-    data, codec = (
-        corpus.load_corpus(upstream["corpus"]),
-        load_codec(profile.codec.codec_path, profile.codec.codec_sha256),
-    )
+    data = corpus.load_corpus(upstream["corpus"])
+    codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     clips = data.rows("train")[rows]
     captions, rate_hz = data.clips["caption"].iloc[clips].tolist(), profile.corpus.sample_rate_hz
     return Mixer(Selection(data.audio, clips), captions, codec, profile.mel, profile.text, rate_hz)

@@ -60,12 +60,10 @@ def _follow(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-mels of the own clips after the codec [N, T, M], and of the clean estimates after each step [steps, N, T, M]."""
     latents = _latents(codec, data, rows, profile)
+    prompts = data.clips["caption"].iloc[rows].tolist(), [""] * len(rows)
     text, null = (
-        tuple(map(torch.from_numpy, (states.astype(np.float32), mask)))
-        for states, mask in (
-            encode_captions(captions, profile.text)
-            for captions in (data.clips["caption"].iloc[rows].tolist(), [""] * len(rows))
-        )
+        (torch.from_numpy(states.astype(np.float32)), torch.from_numpy(mask))
+        for states, mask in (encode_captions(captions, profile.text) for captions in prompts)
     )
     seeds = [int(seeded(profile.generation.sample_seed, "trajectory", int(row)).integers(2**31)) for row in rows]
     generators = sampler.noise_generators(seeds)

@@ -8,18 +8,16 @@ from helpers.models import aisfx
 from helpers.study.graph import Graph
 from helpers.study.store import Result, Stage, load_or_run, read_manifest
 
-SINGLE = {
-    "corpus": Graph.corpus, "planted": Graph.planted, "duplicates": Graph.duplicates, "encoding": Graph.encoding,
-    "roundtrip": Graph.roundtrip, "denoiser": Graph.denoiser, "trajectory": Graph.trajectory, "blind": Graph.blind, "references": Graph.references,
-    "alterations": Graph.alterations, "detection": Graph.detection, "scores": Graph.scores, "thresholds": Graph.thresholds, "onset": Graph.onset, "dose": Graph.dose,
-    "findings": Graph.findings,
-}  # fmt: skip
+# One for all runs, then one a training run; in the order in which they are listed.
+SINGLE = {stage.__name__: stage for stage in (
+    Graph.corpus, Graph.planted, Graph.duplicates, Graph.encoding, Graph.roundtrip, Graph.denoiser, Graph.trajectory, Graph.blind,
+    Graph.references, Graph.alterations, Graph.detection, Graph.scores, Graph.thresholds, Graph.onset, Graph.dose, Graph.findings,
+)}  # fmt: skip
+PER_RUN = {stage.__name__: stage for stage in (
+    Graph.training, Graph.generation, Graph.twins, Graph.controls, Graph.retrieval, Graph.quality, Graph.clips, Graph.loss_gap,
+    Graph.prompts, Graph.data_free,
+)}  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
-PER_RUN = {
-    "training": Graph.training, "generation": Graph.generation, "twins": Graph.twins, "controls": Graph.controls,
-    "retrieval": Graph.retrieval, "quality": Graph.quality, "clips": Graph.clips, "loss_gap": Graph.loss_gap,
-    "prompts": Graph.prompts, "data_free": Graph.data_free,
-}  # fmt: skip
 NAMES = (*SINGLE, *PER_RUN)
 
 
@@ -46,7 +44,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
     first = (
         name in ("clips", "prompts") and draw is None
-    )  # the book plays the first draw; another is made where it is asked for
+    )  # another draw than the book plays is made where it is asked for
     runs = [
         (of, n, d)
         for of in graph.variants

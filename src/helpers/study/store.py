@@ -27,13 +27,13 @@ import filelock
 
 from helpers.base.hashing import damage, hash_file
 from helpers.base.machine import PeakMemory, commit, describe_machine, refuse_several_processes
+from helpers.base.parts import SHARDS
 from helpers.base.paths import runs_root, shown
 from helpers.base.progress import say
 from helpers.base.room import telling_no_room
 
 MANIFEST = "manifest.json"
 DRAFT = f"{MANIFEST}.draft"
-SHARDS = ".shards"  # beside a stage's folder: parts of its work, kept until it is finished
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.arms import MAIN, describe_arms
 from helpers.base.profile import Profile
@@ -19,7 +18,7 @@ from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
 from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
-from helpers.copies.rates import clustered_rate
+from helpers.copies.rates import clustered_rate, exact_interval
 from helpers.copies.replication import near_exact, own_clip_top1
 from helpers.copies.score_table import ScoreTable
 
@@ -31,11 +30,7 @@ KNOWN = {
     "twins": "twins",
     "heldout": "held-out clips",
 }
-PAPER_SHARES = {
-    1_000: 0.9,
-    5_000: 30 / 5_000,
-    45_000: 10 / 45_000,
-}  # near-exact by ear, as a secondary summary has them
+PAPER_SHARES = {1_000: 0.9, 5_000: 30 / 5_000, 45_000: 10 / 45_000}  # near-exact by ear, by a secondary summary
 
 # The ledger's parts, by the verdicts in them, and the units of claims that are no shares, with their formats.
 LEDGER = {
@@ -272,10 +267,10 @@ def planted_words(planted: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def rare_event(count: int, n: int, confidence: float = 0.95) -> dict[str, str]:
+def rare_event(count: int, n: int) -> dict[str, str]:
     """What `count` of `n` means, in words to paste: the rate in per cent, how many in a million, and the chance in per cent
-    that a thousand clips hold at least one; each with the ends of the exact binomial interval."""
-    low, high = proportion_confint(count, n, alpha=1 - confidence, method="beta")
+    that a thousand clips hold at least one; each with the ends of the exact binomial 95 % interval."""
+    low, high = exact_interval(count, n)
     words = {}
     for end, rate in (("", count / n), ("_low", low), ("_high", high)):
         words["rare_rate" if not end else f"rare{end}"] = f"{100 * rate:.3f}"

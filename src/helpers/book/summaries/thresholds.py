@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
@@ -17,6 +16,7 @@ from helpers.book.summaries.rows import FLAGGED, pooled, rows_of
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, plain, shares
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
+from helpers.copies.rates import exact_interval
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 from helpers.sound.silence import shared_silence
@@ -168,9 +168,7 @@ def paper_counts(confidence: float = 0.95) -> pd.DataFrame:
     for trained_on, generated, flagged, near in PAPER:
         row = {"trained_on": trained_on, "generated": generated, "flagged": flagged, "near_exact": near}
         for name, n in (("near_exact_rate", generated), ("precision", flagged)):
-            low, high = proportion_confint(near, n, alpha=1 - confidence, method="beta")
-            stem = name.removesuffix("_rate")
-            row |= {name: near / n, f"{stem}_low": float(low), f"{stem}_high": float(high)}
+            row |= dict(zip(limits(name), (near / n, *exact_interval(near, n, confidence))))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -125,16 +125,11 @@ def is_laion(path: str | Path) -> bool:
 
 
 def find_clap(where: str) -> Path:
-    """LAION's checkpoint."""
-    return find_file("retrieval.clap_path", where, "lukewys/laion_clap")
-
-
-def find_file(part: str, where: str, repository: str) -> Path:
-    """The one file that `where` names: a path relative to the root, or `hub:<owner>/<name>/<file>`. Raises as `find`."""
+    """LAION's checkpoint, one file: a path relative to the root, or `hub:<owner>/<name>/<file>`. Raises as `find`."""
     folder, _, name = str(where).rpartition("/")
     path = locate(folder, name)
     if path is None:
-        raise FileNotFoundError(_fetch_line(part, folder, repository, [(name,)]))
+        raise FileNotFoundError(_fetch_line("retrieval.clap_path", folder, "lukewys/laion_clap", [(name,)]))
     return path
 
 
