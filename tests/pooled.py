@@ -1,16 +1,28 @@
 """The profile `tiny` with one gallery for all runs, and a schedule for each size: the study of onsets in a minute."""
 
-import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
 
+from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
 from helpers.sound.profiles import load_profile
 
 SCHEDULES = ((2, 3, 4, 6), (2, 4))
+POOLED = f"""base: tiny
+draws: [2, 1]
+schedules: [{list(SCHEDULES[0])}, {list(SCHEDULES[1])}]
+planted: {{trained: false}}
+training: {{offsets: [0, 8], keep_raw: true}}
+arms: {{n_heldout_checkpoint: 3, n_other_draw: 3}}
+controls: {{n_empirical: 0}}
+retrieval: {{gallery: pool, detectors: [mel, mel_aligned]}}
+"""
 
 
 def load_pooled() -> Profile:
-    tiny = dataclasses.replace(load_profile("tiny"), draws=(2, 1), schedules=SCHEDULES)
-    tiny = dataclasses.replace(tiny, planted=dataclasses.replace(tiny.planted, trained=False))
-    tiny = tiny.replace("training", offsets=(0, 8), keep_raw=True)
-    tiny = tiny.replace("arms", n_heldout_checkpoint=3, n_other_draw=3).replace("controls", n_empirical=0)
-    return tiny.replace("retrieval", gallery="pool", detectors=("mel", "mel_aligned"))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("base.yml", "tiny.yml"):
+            shutil.copy(PROFILES / name, folder)
+        Path(folder, "pooled.yml").write_text(POOLED)
+        return load_profile("pooled", Path(folder))

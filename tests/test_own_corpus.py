@@ -1,5 +1,5 @@
 """Corpora of one's own from clips to a finished book: of an audio folder and of AudioCaps' layout, as the book says it; and
-the profiles `paper` and `tango` with fabricated checkpoints in place of the published ones."""
+the profiles `paper` and `tango` with fabricated checkpoints in place of the published ones; and a study with one gallery."""
 
 import json
 import re
@@ -9,6 +9,7 @@ import book_checks
 import checkouts
 import pandas as pd
 import pytest
+from pooled import POOLED
 
 N_CLIPS = 60
 CAPS = """base: tiny
@@ -107,7 +108,11 @@ def write_reduced(path: Path, fabricated: Path, sizes: dict, values: dict) -> No
     path.write_text(REDUCED.format(folder=fabricated, unet=json.dumps(sizes["unet"])[1:-1], **values))
 
 
-CORPORA = {"own": own_folder, "caps": own_caps, "standin": paper, "published": tango}
+def pooled(checkout: Path, *_) -> None:
+    (checkout / "profiles" / "pooled.yml").write_text(POOLED)
+
+
+CORPORA = {"own": own_folder, "caps": own_caps, "standin": paper, "published": tango, "pooled": pooled}
 
 
 @pytest.fixture(scope="module", params=[*CORPORA])

@@ -16,10 +16,10 @@ STATES, MASK = RNG.standard_normal((5, 3, 16)).astype(np.float16), np.ones((5, 3
 NULL_STATE, NULL_MASK = np.zeros((3, 16), np.float16), np.ones(3, bool)
 
 
-def generate(unet, seeds=(0, 1, 2, 3, 4), rows=slice(None), **changes):
+def generate(unet, seeds=(0, 1, 2, 3, 4), rows=slice(None), avoided=None, **changes):
     config = GenerationConfig(**{"steps": 10, "guidance": 3.0, "batch_size": 5, **changes})
     return sampler.sample_latents(
-        unet, STATES[rows], MASK[rows], NULL_STATE, NULL_MASK, list(seeds), config, latent_shape=SHAPE
+        unet, STATES[rows], MASK[rows], NULL_STATE, NULL_MASK, list(seeds), config, SHAPE, avoided
     )
 
 
@@ -49,6 +49,24 @@ def test_an_ideal_denoiser_gives_back_the_guided_clip(guidance):
     expected = unet.null + guidance * (unet.clips - unet.null)
     np.testing.assert_allclose(generate(unet, guidance=guidance), expected.numpy(), atol=2e-3)
     assert unet.batches == [10 if guidance == 3 else 5] * 10  # no second pass where guidance has no use for it
+
+
+@pytest.mark.parametrize("kind", ["dpm_solver", "ddpm"])
+def test_a_cap_keeps_clips_off_the_training_clips(kind):
+    """The ideal denoiser makes clips that are nearly the avoided ones; with a cap, none comes nearer to its one than that."""
+    known = Ideal().clips.numpy() + 0.2 * RNG.standard_normal((5, *SHAPE)).astype(np.float32)
+
+    def cosines(**changes):
+        made = generate(Ideal(), guidance=1.0, sampler=kind, avoided=known, **changes)
+        ours, theirs = ((one - known.mean(0)).reshape(5, -1) for one in (made, known))
+        return (ours @ theirs.T) / np.linalg.norm(ours, axis=1)[:, None] / np.linalg.norm(theirs, axis=1)
+
+    assert (np.diag(cosines()) > 0.95).all()
+    capped = cosines(max_similarity=0.6)
+    np.testing.assert_allclose(np.diag(capped), 0.6, atol=0.01)
+    assert (capped < 0.61).all()
+    with pytest.raises(ValueError, match="avoided: expected latents, as max_similarity is 0.6, got none"):
+        generate(Ideal(), max_similarity=0.6)
 
 
 @pytest.mark.parametrize("kind", ["dpm_solver", "ddpm"])

@@ -295,6 +295,22 @@ def test_every_epoch_holds_every_clip_once():
     assert len({tuple(epoch) for epoch in epochs.tolist()}) > 6
 
 
+def test_captions_are_swapped_for_other_clips_of_the_run():
+    """As often as asked, and nothing else that is drawn changes; a clip's own latent comes with the other's caption."""
+    config = replace(CONFIG, caption_randomisation=0.4)
+    drawn, plain = ([draw_batch(one, update, (4, 8, 4)) for update in range(100)] for one in (config, CONFIG))
+    swapped = torch.cat([one.captions != one.clips for one in drawn]).float().mean()
+    assert abs(swapped - 0.4 * (1 - 1 / CONFIG.n_train)) < 0.06  # by chance it is its own
+    for ours, other in zip(drawn, plain):
+        assert torch.equal(other.captions, other.clips) and torch.equal(ours.clips, other.clips)
+        assert torch.equal(ours.noise, other.noise) and torch.equal(ours.dropped, other.dropped)
+    data = Data(*make_data())
+    latents, states, _ = data.rows(drawn[0])
+    assert np.array_equal(latents, data.latents[drawn[0].clips]) and np.array_equal(
+        states, data.states[drawn[0].captions]
+    )
+
+
 def test_draws_depend_on_seed_draw_size_and_update_only():
     first = draw_batch(CONFIG, 7, (4, 8, 4))
     assert torch.equal(first.noise, draw_batch(CONFIG, 7, (4, 8, 4)).noise)

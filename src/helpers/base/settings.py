@@ -149,6 +149,8 @@ class TrainingConfig(Checked):
     final_rate: float = option(0.0, unit="of learning_rate", low=0.0, high=0.99, before=0.0)
     posterior: str = option("mode", choices=("mode", "sample"), before="mode")  # a clip's latent: fixed, or drawn anew
     mixtures: bool = option(False, before=False)  # of every two clips of a batch one more, as TANGO mixes them
+    # of the clips of a batch, the share that comes with another training clip's caption (Somepalli et al., 2023)
+    caption_randomisation: float = option(0.0, low=0.0, high=1.0, before=0.0)
     micro_batch: int = option(0, unit="clips in memory at a time; 0 = the whole batch", low=0, digest=False)
     gradient_checkpointing: bool = option(False, digest=False)  # a third more time, a fraction of the memory
     compiled: bool = option(False, digest=False)  # torch.compile: faster steps after minutes of compiling
@@ -189,6 +191,8 @@ class GenerationConfig(Checked):
     sampler: str = option("dpm_solver", choices=("dpm_solver", "ddpm"))
     steps_offset: int = option(1, unit="added to ddpm's timesteps", low=0, high=1)
     precision: str = option("no", choices=("bf16", "tf32", "no"), before="no")  # of the network; the solver has float32
+    # the largest cosine to a training latent that a step may predict (`models.similarity_cap`); 1 = any
+    max_similarity: float = option(1.0, low=0.0, high=1.0, before=1.0)
     batch_size: int = option(32, unit="clips", low=1, digest=False)
 
 

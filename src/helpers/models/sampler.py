@@ -17,6 +17,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditio
 from helpers.base.progress import progress
 from helpers.base.settings import GenerationConfig
 from helpers.models.denoiser import build_noise_scheduler
+from helpers.models.similarity_cap import SimilarityCap
 
 
 def build_solver(steps: int) -> DPMSolverMultistepScheduler:
@@ -105,15 +106,22 @@ def _check(text: Prompts, null: Prompts, noise_seeds) -> None:
             raise ValueError(f"{name}: expected shape {expected[name]} for {n} noise seeds, got {array.shape}")
 
 
-def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> Iterator[Step]:
+def denoise(
+    unet, latents, text, null, generators, config: GenerationConfig, cap: SimilarityCap | None = None
+) -> Iterator[Step]:
     """Yields each `Step` of the configured sampler.
 
-    `latents` [N, C, h, w] are noise; `text` and `null` are states [N, L, D] and mask [N, L], one of `generators` a clip.
+    `latents` [N, C, h, w] are noise; `text` and `null` are states [N, L, D] and mask [N, L], one of `generators` a clip. `cap`
+    changes what each step takes for the clean latents.
     """
     solver = build_sampler(config)
     for timestep in solver.timesteps:
         with _precision(config.precision, latents.device):
             predicted, of_caption = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
+        if cap is not None:
+            alpha = solver.alphas_cumprod[int(timestep)].sqrt()  # v = (alpha x - clean) / sigma
+            sigma = (1 - alpha**2).sqrt()
+            predicted = (alpha * latents - cap(alpha * latents - sigma * predicted)) / sigma
         # DDPM draws noise in every step, and goes on with the clip's own generator
         step = solver.step(predicted, timestep, latents, generator=generators)
         clean = solver.model_outputs[-1] if config.sampler == "dpm_solver" else step.pred_original_sample
@@ -122,7 +130,13 @@ def denoise(unet, latents, text, null, generators, config: GenerationConfig) -> 
 
 
 def sample_batches(
-    unet, text: Prompts, null: Prompts, noise_seeds: list[int], config: GenerationConfig, latent_shape
+    unet,
+    text: Prompts,
+    null: Prompts,
+    noise_seeds: list[int],
+    config: GenerationConfig,
+    latent_shape,
+    cap: SimilarityCap | None = None,
 ) -> Iterator[Iterator[Step]]:
     """The steps of one batch of clips after the other, as `denoise` yields them; arguments and errors as `sample_latents`."""
     _check(text, null, noise_seeds)
@@ -136,7 +150,7 @@ def sample_batches(
                 for states, mask in ([one[rows] for one in text], [np.repeat(one[None], count, 0) for one in null])
             )
             generators = noise_generators(noise_seeds[rows])
-            yield denoise(unet, initial_noise(generators, latent_shape).to(device), *sides, generators, config)
+            yield denoise(unet, initial_noise(generators, latent_shape).to(device), *sides, generators, config, cap)
             bar.update(count)
 
 
@@ -150,17 +164,23 @@ def sample_latents(
     noise_seeds: list[int],
     config: GenerationConfig,
     latent_shape=(16, 32, 8),
+    avoided: np.ndarray | None = None,
 ) -> np.ndarray:
     """Generates one float32 latent per caption [N, C, h, w].
 
     Text states [N, L, D] and mask [N, L] are the prompts', `null_state` [L, D] and `null_mask` [L] those of "".
-    `config.guidance` 1 means no guidance, 0 no prompt. Clip i depends on its prompt and `noise_seeds[i]` only, not on
+    `config.guidance` 1 means no guidance, 0 no prompt. `avoided` [n, C, h, w] are latents that no step may come nearer than
+    `config.max_similarity`; needed where that is below 1. Clip i depends on its prompt and `noise_seeds[i]` only, not on
     the batch it is in; in bfloat16, to its rounding. Raises ValueError for shapes that disagree, FloatingPointError naming
     a clip that is not finite.
     """
-    results, start = np.empty((len(noise_seeds), *latent_shape), np.float32), 0
+    results, start, cap = np.empty((len(noise_seeds), *latent_shape), np.float32), 0, None
+    if config.max_similarity < 1:
+        if avoided is None:
+            raise ValueError(f"avoided: expected latents, as max_similarity is {config.max_similarity}, got none")
+        cap = SimilarityCap(torch.tensor(avoided, device=unet.device).float(), config.max_similarity)
     text, null = (text_states, text_mask), (null_state, null_mask)
-    for steps in sample_batches(unet, text, null, noise_seeds, config, latent_shape):
+    for steps in sample_batches(unet, text, null, noise_seeds, config, latent_shape, cap):
         (last,) = deque(steps, maxlen=1)
         results[start : start + len(last.latents)] = last.latents.cpu().numpy()
         start += len(last.latents)

@@ -29,7 +29,7 @@ from helpers.base.settings import TrainingConfig
 from helpers.models.denoiser import build_noise_scheduler, build_unet, min_snr_weights, prepare_attention
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # ours: diffusers' names
-ORDER, NOISE, WEIGHTS, POSTERIOR = range(4)  # independent streams of random numbers under one seed
+ORDER, NOISE, WEIGHTS, POSTERIOR, CAPTIONS = range(5)  # independent streams of random numbers under one seed
 STATE, PREVIOUS, DAMAGED = "state.pt", "state_previous.pt", "state_damaged.pt"
 OVERHEAD = 0.05  # of the time, what writing states may take at most
 log = logging.getLogger(__name__)
@@ -44,10 +44,12 @@ def _generator(config: TrainingConfig, stream: int, number: int = 0) -> torch.Ge
 class Batch:
     """What chance decides in one update, on the CPU: clips [B], and timesteps [A], noise [A, C, h, w], dropped [A].
 
-    A is B or, with a mixture of every two clips after them, 3 B / 2. `posterior` [A, C, h, w] draws the latents, if at all.
+    A is B or, with a mixture of every two clips after them, 3 B / 2. `captions` [B]: whose caption each clip comes with.
+    `posterior` [A, C, h, w] draws the latents, if at all.
     """
 
     clips: torch.Tensor
+    captions: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
     dropped: torch.Tensor
@@ -63,14 +65,18 @@ def draw_batch(config: TrainingConfig, update: int, latent_shape) -> Batch:
     epochs = positions // config.n_train
     order = {e: torch.randperm(config.n_train, generator=_generator(config, ORDER, e)) for e in set(epochs.tolist())}
     clips = torch.stack([order[int(e)][p % config.n_train] for e, p in zip(epochs, positions)])
+    captions, other = clips, _generator(config, CAPTIONS, update)
+    if config.caption_randomisation:
+        swapped = torch.rand(config.batch_size, generator=other) < config.caption_randomisation
+        captions = torch.where(swapped, torch.randint(config.n_train, clips.shape, generator=other), clips)
     generator, size = _generator(config, NOISE, update), config.batch_size * (3 if config.mixtures else 2) // 2
     timesteps = torch.randint(0, 1000, (size,), generator=generator)
     noise = torch.randn(size, *latent_shape, generator=generator)
     dropped = torch.rand(size, generator=generator) < config.caption_dropout
     if config.posterior == "mode":
-        return Batch(clips, timesteps, noise, dropped)
+        return Batch(clips, captions, timesteps, noise, dropped)
     drawn = torch.randn(size, *latent_shape, generator=_generator(config, POSTERIOR, update))
-    return Batch(clips, timesteps, noise, dropped, drawn)
+    return Batch(clips, captions, timesteps, noise, dropped, drawn)
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,9 @@ class Data:
 
     def rows(self, drawn: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Latents, states and mask of a batch, with its mixtures last; latents drawn from their posterior, if at all."""
-        clips = drawn.clips.numpy()
+        clips, captions = drawn.clips.numpy(), drawn.captions.numpy()
         parts = [[self.latents[clips], None if self.deviations is None else self.deviations[clips]]]
-        parts[0] += [self.states[clips], self.mask[clips]]
+        parts[0] += [self.states[captions], self.mask[captions]]
         if self.mix and len(drawn.timesteps) > len(clips):
             parts.append([*self.mix(clips[::2], clips[1::2])])
         latents, deviations, states, mask = (

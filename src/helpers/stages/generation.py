@@ -107,7 +107,10 @@ def generate_latents(
     unet, upstream: dict[str, Path], queries: pd.DataFrame, profile: Profile, config: GenerationConfig
 ) -> np.ndarray:
     """Latents float32 [Q, C, h, w] of the clips that `queries` (index, caption, noise_seed) asks for."""
-    shape = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r").shape[1:]
+    latents, avoided = np.load(upstream["encoding"] / "latents.npy", mmap_mode="r"), None
+    if config.max_similarity < 1:
+        run = profile.training_run(config.n_train, config.draw)
+        avoided = latents[np.sort(corpus.subset(run, profile.corpus.n_train))]
     text = load_text(upstream["encoding"])
     queries = queries.reset_index(drop=True)
     if config.prompts == "heldout":  # the encoding stage knows the training captions only
@@ -116,5 +119,6 @@ def generate_latents(
         states, mask = (text[name][queries["index"].to_numpy()] for name in ("states", "mask"))
     return sampler.sample_latents(
         unet, states, mask,
-        text["null_state"], text["null_mask"], queries["noise_seed"].tolist(), config, shape,
+        text["null_state"], text["null_mask"], queries["noise_seed"].tolist(), config,
+        latents.shape[1:], avoided,
     )  # fmt: skip
