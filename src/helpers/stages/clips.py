@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from helpers.base.arms import MAIN
+from helpers.base.arms import MAIN, list_arms
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.sound.corpus import subset
@@ -34,7 +34,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     ids = pd.read_parquet(upstream["corpus"] / "clips.parquet").query("split == 'train'")["clip_id"].to_numpy()
     members = ids[subset(profile.training_run(n_train, draw), profile.corpus.n_train)]
     rows = []
-    for slot, row in _choose(best, primary):
+    prompts = {arm: config.prompts for arm, config in list_arms(profile, n_train, draw).items()}
+    for slot, row in _choose(best, primary, prompts):
         number = seeded(profile.retrieval.seed, "another", slot).integers(len(members) - 1)
         file = f"{slot.replace(' ', '_')}.ogg"
         soundfile.write(
@@ -48,7 +49,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     pd.DataFrame(rows, columns=COLUMNS).to_csv(out / "gallery.csv", index=False)
 
 
-def _choose(best: pd.DataFrame, primary: str) -> list[tuple[str, tuple]]:
+def _choose(best: pd.DataFrame, primary: str, prompts: dict[str, str]) -> list[tuple[str, tuple]]:
     """Slots and the rows of `best` that fill them."""
     own = best[best["detector"] == primary]
     main = own[own["arm"] == MAIN].sort_values(["score", "query_id"], ascending=False, ignore_index=True)
@@ -61,22 +62,24 @@ def _choose(best: pd.DataFrame, primary: str) -> list[tuple[str, tuple]]:
     for detector, part in best[best["kind"] == "same_bed"].groupby("detector", sort=False):
         examples.append((f"fooled {detector}", part.loc[part["score"].idxmax()]))
     examples += [("perfect replay", row) for _, row in own[own["kind"] == "empirical"].head(1).iterrows()]
-    return examples + _same_prompt(own[own["kind"] == "generated"])
+    return examples + _same_prompt(own[own["kind"] == "generated"], prompts)
 
 
-def _same_prompt(generated: pd.DataFrame) -> list[tuple[str, tuple]]:
-    """What every arm made of one prompt, the middle one of those that all arms were asked for; and with other seeds."""
-    arms = {arm: part for arm, part in generated.groupby("arm", sort=False) if arm != "heldout"}
-    common = set.intersection(*(set(part["own_id"]) for part in arms.values()))
-    if not common:
-        return []
-    prompt = sorted(common)[len(common) // 2]
+def _same_prompt(generated: pd.DataFrame, prompts: dict[str, str]) -> list[tuple[str, tuple]]:
+    """What the arms made of one prompt, the middle one of those that most were asked for; and with other seeds.
+
+    `prompts` by arm: which set its prompts are from.
+    """
+    arms = {arm: part for arm, part in generated.groupby("arm", sort=False) if prompts[arm] == prompts[MAIN]}
+    asked = pd.Series([own for part in arms.values() for own in part["own_id"].unique()]).value_counts()
+    common = sorted(asked.index[asked == asked.max()])
+    prompt = common[len(common) // 2]
     examples = []
     for arm, part in arms.items():
         rows = part[part["own_id"] == prompt]
         if arm == "seeds":
             examples += [(f"seed {i + 1}", row) for i, (_, row) in enumerate(rows.head(N_SEEDS).iterrows())]
-        else:
+        elif len(rows):
             examples.append((f"arm {arm}", rows.iloc[0]))
     strange = generated[generated["arm"] == "heldout"]
     return examples + ([("arm heldout", strange.iloc[len(strange) // 2])] if len(strange) else [])
