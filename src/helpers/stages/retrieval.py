@@ -14,6 +14,7 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, full_arms
 from helpers.base.mapped import Selection
+from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
@@ -80,15 +81,15 @@ def compute(
                     )
             if name == config.detectors[0] and draw == 0:
                 variants = _variants(detectors, name, queries, features, references, trained_on, profile)
-                variants.assign(**run).to_parquet(out / "variants.parquet", index=False)
+                write_parquet(variants.assign(**run), out / "variants.parquet")
     best = pd.concat(scores, ignore_index=True)
     generated = best["kind"] == "generated"
-    best[generated].to_parquet(out / "scores.parquet", index=False)
-    best[~generated].to_parquet(out / "null.parquet", index=False)
-    pd.concat(backgrounds, ignore_index=True).to_parquet(out / "background.parquet", index=False)
+    write_parquet(best[generated], out / "scores.parquet")
+    write_parquet(best[~generated], out / "null.parquet")
+    write_parquet(pd.concat(backgrounds, ignore_index=True), out / "background.parquet")
     if detectors.clap is not None:
         np.save(out / "clap_text.npy", detectors.clap.embed_text(table["caption"].tolist()))
-    table.to_parquet(out / "queries.parquet", index=False)
+    write_parquet(table, out / "queries.parquet")
 
 
 def _queries(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.base.parquet_file import write_parquet
+
 TABLES = ("scores", "null", "background", "variants", "queries")
 
 
@@ -40,13 +42,4 @@ def compute(out: Path, upstream: dict[str, Path], training_sets: dict[str, str],
         if name == "quality":
             table.to_csv(out / "quality.csv", index=False)
         else:
-            _write(table, out / f"{name}.parquet")
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """As Parquet, small enough for git: similarities, which never repeat, byte by byte, which halves them."""
-    measured = table.select_dtypes("floating").columns
-    table.to_parquet(
-        path, index=False, compression="zstd", use_dictionary=[name for name in table if name not in measured],
-        column_encoding=dict.fromkeys(measured, "BYTE_STREAM_SPLIT"),
-    )  # fmt: skip
+            write_parquet(table, out / f"{name}.parquet")
