@@ -20,11 +20,13 @@ import pandas as pd
 from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
+from helpers.copies import chromaprint as fingerprinting
 from helpers.copies.audit_folders import KINDS, Folders, read_folders
 from helpers.copies.audit_kept import Kept
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
+from helpers.copies.landmarks import HOP, Index
 from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.profiles import load_profile
@@ -41,6 +43,7 @@ def audit(
     report: Path | None = None,
     match_honest: bool = False,
     kept: Path | None = None,
+    chromaprint: bool = False,
     **thresholds,
 ) -> Audit:
     """Which clips of a model come nearer to its training clips than honest clips do: folders of audio, one call.
@@ -56,13 +59,14 @@ def audit(
         match_honest: whether honest clips are cut, padded and filtered to be like the generated ones.
         kept: a folder in which what is computed of training and honest files is kept by their content, so that it is not
             computed again; made where it is missing. None: nothing is kept.
+        chromaprint: whether Chromaprint's fingerprints are one more detector; its program `fpcalc` makes them.
         thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
 
     Returns:
         Tables, verdicts and what was left out. Printed, it says what was flagged and how far that can be trusted.
 
     Raises:
-        FileNotFoundError: a folder that is missing.
+        FileNotFoundError: a folder that is missing, or `fpcalc`.
         ValueError: a setting out of range, or folders that cannot be compared (`read_folders` says which).
         ModuleNotFoundError: a detector whose package is not installed.
         OSError: too little room in the folder for temporary files, or a file that cannot be read.
@@ -75,6 +79,8 @@ def audit(
     if thresholds:
         profile = profile.replace("thresholds", **thresholds)
     aisfx.require(profile.retrieval.detectors)
+    if chromaprint:
+        fingerprinting.require()
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
         given = dict(zip(KINDS, (generated, training, honest)))
@@ -82,7 +88,7 @@ def audit(
         folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         try:
-            return judge(folders, detectors, profile, scratch)
+            return judge(folders, detectors, profile, scratch, chromaprint)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
             raise RuntimeError(f"audit: the comparison failed: {error}") from error
 
@@ -125,14 +131,14 @@ def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
         )
 
 
-def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Path) -> Audit:
+def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Path, chromaprint: bool = False) -> Audit:
     """Compares every generated clip with every training clip by each detector, and all of them together.
 
     A quarter of the honest clips (part C1) is the background that the bias is taken from, and sets with planted copies
     each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. Log-mels, which
     three detectors share, are kept in 16 bits: no cosine moves by more than 3e-5, a five-hundredth of the scale of honest ones.
     """
-    used, clips = profile.thresholds, folders.clips
+    used, clips, rate = profile.thresholds, folders.clips, profile.corpus.sample_rate_hz
     searched = np.setdiff1d(np.arange(len(clips["training"].names)), folders.stand_ins)
     queries = gather(clips, searched, profile, scratch)
     size = profile.corpus.clip_samples
@@ -152,13 +158,19 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
 
     mels = {}
     if not set(OF_MELS).isdisjoint(detectors.names):
-        rate = profile.corpus.sample_rate_hz
         mels = features("mels", lambda audio: log_mel(level(audio), profile.mel, rate), np.float16)
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
+    local = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
+    if chromaprint:
+        of = {"training": clips["training"].sounds, "queries": queries.sounds}
+        prints = {side: fingerprinting.fingerprints(of[side], keys[side], folders.kept, rate) for side in windows}
+        local[fingerprinting.NAME] = (
+            fingerprinting.Index(prints["training"]), prints["queries"], fingerprinting.FRAME_S
+        )  # fmt: skip
     found, weights = [], {}
-    for name in progress((*detectors.names, LOCAL), desc="audit", unit="detector"):
-        if name == LOCAL:
-            matches, weights[name] = local_matches(queries, clips["training"], folders.stand_ins, profile), (np.nan, 0)
+    for name in progress((*detectors.names, *local), desc="audit", unit="detector"):
+        if name in local:
+            matches, weights[name] = local_matches(*local[name], queries.about, folders.stand_ins), (np.nan, 0)
         else:
             if name in OF_MELS:
                 heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
@@ -168,7 +180,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
                 detectors, name, heard, queries.about, windows, folders.stand_ins, used
             )
             for column in PLACES:
-                matches[column] /= profile.corpus.sample_rate_hz
+                matches[column] /= rate
         found.append(matches.assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
     matches["nearest"] = clips["training"].names[matches["reference"]]

@@ -9,6 +9,7 @@ from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit_folders import Folders, account
 from helpers.copies.audit_search import PLACES
 from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.chromaprint import LEAST_S, NAME
 from helpers.copies.detectors import OF_MELS
 from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.planting import ALTERATIONS
@@ -26,7 +27,8 @@ ONE_LANDMARK, COSINES_APART = 10.0, 1e-3  # least differences of scores that mea
 
 class Verdict(NamedTuple):
     """What one detector, or all of them combined, flags at tau: of generated clips, of honest ones set aside, and of planted
-    exact copies beside the right clip; `beta` and `k` are the weights it was given (NaN and 0: none)."""
+    exact copies beside the right clip; `beta` and `k` are the weights it was given (NaN and 0: none); `unmatched` generated
+    clips have nothing in common with any training clip, or nothing that this detector hears."""
 
     detector: str
     tau: float
@@ -35,6 +37,7 @@ class Verdict(NamedTuple):
     copies: Rate
     beta: float
     k: int
+    unmatched: int
 
 
 class Audit(NamedTuple):
@@ -105,7 +108,9 @@ def account_of(
     used: ThresholdsConfig,
 ) -> Audit:
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
-    table["right"] = table["reference"] == table["of"]
+    for some in (table, matches):
+        some["nearest"] = some["nearest"].mask(some["query_start_s"].isna() & (some["detector"] != TOGETHER), "")
+    table["right"] = (table["reference"] == table["of"]) & (table["nearest"] != "")
     rates, verdicts, power = [], [], {}
     names = [TOGETHER, *weights]
     for name in names:
@@ -133,7 +138,8 @@ def account_of(
             if fpr != used.fpr:
                 continue
             table.loc[rows, "flagged"], table.loc[rows, "tau"] = hits, tau
-            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, *weights.get(name, (np.nan, 0))))  # fmt: skip
+            unmatched = int(((some["kind"] == "generated") & (some["nearest"] == "")).sum())
+            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, *weights.get(name, (np.nan, 0)), unmatched))  # fmt: skip
             power[name] = found.astype(float).groupby(planted["part"], sort=False).mean()
         made = rows & (table["kind"] == "generated")
         table.loc[made, "q"] = q_values(table.loc[made, "p"])
@@ -189,6 +195,8 @@ def in_words(found: Audit) -> list[str]:
     lines += [
         f"{detector}: flagged {flagged}; of honest ones set aside {verified}; of planted exact copies {copies}; tau {tau:.4f}"
         + (f"; beta {beta:g}, K {k}" if k else "")
-        for detector, tau, flagged, verified, copies, beta, k in alone
+        + (f"; {unmatched} generated clips without a match" if unmatched else "")
+        + (f", as it has no fingerprint of less than about {LEAST_S:g} s" if unmatched and detector == NAME else "")
+        for detector, tau, flagged, verified, copies, beta, k, unmatched in alone
     ]
     return lines
