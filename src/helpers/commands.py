@@ -175,11 +175,16 @@ def run_audit(arguments):
             raise ValueError("--chromaprint: expected no --within, which finds duplicates by landmarks alone")
         if not arguments.within and not (folders["generated"] and folders["training"]):
             raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
+        part = _part(arguments.shard) if arguments.shard else None
+        if part and (arguments.within or not arguments.keep):
+            raise ValueError("--shard: expected --keep FOLDER, which a part is put into, and no --within")
         report = out.with_suffix(".left_out.json")
         try:
             writable = out.with_name(f"{out.name}.part")
             writable.touch()  # before the work: where nothing can be written is told now
             writable.unlink()
+            if part:
+                return audit.prepare(folders, profile, arguments.keep, part, arguments.chromaprint)
             if not arguments.within:
                 result = audit.audit(
                     *folders.values(), profile, report, arguments.match_honest, arguments.keep, arguments.chromaprint

@@ -19,9 +19,9 @@ import pandas as pd
 
 from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
-from helpers.base.progress import progress
+from helpers.base.progress import progress, say
 from helpers.copies import chromaprint as fingerprinting
-from helpers.copies.audit_folders import KINDS, Folders, read_folders
+from helpers.copies.audit_folders import KINDS, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit_kept import Kept
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged
@@ -84,7 +84,7 @@ def audit(
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
         given = dict(zip(KINDS, (generated, training, honest)))
-        store = Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+        store = _store(kept, profile)
         folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         try:
@@ -118,6 +118,48 @@ def load_detectors(profile: Profile) -> Detectors:
         except ValueError as error:
             raise ValueError(f"detector {name} takes no such clips ({error}); detectors=[...] leaves it out") from None
     return detectors
+
+
+def of_windows(detectors: Detectors, profile: Profile) -> dict[str, tuple[Callable, type]]:
+    """What is computed of windows and in which numbers, by the name that it is kept by: log-mels, which several detectors
+    share, and embeddings."""
+    mels = {"mels": (lambda audio: log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz), np.float16)}
+    embeddings = {
+        name: (partial(detectors.features, name), np.float32) for name in detectors.names if name not in OF_MELS
+    }
+    return embeddings if len(embeddings) == len(detectors.names) else mels | embeddings
+
+
+def prepare(
+    folders: dict[str, Path | None], profile: Profile, kept: Path, part: tuple[int, int], chromaprint: bool = False
+) -> None:
+    """Puts into `kept` what an `audit` computes of the training and honest files, but only of the k-th of n parts, where `part`
+    is (k, n): on n machines that share the folder the parts are made at once, and an audit with it then reads them all.
+
+    No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
+    by 1e-6 at most.) Raises as `audit` does.
+    """
+    if chromaprint:
+        fingerprinting.require()
+    found, left_out = list_folders(folders)
+    store, detectors = _store(kept, profile), load_detectors(profile)
+    for kind in found.keys() - {"generated"}:
+        files = dict([*found[kind].items()][part[0] - 1 :: part[1]])
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                clips = read_clips(kind, files, left_out[kind], profile, Path(folder), store)
+            except ValueError as error:  # this part has no usable files: others may
+                say(str(error))
+                continue
+            windows = Windows(clips.sounds, range(len(clips.names)), profile.corpus.clip_samples)
+            for name, (compute, dtype) in of_windows(detectors, profile).items():
+                store.of_windows(name, windows, clips.keys, compute, Path(folder) / f"{name}.npy", dtype)
+            if chromaprint:
+                fingerprinting.fingerprints(clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
+
+
+def _store(kept: Path | None, profile: Profile) -> Kept:
+    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
@@ -156,9 +198,9 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
             for side in windows
         }
 
-    mels = {}
-    if not set(OF_MELS).isdisjoint(detectors.names):
-        mels = features("mels", lambda audio: log_mel(level(audio), profile.mel, rate), np.float16)
+    computed = of_windows(detectors, profile)
+    mels = features("mels", *computed["mels"]) if "mels" in computed else {}
+    if mels:
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
     local = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
     if chromaprint:
@@ -175,7 +217,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
             if name in OF_MELS:
                 heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
             else:
-                heard = features(name, partial(detectors.features, name), np.float32)
+                heard = features(name, *computed[name])
             matches, *weights[name] = global_matches(
                 detectors, name, heard, queries.about, windows, folders.stand_ins, used
             )
