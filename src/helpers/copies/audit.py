@@ -137,7 +137,7 @@ def prepare(
     is (k, n): on n machines that share the folder the parts are made at once, and an audit with it then reads them all.
 
     No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
-    by 1e-6 at most.) Raises as `audit` does.
+    by 1e-7.) Raises as `audit` does.
     """
     if chromaprint:
         fingerprinting.require()

@@ -25,7 +25,7 @@ from helpers.copies.landmarks import Matches
 NAME, PROGRAM = "chromaprint", "fpcalc"
 FRAME_S = 4096 / 3 / 11_025  # from one number to the next
 HEARD = 20  # frames that a number hears beyond its own
-LEAST_S = 3.0  # a sound that lasts longer has a fingerprint
+NONE_S, LEAST_S = 2.5, 3.0  # a shorter sound has no fingerprint, a longer one has; between them the program tells
 
 
 def require() -> None:
@@ -41,6 +41,8 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
     Raises RuntimeError with what the program says where it makes none of a longer one.
     """
+    if len(sound) < NONE_S * sample_rate_hz:
+        return np.zeros(0, np.uint32)
     options = f"-format s16le -rate {sample_rate_hz} -channels 1 -length 0 -raw -json -".split()
     done = subprocess.run([PROGRAM, *options], input=np.asarray(sound, "<i2").tobytes(), capture_output=True)
     if (
