@@ -8,7 +8,7 @@ import pandas as pd
 from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit_folders import Folders, account
 from helpers.copies.audit_search import PLACES
-from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.calibration import calibrate_threshold, flag, n_above
 from helpers.copies.chromaprint import LEAST_S, NAME
 from helpers.copies.detectors import OF_MELS
 from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
@@ -165,6 +165,15 @@ def account_of(
     )
 
 
+def set_by_one(found: Audit) -> list[dict]:
+    """The stated rates at which one honest clip alone sets the threshold: `fpr`, that `clip`, and the training clip `nearest`
+    to it. Were these one recording, copies would be hidden."""
+    rows = found.table[(found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")]
+    first = rows.nlargest(1, "score")[["clip", "nearest"]].to_dict("records")
+    rates = dict.fromkeys(found.rates["fpr"]) if not found.differing else ()
+    return [{"fpr": fpr, **one} for fpr in rates if n_above(len(rows), fpr) == 1 for one in first]
+
+
 def in_words(found: Audit) -> list[str]:
     """Lines on what all detectors together flag, what each does, how far that can be trusted, and what would raise it."""
     if found.differing:
@@ -183,6 +192,11 @@ def in_words(found: Audit) -> list[str]:
         )
         needed = f"needs at least {2 * honest_needed(one['fpr'])} honest clips"
         lines.append(f"at a rate of {one['fpr']:g}: {needed if np.isnan(one['tau']) else reached}")
+    lines += [
+        f"at a rate of {one['fpr']:g} one honest clip sets the threshold: {one['clip']!r}, near the training clip {one['nearest']!r}; "
+        f"if both are one recording, leave it out"
+        for one in set_by_one(found)
+    ]
     power = found.power.set_index("alteration")[TOGETHER].dropna()
     shares = ", ".join(f"{name} {share:.0%}" for name, share in power.items())
     lines.append(f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%}: {shares}")
