@@ -123,11 +123,14 @@ def load_detectors(profile: Profile) -> Detectors:
 def of_windows(detectors: Detectors, profile: Profile) -> dict[str, tuple[Callable, type]]:
     """What is computed of windows and in which numbers, by the name that it is kept by: log-mels, which several detectors
     share, and embeddings."""
-    mels = {"mels": (lambda audio: log_mel(level(audio), profile.mel, profile.corpus.sample_rate_hz), np.float16)}
-    embeddings = {
-        name: (partial(detectors.features, name), np.float32) for name in detectors.names if name not in OF_MELS
-    }
-    return embeddings if len(embeddings) == len(detectors.names) else mels | embeddings
+    computed: dict[str, tuple[Callable, type]] = {}
+    rate = profile.corpus.sample_rate_hz
+    for name in detectors.names:
+        if name in OF_MELS:
+            computed["mels"] = (lambda audio: log_mel(level(audio), profile.mel, rate)), np.float16
+        else:
+            computed[name] = partial(detectors.features, name), np.float32
+    return computed
 
 
 def prepare(
@@ -202,7 +205,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     mels = features("mels", *computed["mels"]) if "mels" in computed else {}
     if mels:
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
-    local = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
+    local: dict[str, tuple] = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
     if chromaprint:
         of = {"training": clips["training"].sounds, "queries": queries.sounds}
         prints = {side: fingerprinting.fingerprints(of[side], keys[side], folders.kept, rate) for side in windows}

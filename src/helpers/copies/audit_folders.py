@@ -199,7 +199,7 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
         if digest in learned or digest in seen:
             honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
         elif any(same_recording(honest.sounds[row], training.sounds[other]) for other in near):
-            honest.left_out[str(name)] = f"is a training clip in another encoding: {training.names[near[0]]!r}"
+            honest.left_out[str(name)] = f"is a training clip in another encoding: {str(training.names[near[0]])!r}"
         else:
             kept.append(row)
             seen.add(digest)

@@ -21,6 +21,7 @@ import numpy as np
 from helpers.base.progress import progress
 from helpers.copies.audit_kept import Kept
 from helpers.copies.landmarks import Matches
+from helpers.sound.sounds import Sounds
 
 NAME, PROGRAM = "chromaprint", "fpcalc"
 FRAME_S = 4096 / 3 / 11_025  # from one number to the next
@@ -54,7 +55,9 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     return np.zeros(0, np.uint32)
 
 
-def fingerprints(sounds: Sequence, keys: Sequence[str], kept: Kept, sample_rate_hz: int) -> list[np.ndarray]:
+def fingerprints(
+    sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
+) -> list[np.ndarray]:
     """That of each sound; those that are `kept`, by their keys, are read."""
 
     def one(row: int) -> np.ndarray:
