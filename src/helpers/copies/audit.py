@@ -215,7 +215,8 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     found, weights = [], {}
     for name in progress((*detectors.names, *local), desc="audit", unit="detector"):
         if name in local:
-            matches, weights[name] = local_matches(*local[name], queries.about, folders.stand_ins), (np.nan, 0)
+            index, marks, frame_s = local[name]
+            matches, weights[name] = local_matches(index, marks, frame_s, queries.about, folders.stand_ins), (np.nan, 0)
         else:
             if name in OF_MELS:
                 heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}

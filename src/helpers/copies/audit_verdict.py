@@ -138,8 +138,9 @@ def account_of(
             if fpr != used.fpr:
                 continue
             table.loc[rows, "flagged"], table.loc[rows, "tau"] = hits, tau
+            beta, k = weights.get(name, (np.nan, 0))
             unmatched = int(((some["kind"] == "generated") & (some["nearest"] == "")).sum())
-            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, *weights.get(name, (np.nan, 0)), unmatched=unmatched))  # fmt: skip
+            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, beta, k, unmatched))  # fmt: skip
             power[name] = found.astype(float).groupby(planted["part"], sort=False).mean()
         made = rows & (table["kind"] == "generated")
         table.loc[made, "q"] = q_values(table.loc[made, "p"])
