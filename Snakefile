@@ -6,6 +6,9 @@
 # shards=N cuts encoding, embedding and the generation of each run into N jobs; max_runtime=MINUTES is the longest that a
 # job may ask for: these and training go on where one was cut off. Memory and time of a job are those of `helpers plan`.
 #
+# snakemake --cores 2 audit --config generated=made training=learned honest=others keep=kept shards=4 audits a model: the training
+# and honest files in 4 jobs, which put what they compute into the folder kept, then all as one.
+#
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed; a page of a published study, when any section has.
 import os
@@ -169,6 +172,30 @@ rule shard:
     shell:
         "{sys.executable:q} -m helpers run {params.stage} --profile {profile.name} --shard {wildcards.k}/{SHARDS}"
         " --set {params.run}"
+
+
+AUDIT = [f"--{kind}={config[kind]}" for kind in ("generated", "training", "honest", "keep") if kind in config]
+
+
+rule audit_shard:
+    output:
+        temp(touch(os.path.dirname(STAMP) + "/audit_shard{k}")),
+    threads: THREADS
+    resources:
+        heavy=2,
+    shell:
+        "{sys.executable:q} -m helpers audit --profile {profile.name} {AUDIT:q} --shard {wildcards.k}/{config[shards]}"
+
+
+# no output: an audit is made whenever it is asked for, as the folders may have changed
+rule audit:
+    input:
+        [os.path.dirname(STAMP) + f"/audit_shard{k}" for k in range(1, int(config.get("shards", 0)) + 1)],
+    threads: THREADS
+    resources:
+        heavy=2,
+    shell:
+        "{sys.executable:q} -m helpers audit --profile {profile.name} {AUDIT:q}"
 
 
 rule run:

@@ -7,15 +7,12 @@ part where `fpcalc` is installed (Debian: libchromaprint-tools), calibrated on t
 """
 
 import argparse
-import json
 import resource
 import shutil
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import pandas as pd
 import soundfile
@@ -26,6 +23,7 @@ from helpers.base.machine import describe_machine
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
 from helpers.copies import audit
+from helpers.copies.chromaprint import Index, fingerprint
 from helpers.copies.evidence import p_values
 from helpers.copies.planting import ALTERATIONS, plant
 from helpers.copies.rates import flagged_rate
@@ -37,7 +35,6 @@ TABLE = Path(__file__).with_suffix(".csv")
 SETS, HALVES, FPRS = ("short", "mixtures"), ("choose", "measure"), (0.05, 0.01)
 SECONDS, MOST_CLIPS = 10, 382  # as many mixtures as the recordings of a half give
 SHARES = (0.28, 0.54, 0.18)  # of the clips: learned, honest (C2, half of them, needs 99 for 1 %), and unrelated ones
-LEAST_S = 2.0  # Chromaprint's first value takes 2.6 s
 CHROMAPRINT = "Chromaprint"
 UNRELATED = {  # what is done to unrelated clips, which must not raise false alarms
     "unrelated": lambda clip, rng: clip,
@@ -138,51 +135,23 @@ def refused(folders: dict[str, Path]) -> dict[str, bool]:
 
 
 def fingerprints(folder: Path) -> dict[str, np.ndarray]:
-    """Chromaprint's, uint32 [n] for each file; none of a file that is too short for one."""
-    made = {}
-    for path in sorted(folder.iterdir()):
-        if soundfile.info(path).duration < LEAST_S:
-            continue
-        # a WAV file's end counts as an error in fpcalc 1.5.1 (exit status 3), though its fingerprint is whole
-        done = subprocess.run(["fpcalc", "-ignore-errors", "-raw", "-json", path], capture_output=True, text=True)
-        if done.returncode == 0 and (values := json.loads(done.stdout)["fingerprint"]):
-            made[path.name] = np.array(values, np.uint32)
-    return made
+    """Chromaprint's, uint32 [n] for each file."""
+    return {path.name: fingerprint(soundfile.read(path, dtype="int16")[0], RATE) for path in sorted(folder.iterdir())}
 
 
 def chromaprint(folders: dict[str, Path], calibrating: set[str]) -> pd.DataFrame:
     """The nearest training clip of each generated and each calibrating honest clip, with its p-value, as `audited`."""
     learned = fingerprints(folders["training"])
-    rows = []
+    index, rows = Index([*learned.values()]), []
     for kind, folder in (("generated", folders["generated"]), ("honest", folders["honest"])):
-        prints = fingerprints(folder)
-        for path in sorted(folder.iterdir()):
-            if kind == "honest" and path.name not in calibrating:
+        for name, query in fingerprints(folder).items():
+            if kind == "honest" and name not in calibrating:
                 continue
-            scores = {"": 0.0}
-            if (query := prints.get(path.name)) is not None:
-                scores |= {name: shared_bits(query, other) for name, other in learned.items()}
-            nearest = max(scores, key=scores.get)
-            rows.append((kind, path.name, CHROMAPRINT, nearest, scores[nearest]))
+            found = index.match(query, 1)
+            nearest, score = ([*learned][found.indices[0]], found.scores[0]) if len(found.scores) else ("", 0.0)
+            rows.append((kind, name, CHROMAPRINT, nearest, score))
     table = pd.DataFrame(rows, columns=["kind", "clip", "detector", "nearest", "score"])
     return table.assign(p=p_values(table["score"], table.loc[table["kind"] == "honest", "score"]))
-
-
-@numba.njit(cache=True)
-def shared_bits(one, other):
-    """The greatest share of equal bits of two fingerprints over all offsets at which half of the shorter one overlaps: in
-    less than that, silence alone agrees."""
-    least, best = max(1, min(len(one), len(other)) // 2), 0.0
-    for offset in range(least - len(one), len(other) - least + 1):
-        first, last = max(0, -offset), min(len(one), len(other) - offset)
-        differing = 0
-        for i in range(first, last):
-            bits = one[i] ^ other[i + offset]
-            while bits:
-                bits &= bits - np.uint32(1)
-                differing += 1
-        best = max(best, 1 - differing / (32 * (last - first)))
-    return best
 
 
 def judged(table: pd.DataFrame, after: str = "") -> pd.DataFrame:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from audit import RATE, fingerprints, mix, shared_bits
+from audit import RATE, fingerprints, mix
 from recordings import recordings
 from timing import WORK
 
@@ -25,6 +25,7 @@ from helpers.base.machine import describe_machine
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
 from helpers.copies import audit
+from helpers.copies.chromaprint import Index
 from helpers.sound.profiles import load_profile
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -73,11 +74,12 @@ def alone(function, *arguments) -> dict:
 def chromaprint(n_queries: int, n_training: int) -> dict:
     """The same of Chromaprint: fingerprints of all files by `fpcalc`, and every pair compared."""
     folders = folders_of(n_queries, n_training)
-    shared_bits(np.zeros(9, np.uint32), np.zeros(9, np.uint32))  # compiled
+    Index([np.zeros(9, np.uint32)]).match(np.zeros(9, np.uint32), 1)  # compiled
     clock, start = time.perf_counter(), time.process_time()
     generated, training, honest = map(fingerprints, folders)
+    index = Index([*training.values()])
     for query in (*generated.values(), *honest.values()):
-        max(shared_bits(query, other) for other in training.values())
+        index.match(query, 1)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": time.process_time() - start + children.ru_utime + children.ru_stime,

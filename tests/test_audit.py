@@ -150,6 +150,19 @@ def test_power_is_told_for_each_kind_of_copy_and_its_remedy_where_it_is_low(resu
     assert "most of the kind 'shift 0.2 s'. " in remedies[0][0] and "'2 s excerpt'. " in remedies[1][0]
 
 
+def test_an_honest_clip_that_alone_sets_a_threshold_is_named(result):
+    """30 honest clips give p: at 4 % and 5 % the highest one sets the threshold, at 10 % the third, at 1 % none could."""
+    together = result.table[(result.table["detector"] == "combined") & (result.table["part"] == "C2")]
+    highest = together.sort_values("score").iloc[-1]
+    named = [line for line in audit_verdict.in_words(result) if "sets the threshold" in line]
+    assert not named and {0.1, 0.01} <= set(result.rates["fpr"])
+    lower = result._replace(rates=result.rates.assign(fpr=result.rates["fpr"].replace({0.1: 0.04, 0.01: 0.05})))
+    assert [(one["fpr"], one["clip"], one["nearest"]) for one in audit_verdict.set_by_one(lower)] == [
+        (fpr, highest["clip"], highest["nearest"]) for fpr in (0.04, 0.05)
+    ]
+    assert sum(repr(highest["clip"]) in line for line in audit_verdict.in_words(lower)) == 2
+
+
 def test_matches_name_several_clips_with_their_places(result):
     matches = result.matches
     assert (
@@ -227,17 +240,24 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     shutil.copytree(folders / "honest", some["honest"])
     shutil.copy(some["honest"] / "h3.wav", some["honest"] / "again.wav")
     soundfile.write(some["honest"] / "short.wav", sound(7000)[:9000], RATE)
+    soundfile.write(some["honest"] / "encoded.ogg", np.pad(0.4 * sound(3), (0, 500)), RATE)
+    soundfile.write(
+        some["honest"] / "mixed.ogg", 0.4 * (sound(4) + sound(7002)), RATE
+    )  # holds a training clip, is none
     name = os.fsencode(some["honest"]) + b"/caf\xe9.wav"  # not UTF-8
     with open(name, "wb") as file:
         soundfile.write(file, sound(7001), RATE, format="WAV")
     (scratch := tmp_path / "scratch").mkdir()
     folders_read = audit.read_folders(some, profile, scratch)
     clips, said = folders_read.clips, capfd.readouterr().err
-    assert f"honest: {N_HONEST + 3} files used; medians: 1.02 s" in said
+    assert f"honest: {N_HONEST + 5} files used; medians: 1.02 s" in said
     assert (
-        "honest: 1 clips left out, 0 as they are training clips" in said and len(clips["honest"].names) == N_HONEST + 2
+        "honest: 2 clips left out, 1 as they are training clips" in said and len(clips["honest"].names) == N_HONEST + 3
     )
-    assert clips["honest"].left_out == {"h3.wav": "repeats another honest clip"}  # again.wav comes before it
+    assert clips["honest"].left_out == {
+        "encoded.ogg": "is a training clip in another encoding: 't3.wav'",
+        "h3.wav": "repeats another honest clip",  # again.wav comes before it
+    }
     table = audit.judge(folders_read, audit.load_detectors(profile), profile, scratch).table
     assert "caf\\xe9.wav" in clips["honest"].names and table.to_csv(index=False).encode()
 

@@ -145,8 +145,9 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_of_an_entry(tmp_path
     assert done.returncode == 1 and done.stderr == "no room left on the disk; ['clip']\n"
 
 
-def test_an_audit_of_tomorrow_reads_only_what_was_generated_and_says_the_same(tmp_path, monkeypatch):
-    """The features of training and honest windows are not computed a second time either."""
+def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says_the_same(tmp_path, monkeypatch, capfd):
+    """The features of training and honest windows are not computed a second time either; nor after their parts were put
+    there, more parts than there are training files."""
     few = {name: ALTERATIONS[name] for name in ("exact", "shift 0.2 s")}
     monkeypatch.setattr(audit_search, "PLANTED", 2)
     for module in (audit_verdict, audit_search):
@@ -168,11 +169,19 @@ def test_an_audit_of_tomorrow_reads_only_what_was_generated_and_says_the_same(tm
     folders = [tmp_path / kind for kind in audit.KINDS]
     without = audit.audit(*folders, profile)
     first = audit.audit(*folders, profile, kept=tmp_path / "kept")
+    for k in range(1, 8):
+        read.clear()
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, tmp_path / "parts", (k, 7))
+        assert len(read) == (k < 7) + 6 - (k > 40 % 7) and not any("generated" in name for name in read)
+    assert "training: expected files with sound, got none" in capfd.readouterr().err
     read.clear()
     heard.clear()
+    parts = audit.audit(*folders, profile, kept=tmp_path / "parts")
+    assert sorted(read) == ["generated0.wav", "generated1.wav"]
+    read.clear()
     again = audit.audit(*folders, profile, kept=tmp_path / "kept")
     assert sorted(read) == ["generated0.wav", "generated1.wav"]
     planted = 2 * 2 * 2  # kinds, roles, PLANTED
-    assert sum(heard) <= (2 + planted) * 4, "windows of what is generated and planted alone"
-    for other in (first, again):
+    assert sum(heard) <= 2 * (2 + planted) * 4, "windows of what is generated and planted alone"
+    for other in (first, again, parts):
         pd.testing.assert_frame_equal(without.table, other.table)

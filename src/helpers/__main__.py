@@ -32,7 +32,7 @@ COMMANDS = {
             commands.run_audit,
             "which of a model's clips come too near to its training clips, from folders of audio",
             "audit --generated made --training learned --honest others --set fpr=0.02",
-            "generated training honest within match-honest keep fail-above table profile set",
+            "generated training honest within match-honest chromaprint keep keep-shard fail-above table profile set",
         ),
     },
     "Stages": {
@@ -131,6 +131,11 @@ OPTIONS = {
     "keep": _folder_of(
         "keep", "what is computed of training and honest files is kept here by content, for the next audit"
     ),
+    "keep-shard": (
+        "--shard",
+        {"metavar": "K/N", "help": "only put into --keep the K-th of N parts of that, as on N machines at once"},
+    ),
+    "chromaprint": _flag("chromaprint", "one more detector, by the program fpcalc, which must be installed"),
     "fail-above": ("--fail-above", {"type": int, "metavar": "N", "help": "exit with 1 where more are flagged"}),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),

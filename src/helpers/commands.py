@@ -171,15 +171,24 @@ def run_audit(arguments):
         folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
         if arguments.within and any(folders.values()):
             raise ValueError("--within: expected no other folder beside it")
+        if arguments.within and arguments.chromaprint:
+            raise ValueError("--chromaprint: expected no --within, which finds duplicates by landmarks alone")
         if not arguments.within and not (folders["generated"] and folders["training"]):
             raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
+        part = _part(arguments.shard) if arguments.shard else None
+        if part and (arguments.within or not arguments.keep):
+            raise ValueError("--shard: expected --keep FOLDER, which a part is put into, and no --within")
         report = out.with_suffix(".left_out.json")
         try:
             writable = out.with_name(f"{out.name}.part")
             writable.touch()  # before the work: where nothing can be written is told now
             writable.unlink()
+            if part:
+                return audit.prepare(folders, profile, arguments.keep, part, arguments.chromaprint)
             if not arguments.within:
-                result = audit.audit(*folders.values(), profile, report, arguments.match_honest, arguments.keep)
+                result = audit.audit(
+                    *folders.values(), profile, report, arguments.match_honest, arguments.keep, arguments.chromaprint
+                )
             else:
                 table, left_out = audit_within.duplicates(arguments.within, profile)
         except OSError as error:

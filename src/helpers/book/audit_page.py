@@ -21,8 +21,9 @@ from helpers.base.settings import MelConfig
 from helpers.book import listening, players
 from helpers.book.inline import inline
 from helpers.book.words import share_text
+from helpers.copies import chromaprint
 from helpers.copies.audit_search import PLACES
-from helpers.copies.audit_verdict import TOGETHER, Audit
+from helpers.copies.audit_verdict import TOGETHER, Audit, set_by_one
 from helpers.copies.evidence import honest_needed, smallest_p
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
@@ -81,6 +82,8 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         smallest_p=smallest_p(null),
         n_null=null,
         needed=honest_needed,
+        set_by_one=set_by_one(found),
+        unheard_below={chromaprint.NAME: chromaprint.LEAST_S},
         measured=MEASURED,
         lab=_lab(cards, lambda query, reference: reference in near.get(query, ())),
         left_out=found.left_out,

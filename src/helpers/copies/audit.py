@@ -19,12 +19,14 @@ import pandas as pd
 
 from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
-from helpers.base.progress import progress
-from helpers.copies.audit_folders import KINDS, Folders, read_folders
+from helpers.base.progress import progress, say
+from helpers.copies import chromaprint as fingerprinting
+from helpers.copies.audit_folders import KINDS, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit_kept import Kept
 from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
 from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
+from helpers.copies.landmarks import HOP, Index
 from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.profiles import load_profile
@@ -41,6 +43,7 @@ def audit(
     report: Path | None = None,
     match_honest: bool = False,
     kept: Path | None = None,
+    chromaprint: bool = False,
     **thresholds,
 ) -> Audit:
     """Which clips of a model come nearer to its training clips than honest clips do: folders of audio, one call.
@@ -56,13 +59,14 @@ def audit(
         match_honest: whether honest clips are cut, padded and filtered to be like the generated ones.
         kept: a folder in which what is computed of training and honest files is kept by their content, so that it is not
             computed again; made where it is missing. None: nothing is kept.
+        chromaprint: whether Chromaprint's fingerprints are one more detector; its program `fpcalc` makes them.
         thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
 
     Returns:
         Tables, verdicts and what was left out. Printed, it says what was flagged and how far that can be trusted.
 
     Raises:
-        FileNotFoundError: a folder that is missing.
+        FileNotFoundError: a folder that is missing, or `fpcalc`.
         ValueError: a setting out of range, or folders that cannot be compared (`read_folders` says which).
         ModuleNotFoundError: a detector whose package is not installed.
         OSError: too little room in the folder for temporary files, or a file that cannot be read.
@@ -75,14 +79,16 @@ def audit(
     if thresholds:
         profile = profile.replace("thresholds", **thresholds)
     aisfx.require(profile.retrieval.detectors)
+    if chromaprint:
+        fingerprinting.require()
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
         given = dict(zip(KINDS, (generated, training, honest)))
-        store = Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+        store = _store(kept, profile)
         folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         try:
-            return judge(folders, detectors, profile, scratch)
+            return judge(folders, detectors, profile, scratch, chromaprint)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
             raise RuntimeError(f"audit: the comparison failed: {error}") from error
 
@@ -114,6 +120,51 @@ def load_detectors(profile: Profile) -> Detectors:
     return detectors
 
 
+def of_windows(detectors: Detectors, profile: Profile) -> dict[str, tuple[Callable, type]]:
+    """What is computed of windows and in which numbers, by the name that it is kept by: log-mels, which several detectors
+    share, and embeddings."""
+    computed: dict[str, tuple[Callable, type]] = {}
+    rate = profile.corpus.sample_rate_hz
+    for name in detectors.names:
+        if name in OF_MELS:
+            computed["mels"] = (lambda audio: log_mel(level(audio), profile.mel, rate)), np.float16
+        else:
+            computed[name] = partial(detectors.features, name), np.float32
+    return computed
+
+
+def prepare(
+    folders: dict[str, Path | None], profile: Profile, kept: Path, part: tuple[int, int], chromaprint: bool = False
+) -> None:
+    """Puts into `kept` what an `audit` computes of the training and honest files, but only of the k-th of n parts, where `part`
+    is (k, n): on n machines that share the folder the parts are made at once, and an audit with it then reads them all.
+
+    No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
+    by 1e-7.) Raises as `audit` does.
+    """
+    if chromaprint:
+        fingerprinting.require()
+    found, left_out = list_folders(folders)
+    store, detectors = _store(kept, profile), load_detectors(profile)
+    for kind in found.keys() - {"generated"}:
+        files = dict([*found[kind].items()][part[0] - 1 :: part[1]])
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                clips = read_clips(kind, files, left_out[kind], profile, Path(folder), store)
+            except ValueError as error:  # this part has no usable files: others may
+                say(str(error))
+                continue
+            windows = Windows(clips.sounds, range(len(clips.names)), profile.corpus.clip_samples)
+            for name, (compute, dtype) in of_windows(detectors, profile).items():
+                store.of_windows(name, windows, clips.keys, compute, Path(folder) / f"{name}.npy", dtype)
+            if chromaprint:
+                fingerprinting.fingerprints(clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
+
+
+def _store(kept: Path | None, profile: Profile) -> Kept:
+    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+
+
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
     samples, mel = profile.corpus.clip_samples, profile.mel
     heard = sum(clips.measures["seconds"].sum() for clips in folders.clips.values()) * profile.corpus.sample_rate_hz
@@ -125,14 +176,14 @@ def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
         )
 
 
-def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Path) -> Audit:
+def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Path, chromaprint: bool = False) -> Audit:
     """Compares every generated clip with every training clip by each detector, and all of them together.
 
     A quarter of the honest clips (part C1) is the background that the bias is taken from, and sets with planted copies
     each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. Log-mels, which
     three detectors share, are kept in 16 bits: no cosine moves by more than 3e-5, a five-hundredth of the scale of honest ones.
     """
-    used, clips = profile.thresholds, folders.clips
+    used, clips, rate = profile.thresholds, folders.clips, profile.corpus.sample_rate_hz
     searched = np.setdiff1d(np.arange(len(clips["training"].names)), folders.stand_ins)
     queries = gather(clips, searched, profile, scratch)
     size = profile.corpus.clip_samples
@@ -150,25 +201,32 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
             for side in windows
         }
 
-    mels = {}
-    if not set(OF_MELS).isdisjoint(detectors.names):
-        rate = profile.corpus.sample_rate_hz
-        mels = features("mels", lambda audio: log_mel(level(audio), profile.mel, rate), np.float16)
+    computed = of_windows(detectors, profile)
+    mels = features("mels", *computed["mels"]) if "mels" in computed else {}
+    if mels:
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
+    local: dict[str, tuple] = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
+    if chromaprint:
+        of = {"training": clips["training"].sounds, "queries": queries.sounds}
+        prints = {side: fingerprinting.fingerprints(of[side], keys[side], folders.kept, rate) for side in windows}
+        local[fingerprinting.NAME] = (
+            fingerprinting.Index(prints["training"]), prints["queries"], fingerprinting.FRAME_S
+        )  # fmt: skip
     found, weights = [], {}
-    for name in progress((*detectors.names, LOCAL), desc="audit", unit="detector"):
-        if name == LOCAL:
-            matches, weights[name] = local_matches(queries, clips["training"], folders.stand_ins, profile), (np.nan, 0)
+    for name in progress((*detectors.names, *local), desc="audit", unit="detector"):
+        if name in local:
+            index, marks, frame_s = local[name]
+            matches, weights[name] = local_matches(index, marks, frame_s, queries.about, folders.stand_ins), (np.nan, 0)
         else:
             if name in OF_MELS:
                 heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
             else:
-                heard = features(name, partial(detectors.features, name), np.float32)
+                heard = features(name, *computed[name])
             matches, *weights[name] = global_matches(
                 detectors, name, heard, queries.about, windows, folders.stand_ins, used
             )
             for column in PLACES:
-                matches[column] /= profile.corpus.sample_rate_hz
+                matches[column] /= rate
         found.append(matches.assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
     matches["nearest"] = clips["training"].names[matches["reference"]]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.signal import correlate
 
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
@@ -26,6 +27,7 @@ KINDS = ("generated", "training", "honest")
 CHUNK = 64
 NOTHING_KEPT = Kept(None)
 SHOWN = 20  # files left out that are named while it runs; the report has all
+SAME_WAVE = 0.95  # correlation of two waves from which on they are one recording: no two sounds of one kind reach it
 STAND_INS = 400  # training clips at most that stand in for honest ones
 SAME = 0.25  # of a clip's own landmarks, by weight: a training clip that shares as much with another is its duplicate
 
@@ -188,22 +190,34 @@ def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:
 
 
 def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
-    """The honest clips without repetitions and without training clips. One of these would set tau at a perfect copy."""
+    """The honest clips without repetitions and without training clips, also in another encoding. One of these would set tau at
+    a perfect copy."""
     learned, digests = set(_digests(training)), _digests(honest)
-    kept, seen = [], set()
+    kept, seen, index = [], set(), Index(training.marks)
     for row, (name, digest) in enumerate(zip(honest.names, digests)):
+        near = index.match(honest.marks[row], 1).indices
         if digest in learned or digest in seen:
             honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
+        elif any(same_recording(honest.sounds[row], training.sounds[other]) for other in near):
+            honest.left_out[str(name)] = f"is a training clip in another encoding: {str(training.names[near[0]])!r}"
         else:
             kept.append(row)
             seen.add(digest)
     if len(kept) == len(digests):
         return honest
-    trained = sum(why == "is a training clip" for why in honest.left_out.values())
+    trained = sum(why.startswith("is a training clip") for why in honest.left_out.values())
     say(
         f"honest: {len(digests) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
     )
     return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
+
+
+def same_recording(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two sounds int16 [n] are one recording at any level, in whatever encoding: their waves correlate by SAME_WAVE."""
+    if min(len(one), len(other)) < 0.9 * max(len(one), len(other)):
+        return False
+    a, b = (np.asarray(sound, np.float64) - np.mean(sound) for sound in (one, other))
+    return bool(np.abs(correlate(a, b, method="fft")).max() >= SAME_WAVE * np.linalg.norm(a) * np.linalg.norm(b))
 
 
 def _digests(clips: Clips) -> list[str]:

@@ -16,7 +16,7 @@ from helpers.copies.audit_folders import Clips
 from helpers.copies.bias import bias
 from helpers.copies.calibration import split_calibration
 from helpers.copies.detectors import Detectors
-from helpers.copies.landmarks import HOP, Index, landmarks
+from helpers.copies.landmarks import landmarks
 from helpers.copies.planting import ALTERATIONS, plant
 from helpers.sound.sounds import Sounds
 
@@ -67,12 +67,12 @@ def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scra
     return Queries(pd.DataFrame(rows), sounds, marks, keys + [""] * (len(sounds) - len(keys)))
 
 
-def local_matches(queries: Queries, training: Clips, stand_ins: np.ndarray, profile: Profile) -> pd.DataFrame:
-    """The K_BEST training clips of each query by landmarks; one with none scores 0 beside the first clip."""
-    index, frame_s = Index(training.marks), HOP / profile.corpus.sample_rate_hz
+def local_matches(index, marks: list, frame_s: float, about: pd.DataFrame, stand_ins: np.ndarray) -> pd.DataFrame:
+    """The K_BEST training clips of each query by the index of a local detector, in which the `marks` of each are looked up; a
+    query with none scores 0 beside the first clip, at no place."""
     tables = []
-    for row, (marks, kind) in enumerate(zip(queries.marks, queries.about["kind"])):
-        found = index.match(marks, K_BEST + (len(stand_ins) if kind == "honest" else 0))
+    for row, (own, kind) in enumerate(zip(marks, about["kind"])):
+        found = index.match(own, K_BEST + (len(stand_ins) if kind == "honest" else 0))
         kept = np.flatnonzero(~np.isin(found.indices, stand_ins if kind == "honest" else []))[:K_BEST]
         columns = {"row": row, "reference": found.indices[kept], "score": found.scores[kept]}
         times = (found.query_start, found.reference_start, found.length)

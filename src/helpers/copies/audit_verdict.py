@@ -8,7 +8,8 @@ import pandas as pd
 from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit_folders import Folders, account
 from helpers.copies.audit_search import PLACES
-from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.calibration import calibrate_threshold, flag, n_above
+from helpers.copies.chromaprint import LEAST_S, NAME
 from helpers.copies.detectors import OF_MELS
 from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.planting import ALTERATIONS
@@ -26,7 +27,8 @@ ONE_LANDMARK, COSINES_APART = 10.0, 1e-3  # least differences of scores that mea
 
 class Verdict(NamedTuple):
     """What one detector, or all of them combined, flags at tau: of generated clips, of honest ones set aside, and of planted
-    exact copies beside the right clip; `beta` and `k` are the weights it was given (NaN and 0: none)."""
+    exact copies beside the right clip; `beta` and `k` are the weights it was given (NaN and 0: none); `unmatched` generated
+    clips have nothing in common with any training clip, or nothing that this detector hears."""
 
     detector: str
     tau: float
@@ -35,6 +37,7 @@ class Verdict(NamedTuple):
     copies: Rate
     beta: float
     k: int
+    unmatched: int
 
 
 class Audit(NamedTuple):
@@ -105,7 +108,9 @@ def account_of(
     used: ThresholdsConfig,
 ) -> Audit:
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
-    table["right"] = table["reference"] == table["of"]
+    for some in (table, matches):
+        some["nearest"] = some["nearest"].mask(some["query_start_s"].isna() & (some["detector"] != TOGETHER), "")
+    table["right"] = (table["reference"] == table["of"]) & (table["nearest"] != "")
     rates, verdicts, power = [], [], {}
     names = [TOGETHER, *weights]
     for name in names:
@@ -133,7 +138,9 @@ def account_of(
             if fpr != used.fpr:
                 continue
             table.loc[rows, "flagged"], table.loc[rows, "tau"] = hits, tau
-            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, *weights.get(name, (np.nan, 0))))  # fmt: skip
+            beta, k = weights.get(name, (np.nan, 0))
+            unmatched = int(((some["kind"] == "generated") & (some["nearest"] == "")).sum())
+            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, beta, k, unmatched))  # fmt: skip
             power[name] = found.astype(float).groupby(planted["part"], sort=False).mean()
         made = rows & (table["kind"] == "generated")
         table.loc[made, "q"] = q_values(table.loc[made, "p"])
@@ -159,6 +166,15 @@ def account_of(
     )
 
 
+def set_by_one(found: Audit) -> list[dict]:
+    """The stated rates at which one honest clip alone sets the threshold: `fpr`, that `clip`, and the training clip `nearest`
+    to it. Were these one recording, copies would be hidden."""
+    rows = found.table[(found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")]
+    first = rows.nlargest(1, "score")[["clip", "nearest"]].to_dict("records")
+    rates = dict.fromkeys(found.rates["fpr"]) if not found.differing else ()
+    return [{"fpr": fpr, **one} for fpr in rates if n_above(len(rows), fpr) == 1 for one in first]
+
+
 def in_words(found: Audit) -> list[str]:
     """Lines on what all detectors together flag, what each does, how far that can be trusted, and what would raise it."""
     if found.differing:
@@ -177,6 +193,11 @@ def in_words(found: Audit) -> list[str]:
         )
         needed = f"needs at least {2 * honest_needed(one['fpr'])} honest clips"
         lines.append(f"at a rate of {one['fpr']:g}: {needed if np.isnan(one['tau']) else reached}")
+    lines += [
+        f"at a rate of {one['fpr']:g} one honest clip sets the threshold: {one['clip']!r}, near the training clip {one['nearest']!r}; "
+        f"if both are one recording, leave it out"
+        for one in set_by_one(found)
+    ]
     power = found.power.set_index("alteration")[TOGETHER].dropna()
     shares = ", ".join(f"{name} {share:.0%}" for name, share in power.items())
     lines.append(f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%}: {shares}")
@@ -189,6 +210,8 @@ def in_words(found: Audit) -> list[str]:
     lines += [
         f"{detector}: flagged {flagged}; of honest ones set aside {verified}; of planted exact copies {copies}; tau {tau:.4f}"
         + (f"; beta {beta:g}, K {k}" if k else "")
-        for detector, tau, flagged, verified, copies, beta, k in alone
+        + (f"; {unmatched} generated clips without a match" if unmatched else "")
+        + (f", as it has no fingerprint of less than about {LEAST_S:g} s" if unmatched and detector == NAME else "")
+        for detector, tau, flagged, verified, copies, beta, k, unmatched in alone
     ]
     return lines

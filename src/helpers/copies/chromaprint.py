@@ -1,0 +1,113 @@
+"""A further detector, where its program is installed: Chromaprint's fingerprints, compared bit by bit at every offset.
+
+A fingerprint has a number of 32 bits about eight times a second; each hears 2.6 s. So sounds of less than about 3 s have none.
+
+Source: Lukáš Lalinský, Chromaprint (acoustid.org/chromaprint), after Ke, Hoiem and Sukthankar (2005), "Computer vision for
+music identification", CVPR. Its program `fpcalc` makes the fingerprints.
+
+Used by `audit`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+
+from helpers.base.progress import progress
+from helpers.copies.audit_kept import Kept
+from helpers.copies.landmarks import Matches
+from helpers.sound.sounds import Sounds
+
+NAME, PROGRAM = "chromaprint", "fpcalc"
+FRAME_S = 4096 / 3 / 11_025  # from one number to the next
+HEARD = 20  # frames that a number hears beyond its own
+NONE_S, LEAST_S = 2.5, 3.0  # a shorter sound has no fingerprint, a longer one has; between them the program tells
+
+
+def require() -> None:
+    """Raises FileNotFoundError with the remedy where the program is not installed."""
+    if shutil.which(PROGRAM) is None:
+        raise FileNotFoundError(
+            f"{NAME}: expected its program {PROGRAM}, found none; apt install libchromaprint-tools, or brew install chromaprint"
+        )
+
+
+def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """Chromaprint's fingerprint of a sound int16 [S], of any length: uint32 [n]; n = 0 of one that is too short.
+
+    Raises RuntimeError with what the program says where it makes none of a longer one.
+    """
+    if len(sound) < NONE_S * sample_rate_hz:
+        return np.zeros(0, np.uint32)
+    options = f"-format s16le -rate {sample_rate_hz} -channels 1 -length 0 -raw -json -".split()
+    done = subprocess.run([PROGRAM, *options], input=np.asarray(sound, "<i2").tobytes(), capture_output=True)
+    if (
+        done.stdout.strip()
+    ):  # version 1.5.1 takes the sound's end for an error (exit status 3): the fingerprint is whole
+        return np.array(json.loads(done.stdout)["fingerprint"], np.uint32)
+    if len(sound) > LEAST_S * sample_rate_hz:
+        raise RuntimeError(f"{PROGRAM}: {done.stderr.decode(errors='replace').strip()}")
+    return np.zeros(0, np.uint32)
+
+
+def fingerprints(
+    sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
+) -> list[np.ndarray]:
+    """That of each sound; those that are `kept`, by their keys, are read."""
+
+    def one(row: int) -> np.ndarray:
+        if (entry := kept.load(keys[row], NAME)) is None:
+            entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
+            kept.store(keys[row], NAME, **entry)
+        return entry["values"]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [*progress(threads.map(one, range(len(sounds))), desc=NAME, unit="file", total=len(sounds))]
+
+
+class Index:
+    """Fingerprints of many references, to be searched as `landmarks.Index` is; scores are shares of equal bits."""
+
+    def __init__(self, references: list[np.ndarray]):
+        self.values = np.concatenate([np.zeros(0, np.uint32), *references])
+        self.first = np.cumsum([0, *map(len, references)])
+
+    def match(self, query: np.ndarray, k: int) -> Matches:
+        """The up to k references that share most with a query; of one without a fingerprint there is none."""
+        shares, offsets, lengths = _best_overlaps(query, self.values, self.first)
+        best = np.argsort(-shares, kind="stable")[:k]
+        best = best[lengths[best] > 0]
+        start = np.maximum(0, -offsets[best])
+        return Matches(shares[best], best, start, start + offsets[best], lengths[best] + HEARD)
+
+
+@numba.njit(nogil=True, cache=True)
+def _best_overlaps(query, values, first):
+    """Of a query and each reference values[first[i] : first[i + 1]]: the share of equal bits, the offset at which it is
+    greatest, and how many numbers overlap there; 0 where either is empty. Half of the shorter one overlaps: in less than
+    that, silence alone agrees."""
+    n = len(first) - 1
+    shares, offsets, lengths = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for number in range(n):
+        other = values[first[number] : first[number + 1]]
+        if not len(query) or not len(other):
+            continue
+        least = max(1, min(len(query), len(other)) // 2)
+        for offset in range(least - len(query), len(other) - least + 1):
+            start, end = max(0, -offset), min(len(query), len(other) - offset)
+            differing = 0
+            for i in range(start, end):
+                bits = query[i] ^ other[i + offset]
+                bits = bits - ((bits >> 1) & 0x55555555)  # the bits that are set, counted in pairs, fours, and bytes
+                bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
+                bits = (bits + (bits >> 4)) & 0x0F0F0F0F
+                differing += ((bits * 0x01010101) >> 24) & 0xFF
+            share = 1 - differing / (32 * (end - start))
+            if share > shares[number]:
+                shares[number], offsets[number], lengths[number] = share, offset, end - start
+    return shares, offsets, lengths

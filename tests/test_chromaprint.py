@@ -1,0 +1,129 @@
+"""Chromaprint's fingerprints as one more detector of an audit, by its program where that is installed, else by a stand-in."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from test_audit import RATE, SAMPLES, command_line, few_planted, sound  # noqa: F401 (few_planted is a fixture)
+from test_landmarks import sound as struck
+
+from helpers import __main__ as command
+from helpers.copies import chromaprint
+from helpers.copies.audit_kept import Kept
+from helpers.copies.chromaprint import FRAME_S, HEARD, Index, fingerprint, fingerprints
+
+# A number for each 1,024 samples, of the signs of 32: louder or softer they stay. As version 1.5.1 it ends with status 3.
+STAND_IN = """#!{python} -ISE
+import array, json, sys
+heard = array.array("h", sys.stdin.buffer.read())
+blocks = [heard[i : i + 1024] for i in range(0, len(heard), 1024) if len(heard) > {least}]
+values = [sum((block[32 * i + 16] > 0) << i for i in range(32)) for block in blocks if len(block) == 1024]
+print(json.dumps({{"duration": 0, "fingerprint": values}}) if values else "", end="")
+sys.exit("ERROR: " + ("End of file" if values else "Empty fingerprint"))
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A program of that name on the path, and none other of it; shorter sounds than {least} samples have no fingerprint."""
+    (folder := tmp_path / "bin").mkdir()
+    program = folder / chromaprint.PROGRAM
+    program.write_text(STAND_IN.format(python=sys.executable, least=12_000))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(chromaprint, "NONE_S", 0.0)
+    return program
+
+
+def test_two_fingerprints_are_compared_at_their_best_offset():
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(2**32, size=(2, 40), dtype=np.uint32)
+    index, part = Index([other, one, other[:0]]), one[10:30]
+    found = index.match(part, 5)
+    assert found.indices.tolist() == [1, 0] and found.scores[0] == 1 and 0.5 < found.scores[1] < 0.7
+    assert (found.query_start[0], found.reference_start[0], found.length[0]) == (0, 10, 20 + HEARD)
+    longer = Index([part]).match(one, 1)
+    assert (longer.scores[0], longer.query_start[0], longer.reference_start[0]) == (1, 10, 0)
+    assert index.match(part ^ np.uint32(2**31), 1).scores[0] == 31 / 32
+    expected = max(
+        np.mean([a == b for x, y in zip(other[max(0, -o) :], part[max(0, o) :]) for a, b in zip(f"{x:032b}", f"{y:032b}")])
+        for o in range(10 - 40, 20 - 10 + 1)
+    )  # fmt: skip
+    assert Index([part]).match(other, 1).scores[0] == pytest.approx(expected)
+    assert not len(index.match(one[:0], 5).scores)
+
+
+@pytest.mark.skipif(shutil.which(chromaprint.PROGRAM) is None, reason="fpcalc is not installed")
+def test_the_program_makes_fingerprints_by_which_a_later_half_is_found():
+    prints = [fingerprint(struck(i), RATE) for i in range(4)]
+    found = Index(prints).match(fingerprint(struck(2)[70_000:], RATE), 4)
+    assert found.indices[0] == 2 and found.scores[0] > 0.85 > 0.75 > found.scores[1]
+    assert found.query_start[0] == 0 and found.reference_start[0] * FRAME_S == pytest.approx(70_000 / RATE, abs=FRAME_S)
+    assert found.length[0] * FRAME_S == pytest.approx(90_000 / RATE, abs=0.3)
+    for samples in (0, 100, 32_000):
+        assert not len(fingerprint(struck(2)[:samples], RATE))
+    assert len(fingerprint(struck(2)[: int(chromaprint.LEAST_S * RATE) + 1], RATE))
+
+
+def test_fingerprints_are_kept_by_content_and_what_the_program_says_is_told(stand_in, tmp_path):
+    kept, sounds = Kept(tmp_path / "kept"), [(20_000 * sound(i)).astype(np.int16) for i in range(2)]
+    first = fingerprints(sounds, ["a" * 64, ""], kept, RATE)
+    stand_in.write_text("#!/bin/sh\necho 'ERROR: no such option' >&2; exit 1")
+    again = fingerprints(sounds[:1], ["a" * 64], kept, RATE)
+    assert len(first[0]) == 16 and np.array_equal(first[0], again[0])
+    with pytest.raises(RuntimeError, match="fpcalc: ERROR: no such option"):
+        fingerprints([np.tile(sounds[1], 4)], [""], kept, RATE)
+
+
+def test_an_audit_with_it_calibrates_it_and_tells_what_is_too_short(stand_in, tmp_path, monkeypatch, capsys):
+    made = {f"copy_{i}.wav": 0.3 * sound(i) for i in range(3)} | {f"new{i}.wav": sound(900 + i) for i in range(2)}
+    made["short.wav"] = sound(4)[: SAMPLES // 2]
+    folders = {
+        "generated": made,
+        "training": {f"t{i}.wav": sound(i) for i in range(8)},
+        "honest": {f"h{i}.wav": sound(100 + i) for i in range(60)},
+    }
+    for kind, files in folders.items():
+        (tmp_path / kind).mkdir()
+        for name, samples in files.items():
+            soundfile.write(tmp_path / kind / name, samples, RATE)
+    out = tmp_path / "audit.csv"
+    given = {kind: tmp_path / kind for kind in folders}
+    monkeypatch.setattr(sys, "argv", command_line(given, out, "--chromaprint"))
+    assert command.main() == 0
+    told = "1 generated clips without a match, as it has no fingerprint of less than about 3 s"
+    assert any(
+        line.startswith("chromaprint: flagged 3 of 6 ") and told in line
+        for line in capsys.readouterr().out.splitlines()
+    )
+    table = pd.read_csv(out)
+    assert set(table["detector"]) == {"combined", "mel", "landmarks", "chromaprint"}
+    by = table[(table["detector"] == "chromaprint") & (table["kind"] == "generated")].set_index("clip")
+    assert by.loc[[f"copy_{i}.wav" for i in range(3)], "nearest"].tolist() == ["t0.wav", "t1.wav", "t2.wav"]
+    assert (by.loc["copy_0.wav", ["score", "p", "flagged", "query_start_s"]] == [1, 1 / 31, True, 0]).all()
+    assert by.loc["short.wav", ["nearest", "query_start_s"]].isna().all() and by.loc["short.wav", "p"] == 1
+    matches = pd.read_parquet(tmp_path / "audit.matches.parquet")
+    assert (matches["detector"] == "chromaprint").sum() > 5 * 60
+    summary = json.loads((tmp_path / "audit.summary.json").read_text())
+    (verdict,) = [one for one in summary["verdicts"] if one["detector"] == "chromaprint"]
+    assert verdict["unmatched"] == 1 and {"chromaprint"} <= set(summary["power"][0])
+    page = (tmp_path / "audit.html").read_text()
+    assert "Chromaprint has no fingerprint of less than about 3 s, so 1 of the generated clips" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"within": "x"}, "--chromaprint: expected no --within"),
+        ({"generated": "x", "training": "x"}, "chromaprint: expected its program fpcalc, found none; apt install libchroma"),
+    ],
+)  # fmt: skip
+def test_where_it_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", command_line(more, tmp_path / "audit.csv", "--chromaprint"))
+    assert command.main() == 2
+    assert f"error: {message}" in capsys.readouterr().err.splitlines()[-1]
