@@ -98,11 +98,11 @@ def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
         f"With {n} clips it cannot be told: no checkpoint has an interval to judge by." for n in ("100", "400", "4,000")
     ]
     late = pd.concat([undefined(STUDY[STUDY["updates"] < 2000]), STUDY[STUDY["updates"] == 2000]])
-    assert plain(sentences.of_onset(late)[0]).startswith("With 100 clips copying begins by the first checkpoint, 2,000")
+    assert plain(sentences.of_onset(late)[0]).startswith("With 100 clips copying begins by the first checkpoint, at 2,000")
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     for table in (undefined(both), pd.concat([both[:2], undefined(both[2:])])):
         assert (
-            sentences.of_equal_epochs(table) == "At equal epochs, 32, nothing can be compared: near-exact is undefined."
+            sentences.of_equal_epochs(table) == "After 32 epochs at every size nothing can be compared: near-exact is undefined."
         )
 
 
@@ -151,7 +151,7 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
     known = pd.DataFrame({"kind": "altered copies", "n": [100, 4500, 9000], "near_exact": [0.56, 0.5, np.nan]})
     known = pd.concat([known, known.assign(kind="twins")])
     assert plain(sentences.of_missed(known)) == (
-        "Of these the rule misses 44 % after training on 100 and 50 % after training on 4,500."
+        "Of these the rule misses 44 % after training on 100 clips and 50 % after training on 4,500 clips."
     )
     assert sentences.of_missed(known[:0]) == ""
     verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
@@ -162,22 +162,22 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
 
 def test_the_first_checkpoint_above_the_null_is_named():
     small, middle, large = map(plain, sentences.of_onset(STUDY))
-    assert small == "With 100 clips copying begins between 100 and 400 updates, 32 and 128 epochs."
-    assert middle == "With 400 clips it does not begin within 2,000 updates, 160 epochs."
-    assert large == "With 4,000 clips it does not begin within 2,000 updates, 16 epochs."
+    assert small == "With 100 clips copying begins between 100 and 400 updates (32 and 128 epochs)."
+    assert middle == "With 400 clips it does not begin within 2,000 updates (160 epochs)."
+    assert large == "With 4,000 clips it does not begin within 2,000 updates (16 epochs)."
     early = sentences.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
-    assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, 100 updates, 32 epochs."
+    assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, at 100 updates (32 epochs)."
 
 
 def test_equal_epochs_are_those_that_every_size_has():
     assert sentences.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     assert plain(sentences.of_equal_epochs(both)) == (
-        "At equal epochs, 32, near-exact are 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows there. "
-        "But there the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
+        "After 32 epochs at every size, the near-exact share is 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows. "
+        "But by then the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
-    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")
+    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls.")
 
 
 def test_machines_and_number_formats_are_told_by_run():
@@ -250,6 +250,7 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     }
     said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
     assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
+    assert "twice as many clips it comes 2.16 times as late (2.01 to 2.31)" in said
     assert "60,000 updates (42,000 to 86,000)" in said and said.endswith("trained for long enough to tell.")
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion is not excluded" in linear
