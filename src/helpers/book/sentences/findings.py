@@ -20,9 +20,12 @@ PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 
 
 
 def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
-    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none."""
+    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none.
+
+    It stands in the page's sentences, where Markdown would be shown as it is.
+    """
     undefined = rows["near_exact_rate"].isna().groupby(rows["n_train"]).transform("all")
-    return " ".join(of_sizes(rows[undefined], null))
+    return " ".join(of_sizes(rows[undefined], null)).replace("**", "")
 
 
 def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
