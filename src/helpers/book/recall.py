@@ -14,8 +14,9 @@ UNRELATED, PEER, SETS = (
 )
 NOT_YET = "This table is not measured yet; `benchmarks/audit.py` measures it."
 ABOUT = (
-    "Right is a copy that is flagged *beside the clip that it was made of*, in per cent, with 95 % intervals; of unrelated clips, what is flagged, "
-    "which are false alarms. *Refuses*: an audit of such clips alone states no rate, and says why. The difference is paired, clip by clip. The recordings are none that this book's models or detectors learned from."
+    "A copy is found if it is flagged *beside the clip that it was made of*. Shares come with 95 % intervals. Of unrelated clips the share that is flagged is told: "
+    "these are false alarms. *Refuses*: an audit of such clips alone states no rate, and says why. The difference is paired, clip by clip. Neither "
+    "this book's models nor its detectors learned from these recordings."
 )
 
 
