@@ -11,6 +11,7 @@ import nbformat
 from bs4 import BeautifulSoup
 
 REMOTE = re.compile(r"^(https?:)?//", re.IGNORECASE)
+LEFT_OVER = re.compile(r"\*\w[^*\n]*\*|\{(term|glue|cite)\S*\}`|:::")  # Markdown that was shown, not set
 SOURCES = {
     "script": "src",
     "img": "src",
@@ -101,6 +102,12 @@ def check_outputs(root: Path) -> list[str]:
         for figure in article.select("figure:has(figcaption):not(.player)"):
             if not figure.find(("svg", "img")):
                 problems.append(f"{page.relative_to(root)}: a caption without a figure")
+        prose = (
+            text
+            for text in article.find_all(string=LEFT_OVER)
+            if not text.find_parent(["pre", "code", "script", "style"])
+        )
+        problems += [f"{page.relative_to(root)}: markup left over: {text.strip()[:80]!r}" for text in prose]
         if "Traceback (most recent call last)" in article.get_text():
             problems.append(f"{page.relative_to(root)}: a traceback")
     return problems

@@ -153,6 +153,7 @@ FAULTS = {
     '<link rel="stylesheet" href="//fonts.example/a.css">': (book_checks.check_offline, "remote //fonts.example/a.css"),
     '<div class="cell_output"><div class="output stderr">boo</div></div>': (book_checks.check_outputs, "'boo'"),
     "<figure><p>none</p><figcaption>x</figcaption></figure>": (book_checks.check_outputs, "a caption without a figure"),
+    "<p>the number of *updates* is the same</p>": (book_checks.check_outputs, "markup left over"),
     "<pre>Traceback (most recent call last)</pre>": (book_checks.check_outputs, "a traceback"),
     "<img src='data:,x'>": (book_checks.check_accessible, "<img> without alt"),
     "<audio></audio>": (book_checks.check_accessible, "<audio> without a source"),
@@ -272,6 +273,7 @@ def test_the_first_screen_holds_the_answer_the_chart_and_the_players(address, br
     page, wrong = open_page(browser, address, "intro.html", DESKTOP_PX)
     for what in (".lead", ".first-screen svg", ".listening-answers", ".number-line"):
         assert page.eval_on_selector(what, bottom) <= 900, what
+    assert page.eval_on_selector(".first-screen .figure-box", "e => e.scrollWidth <= e.clientWidth"), "cut"
     page.context.close()
     page, more = open_page(browser, address, "intro.html", PHONE_PX)
     assert page.eval_on_selector(".listening-answers", bottom) <= 844

@@ -36,7 +36,7 @@ def test_runs_come_by_size_and_undefined_ones_are_told(folder):
     first, second = summaries.sentences(runs)
     assert first == (
         "With **100 clips** the best sign that needs nothing but the model is the effect at the first step, with an AUROC of "
-        "0.81. The loss on the candidate clip reaches 0.99, higher."
+        "0.81. The loss, which needs the candidate clip, reaches 0.99: higher."
     )
     assert second == "With **1,000 clips** too few prompts are replayed to say."
     table = summaries.in_words(runs)

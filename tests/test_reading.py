@@ -98,11 +98,14 @@ def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
         f"With {n} clips it cannot be told: no checkpoint has an interval to judge by." for n in ("100", "400", "4,000")
     ]
     late = pd.concat([undefined(STUDY[STUDY["updates"] < 2000]), STUDY[STUDY["updates"] == 2000]])
-    assert plain(sentences.of_onset(late)[0]).startswith("With 100 clips copying begins by the first checkpoint, 2,000")
+    assert plain(sentences.of_onset(late)[0]).startswith(
+        "With 100 clips copying begins by the first checkpoint, at 2,000"
+    )
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     for table in (undefined(both), pd.concat([both[:2], undefined(both[2:])])):
         assert (
-            sentences.of_equal_epochs(table) == "At equal epochs, 32, nothing can be compared: near-exact is undefined."
+            sentences.of_equal_epochs(table)
+            == "After 32 epochs at every size nothing can be compared: near-exact is undefined."
         )
 
 
@@ -140,7 +143,7 @@ def test_a_near_exact_pair_of_other_words_is_told_as_such_and_its_silence_too():
 def test_only_sizes_without_any_position_are_told_by_other_measures():
     assert sentences.of_undefined(STUDY) == ""
     late = pd.concat([STUDY[STUDY["n_train"] < 4000], undefined(STUDY[STUDY["n_train"] == 4000])])
-    said = plain(sentences.of_undefined(late))
+    said = sentences.of_undefined(late).replace("\u00a0", " ")
     assert (
         said.startswith("After training on 4,000 clips, near-exact is undefined for 96 of 96")
         and "flagged are 30 %" in said
@@ -151,7 +154,7 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
     known = pd.DataFrame({"kind": "altered copies", "n": [100, 4500, 9000], "near_exact": [0.56, 0.5, np.nan]})
     known = pd.concat([known, known.assign(kind="twins")])
     assert plain(sentences.of_missed(known)) == (
-        "Of these the rule misses 44 % after training on 100 and 50 % after training on 4,500."
+        "Of these the rule misses 44 % after training on 100 clips and 50 % after training on 4,500 clips."
     )
     assert sentences.of_missed(known[:0]) == ""
     verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
@@ -162,22 +165,22 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
 
 def test_the_first_checkpoint_above_the_null_is_named():
     small, middle, large = map(plain, sentences.of_onset(STUDY))
-    assert small == "With 100 clips copying begins between 100 and 400 updates, 32 and 128 epochs."
-    assert middle == "With 400 clips it does not begin within 2,000 updates, 160 epochs."
-    assert large == "With 4,000 clips it does not begin within 2,000 updates, 16 epochs."
+    assert small == "With 100 clips copying begins between 100 and 400 updates (32 and 128 epochs)."
+    assert middle == "With 400 clips it does not begin within 2,000 updates (160 epochs)."
+    assert large == "With 4,000 clips it does not begin within 2,000 updates (16 epochs)."
     early = sentences.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
-    assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, 100 updates, 32 epochs."
+    assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, at 100 updates (32 epochs)."
 
 
 def test_equal_epochs_are_those_that_every_size_has():
     assert sentences.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     assert plain(sentences.of_equal_epochs(both)) == (
-        "At equal epochs, 32, near-exact are 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows there. "
-        "But there the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
+        "After 32 epochs at every size, the near-exact share is 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows. "
+        "But by then the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
-    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls there too.")
+    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls.")
 
 
 def test_machines_and_number_formats_are_told_by_run():
@@ -250,6 +253,7 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     }
     said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
     assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
+    assert "twice as many clips it comes 2.16 times as late (2.01 to 2.31)" in said
     assert "60,000 updates (42,000 to 86,000)" in said and said.endswith("trained for long enough to tell.")
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion is not excluded" in linear
@@ -277,11 +281,11 @@ def test_departures_from_tango_follow_from_the_settings():
     pocket, paper, tango = map(load_profile, ("pocket", "paper", "tango"))
     said = sentences.of_departures(pocket, pocket.training, 2_000_000)
     assert said == (
-        "Here the network is 433 times smaller, the text encoder is MiniLM, the number of *updates* is the same at every "
+        "Here the network is 433 times smaller, the text encoder is MiniLM, the number of updates is the same at every "
         "size, weights are averaged (EMA) and captions are dropped so that guidance has a null prompt it was trained on."
     )
     said = sentences.of_departures(paper, paper.training, 866_000_000)
-    assert said == "Here the number of *updates* is the same at every size."
+    assert said == "Here the number of updates is the same at every size."
     assert "MiniLM" not in said and "not trained but loaded" in sentences.of_departures(
         tango, tango.training, 866_000_000
     )

@@ -14,14 +14,15 @@ UNRELATED, PEER, SETS = (
 )
 NOT_YET = "This table is not measured yet; `benchmarks/audit.py` measures it."
 ABOUT = (
-    "Right is a copy that is flagged *beside the clip that it was made of*, in per cent, with 95 % intervals; of unrelated clips, what is flagged, "
-    "which are false alarms. *Refuses*: an audit of such clips alone states no rate, and says why. The difference is paired, clip by clip. The recordings are none that this book's models or detectors learned from."
+    "A copy is found if it is flagged *beside the clip that it was made of*. Shares come with 95 % intervals. Of unrelated clips the share that is flagged is told: "
+    "these are false alarms. *Refuses*: an audit of such clips alone states no rate, and says why. The difference is paired, clip by clip. Neither "
+    "this book's models nor its detectors learned from these recordings."
 )
 
 
 def recall(file: Path) -> str:
     """Markdown of a CSV with a row for each set, kind, rate and detector (`percent`, `low`, `high`, `n`, over Chromaprint, and
-    whether an audit of such clips is `refused`): the first rate in sight, the others folded."""
+    whether an audit of such clips is `refused`): a sentence for the first rate of each set, and all tables folded."""
     if not file.is_file():
         return NOT_YET
     table = pd.read_csv(file).astype({"refused": object})
@@ -31,19 +32,28 @@ def recall(file: Path) -> str:
     for name, some in table.groupby("set", sort=False):
         n = f"{some['n'].min():,}" if some["n"].nunique() == 1 else f"{some['n'].min():,} to {some['n'].max():,}"
         title = f"{SETS.get(name, name)}, {n} clips a kind"
-        first, *others = (
-            (
-                share_text(fpr),
-                pd.DataFrame([_row(kind, rows) for kind, rows in part.groupby("kind", sort=False)]).fillna("–"),
+        for number, (fpr, part) in enumerate(some.groupby("fpr", sort=False)):
+            rows = pd.DataFrame([_row(kind, of_kind) for kind, of_kind in part.groupby("kind", sort=False)]).fillna("–")
+            if number == 0:
+                parts.append(f"**{title}**, at a rate of {share_text(fpr)}: {_in_short(part)}")
+            parts.append(
+                f":::{{dropdown}} {title}, at a rate of {share_text(fpr)}\n{rows.to_markdown(index=False)}\n:::"
             )
-            for fpr, part in some.groupby("fpr", sort=False)
-        )
-        parts.append(f"**{title}**, at a rate of {first[0]}:\n\n{first[1].to_markdown(index=False)}")
-        parts += [
-            f":::{{dropdown}} {title}, at a rate of {rate}\n{rows.to_markdown(index=False)}\n:::"
-            for rate, rows in others
-        ]
     return "\n\n".join(parts)
+
+
+def _in_short(part: pd.DataFrame) -> str:
+    """The least and the most that is found of a kind of copy, and at how many kinds that is surely more, or less, than the peer finds."""
+    copies = part[(part["detector"] == TOGETHER) & ~part["kind"].str.startswith(UNRELATED)]
+    least, most = (copies.loc[copies["percent"].astype(float).agg(end)] for end in ("idxmin", "idxmax"))
+    text = f"least is found of *{least['kind']}*, {_share(least)}; most of *{most['kind']}*, {_share(most)}."
+    if not (part["detector"] == PEER).any():
+        return text
+    more, fewer = (copies["over_low"] > 0).sum(), (copies["over_high"] < 0).sum()
+    return (
+        f"{text} Of {len(copies)} kinds of copy the audit finds more than {PEER} does of {more}, less of {fewer}; of "
+        f"{len(copies) - more - fewer} the interval of the difference holds 0."
+    )
 
 
 def _row(kind: str, part: pd.DataFrame) -> dict[str, str]:

@@ -103,7 +103,7 @@ def figure_html(figure: Figure, alt: str | None = None) -> str:
     box = '<div class="figure-box" style="overflow-x:auto" tabindex="0" role="group" aria-label="Figure">'
     if len(svgs) == 1:
         # below this, letters would be too small to read: it scrolls
-        least = min(round(96 * figure.get_figwidth()), 560)
+        least = min(round(80 * figure.get_figwidth()), 560)
         return f'{box}<div style="min-width:{least}px">{svgs[0]}</div></div>{link}'
     wide, narrow = (f'<div class="figure-{name}">{svg}</div>' for name, svg in zip(("wide", "narrow"), svgs))
     return f"{BY_WIDTH}{box}{wide}{narrow}</div>{link}"

@@ -186,7 +186,8 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
         table = part.pivot(index="transform", columns="detector", values="auroc").reindex(
             list(strengths), columns=detectors
         )
-        # Its own light-to-dark colours at every theme, so the numbers in the cells need no theme of their own.
+        # Its own light-to-dark colours at every theme, so the numbers in the cells need no theme of their own, and no bar of
+        # colours is needed, which would keep the panels from being drawn below one another on a phone.
         sns.heatmap(
             table, ax=axis, vmin=0.5, vmax=1, cmap="crest_r", annot=True, fmt=".2f", cbar=False,
             annot_kws={"size": 9 if count == 1 else 7.5},
@@ -194,10 +195,9 @@ def plot_alterations(detection: pd.DataFrame) -> Figure:
         axis.set(title=title, xlabel="", ylabel="")
         axis.tick_params(length=0)
         axis.tick_params(axis="x", rotation=90)
+        axis.tick_params(axis="y", rotation=0)
     labels = [f"{name.replace('_', ' ')}: {strength_text(name, values)}" for name, values in strengths.items()]
     axes[0][0].set_yticks(np.arange(len(labels)) + 0.5, labels, rotation=0)
-    bar = figure.colorbar(axes[0][0].collections[0], ax=axes, label="AUROC", shrink=0.7, pad=0.015)
-    bar.outline.set_visible(False)
     return figure
 
 

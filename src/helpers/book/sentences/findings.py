@@ -20,9 +20,12 @@ PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 
 
 
 def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
-    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none."""
+    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none.
+
+    It stands in the page's sentences, where Markdown would be shown as it is.
+    """
     undefined = rows["near_exact_rate"].isna().groupby(rows["n_train"]).transform("all")
-    return " ".join(of_sizes(rows[undefined], null))
+    return " ".join(of_sizes(rows[undefined], null)).replace("**", "")
 
 
 def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
@@ -98,16 +101,16 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
         (_, last, epochs) = curve.index[-1]
         if not above.any():
             sentences.append(
-                f"With **{n_train:,} clips** it does not begin within {last:,} updates, {epochs_text(epochs)} epochs."
+                f"With **{n_train:,} clips** it does not begin within {last:,} updates ({epochs_text(epochs)} epochs)."
             )
             continue
         first = int(above.argmax())
         if first == 0:
             (_, updates, epochs) = curve.index[0]
-            when = f"by the first checkpoint, {updates:,} updates, {epochs_text(epochs)} epochs"
+            when = f"by the first checkpoint, at {updates:,} updates ({epochs_text(epochs)} epochs)"
         else:
             (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
-            when = f"between {u:,} and {updates:,} updates, {epochs_text(e)} and {epochs_text(epochs)} epochs"
+            when = f"between {u:,} and {updates:,} updates ({epochs_text(e)} and {epochs_text(epochs)} epochs)"
         sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
     return sentences
 
@@ -115,7 +118,7 @@ def of_onset(rows: pd.DataFrame) -> list[str]:
 def of_missed(known: pd.DataFrame) -> str:
     """How many altered copies the near-exact rule misses at each size, from `summaries.findings.known_kinds` with sizes n."""
     rows = known[known["kind"] == "altered copies"].dropna(subset="near_exact")
-    missed = [f"{share_text(1 - row.near_exact)} after training on {row.n:,}" for row in rows.itertuples()]
+    missed = [f"{share_text(1 - row.near_exact)} after training on {row.n:,} clips" for row in rows.itertuples()]
     return f"Of these the rule misses {' and '.join(missed)}." if missed else ""
 
 
@@ -135,11 +138,12 @@ def of_relation(law: pd.DataFrame) -> str:
     row = law.iloc[0]
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
     sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
+    twice, twice_low, twice_high = (2 ** row[f"exponent{end}"] for end in ("", "_low", "_high"))
     text = (
-        "The onset, the number of updates at which 5 % of what a model makes is near-exact of its own clip, "
-        f"grows with the number of clips as n to the power of {row['exponent']:.2f} "
-        f"({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture): growth in proportion "
-        f"is {linear}. So a model of {int(row['n_predicted']):,} clips should reach its onset at {_thousands(row['predicted_updates'])} "
+        "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. With twice as many "
+        f"clips it comes {twice:.2f} times as late ({twice_low:.2f} to {twice_high:.2f}). So it grows with the number of clips as n to the power of "
+        f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture), and growth in "
+        f"proportion is {linear}. A model of {int(row['n_predicted']):,} clips should then reach its onset at {_thousands(row['predicted_updates'])} "
         f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
     )
     verdicts = {
@@ -171,10 +175,10 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
         return "could" if low > least else "could not" if high < least else "may or may not"
 
     return (
-        f"Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
-        f"Nobody has tested either. From {PAPERS_SIZES[0]:,} to {PAPERS_SIZES[1]:,} clips the onset would then come {updates:.1f} times as late "
-        f"({low:.1f} to {high:.1f}). At equal updates, the larger model stands that much nearer to the beginning. At equal epochs it is trained "
-        f"{times:.0f} times as long, so the factor that is left is {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). Now a model here goes from 5 % to 90 % "
+        "Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
+        f"Nobody has tested either. With {PAPERS_SIZES[1]:,} clips in place of {PAPERS_SIZES[0]:,}, the onset would then come {updates:.1f} times as late "
+        f"({low:.1f} to {high:.1f}). At equal updates the larger model would be behind by that factor. At equal epochs it is trained "
+        f"{times:.0f} times as long, so it would be behind by {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). How much is that? A model here goes from 5 % to 90 % "
         f"within {least:.1f} times as many updates, and the paper's shares fall from about 90 % to below 5 %. So equal updates "
         f"{verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
     )
@@ -195,16 +199,16 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     epochs, part = alike[-1]
     part = part.droplevel("epochs").sort_index()
     if part["rate"].isna().any():
-        return f"At equal epochs, {epochs_text(epochs)}, nothing can be compared: near-exact is undefined."
+        return f"After {epochs_text(epochs)} epochs at every size nothing can be compared: near-exact is undefined."
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
     falls = small["low"] > large["high"]
-    text = f"At equal epochs, {epochs_text(epochs)}, near-exact are {', '.join(shares)}: "
-    text += "it falls there too." if falls else "no fall shows there."
+    text = f"After {epochs_text(epochs)} epochs at every size, the near-exact share is {', '.join(shares)}: "
+    text += "it falls." if falls else "no fall shows."
     smallest = rows[rows["n_train"] == sizes.min()]
     updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
     if not falls and updates < last:
-        text += f" But there the model of {sizes.min():,} clips has had only {updates:,} of its {last:,} updates. A model that makes little real sound so early copies little, too."
+        text += f" But by then the model of {sizes.min():,} clips has had only {updates:,} of its {last:,} updates. A model that makes little real sound so early copies little, too."
     return text
 
 

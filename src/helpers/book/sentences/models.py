@@ -36,7 +36,7 @@ def of_departures(profile: Profile, run: TrainingConfig, n_parameters: int) -> s
     if profile.text.encoder != "flan_t5":
         parts.append(f"the text encoder is {of_encoder(profile)}")
     if len(profile.sizes) > 1 and not profile.schedules:
-        parts.append("the number of *updates* is the same at every size")
+        parts.append("the number of updates is the same at every size")
     if run.ema_decay:
         parts.append("weights are averaged (EMA)")
     if run.caption_dropout:

@@ -38,7 +38,7 @@ def in_words(runs: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "needs": runs["needs"].str.split(";").str[0],
         "AUROC": with_interval(runs.round(2), "auroc", "low", "high", percent=False),
-        "found at 1 %": shares(runs, "tpr_at_fpr_1pct"),
+        "replays found at 1 % false alarms": shares(runs, "tpr_at_fpr_1pct"),
     }  # fmt: skip
     return arrange(runs, columns, "How well each method tells replayed prompts from held-out ones. 0.5 is chance.")
 
@@ -64,6 +64,6 @@ def sentences(runs: pd.DataFrame) -> list[str]:
         best, beside = alone.idxmax(), "higher" if means["loss"] > alone.max() else "no higher"
         told.append(
             f"With **{n_train:,} clips** the best sign that needs nothing but the model is the {NAMES[best]}, with an AUROC "
-            f"of {alone.max():.2f}. The loss on the candidate clip reaches {means['loss']:.2f}, {beside}."
+            f"of {alone.max():.2f}. The loss, which needs the candidate clip, reaches {means['loss']:.2f}: {beside}."
         )
     return told
