@@ -1,12 +1,19 @@
 """Arrays on disk read in parts: the same rows as at once, and pages given back."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+import torch
 
-from helpers.base.mapped import Selection, chunks, forget, open_stored
+from helpers.base.mapped import Selection, chunks, create, forget, open_stored, write_stored
+from helpers.base.settings import TextConfig
+from helpers.models import text
+from helpers.sound.profiles import load_profile
+from helpers.stages import generation
 
 
 @pytest.fixture
@@ -48,11 +55,64 @@ def test_what_was_written_before_it_was_forgotten_is_in_the_file(tmp_path):
     for row in range(len(written)):
         written[row] = row + 1
         forget(written)
-    of_file = next(m for m in psutil.Process().memory_maps() if m.path.endswith("rows.npy"))
-    assert of_file.rss < size // 2
+    assert _resident("rows.npy") < size // 2
     written.flush()
     kept = np.load(tmp_path / "rows.npy", mmap_mode="r")
     assert [set(np.unique(row)) for row in kept] == [{1}, {2}, {3}, {4}]
+
+
+def _resident(name: str) -> int:
+    """Bytes of the mapped file of this name that are in memory."""
+    return sum(one.rss for one in psutil.Process().memory_maps() if one.path.endswith(name))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep the pages")
+def test_reading_rows_at_random_or_storing_all_keeps_no_pages(tmp_path):
+    """What training draws from its files, and what is put into an .npz, may be larger than memory."""
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).integers(255, size=(64, 2**18), dtype=np.uint8))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    drawn = Selection(rows, np.random.default_rng(0).permutation(64))
+    for start in range(0, 64, 8):
+        drawn[np.arange(start, start + 8)]
+        assert _resident("rows.npy") < rows.nbytes / 8
+    write_stored(tmp_path / "stored.npz", {"rows": rows, "of": np.arange(3)})
+    assert _resident("rows.npy") < rows.nbytes / 8
+    np.savez(tmp_path / "saved.npz", rows=rows, of=np.arange(3))
+    assert (tmp_path / "stored.npz").read_bytes() == (tmp_path / "saved.npz").read_bytes()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep the pages")
+def test_states_of_many_captions_and_latents_to_be_decoded_stay_on_the_disk(tmp_path, monkeypatch):
+    def batches(*_):
+        for _ in range(4):
+            assert not (tmp_path / "states.npy").exists() or _resident("states.npy") < 2**20
+            yield torch.zeros(text.BATCH, 64, 512), torch.ones(text.BATCH, 64, dtype=torch.bool)
+
+    monkeypatch.setattr(text, "_states", batches)
+    monkeypatch.setattr(
+        text, "load_text_encoder", lambda: (None, SimpleNamespace(config=SimpleNamespace(hidden_size=512)))
+    )
+    captions = ["rain"] * 4 * text.BATCH
+    states, _ = text.encode_captions(
+        captions, TextConfig(max_tokens=64), lambda shape, dtype: create(tmp_path / "states.npy", dtype, shape)
+    )
+    assert states.nbytes == 2**24
+
+    files = [tmp_path / f"latents_{name}.npy" for name in "abc"]
+    for file in files:
+        np.save(file, np.zeros((8, 2**18), np.float32))
+
+    def decode_all(out, n, decode, *_):
+        for start in range(0, n, 4):
+            decode(slice(start, start + 4))
+            assert sum(map(_resident, (file.name for file in files))) < 2**20
+        np.save(out / "audio.npy", np.zeros((n, 4), np.int16))
+
+    monkeypatch.setattr(generation, "compute_shard", lambda *_: (pd.DataFrame(index=range(24)), files))
+    monkeypatch.setattr(generation, "load_codec", lambda *_: SimpleNamespace(decode=lambda latents: latents))
+    monkeypatch.setattr(generation, "decode_and_vocode", decode_all)
+    profile = load_profile("tiny")
+    generation.compute(tmp_path, {}, profile, profile.generation, "main")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

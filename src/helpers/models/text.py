@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from helpers.base.mapped import open_stored
+from helpers.base.mapped import forget, open_stored
 from helpers.base.settings import TextConfig
 from helpers.models.pretrained.flan_t5 import load_flan_t5
 
@@ -89,6 +89,7 @@ def encode_captions(captions: list[str], config: TextConfig, create_states=np.ze
         if not batch_states.abs().max() <= np.finfo(np.float16).max:
             raise FloatingPointError("states: expected finite values within float16, got NaN, infinity or larger ones")
         states[rows], mask[rows] = batch_states.numpy(), batch_mask.numpy()
+        forget(states)
     full = int(mask.all(axis=1).sum())
     if full:
         log.warning("%d of %d captions fill or exceed %d tokens and may be cut", full, len(captions), config.max_tokens)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.mapped import Selection, chunks, create, forget
+from helpers.base.mapped import Selection, chunks, create, forget, write_stored
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
@@ -40,7 +40,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     captions, scratch = data.clips["caption"].iloc[data.rows("train")].tolist(), out / "states.npy"
     states, mask = encode_captions(captions, profile.text, lambda shape, dtype: create(scratch, dtype, shape))
     null_states, null_mask = encode_captions([""], profile.text)
-    np.savez(out / "text.npz", states=states, mask=mask, null_state=null_states[0], null_mask=null_mask[0])
+    arrays = {"states": states, "mask": mask, "null_state": null_states[0], "null_mask": null_mask[0]}
+    write_stored(out / "text.npz", arrays)
     scratch.unlink()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base.mapped import chunks
+from helpers.base.mapped import chunks, forget
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
@@ -37,8 +37,13 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Gene
     latents = [latent for part in parts for latent in np.load(part, mmap_mode="r")]  # views of what stays on the disk
     np.save(out / "first_latents.npy", np.array(latents[:N_REFERENCE]))
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
-    desc = f"decoding n = {config.n_train}"
-    decode_and_vocode(out, len(latents), lambda rows: codec.decode(np.array(latents[rows])), profile, desc)
+
+    def decode(rows: slice) -> np.ndarray:
+        some = np.array(latents[rows])
+        forget(latents[rows.start])  # all that is mapped of its file
+        return codec.decode(some)
+
+    decode_and_vocode(out, len(latents), decode, profile, f"decoding n = {config.n_train}")
     peak = np.concatenate([np.abs(some.astype(np.int32)).max(axis=1)
                            for _, some in chunks(np.load(out / "audio.npy", mmap_mode="r"), SHARD)])  # fmt: skip
     queries = queries.assign(
