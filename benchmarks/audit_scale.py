@@ -24,8 +24,8 @@ from timing import WORK
 from helpers.base.machine import describe_machine
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.copies import audit
-from helpers.copies.chromaprint import Index
+from helpers.copies.audit import audit
+from helpers.copies.audit.chromaprint import Index
 from helpers.sound.profiles import load_profile
 
 TABLE = Path(__file__).with_suffix(".csv")

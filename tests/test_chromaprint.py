@@ -12,9 +12,9 @@ from test_audit import RATE, SAMPLES, command_line, few_planted, sound  # noqa: 
 from test_landmarks import sound as struck
 
 from helpers import __main__ as command
-from helpers.copies import chromaprint
-from helpers.copies.audit_kept import Kept
-from helpers.copies.chromaprint import FRAME_S, HEARD, Index, fingerprint, fingerprints
+from helpers.copies.audit import chromaprint
+from helpers.copies.audit.chromaprint import FRAME_S, HEARD, Index, fingerprint, fingerprints
+from helpers.copies.audit.kept import Kept
 
 # A number for each 1,024 samples, of the signs of 32: louder or softer they stay. As version 1.5.1 it ends with status 3.
 STAND_IN = """#!{python} -ISE

@@ -19,8 +19,8 @@ import numba
 import numpy as np
 
 from helpers.base.progress import progress
-from helpers.copies.audit_kept import Kept
-from helpers.copies.landmarks import Matches
+from helpers.copies.audit.kept import Kept
+from helpers.copies.audit.landmarks import Matches
 from helpers.sound.sounds import Sounds
 
 NAME, PROGRAM = "chromaprint", "fpcalc"
