@@ -25,9 +25,9 @@ from timing import WORK
 from helpers.base.machine import describe_machine
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.copies import audit
-from helpers.copies.evidence import p_values
-from helpers.copies.planting import ALTERATIONS, plant
+from helpers.copies.audit import audit
+from helpers.copies.audit.evidence import p_values
+from helpers.copies.audit.planting import ALTERATIONS, plant
 from helpers.copies.rates import flagged_rate
 from helpers.sound.audio_file import read_sound
 from helpers.sound.likeness import differences, measure

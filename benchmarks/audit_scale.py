@@ -24,7 +24,7 @@ from timing import WORK
 from helpers.base.machine import describe_machine
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.copies import audit
+from helpers.copies.audit import audit
 from helpers.sound.profiles import load_profile
 
 TABLE = Path(__file__).with_suffix(".csv")

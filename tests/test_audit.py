@@ -14,7 +14,7 @@ import soundfile
 
 from helpers import __main__ as command
 from helpers.base import spreadsheet
-from helpers.copies import audit, audit_search, audit_verdict, audit_within
+from helpers.copies.audit import audit, search as audit_search, verdict as audit_verdict, within as audit_within
 from helpers.copies.detectors import Detectors
 from helpers.sound.mel import level, log_mel
 from helpers.sound.profiles import load_profile

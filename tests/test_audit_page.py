@@ -18,8 +18,8 @@ from helpers.base.paths import ROOT
 from helpers.book import audit_page, listeners, recall
 from helpers.book.listening import GRADES
 from helpers.book.words import share_text
-from helpers.copies import audit, audit_search, audit_verdict, audit_within
-from helpers.copies.landmarks import HOP
+from helpers.copies.audit import audit, search as audit_search, verdict as audit_verdict, within as audit_within
+from helpers.copies.audit.landmarks import HOP
 from helpers.sound.profiles import load_profile
 
 SAMPLES = 16_384

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.copies.audit_search import PLACES
-from helpers.copies.audit_verdict import TOGETHER, judged
-from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
-from helpers.copies.planting import ALTERATIONS, plant
+from helpers.copies.audit.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
+from helpers.copies.audit.planting import ALTERATIONS, plant
+from helpers.copies.audit.search import PLACES
+from helpers.copies.audit.verdict import TOGETHER, judged
 from helpers.sound.sounds import Sounds, Windows
 
 RATE = 16_000

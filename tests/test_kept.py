@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from test_room import on_small_disk
 
-from helpers.copies import audit, audit_folders, audit_search, audit_verdict
-from helpers.copies.audit_folders import NOTHING_KEPT, read_clips
-from helpers.copies.audit_kept import Kept
-from helpers.copies.planting import ALTERATIONS
+from helpers.copies.audit import audit, folders as audit_folders, search as audit_search, verdict as audit_verdict
+from helpers.copies.audit.folders import NOTHING_KEPT, read_clips
+from helpers.copies.audit.kept import Kept
+from helpers.copies.audit.planting import ALTERATIONS
 from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
 
@@ -127,7 +127,7 @@ WRITING = """
 import sys
 from pathlib import Path
 import numpy as np
-from helpers.copies.audit_kept import Kept
+from helpers.copies.audit.kept import Kept
 
 folder = Path(sys.argv[1])
 (folder / "clip").write_bytes(b"clip")

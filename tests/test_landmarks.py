@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from helpers.copies.landmarks import HOP, Index, landmarks
+from helpers.copies.audit.landmarks import HOP, Index, landmarks
 from helpers.sound.transforms import apply_transform
 
 RATE, SAMPLES = 16_000, 160_000

@@ -12,7 +12,7 @@ import pandas as pd
 from helpers.base.paths import ROOT, SOUND_PACK
 from helpers.base.seeds import seeded
 from helpers.book.players import encode_mp3
-from helpers.copies.planting import plant
+from helpers.copies.audit.planting import plant
 from helpers.sound.pack import SAMPLE_RATE_HZ, decode_sounds, load_soundpack
 
 FOLDER, LONGEST_S = ROOT / "data" / "audit", 5

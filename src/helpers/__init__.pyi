@@ -1,4 +1,4 @@
-from .copies.audit import audit as audit
+from .copies.audit.audit import audit as audit
 from .copies.bias import bias as bias, normalised_scores as normalised_scores
 from .copies.calibration import calibrate_threshold as calibrate_threshold, flag as flag
 from .copies.detectors import Detectors as Detectors

@@ -158,7 +158,7 @@ def run_audit(arguments):
     """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
     from helpers.base.spreadsheet import inert  # imports pandas
     from helpers.book import audit_page
-    from helpers.copies import audit, audit_files, audit_within  # import torch
+    from helpers.copies.audit import audit, files as audit_files, within as audit_within  # import torch
 
     out = arguments.output
     with checking():

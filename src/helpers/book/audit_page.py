@@ -21,9 +21,9 @@ from helpers.base.settings import MelConfig
 from helpers.book import listening, players
 from helpers.book.inline import inline
 from helpers.book.words import share_text
-from helpers.copies.audit_search import PLACES
-from helpers.copies.audit_verdict import TOGETHER, Audit
-from helpers.copies.evidence import honest_needed, smallest_p
+from helpers.copies.audit.evidence import honest_needed, smallest_p
+from helpers.copies.audit.search import PLACES
+from helpers.copies.audit.verdict import TOGETHER, Audit
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
 from helpers.sound.likeness import in_figures

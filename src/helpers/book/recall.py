@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.book.words import share_text
-from helpers.copies.audit_verdict import TOGETHER
+from helpers.copies.audit.verdict import TOGETHER
 
 UNRELATED, PEER, SETS = (
     "unrelated",

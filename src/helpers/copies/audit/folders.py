@@ -14,9 +14,9 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
-from helpers.copies.audit_kept import Kept
-from helpers.copies.evidence import honest_needed
-from helpers.copies.landmarks import Index, Landmarks, landmarks
+from helpers.copies.audit.evidence import honest_needed
+from helpers.copies.audit.kept import Kept
+from helpers.copies.audit.landmarks import Index, Landmarks, landmarks
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
 from helpers.sound.likeness import MEASURES, Difference, differences, make_alike, measure

@@ -1,10 +1,10 @@
 """An audit of clips that some model made: which come nearer to its training clips than honest clips do.
 
 Files are compared whole: by the book's detectors over overlapping windows, and by a local one that finds excerpts
-(`copies.landmarks`). All detectors together give each clip one p-value (`copies.evidence`), calibrated on honest clips: such
+(`copies.audit.landmarks`). All detectors together give each clip one p-value (`copies.audit.evidence`), calibrated on honest clips: such
 as the model could have made, but did not learn from, one a recording. Where these differ from the generated ones in length,
 silence, bandwidth or noise, no rate holds, and none is stated (`sound.likeness`). What the audit could find is told by copies
-that it plants itself (`copies.planting`). Twins and ceiling need the recordings behind the clips and the codec, so nothing is
+that it plants itself (`copies.audit.planting`). Twins and ceiling need the recordings behind the clips and the codec, so nothing is
 called near-exact here.
 """
 
@@ -20,10 +20,10 @@ import pandas as pd
 from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.copies.audit_folders import KINDS, Folders, read_folders
-from helpers.copies.audit_kept import Kept
-from helpers.copies.audit_search import PLACES, gather, global_matches, local_matches
-from helpers.copies.audit_verdict import LOCAL, Audit, account_of, judged
+from helpers.copies.audit.folders import KINDS, Folders, read_folders
+from helpers.copies.audit.kept import Kept
+from helpers.copies.audit.search import PLACES, gather, global_matches, local_matches
+from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
 from helpers.sound.mel import level, log_mel, mean_of_bands
@@ -68,7 +68,7 @@ def audit(
         OSError: too little room in the folder for temporary files, or a file that cannot be read.
         RuntimeError: the comparison failed after all of these were in order.
 
-    Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.evidence`.
+    Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.audit.evidence`.
     """
     if isinstance(profile, str):
         profile = leave_out_missing(load_profile(profile))

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.settings import ThresholdsConfig
-from helpers.copies.audit_folders import Folders, account
-from helpers.copies.audit_search import PLACES
+from helpers.copies.audit.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
+from helpers.copies.audit.folders import Folders, account
+from helpers.copies.audit.planting import ALTERATIONS
+from helpers.copies.audit.search import PLACES
 from helpers.copies.calibration import calibrate_threshold, flag
 from helpers.copies.detectors import OF_MELS
-from helpers.copies.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
-from helpers.copies.planting import ALTERATIONS
 from helpers.copies.rates import Rate, flagged_rate
 from helpers.sound.likeness import MEASURES, Difference
 

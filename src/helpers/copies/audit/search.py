@@ -12,12 +12,12 @@ from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
 from helpers.base.settings import ThresholdsConfig
-from helpers.copies.audit_folders import Clips
+from helpers.copies.audit.folders import Clips
+from helpers.copies.audit.landmarks import HOP, Index, landmarks
+from helpers.copies.audit.planting import ALTERATIONS, plant
 from helpers.copies.bias import bias
 from helpers.copies.calibration import split_calibration
 from helpers.copies.detectors import Detectors
-from helpers.copies.landmarks import HOP, Index, landmarks
-from helpers.copies.planting import ALTERATIONS, plant
 from helpers.sound.sounds import Sounds
 
 PLACES = ["query_start_s", "reference_start_s", "length_s"]

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from helpers.base.spreadsheet import inert
-from helpers.copies.audit_verdict import Audit
+from helpers.copies.audit.verdict import Audit
 
 
 def write(found: Audit, table: Path, page: str) -> list[Path]:

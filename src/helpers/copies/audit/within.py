@@ -10,9 +10,9 @@ from scipy.sparse.csgraph import connected_components
 
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.copies.audit_folders import list_folders, read_clips
-from helpers.copies.audit_search import K_BEST, PLACES
-from helpers.copies.landmarks import HOP, Index, landmarks
+from helpers.copies.audit.folders import list_folders, read_clips
+from helpers.copies.audit.landmarks import HOP, Index, landmarks
+from helpers.copies.audit.search import K_BEST, PLACES
 
 COLUMNS = ["cluster", "file", "drop", "seconds", "like", "score", *PLACES]
 SHARE = 0.1  # of what a sound shares with itself, by weight: two that share as much are duplicates
