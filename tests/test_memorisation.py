@@ -83,7 +83,8 @@ def test_values_are_those_of_the_published_tables(pool, first, repository):
 
 def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
     own_ids = list(two_prompts.clips.groupby("own_id", sort=False).groups)
-    rates = two_prompts.cells.set_index(["n_train", "updates"])["rate"]
+    cells = two_prompts.cells.set_index(["n_train", "updates"])
+    rates, asked = cells["rate"], cells["n_asked"]
     for number, own_id in enumerate(own_ids):
         page.select_option("[name=prompt]", str(number))
         clips = two_prompts.clips[two_prompts.clips["own_id"] == own_id]
@@ -93,7 +94,7 @@ def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
             near = "near-exact" if row.near_exact else "not near-exact"
             assert cell.get_attribute("aria-label") == (
                 f"{row.n_train:,} clips, {row.updates:,} updates: {share_text(rates[row.n_train, row.updates])} of "
-                f"{row.n_train} prompts near-exact. This prompt’s clip is {near}, at position {row.position:.2f}."
+                f"{asked[row.n_train, row.updates]} prompts near-exact. This prompt’s clip is {near}, at position {row.position:.2f}."
             )
             value = cell.evaluate("e => parseFloat(e.style.getPropertyValue('--value'))")
             assert value == pytest.approx(100 * min(1, max(0, row.position)))

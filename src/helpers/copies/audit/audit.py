@@ -20,7 +20,7 @@ import pandas as pd
 from helpers.base.mapped import chunks
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
-from helpers.copies import chromaprint as fingerprinting
+from helpers.copies.audit import chromaprint as fingerprinting
 from helpers.copies.audit.folders import KINDS, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
