@@ -41,6 +41,12 @@ def test_no_output_holds_an_exception(html_root):
     assert book_checks.check_notebooks(html_root.parents[1] / "chapters") == []
 
 
+def test_a_number_and_its_per_cent_sign_stay_on_one_line(html_root):
+    for name in ("answer", "audit"):  # written by hand, with common spaces
+        words = [tag.get_text() for tag in book_checks.soup(html_root / f"{name}.html").article.select("p, li")]
+        assert any("\u00a0%" in text for text in words) and not [text for text in words if re.search(r"\d %", text)]
+
+
 def test_pages_can_be_read_without_sight(html_root):
     assert book_checks.check_accessible(html_root) == []
 

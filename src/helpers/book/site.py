@@ -1,5 +1,5 @@
 """What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, tables
-that a keyboard can scroll, and the table of what an audit finds.
+that a keyboard can scroll, numbers that stay on one line with their %, and the table of what an audit finds.
 
 A page that is opened as a file may not read another, so the search page carries the text of all.
 """
@@ -23,6 +23,7 @@ FROM_DISK = """if (location.protocol === "file:") {
 def setup(app) -> dict:
     """Sphinx calls this: `_config.yml` names the module as an extension."""
     app.connect("doctree-resolved", explain_terms)
+    app.connect("doctree-resolved", keep_together)
     app.connect("html-page-context", carry_texts)
     app.connect("html-page-context", reach_tables)
     app.add_directive("recall", Recall)
@@ -47,6 +48,13 @@ def explain_terms(app, doctree: nodes.document, docname: str) -> None:
             name = link.get("refid") or link.get("refuri", "").partition("#")[2]
             if name in known:
                 link["reftitle"] = known[name]
+
+
+def keep_together(app, doctree: nodes.document, docname: str) -> None:
+    """Lets no line break come between a number and its per cent sign."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.raw | nodes.literal | nodes.FixedTextElement) and re.search(r"\d %", text):
+            text.parent.replace(text, nodes.Text(re.sub(r"(\d) %", "\\1\u00a0%", text)))
 
 
 @cache
