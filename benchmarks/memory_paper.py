@@ -176,7 +176,7 @@ def batches(folder: Path, n: int) -> None:
     size = 48
     for _ in range(min(MOST_UPDATES, n // size)):
         clips = torch.from_numpy(RNG.integers(n, size=size))
-        data.rows(SimpleNamespace(clips=clips, timesteps=clips, posterior=torch.zeros(size, *LATENT)))
+        data.rows(SimpleNamespace(clips=clips, captions=clips, timesteps=clips, posterior=torch.zeros(size, *LATENT)))
 
 
 def measure(stage: str, folder: Path, n: int, out: Path) -> None:

@@ -15,7 +15,13 @@ import pytest
 import soundfile
 
 RATE, SAMPLES = 16_000, 65_536
-PROGRAMS = ("helpers", "jupyter-book", "papermill", "snakemake", "lint-imports")  # of the environment's, those that pages name
+PROGRAMS = (
+    "helpers",
+    "jupyter-book",
+    "papermill",
+    "snakemake",
+    "lint-imports",
+)  # of the environment's, those that pages name
 
 
 def files(repository: Path) -> list[Path]:

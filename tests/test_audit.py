@@ -179,7 +179,7 @@ def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_pat
     for kind, first, n in (("generated", 600, 8), ("honest", 300, N_HONEST)):
         alike[kind].mkdir()
         for i in range(n):
-            soundfile.write(alike[kind] / f"{i}.wav", sound(i % 8) + 0.3 * sound(first + i), RATE)
+            soundfile.write(alike[kind] / f"{i}.wav", sound(i % 8) + 0.5 * sound(first + i), RATE)
     result = audit.audit(*alike.values(), profile, beta=2.0)
     assert not result.differing
     assert all(one.beta < 2 and one.copies.rate == 1 for one in result.verdicts[1:-1])

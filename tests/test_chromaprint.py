@@ -36,6 +36,7 @@ def stand_in(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(chromaprint, "NONE_S", 0.0)
+    monkeypatch.setattr(chromaprint, "LEAST_S", 0.8)
     return program
 
 
@@ -55,6 +56,15 @@ def test_two_fingerprints_are_compared_at_their_best_offset():
     )  # fmt: skip
     assert Index([part]).match(other, 1).scores[0] == pytest.approx(expected)
     assert not len(index.match(one[:0], 5).scores)
+
+
+def test_what_is_too_short_has_none_and_honest_clips_are_to_have_one(stand_in, tmp_path, monkeypatch):
+    kept, heard = Kept(tmp_path / "kept"), (20_000 * sound(0)).astype(np.int16)
+    monkeypatch.setattr(chromaprint, "LEAST", 14)
+    assert [len(one) for one in fingerprints([heard[: 1024 * 13], heard], ["", ""], kept, RATE)] == [0, 16]
+    chromaprint.check_lengths([4.0] * 9 + [0.5])
+    with pytest.raises(ValueError, match="expected 90% of the honest clips to have 0.8 s or more, .* got 80%"):
+        chromaprint.check_lengths([4.0] * 8 + [0.5] * 2)
 
 
 @pytest.mark.skipif(shutil.which(chromaprint.PROGRAM) is None, reason="fpcalc is not installed")
@@ -95,7 +105,7 @@ def test_an_audit_with_it_calibrates_it_and_tells_what_is_too_short(stand_in, tm
     given = {kind: tmp_path / kind for kind in folders}
     monkeypatch.setattr(sys, "argv", command_line(given, out, "--chromaprint"))
     assert command.main() == 0
-    told = "1 generated clips without a match, as it has no fingerprint of less than about 3 s"
+    told = "1 generated clips without a match, as it has no fingerprint of less than 3.8 s"
     assert any(
         line.startswith("chromaprint: flagged 3 of 6 ") and told in line
         for line in capsys.readouterr().out.splitlines()
@@ -112,7 +122,7 @@ def test_an_audit_with_it_calibrates_it_and_tells_what_is_too_short(stand_in, tm
     (verdict,) = [one for one in summary["verdicts"] if one["detector"] == "chromaprint"]
     assert verdict["unmatched"] == 1 and {"chromaprint"} <= set(summary["power"][0])
     page = (tmp_path / "audit.html").read_text()
-    assert "Chromaprint has no fingerprint of less than about 3 s, so 1 of the generated clips" in page
+    assert "Chromaprint has no fingerprint of less than 0.8 s, so 1 of the generated clips" in page
 
 
 @pytest.mark.parametrize(

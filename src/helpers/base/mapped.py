@@ -36,7 +36,8 @@ def open_stored(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_stored(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """The arrays as an .npz, byte for byte as `np.savez` writes it, some rows at a time; mapped pages are given back."""
+    """C-ordered arrays of one axis or more as an .npz, byte for byte as `np.savez` writes it, some rows at a time; mapped pages
+    are given back."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

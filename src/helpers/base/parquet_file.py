@@ -1,4 +1,4 @@
-"""Writing the Parquet files that are published."""
+"""Writing Parquet files of scores, which are published."""
 
 from pathlib import Path
 

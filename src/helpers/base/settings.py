@@ -149,7 +149,7 @@ class TrainingConfig(Checked):
     final_rate: float = option(0.0, unit="of learning_rate", low=0.0, high=0.99, before=0.0)
     posterior: str = option("mode", choices=("mode", "sample"), before="mode")  # a clip's latent: fixed, or drawn anew
     mixtures: bool = option(False, before=False)  # of every two clips of a batch one more, as TANGO mixes them
-    # of the clips of a batch, the share that comes with another training clip's caption (Somepalli et al., 2023)
+    # of the clips of a batch, mixtures apart, the share whose caption is drawn from the training set (Somepalli et al., 2023)
     caption_randomisation: float = option(0.0, low=0.0, high=1.0, before=0.0)
     micro_batch: int = option(0, unit="clips in memory at a time; 0 = the whole batch", low=0, digest=False)
     gradient_checkpointing: bool = option(False, digest=False)  # a third more time, a fraction of the memory

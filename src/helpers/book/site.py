@@ -51,7 +51,7 @@ def explain_terms(app, doctree: nodes.document, docname: str) -> None:
 
 
 def keep_together(app, doctree: nodes.document, docname: str) -> None:
-    """Lets no line break come between a number and its per cent sign."""
+    """Lets no line break come between a number and its per cent sign, where both are in one piece of text."""
     for text in list(doctree.findall(nodes.Text)):
         if not isinstance(text.parent, nodes.raw | nodes.literal | nodes.FixedTextElement) and re.search(r"\d %", text):
             text.parent.replace(text, nodes.Text(re.sub(r"(\d) %", "\\1\u00a0%", text)))

@@ -115,12 +115,15 @@ def denoise(
     changes what each step takes for the clean latents.
     """
     solver = build_sampler(config)
-    for timestep in solver.timesteps:
+    for number, timestep in enumerate(solver.timesteps):
         with _precision(config.precision, latents.device):
             predicted, of_caption = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
         if cap is not None:
-            alpha = solver.alphas_cumprod[int(timestep)].sqrt()  # v = (alpha x - clean) / sigma
-            sigma = (1 - alpha**2).sqrt()
+            # v = (alpha x - clean) / sigma; a DPM-Solver's noise levels lie between those of training
+            ratio = (1 / solver.alphas_cumprod[int(timestep)] - 1).sqrt()
+            ratio = solver.sigmas[number] if config.sampler == "dpm_solver" else ratio
+            alpha = 1 / (1 + ratio**2).sqrt()
+            sigma = ratio * alpha
             predicted = (alpha * latents - cap(alpha * latents - sigma * predicted)) / sigma
         # DDPM draws noise in every step, and goes on with the clip's own generator
         step = solver.step(predicted, timestep, latents, generator=generators)
@@ -140,6 +143,10 @@ def sample_batches(
 ) -> Iterator[Iterator[Step]]:
     """The steps of one batch of clips after the other, as `denoise` yields them; arguments and errors as `sample_latents`."""
     _check(text, null, noise_seeds)
+    if config.max_similarity < 1 and cap is None:
+        raise ValueError(
+            f"max_similarity: expected 1, as nothing is known here to keep off, got {config.max_similarity}"
+        )
     device = unet.device
     with progress(total=len(noise_seeds), desc="generating", unit="clip") as bar:
         for start in range(0, len(noise_seeds), config.batch_size):
@@ -175,9 +182,7 @@ def sample_latents(
     a clip that is not finite.
     """
     results, start, cap = np.empty((len(noise_seeds), *latent_shape), np.float32), 0, None
-    if config.max_similarity < 1:
-        if avoided is None:
-            raise ValueError(f"avoided: expected latents, as max_similarity is {config.max_similarity}, got none")
+    if avoided is not None:
         cap = SimilarityCap(torch.tensor(avoided, device=unet.device).float(), config.max_similarity)
     text, null = (text_states, text_mask), (null_state, null_mask)
     for steps in sample_batches(unet, text, null, noise_seeds, config, latent_shape, cap):

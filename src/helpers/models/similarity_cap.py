@@ -8,6 +8,8 @@ latent that points to the training clip is cut down to what the limit allows, wh
 import torch
 from torch.nn.functional import normalize
 
+ROUNDS = 20  # of turning: what is turned away from one training clip may come near to one that is like it
+
 
 class SimilarityCap:
     """`SimilarityCap(latents, limit)(clean)`: latents [n, C, h, w] of the training clips; `limit` of the cosine, 0 to 1."""
@@ -17,15 +19,18 @@ class SimilarityCap:
         self.directions = normalize((latents - self.centre).flatten(1))
 
     def __call__(self, clean: torch.Tensor) -> torch.Tensor:
-        """`clean` [N, C, h, w], those too near their nearest training latent turned away from it; none changes its length.
+        """`clean` [N, C, h, w], those too near a training latent turned away from it, the nearest first, until none is.
 
-        Cosines are of latents less the mean training latent, as what all clips share says nothing.
+        Cosines are of latents less the mean training latent, as what all clips share says nothing. Lengths stay, but for a
+        latent that points exactly to a training clip: that has no direction to turn to, and is shortened.
         """
         offset = (clean - self.centre).flatten(1)
         unit = normalize(offset)
-        cosine, nearest = (unit @ self.directions.T).max(1)
-        direction = self.directions[nearest]
-        across = normalize(unit - cosine[:, None] * direction)
-        turned = self.limit * direction + (1 - self.limit**2) ** 0.5 * across
-        kept = torch.where(cosine[:, None] > self.limit, turned, unit) * offset.norm(dim=1, keepdim=True)
-        return self.centre + kept.view_as(clean)
+        for _ in range(ROUNDS):
+            cosine, nearest = (unit @ self.directions.T).max(1, keepdim=True)
+            if (cosine <= self.limit + 1e-4).all():
+                break
+            direction = self.directions[nearest[:, 0]]
+            turned = self.limit * direction + (1 - self.limit**2) ** 0.5 * normalize(unit - cosine * direction)
+            unit = torch.where(cosine > self.limit, turned, unit)
+        return self.centre + (unit * offset.norm(dim=1, keepdim=True)).view_as(clean)

@@ -336,6 +336,7 @@ class Graph:
             upstream={"retrieval": self.retrieval(n_train, draw), "corpus": self.corpus()},
         )
 
+    # Still 1: what changed since is the gallery of arms that have no prompt in common; no published one of the first study's.
     @_stage(1, published=("*.ogg", "gallery.csv"))
     def clips(self, n_train: int, draw: int):
         """The clips that the book plays, chosen by rank, never by hand."""

@@ -6,7 +6,7 @@
     const read = [...document.querySelectorAll("article section[id]")].filter(section => below(section) > -innerHeight / 2).pop();
     if (read) event.target.hash = `${read.id}~${below(read)}`;
   });
-  const place = /^#(.+)~(-?\d+)$/.exec(decodeURIComponent(location.hash));
+  const place = /^#([^%]+)~(-?\d+)$/.exec(location.hash);  // as it is written above: identifiers hold no other characters
   addEventListener("load", () => {
     const section = place && document.getElementById(place[1]);
     if (!section) return;

@@ -87,6 +87,8 @@ def audit(
         store = _store(kept, profile)
         folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
+        if chromaprint:
+            fingerprinting.check_lengths(folders.clips["honest"].measures["seconds"])
         try:
             return judge(folders, detectors, profile, scratch, chromaprint)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
@@ -142,6 +144,7 @@ def prepare(
     No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
     by 1e-7.) Raises as `audit` does.
     """
+    aisfx.require(profile.retrieval.detectors)
     if chromaprint:
         fingerprinting.require()
     found, left_out = list_folders(folders)

@@ -1,6 +1,7 @@
 """A further detector, where its program is installed: Chromaprint's fingerprints, compared bit by bit at every offset.
 
-A fingerprint has a number of 32 bits about eight times a second; each hears 2.6 s. So sounds of less than about 3 s have none.
+A fingerprint has a number of 32 bits about eight times a second; each hears 2.6 s. Few numbers agree by chance: sounds of
+less than 3.8 s, which have not LEAST of them, are taken as without a fingerprint.
 
 Source: Lukáš Lalinský, Chromaprint (acoustid.org/chromaprint), after Ke, Hoiem and Sukthankar (2005), "Computer vision for
 music identification", CVPR. Its program `fpcalc` makes the fingerprints.
@@ -26,7 +27,10 @@ from helpers.sound.sounds import Sounds
 NAME, PROGRAM = "chromaprint", "fpcalc"
 FRAME_S = 4096 / 3 / 11_025  # from one number to the next
 HEARD = 20  # frames that a number hears beyond its own
-NONE_S, LEAST_S = 2.5, 3.0  # a shorter sound has no fingerprint, a longer one has; between them the program tells
+NONE_S, SOME_S = 2.5, 3.0  # a shorter sound has no fingerprint, a longer one has; between them the program tells
+LEAST, LEAST_S = 8, 3.8  # numbers that a fingerprint is compared by, and the length of a sound that has them
+LEAST_EXCESS = 0.05  # shares of bits that honest clips differ by at least: the scale of this detector's evidence
+FINGERPRINTED = 0.9  # of the honest clips: with fewer the null would be of clips that cannot match
 
 
 def require() -> None:
@@ -46,11 +50,9 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         return np.zeros(0, np.uint32)
     options = f"-format s16le -rate {sample_rate_hz} -channels 1 -length 0 -raw -json -".split()
     done = subprocess.run([PROGRAM, *options], input=np.asarray(sound, "<i2").tobytes(), capture_output=True)
-    if (
-        done.stdout.strip()
-    ):  # version 1.5.1 takes the sound's end for an error (exit status 3): the fingerprint is whole
+    if done.stdout.strip():  # version 1.5.1 takes the sound's end for an error (status 3): the fingerprint is whole
         return np.array(json.loads(done.stdout)["fingerprint"], np.uint32)
-    if len(sound) > LEAST_S * sample_rate_hz:
+    if len(sound) > SOME_S * sample_rate_hz:
         raise RuntimeError(f"{PROGRAM}: {done.stderr.decode(errors='replace').strip()}")
     return np.zeros(0, np.uint32)
 
@@ -58,16 +60,25 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 def fingerprints(
     sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
 ) -> list[np.ndarray]:
-    """That of each sound; those that are `kept`, by their keys, are read."""
+    """That of each sound, or none of one with less than LEAST numbers; those that are `kept`, by their keys, are read."""
 
     def one(row: int) -> np.ndarray:
         if (entry := kept.load(keys[row], NAME)) is None:
             entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
             kept.store(keys[row], NAME, **entry)
-        return entry["values"]
+        return entry["values"] if len(entry["values"]) >= LEAST else entry["values"][:0]
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return [*progress(threads.map(one, range(len(sounds))), desc=NAME, unit="file", total=len(sounds))]
+
+
+def check_lengths(seconds) -> None:
+    """Raises ValueError where less than FINGERPRINTED of the honest clips, of so many `seconds`, have a fingerprint."""
+    if (share := np.mean(np.asarray(seconds) >= LEAST_S)) < FINGERPRINTED:
+        raise ValueError(
+            f"{NAME}: expected {FINGERPRINTED:.0%} of the honest clips to have {LEAST_S} s or more, as shorter ones have no "
+            f"fingerprint, got {share:.0%}; leave it out, or give longer ones"
+        )
 
 
 class Index:

@@ -27,7 +27,7 @@ KINDS = ("generated", "training", "honest")
 CHUNK = 64
 NOTHING_KEPT = Kept(None)
 SHOWN = 20  # files left out that are named while it runs; the report has all
-SAME_WAVE = 0.95  # correlation of two waves from which on they are one recording: no two sounds of one kind reach it
+SAME_WAVE = 0.95  # correlation of two waves from which on they are one recording; fixed beforehand, tuned on nothing
 STAND_INS = 400  # training clips at most that stand in for honest ones
 SAME = 0.25  # of a clip's own landmarks, by weight: a training clip that shares as much with another is its duplicate
 
@@ -213,7 +213,7 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
 
 
 def same_recording(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two sounds int16 [n] are one recording at any level, in whatever encoding: their waves correlate by SAME_WAVE."""
+    """Whether two sounds int16 [n] are one recording at any level, as MP3 or Ogg too: their waves correlate by SAME_WAVE."""
     if min(len(one), len(other)) < 0.9 * max(len(one), len(other)):
         return False
     a, b = (np.asarray(sound, np.float64) - np.mean(sound) for sound in (one, other))

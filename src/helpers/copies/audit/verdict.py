@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.settings import ThresholdsConfig
-from helpers.copies.audit.chromaprint import LEAST_S, NAME
+from helpers.copies.audit.chromaprint import LEAST_EXCESS, LEAST_S, NAME
 from helpers.copies.audit.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.audit.folders import Folders, account
 from helpers.copies.audit.planting import ALTERATIONS
@@ -83,7 +83,7 @@ def judged(matches: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
     first = (best["part"] == "C1").to_numpy()
     best["evidence"] = 0.0
     for name, rows in best.groupby("detector").groups.items():
-        least = ONE_LANDMARK if name == LOCAL else COSINES_APART
+        least = {LOCAL: ONE_LANDMARK, NAME: LEAST_EXCESS}.get(name, COSINES_APART)
         tail = Tail.of(best.loc[rows, "score"][first[best.index.get_indexer(rows)]], least)
         best.loc[rows, "evidence"] = tail.evidence(best.loc[rows, "score"])
     together = combined(best, OF_MELS).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
@@ -211,7 +211,7 @@ def in_words(found: Audit) -> list[str]:
         f"{detector}: flagged {flagged}; of honest ones set aside {verified}; of planted exact copies {copies}; tau {tau:.4f}"
         + (f"; beta {beta:g}, K {k}" if k else "")
         + (f"; {unmatched} generated clips without a match" if unmatched else "")
-        + (f", as it has no fingerprint of less than about {LEAST_S:g} s" if unmatched and detector == NAME else "")
+        + (f", as it has no fingerprint of less than {LEAST_S:g} s" if unmatched and detector == NAME else "")
         for detector, tau, flagged, verified, copies, beta, k, unmatched in alone
     ]
     return lines
