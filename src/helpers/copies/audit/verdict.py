@@ -83,7 +83,7 @@ def judged(matches: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
     first = (best["part"] == "C1").to_numpy()
     best["evidence"] = 0.0
     for name, rows in best.groupby("detector").groups.items():
-        least = {LOCAL: ONE_LANDMARK, NAME: LEAST_EXCESS}.get(name, COSINES_APART)
+        least = {LOCAL: ONE_LANDMARK, NAME: LEAST_EXCESS}.get(str(name), COSINES_APART)
         tail = Tail.of(best.loc[rows, "score"][first[best.index.get_indexer(rows)]], least)
         best.loc[rows, "evidence"] = tail.evidence(best.loc[rows, "score"])
     together = combined(best, OF_MELS).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
