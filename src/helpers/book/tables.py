@@ -60,14 +60,14 @@ def table_html(data: pd.DataFrame, titled: bool = False) -> str:
 
 
 def show_tables(*tables: pd.DataFrame) -> None:
-    """Displays tables that are `captioned` in the notebook, one below the other."""
-    for table in tables:
+    """Displays tables that are `captioned` in the notebook, one below the other; of one without rows nothing."""
+    for table in filter(len, tables):
         display(HTML(table_html(table)))
 
 
 def fold_tables(*tables: pd.DataFrame) -> None:
-    """Displays tables that are `captioned`, each folded under what its caption begins with."""
-    for table in tables:
+    """Displays tables that are `captioned`, each folded under what its caption begins with; of one without rows nothing."""
+    for table in filter(len, tables):
         title, *more = re.split(r" \(|; |\. ", table.attrs["caption"], maxsplit=1)
         display(folded(f"Table: {title}", [table_html(table, titled=not more)]))
 
