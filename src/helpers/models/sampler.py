@@ -115,15 +115,15 @@ def denoise(
     changes what each step takes for the clean latents.
     """
     solver = build_sampler(config)
-    for number, timestep in enumerate(solver.timesteps):
+    ratios = (1 / solver.alphas_cumprod - 1).sqrt()[solver.timesteps.long().cpu()]  # of noise to signal, at each step
+    if config.sampler == "dpm_solver":
+        ratios = solver.sigmas  # its own lie between those of training
+    for ratio, timestep in zip(ratios, solver.timesteps):
         with _precision(config.precision, latents.device):
             predicted, of_caption = _guided_prediction(unet, latents, timestep, text, null, config.guidance)
         if cap is not None:
-            # v = (alpha x - clean) / sigma; a DPM-Solver's noise levels lie between those of training
-            ratio = (1 / solver.alphas_cumprod[int(timestep)] - 1).sqrt()
-            ratio = solver.sigmas[number] if config.sampler == "dpm_solver" else ratio
             alpha = 1 / (1 + ratio**2).sqrt()
-            sigma = ratio * alpha
+            sigma = ratio * alpha  # v = (alpha x - clean) / sigma
             predicted = (alpha * latents - cap(alpha * latents - sigma * predicted)) / sigma
         # DDPM draws noise in every step, and goes on with the clip's own generator
         step = solver.step(predicted, timestep, latents, generator=generators)

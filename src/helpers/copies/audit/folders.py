@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.signal import correlate
 
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
@@ -18,6 +17,7 @@ from helpers.base.seeds import seeded
 from helpers.copies.audit.evidence import honest_needed
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import Index, Landmarks, landmarks
+from helpers.copies.pairs import waveform_correlation
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
 from helpers.sound.likeness import MEASURES, Difference, differences, make_alike, measure
@@ -216,8 +216,7 @@ def same_recording(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two sounds int16 [n] are one recording at any level, as MP3 or Ogg too: their waves correlate by SAME_WAVE."""
     if min(len(one), len(other)) < 0.9 * max(len(one), len(other)):
         return False
-    a, b = (np.asarray(sound, np.float64) - np.mean(sound) for sound in (one, other))
-    return bool(np.abs(correlate(a, b, method="fft")).max() >= SAME_WAVE * np.linalg.norm(a) * np.linalg.norm(b))
+    return waveform_correlation(one, other) >= SAME_WAVE
 
 
 def _digests(clips: Clips) -> list[str]:
