@@ -26,12 +26,14 @@ from helpers.base.settings import (
 @settings
 class Profile:
     """Every stage's configuration under one name. `sizes` and `draws` say which training runs there are, `schedules`, if
-    any, the checkpoints of each size, the last of which ends the run."""
+    any, the checkpoints of each size, the last of which ends the run. `intervention`, if any, says in words what this study
+    changes in its base to prevent copying; of such a study little is published."""
 
     name: str
     sizes: tuple[int, ...] = option((), unit="clips", low=2, min_items=1, distinct=True)
     draws: tuple[int, ...] = option((), unit="draws", low=1, min_items=1)
     schedules: tuple[tuple[int, ...], ...] = ()
+    intervention: str = ""
     corpus: CorpusConfig = CorpusConfig()
     planted: PlantedConfig = PlantedConfig()
     duplicates: DuplicatesConfig = DuplicatesConfig()

@@ -20,6 +20,7 @@ CHAPTERS = {
     "07_findings": None,
     "08_onset": None,
     "09_data_free": None,
+    "10_prevention": None,
 }
 PER_SIZE = ("03_training", "04_generation")  # one page per training size
 # The stages that a chapter shows; what these are made from is computed with them.
@@ -44,6 +45,7 @@ STAGES = {
     ),
     "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
     "09_data_free": (),
+    "10_prevention": (),
 }
 
 

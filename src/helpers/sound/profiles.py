@@ -18,9 +18,9 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
     out-of-range entry, and what `user_audio.count_training` raises.
     """
     data = read_yaml(name, folder)
-    runs = ("sizes", "draws", "schedules")
-    sections = [f.name for f in fields(Profile) if f.name not in ("name", *runs)]
-    if unknown := set(data) - {*runs, *sections}:
+    single = ("sizes", "draws", "schedules", "intervention")
+    sections = [f.name for f in fields(Profile) if f.name not in ("name", *single)]
+    if unknown := set(data) - {*single, *sections}:
         raise ValueError(f"profile {name}: unknown section {min(unknown, key=str)!r}; expected {', '.join(sections)}")
     try:
         corpus = data.get("corpus", {})

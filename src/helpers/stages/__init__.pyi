@@ -14,6 +14,7 @@ from . import (
     generation as generation,
     loss_gap as loss_gap,
     onset as onset,
+    own_scores as own_scores,
     planted as planted,
     prompts as prompts,
     quality as quality,

@@ -28,6 +28,11 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.store import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
+OF_INTERVENTION = (
+    "loss_gap",
+    "quality",
+    "own_scores",
+)  # what is published of a study that changes one thing of another
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -49,6 +54,8 @@ def _stage(version: int, name: str = "", **facts):
                 made = describe(graph, *run)
                 if isinstance(made, dict):  # else another graph's, which this one shares
                     label = {"label": graph.profile.key(*run[:2])} if run else {}
+                    if graph.profile.intervention and describe.__name__ not in OF_INTERVENTION:
+                        made["published"] = ()
                     made = Stage(name or describe.__name__, version=version, **facts | label | made)
                 graph._built[key] = made
             return graph._built[key]
@@ -324,6 +331,17 @@ class Graph:
             upstream=common | clips,
             files=clap_files(profile.retrieval),
             seed=profile.retrieval.seed,
+        )
+
+    @_stage(1)
+    def own_scores(self, n_train: int, draw: int):
+        """How near the clips of every checkpoint of a run come to their own training clips."""
+        profile = self.profile
+        return _described(
+            {"n_train": n_train, "draw": draw},
+            lambda *folders: stages.own_scores.compute(*folders, profile),
+            upstream={"retrieval": self.retrieval(n_train, draw)},
+            published=("own_scores.parquet",) if profile.intervention else (),
         )
 
     @_stage(2, published=("quality.csv",), collected_by="scores")

@@ -15,7 +15,7 @@ SINGLE = {stage.__name__: stage for stage in (
 )}  # fmt: skip
 PER_RUN = {stage.__name__: stage for stage in (
     Graph.training, Graph.generation, Graph.twins, Graph.controls, Graph.retrieval, Graph.quality, Graph.clips, Graph.loss_gap,
-    Graph.prompts, Graph.data_free,
+    Graph.prompts, Graph.data_free, Graph.own_scores,
 )}  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
 NAMES = (*SINGLE, *PER_RUN)
@@ -76,7 +76,7 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
-    if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
+    if name in ("loss_gap", "data_free", "prompts", "own_scores") and not graph.pooled:
         return []  # of the study of onsets alone
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]

@@ -1,0 +1,44 @@
+"""Figure of what prevents copying: how often clips are copied, and how good they are, over the updates.
+
+Notebook: 10_prevention.
+"""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from helpers.book.figures.axes import check_columns, count_axis, new_axes, percent_axis
+from helpers.book.theme import COLOURS, themed
+
+PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out KID: lower is better"}
+
+
+@themed("Two panels over updates, a line a run: the share of near-exact clips rises, the distance to real sound falls and rises again. "
+        "A ring marks the checkpoint where a run's held-out clips are best.")  # fmt: skip
+def plot_trajectories(table: pd.DataFrame) -> Figure:
+    """A colour for each intervention and a line for each draw; a ring at the lowest KID.
+
+    Columns: intervention, draw, updates, own_near_exact_rate, kid; of one detector.
+    """
+    check_columns(table, "intervention", "draw", "updates", *PANELS)
+    figure, axes = new_axes(1, 2, 3.4)
+    palette = dict(zip(table["intervention"].unique(), map(COLOURS.get, ("grey", "orange", "blue", "green"))))
+    best = table.loc[table.groupby(["intervention", "draw"])["kid"].idxmin()]
+    for axis, (column, title) in zip(axes.flat, PANELS.items()):
+        sns.lineplot(
+            table, x="updates", y=column, hue="intervention", palette=palette, units="draw", estimator=None,
+            legend=axis is axes[0][0], ax=axis,
+        )  # fmt: skip
+        axis.scatter(
+            best["updates"],
+            best[column],
+            s=70,
+            facecolors="none",
+            edgecolors=best["intervention"].map(palette),
+            linewidths=1.6,
+        )
+        axis.set(title=title, xlabel="updates", ylabel="", xscale="log", ylim=(0, None))
+        count_axis(axis.xaxis, [2000, 5000, 15000])
+    percent_axis(axes[0][0].yaxis)
+    axes[0][0].legend(title="what is changed")
+    return figure

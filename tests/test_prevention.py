@@ -1,0 +1,101 @@
+"""What prevents copying is read at equal quality: from made-up runs, and from a tiny study that changes one thing."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from pooled import load_pooled
+
+from helpers.book.figures.prevention import plot_trajectories
+from helpers.book.summaries import prevention as summaries
+from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
+from helpers.sound.profiles import load_profile
+from helpers.study import publication, registry
+
+UPDATES = [100, 200, 400, 800]
+
+
+def rows(intervention: str, rates: list[float], kids: list[float], losses: list[float] | float = np.nan, draw: int = 0):
+    table = pd.DataFrame({"updates": UPDATES, "own_near_exact_rate": rates, "kid": kids, "held_out_loss": losses})
+    table = table.assign(intervention=intervention, n_train=500, draw=draw, detector="mel", n_defined=250)
+    return table.assign(low=table["own_near_exact_rate"] / 2, high=table["own_near_exact_rate"] * 1.5)
+
+
+@pytest.fixture
+def table():
+    study = rows(summaries.STUDY, [0.0, 0.1, 0.5, 0.9], [0.4, 0.2, 0.1, 0.15], [0.6, 0.5, 0.7, 0.9])
+    worse = rows("a limit", [0.0, 0.02, 0.04, 0.06], [0.5, 0.3, 0.2, 0.25])
+    better = rows("mixtures", [0.0, 0.01, 0.02, 0.2], [0.4, 0.2, 0.08, 0.05])
+    return pd.concat([study, worse, better], ignore_index=True)
+
+
+def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that_is_as_good(table):
+    study, changed = table[table["intervention"] == "nothing"], table[table["intervention"] != "nothing"]
+    read = at_equal_quality(changed, study, "mel").set_index("intervention")
+    assert read.loc["a limit", ["updates", "study_updates"]].tolist() == [400, 200]
+    assert read.loc["a limit", ["own_near_exact_rate", "study_own_near_exact_rate"]].tolist() == [0.04, 0.1]
+    assert read.loc["mixtures", "updates"] == 800 and np.isnan(read.loc["mixtures", "study_own_near_exact_rate"])
+    assert at_equal_quality(changed.assign(draw=1), study, "mel")["study_updates"].isna().all(), "another draw's clips"
+    assert stopped_early(study, "mel")["updates"].tolist() == [200]
+
+
+def test_the_page_says_what_came_of_each_change(table):
+    told = summaries.sentences(table)
+    assert told == [
+        "**Nothing changed**: 90\u00a0% of the prompts come back near-exact after the last update, 50\u00a0% where held-out clips are best.",
+        "**Early stopping**, where the loss of held-out clips is lowest: 10\u00a0%.",
+        "**A limit**: 4\u00a0% where held-out clips are best; unchanged, 10\u00a0% when first as good. After the last update 6\u00a0%.",
+        "**Mixtures**: 20\u00a0% where held-out clips are best; unchanged, no checkpoint is as good. After the last update 20\u00a0%.",
+    ]
+    shown = summaries.in_words(summaries.compared(table), "mel")
+    assert shown["unchanged, when first as good"].tolist() == ["–", "–", "10\u00a0% (5\u00a0to\u00a015)", "–"]
+    two = pd.concat([table, table.assign(draw=1)])
+    assert (
+        "50\u00a0% and 50\u00a0%" in summaries.sentences(two)[0]
+        and len(plot_trajectories(two).axes[0].get_lines()) >= 6
+    )
+
+
+def test_a_changed_study_publishes_what_it_is_judged_by_and_no_more(tmp_path, monkeypatch):
+    """From a tiny study to the rows: its shares are those of the search itself, with the median twin of the unchanged one."""
+    study = load_pooled()
+    changed = dataclasses.replace(study, name="changed", intervention="fewer updates").replace(
+        "generation", guidance=3.0
+    )
+    for profile in (study, changed):
+        for name in ("own_scores", "quality", "loss_gap", "retrieval"):
+            registry.finished(name, profile, 4, 0)
+    monkeypatch.setattr(publication, "is_dirty", lambda commit: False)
+    stages = [
+        stage
+        for stage in registry.build_all(changed)
+        if stage.name in ("own_scores", "quality", "retrieval", "loss_gap")
+    ]
+    publication.publish([stage for stage in stages if stage.label == "n4_d0"], tmp_path / "changed")
+    made = {path.relative_to(tmp_path / "changed").parts[0] for path in (tmp_path / "changed").glob("*/*/*")}
+    assert made == {"own_scores", "quality", "loss_gap"}, "the tables of the search stay at home"
+    search = registry.finished("retrieval", study, 4, 0).path
+    null = pd.read_parquet(search / "null.parquet").query("rank == 1")
+    tables = (pd.read_csv(next((tmp_path / "changed").glob(f"{name}/*/*.csv"))) for name in ("quality", "loss_gap"))
+    found = trajectories(own_scores(tmp_path / "changed", changed), null, *tables, changed.intervention, changed)
+    assert list(found) == list(COLUMNS) and sorted(found["updates"].unique()) == [2, 3, 4, 6]
+    assert set(found["n_defined"]) == {3, 8} and found["held_out_loss"].notna().all()
+    whole = tmp_path / "whole" / "retrieval" / "n4_d0"
+    whole.mkdir(parents=True)
+    shutil.copy(registry.finished("retrieval", changed, 4, 0).path / "scores.parquet", whole)
+    pd.testing.assert_frame_equal(
+        own_scores(tmp_path / "changed", changed), own_scores(tmp_path / "whole", changed).reset_index(drop=True)
+    )
+
+
+def test_the_changed_studies_differ_from_the_study_in_one_thing():
+    law = load_profile("law")
+    sections = ("corpus", "training", "generation", "retrieval", "thresholds", "twins", "codec", "text", "mel")
+    changes = {}
+    for name in summaries.CHANGED:
+        profile = load_profile(name)
+        assert profile.intervention and profile.schedules[0] == law.schedules[law.sizes.index(500)]
+        changes[name] = [section for section in sections if getattr(profile, section) != getattr(law, section)]
+    assert changes == {"law_capped": ["generation"], "law_captions": ["training"], "law_mixing": ["training"]}
