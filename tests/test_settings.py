@@ -15,7 +15,9 @@ from helpers.base.paths import PROFILES, RESULTS
 from helpers.base.profile import Profile
 from helpers.sound import profiles
 
-SECTIONS = [f.type for f in dataclasses.fields(Profile) if f.name not in ("name", "sizes", "draws", "schedules")]
+SECTIONS = [
+    f.type for f in dataclasses.fields(Profile) if f.name not in ("name", "sizes", "draws", "schedules", "intervention")
+]
 
 
 @settings

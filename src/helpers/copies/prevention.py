@@ -84,7 +84,7 @@ def at_equal_quality(changed: pd.DataFrame, study: pd.DataFrame, detector: str) 
     rows = []
     changed, study = (one[one["detector"] == detector] for one in (changed, study))
     for (intervention, n_train, draw), run in changed.dropna(subset="kid").groupby(["intervention", *RUN], sort=False):
-        best = run.loc[run["kid"].idxmin()]
+        best = run.sort_values("kid", kind="stable").iloc[0]
         same = study[(study["n_train"] == n_train) & (study["draw"] == draw) & (study["kid"] <= best["kid"])]
         beside = same.sort_values("updates").head(1)
         named = ["updates", "kid", *LIMITS]
