@@ -49,7 +49,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
     "[yours]": "[mel]",
     "--generated generated --training training --honest honest": "--generated made --training learned --honest others",
     "run yours": "run duplicates",
-    "10_yours": "07_findings",
+    "11_yours": "07_findings",
     "audit …": "audit --generated made --training learned --honest others",
     "chapter …": 'chapter NAME=06_thresholds SET="beta=0.7 k=5"',
     "-p beta 0.7": "-p beta 0.7 -p k 3",  # a notebook's own K needs more background clips than the small profile has
