@@ -13,7 +13,7 @@ from helpers.sound.profiles import load_profile
 
 CHANGED = ("law_capped", "law_captions", "law_mixing")  # profiles that change one thing of `law`
 STUDY = "nothing"
-DETECTORS = ("mel", "aisfx")  # the second judges what the limit steers by likeness
+DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
 
 def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
         made = own_scores(results / name, profile)
-        made = made[made["detector"].isin(DETECTORS)]
+        made = made[made["detector"].isin(list(DETECTORS))]
         if len(made):
             tables = (_tables(results / name, table) for table in ("quality", "loss_gap"))
             parts.append(trajectories(made, null, *tables, profile.intervention or STUDY, profile))
@@ -44,7 +44,7 @@ def _tables(folder: Path, name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=["n_train", "draw", "updates", "held_out"])
 
 
-def compared(table: pd.DataFrame, detector: str = DETECTORS[0]) -> pd.DataFrame:
+def compared(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
     """A row a run: the study and every changed one where its held-out clips are best, and the study stopped early."""
     study, changed = table[table["intervention"] == STUDY], table[table["intervention"] != STUDY]
     best = at_equal_quality(study, study, detector)
@@ -67,18 +67,18 @@ def in_words(rows: pd.DataFrame, detector: str) -> pd.DataFrame:
     return arrange(
         rows,
         columns,
-        f"What is changed, and how many prompts come back near-exact by {detector}.",
+        f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}.",
         {"held-out KID": ".3f"},
     )
 
 
-def at_the_end(table: pd.DataFrame, detector: str = DETECTORS[0]) -> pd.DataFrame:
+def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
     """The rows after the last update of each run."""
     rows = table[table["detector"] == detector]
     return rows[rows["updates"] == rows.groupby(["intervention", "n_train", "draw"])["updates"].transform("max")]
 
 
-def sentences(table: pd.DataFrame, detector: str = DETECTORS[0]) -> list[str]:
+def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
     """A sentence a change: its shares at equal quality and at the end, draw by draw."""
     told, last = [], at_the_end(table, detector)
     for name, rows in compared(table, detector).groupby("intervention", sort=False):
