@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
+from helpers.book.summaries import onset as summaries
 from helpers.copies.onset import (
     LAW_COLUMNS,
     ONSET_COLUMNS,
@@ -187,3 +188,23 @@ def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
         assert (onset.updates, onset.low, onset.high, onset.censored) == (100, 0, 100, False)
     late = fit_onset(updates, (updates == 100) & (prompts < 1), prompts, 0.1)
     assert late.censored, "one clip in twenty at first, and none later, is no onset of a tenth"
+
+
+def test_what_was_predicted_stands_beside_what_came():
+    onsets = pd.DataFrame({"measure": ["near_exact"] * 4, "n_train": [100, 100, 200, 200], "draw": [0, 1, 0, 1]})
+    onsets = onsets.assign(updates=[90.0, 110.0, 150.0, 400.0], censored=[False, False, False, False])
+    prediction = {"near_exact": {"predicted": {100: [100, 80, 120], 200: [220, 180, 260]}}}
+    rows = summaries.beside_prediction(onsets, prediction)
+    assert summaries.in_words(rows)["came"].tolist() == ["90 / 110", "150 / 400"]
+    assert summaries.sentence(rows) == (
+        "Of 4 runs so far, 2 lie inside the predicted interval; 1 began earlier and 1 later. From 100 to 200 clips the onset was "
+        "predicted to come 2.2 times as late. It came 2.5 times as late."
+    )
+    never = summaries.beside_prediction(onsets.assign(censored=[False] * 3 + [True]), prediction)
+    assert summaries.in_words(never)["came"].iloc[1] == "150 / not yet" and summaries.sentence(never).endswith(
+        "1 later."
+    )
+
+
+def test_the_prediction_is_read_from_the_plan():
+    assert set(summaries.first_prediction()["near_exact"]["predicted"]) >= {100, 200, 500, 1000, 2000, 4500}

@@ -1,0 +1,54 @@
+"""What was predicted of the study of onsets before it began, beside what came."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from helpers.base import plain_yaml
+from helpers.base.paths import PROFILES
+from helpers.book.summaries.findings import ONSETS
+from helpers.book.tables import arrange
+
+
+def first_prediction() -> dict:
+    """`first_prediction` of the plan: by measure the exponent, and of each size the onset expected and its interval."""
+    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")["first_prediction"]
+
+
+def beside_prediction(onsets: pd.DataFrame, prediction: Mapping) -> pd.DataFrame:
+    """A row a measure and size of onset.csv: expected, low, high, and `observed`, the onsets of its runs (infinite: not yet)."""
+    rows = []
+    for (measure, n_train), runs in onsets.groupby(["measure", "n_train"], sort=False):
+        expected = prediction[measure]["predicted"][n_train]
+        observed = [math.inf if run.censored else run.updates for run in runs.itertuples()]
+        rows.append((measure, n_train, *expected, observed))
+    return pd.DataFrame(rows, columns=["measure", "n_train", "expected", "low", "high", "observed"])
+
+
+def in_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """`beside_prediction` as it is shown."""
+    columns = {
+        "onset of": rows["measure"].map(ONSETS), "n": "n_train",
+        "predicted": [f"{row.expected:,} ({row.low:,} to {row.high:,})" for row in rows.itertuples()],
+        "came": [" / ".join("not yet" if math.isinf(run) else f"{run:,.0f}" for run in runs) for runs in rows["observed"]],
+    }  # fmt: skip
+    return arrange(rows, columns, "Onsets in updates: predicted before the first run, and what came, a number a draw.")
+
+
+def sentence(rows: pd.DataFrame) -> str:
+    """Of the primary measure: how many runs lie inside what was predicted, and how far the onset grew from size to size."""
+    primary = rows[rows["measure"] == next(iter(ONSETS))].sort_values("n_train")
+    runs = primary.explode("observed")
+    inside = runs["observed"].between(runs["low"], runs["high"]).sum()
+    earlier, later = (runs["observed"] < runs["low"]).sum(), (runs["observed"] > runs["high"]).sum()
+    told = f"Of {len(runs)} runs so far, {inside} lie inside the predicted interval; {earlier} began earlier and {later} later."
+    means = primary["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
+    if len(primary) > 1 and np.isfinite(means).all():
+        first, last = primary.iloc[0], primary.iloc[-1]
+        told += (
+            f" From {first['n_train']:,} to {last['n_train']:,} clips the onset was predicted to come "
+            f"{last['expected'] / first['expected']:.1f} times as late. It came {means.iloc[-1] / means.iloc[0]:.1f} times as late."
+        )
+    return told
