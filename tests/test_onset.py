@@ -18,6 +18,7 @@ from helpers.copies.onset import (
     judge_own,
     law_table,
     onset_table,
+    published_nulls,
 )
 from helpers.sound.profiles import load_profile
 from helpers.stages.onset import choose_sizes
@@ -208,3 +209,20 @@ def test_what_was_predicted_stands_beside_what_came():
 
 def test_the_prediction_is_read_from_the_plan():
     assert set(summaries.first_prediction()["near_exact"]["predicted"]) >= {100, 200, 500, 1000, 2000, 4500}
+
+
+def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on():
+    nulls = published_nulls(RESULTS / "law", load_profile("law"))
+    assert set(nulls["kind"]) == {"trained", "other draw", "twins"} and nulls["n_train"].nunique() >= 3
+    told = summaries.nulls_in_words(nulls)
+    assert (
+        list(told) == ["n", "own prompts", "prompts of clips it never met", "twins"]
+        and len(told) == nulls["n_train"].nunique()
+    )
+    made = pd.DataFrame(
+        {"kind": ["twins", "twins", "other draw", "trained"], "near_exact_rate": [0.03, 0.04, 0.01, 0.9]}
+    )
+    assert summaries.nulls_sentence(made) == (
+        "Of twins 3\u00a0% to 4\u00a0% count as near-exact, by size. Of the models' own clips from prompts whose clips they never "
+        "met it is 1\u00a0%."
+    )

@@ -22,9 +22,9 @@ from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.regression.linear_model import OLS, WLS
 from statsmodels.tools.tools import add_constant
 
-from helpers.base.arms import checkpoint_arms
+from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.rates import Labels
+from helpers.copies.rates import Labels, flagged_rate
 from helpers.copies.replication import near_exact, own_clip_top1, own_positions
 
 MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
@@ -276,14 +276,38 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
 
 def judge_published(folder: Path, profile: Profile) -> pd.DataFrame:
     """`judge_own` of the training prompts at every checkpoint, of the runs of a pooled study that are published so far."""
+    made, twins, ceiling = _published(folder, profile)
+    made = made[made["arm"].isin(checkpoint_arms(profile))]
+    return judge_own(made, twins, ceiling, profile.thresholds.theta)
+
+
+def published_nulls(folder: Path, profile: Profile) -> pd.DataFrame:
+    """Near-exact shares of the own clip after the last update, of what was trained on and of two nulls, draws pooled.
+
+    Columns: n_train, kind, n_defined, near_exact_rate, near_exact_low, near_exact_high (exact binomial). The kinds: `trained`
+    prompts; those of an `other draw`, whose clips the model never met; and `twins`, which no model made.
+    """
+    made, twins, ceiling = _published(folder, profile)
+    kinds = {"trained": made[made["arm"] == MAIN], "other draw": made[made["arm"] == "other_draw"], "twins": twins}
+    rows = []
+    for kind, clips in kinds.items():
+        judged = judge_own(clips, twins, ceiling, profile.thresholds.theta)
+        for n_train, part in judged.groupby("n_train"):
+            rate = flagged_rate(part["near_exact"], profile.thresholds.confidence)
+            rows.append((n_train, kind, rate.n, rate.rate, rate.low, rate.high))
+    columns = ["n_train", "kind", "n_defined", "near_exact_rate", "near_exact_low", "near_exact_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _published(folder: Path, profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Each generated clip's nearest, each twin's, and the ceilings (clip_id, own_score), of the published runs."""
     scores, null = (
         pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
         for name in ("scores", "null")
     )
     made, null = (one[(one["detector"] == profile.thresholds.detector) & (one["rank"] == 1)] for one in (scores, null))
     ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-    made, twins = made[made["arm"].isin(checkpoint_arms(profile))], null[null["kind"] == "twins"]
-    return judge_own(made, twins, ceiling[["clip_id", "own_score"]], profile.thresholds.theta)
+    return made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]]
 
 
 def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:

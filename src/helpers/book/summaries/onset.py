@@ -1,4 +1,4 @@
-"""What was predicted of the study of onsets before it began, beside what came."""
+"""What was predicted of the study of onsets before it began, beside what came; and what its shares are held against."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from helpers.base import plain_yaml
 from helpers.base.paths import PROFILES
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
+from helpers.book.words import limits, share_text, shares
 
 
 def first_prediction() -> dict:
@@ -52,3 +53,32 @@ def sentence(rows: pd.DataFrame) -> str:
             f"{last['expected'] / first['expected']:.1f} times as late. It came {means.iloc[-1] / means.iloc[0]:.1f} times as late."
         )
     return told
+
+
+KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
+
+
+def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
+    """`copies.onset.published_nulls` as it is shown: a row a size."""
+    told = nulls.assign(share=shares(nulls, *limits("near_exact_rate"))).pivot(
+        index="n_train", columns="kind", values="share"
+    )
+    columns = {"n": told.index, **{title: told[kind] for kind, title in KINDS.items()}}
+    return arrange(
+        told,
+        columns,
+        "Near-exact of the own clip after the last update: own prompts beside two kinds that cannot be copies.",
+    )
+
+
+def nulls_sentence(nulls: pd.DataFrame) -> str:
+    """How often what cannot be a copy counts as one, by both nulls."""
+    by_kind = nulls.set_index("kind")["near_exact_rate"]
+    ranges = {}
+    for kind in ("twins", "other draw"):
+        low, high = by_kind.loc[[kind]].min(), by_kind.loc[[kind]].max()
+        ranges[kind] = share_text(high) if low == high else f"{share_text(low)} to {share_text(high)}"
+    return (
+        f"Of twins {ranges['twins']} count as near-exact, by size. Of the models' own clips from prompts whose clips they "
+        f"never met it is {ranges['other draw']}."
+    )
