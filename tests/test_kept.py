@@ -185,3 +185,19 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
     assert sum(heard) <= 2 * (2 + planted) * 4, "windows of what is generated and planted alone"
     for other in (first, again, parts):
         pd.testing.assert_frame_equal(without.table, other.table)
+
+
+def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, monkeypatch):
+    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one."""
+    (tmp_path / "clip").write_bytes(b"clip")
+    for path, file in (("music.pt", "music.pt"), ("clap", "clap/config.json")):
+        profile = load_profile("smoke").replace("retrieval", detectors=("mel", "clap"), clap_path=str(tmp_path / path))
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        keys = []
+        for weights in (b"one", b"other!"):
+            (tmp_path / file).write_bytes(weights)
+            keys.append(audit._store(tmp_path / "kept", profile).key(tmp_path / "clip"))
+        assert len({*keys}) == 2
+        without = profile.replace("retrieval", detectors=("mel",))
+        assert audit._store(tmp_path / "kept", without).key(tmp_path / "clip")
+        assert audit._store(None, profile).key(tmp_path / "clip") == ""

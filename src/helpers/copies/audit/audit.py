@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.hashing import hash_file
 from helpers.base.mapped import chunks
+from helpers.base.paths import resolve
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.copies.audit import chromaprint as fingerprinting
@@ -28,6 +30,7 @@ from helpers.copies.audit.search import PLACES, gather, global_matches, local_ma
 from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
+from helpers.models.pretrained.locate import find_clap, is_laion
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
@@ -69,7 +72,7 @@ def audit(
         FileNotFoundError: a folder that is missing, or `fpcalc`.
         ValueError: a setting out of range, or folders that cannot be compared (`read_folders` says which).
         ModuleNotFoundError: a detector whose package is not installed.
-        OSError: too little room in the folder for temporary files, or a file that cannot be read.
+        OSError: too little room in the folder for temporary files, a file that cannot be read, or of `fpcalc` no fingerprint.
         RuntimeError: the comparison failed after all of these were in order.
 
     Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.audit.evidence`.
@@ -80,7 +83,7 @@ def audit(
         profile = profile.replace("thresholds", **thresholds)
     aisfx.require(profile.retrieval.detectors)
     if chromaprint:
-        fingerprinting.require()
+        fingerprinting.version()
     with tempfile.TemporaryDirectory() as folder:
         scratch, detectors = Path(folder), load_detectors(profile)
         given = dict(zip(KINDS, (generated, training, honest)))
@@ -146,7 +149,7 @@ def prepare(
     """
     aisfx.require(profile.retrieval.detectors)
     if chromaprint:
-        fingerprinting.require()
+        fingerprinting.version()
     found, left_out = list_folders(folders)
     store, detectors = _store(kept, profile), load_detectors(profile)
     for kind in found.keys() - {"generated"}:
@@ -161,11 +164,15 @@ def prepare(
             for name, (compute, dtype) in of_windows(detectors, profile).items():
                 store.of_windows(name, windows, clips.keys, compute, Path(folder) / f"{name}.npy", dtype)
             if chromaprint:
-                fingerprinting.fingerprints(clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
+                fingerprinting.fingerprints(clips.names, clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
 
 
 def _store(kept: Path | None, profile: Profile) -> Kept:
-    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+    """Where things are kept, by the settings and CLAP's weights: those of a path may change. (aisfx has one set of weights.)"""
+    path, weights = profile.retrieval.clap_path, ""
+    if kept and "clap" in profile.retrieval.detectors:  # a model made here has its weights' sha256 in config.json
+        weights = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
+    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval, weights))
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
@@ -210,8 +217,13 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
     local: dict[str, tuple] = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
     if chromaprint:
-        of = {"training": clips["training"].sounds, "queries": queries.sounds}
-        prints = {side: fingerprinting.fingerprints(of[side], keys[side], folders.kept, rate) for side in windows}
+        prints = {
+            side: fingerprinting.fingerprints(names, sounds, keys[side], folders.kept, rate)
+            for side, names, sounds in (
+                ("training", clips["training"].names, clips["training"].sounds),
+                ("queries", queries.about["clip"], queries.sounds),
+            )
+        }
         local[fingerprinting.NAME] = (
             fingerprinting.Index(prints["training"]), prints["queries"], fingerprinting.FRAME_S
         )  # fmt: skip
