@@ -185,6 +185,13 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
     assert sum(heard) <= 2 * (2 + planted) * 4, "windows of what is generated and planted alone"
     for other in (first, again, parts):
         pd.testing.assert_frame_equal(without.table, other.table)
+    heard.clear()
+    for k in (1, 2):
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, tmp_path / "matched", (k, 2), match_honest=True)
+    assert sum(heard) == 6 * 3, "windows of training clips alone: honest ones are made alike as one"
+    matched = [audit.audit(*folders, profile, match_honest=True, kept=kept) for kept in (None, tmp_path / "matched")]
+    pd.testing.assert_frame_equal(*(one.table for one in matched))
+    assert (matched[0].table["score"] != without.table["score"]).any()
 
 
 def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, monkeypatch):

@@ -179,11 +179,11 @@ def run_audit(arguments):
         if part and (arguments.within or not arguments.keep):
             raise ValueError("--shard: expected --keep FOLDER, which a part is put into, and no --within")
         report = out.with_suffix(".left_out.json")
-        if part and (arguments.match_honest or arguments.fail_above is not None):
-            raise ValueError("--shard: expected no --match-honest or --fail-above, which are of the audit that follows")
         try:
             if part:
-                return audit.prepare(folders, profile, arguments.keep, part, arguments.chromaprint)
+                return audit.prepare(
+                    folders, profile, arguments.keep, part, arguments.match_honest, arguments.chromaprint
+                )
             writable = out.with_name(f"{out.name}.part")
             writable.touch()  # before the work: where nothing can be written is told now
             writable.unlink()

@@ -139,12 +139,17 @@ def of_windows(detectors: Detectors, profile: Profile) -> dict[str, tuple[Callab
 
 
 def prepare(
-    folders: dict[str, Path | None], profile: Profile, kept: Path, part: tuple[int, int], chromaprint: bool = False
+    folders: dict[str, Path | None],
+    profile: Profile,
+    kept: Path,
+    part: tuple[int, int],
+    match_honest: bool = False,
+    chromaprint: bool = False,
 ) -> None:
     """Puts into `kept` what an `audit` computes of the training and honest files, but only of the k-th of n parts, where `part`
     is (k, n): on n machines that share the folder the parts are made at once, and an audit with it then reads them all.
 
-    No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
+    With `match_honest` the honest files are only read: what is made of them follows from all. No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
     by 1e-7.) Raises as `audit` does.
     """
     aisfx.require(profile.retrieval.detectors)
@@ -159,6 +164,8 @@ def prepare(
                 clips = read_clips(kind, files, left_out[kind], profile, Path(folder), store)
             except ValueError as error:  # this part has no usable files: others may
                 say(str(error))
+                continue
+            if kind == "honest" and match_honest:
                 continue
             windows = Windows(clips.sounds, range(len(clips.names)), profile.corpus.clip_samples)
             for name, (compute, dtype) in of_windows(detectors, profile).items():
