@@ -171,7 +171,7 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
     first = audit.audit(*folders, profile, kept=tmp_path / "kept")
     for k in range(1, 8):
         read.clear()
-        audit.prepare(dict(zip(audit.KINDS, folders)), profile, tmp_path / "parts", (k, 7))
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, (k, 7), False, tmp_path / "parts")
         assert len(read) == (k < 7) + 6 - (k > 40 % 7) and not any("generated" in name for name in read)
     assert "training: expected files with sound, got none" in capfd.readouterr().err
     read.clear()
@@ -187,7 +187,7 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
         pd.testing.assert_frame_equal(without.table, other.table)
     heard.clear()
     for k in (1, 2):
-        audit.prepare(dict(zip(audit.KINDS, folders)), profile, tmp_path / "matched", (k, 2), match_honest=True)
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, (k, 2), True, tmp_path / "matched")
     assert sum(heard) == 6 * 3, "windows of training clips alone: honest ones are made alike as one"
     matched = [audit.audit(*folders, profile, match_honest=True, kept=kept) for kept in (None, tmp_path / "matched")]
     pd.testing.assert_frame_equal(*(one.table for one in matched))

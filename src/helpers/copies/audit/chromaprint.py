@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from numpy.typing import ArrayLike
 
 from helpers.base.progress import progress
 from helpers.copies.audit.kept import Kept
@@ -74,7 +75,7 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def fingerprints(
-    names: Sequence[str], sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
+    names: ArrayLike, sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
 ) -> list[np.ndarray]:
     """That of each sound, or none of one with less than LEAST numbers; those that are `kept`, by their keys, are read where
     this version of the program made them. Raises as `fingerprint` does, with the sound's name."""
@@ -85,7 +86,7 @@ def fingerprints(
             try:
                 entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
             except ChildProcessError as error:
-                raise ChildProcessError(f"{str(names[row])!r}: {error}") from None
+                raise ChildProcessError(f"{str(np.asarray(names)[row])!r}: {error}") from None
             kept.store(keys[row], entry_name, **entry)
         return entry["values"] if len(entry["values"]) >= LEAST else entry["values"][:0]
 
