@@ -3,15 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-COMPARED = (
-    "generated",
-    "training",
-    "honest",
-    "match_honest",
-    "chromaprint",
-    "keep",
-    "shard",
-)  # of a comparison of folders
+# of a comparison of folders
+COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "keep", "shard")
 
 
 def check(given: Mapping) -> None:
