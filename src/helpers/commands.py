@@ -18,6 +18,8 @@ from helpers.models import aisfx
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, frozen, input_files, plan, publication, registry, store
 from helpers.study.graph import Graph
+from helpers.study.manifest import read_manifest
+from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
 
@@ -85,7 +87,7 @@ def plan_stages(arguments):
         print(f"Not computed unasked beside a published study: {why}")
 
 
-def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None, Profile]:
+def _chosen_stages(arguments, require=None) -> tuple[list[Stage], Path | None, Profile]:
     """The stages that the arguments name, the folder of the published study where they ask for it, and the profile."""
     with checking():
         settings = parameters.parse_settings(arguments.settings)
@@ -119,7 +121,7 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
     return stages, folder, profile
 
 
-def _print_plan(stages: list[store.Stage], folder: Path | None) -> list[store.Stage]:
+def _print_plan(stages: list[Stage], folder: Path | None) -> list[Stage]:
     with checking():
         missing = plan.missing(stages, folder)
         print(*plan.in_words(plan.estimate_all(missing)), sep="\n")
@@ -248,7 +250,7 @@ def verify_stages(arguments):
     print(f"{n_stages} stages, {n_files} files: as recorded")
 
 
-def _all_stages(profile: str) -> list[store.Stage]:
+def _all_stages(profile: str) -> list[Stage]:
     return registry.build_all(load_profile(profile))
 
 
@@ -281,7 +283,7 @@ def restore_stages(arguments):
     with checking():
         stages = publication.wanted(_all_stages(arguments.profile), folder)
         for stage in stages:
-            here = store.read_manifest(stage)
+            here = read_manifest(stage)
             if (not here or here.get("restored")) and (line := entries.difference(stage, folder)):
                 raise UserError(line)
             counts["there already" if here else "restored"] += 1
