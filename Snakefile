@@ -6,12 +6,14 @@
 # shards=N cuts encoding, embedding and the generation of each run into N jobs; max_runtime=MINUTES is the longest that a
 # job may ask for: these and training go on where one was cut off. Memory and time of a job are those of `helpers plan`.
 #
-# snakemake --cores 2 audit --config generated=made training=learned honest=others keep=kept shards=4 audits a model: the training
-# and honest files in 4 jobs, which put what they compute into the folder kept, then all as one.
+# snakemake --cores 2 audit --config shards=4 audit="--generated made --training learned --honest others --keep kept" audits a
+# model, with any options of `helpers audit`: the training and honest files in 4 jobs, which put what they compute into the
+# folder kept, then all as one.
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed; a page of a published study, when any section has.
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -174,7 +176,7 @@ rule shard:
         " --set {params.run}"
 
 
-AUDIT = [f"--{kind}={config[kind]}" for kind in ("generated", "training", "honest", "keep") if kind in config]
+AUDIT = shlex.split(config.get("audit", ""))
 
 
 rule audit_shard:

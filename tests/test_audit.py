@@ -283,7 +283,15 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
         ({"honest": None}, "honest: expected at least 40 .*, got 2; a quarter of .* --honest FOLDER gives others"),
         ({"training": None}, "expected --generated FOLDER and --training FOLDER, or --within FOLDER"),
-        ({"fpr": "0.001"}, "honest: expected at least 2000 usable clips for a rate of 0.001"),
+        ({"fpr": "0.001"}, "honest: expected at least 1998 usable clips for a rate of 0.001"),
+        ({"output": "audit.html"}, "--output: expected a name for the table, as audit.csv, got .*audit.html"),
+        ({"more": ["--within", "training"]}, "--within: expected no --generated or --training or --honest beside it"),
+        ({"more": ["--shard", "1/2"]}, "--shard: expected --keep FOLDER"),
+        ({"more": ["--shard", "3/2", "--keep", "kept"]}, "--shard: expected K/N, as 2/8, got '3/2'"),
+        (
+            {"more": ["--keep", "training/kept"]},
+            "keep: expected a folder apart from that of training, got training/kept",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path, monkeypatch, capsys, change, message):
@@ -298,10 +306,26 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     output = folders / given["output"] if "output" in given else tmp_path / "audit.csv"
     settings = ["--set", f"clip_samples={SAMPLES}", *(f"{name}={given[name]}" for name in ("detectors", "fpr"))]
     command_line = ["helpers", "audit", "--profile", "smoke", *arguments, "--output", str(output), *settings]
+    command_line += given.get("more", [])
+    monkeypatch.chdir(folders)
     monkeypatch.setattr(sys, "argv", command_line)
     assert command.main() == 2 and {path.name for path in tmp_path.iterdir()} <= {"audit.left_out.json"}
     *_, last = capsys.readouterr().err.splitlines()
     assert re.match(f"error: .*({message})", last)
+
+
+@pytest.mark.parametrize("more", [["--match-honest"], ["--chromaprint"], ["--keep", "k"], ["--shard", "1/2"]])
+def test_inside_one_folder_no_option_is_ignored(more, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["helpers", "audit", "--within", "x", *more])
+    assert command.main() == 2
+    assert f"error: --within: expected no {more[0]} beside it" in capsys.readouterr().err
+
+
+def test_a_further_rate_that_is_the_stated_one_is_told_once(result, folders, profile):
+    stated = audit.audit(*of(folders).values(), profile, further_fprs=(0.1, 0.2))
+    assert [one.detector for one in stated.verdicts] == ["combined", "mel", "mel_aligned", "landmarks"]
+    assert stated.rates["fpr"].tolist() == [0.1, 0.2] * 4
+    pd.testing.assert_frame_equal(stated.table, result.table)
 
 
 def command_line(folders, out, *more) -> list[str]:

@@ -336,8 +336,7 @@ def test_duplicates_have_their_page(tmp_path, bare_page, faults_of_axe):
     for i in range(10):
         soundfile.write(home / f"{i}.wav", np.concatenate([sound(i), sound(50 + i)]), RATE)
     soundfile.write(home / MARKUP, np.concatenate([sound(70), sound(3), sound(53), sound(71)]), RATE)
-    table, left_out = audit_within.duplicates(home, load_profile("smoke"))
-    page = bare_page(audit_page.within_page(table, left_out, home))
+    page = bare_page(audit_page.within_page(audit_within.duplicates(home, load_profile("smoke")), home))
     assert page.inner_text("h1") == "1 file to drop, in 1 cluster" and page.locator(".card audio").count() == 2
     assert page.inner_text(".card h3 .name") == "3.wav" and MARKUP in page.inner_text(".card")
     assert apart(*(decoded(player)[:RATE] for player in page.locator(".card audio").all())) <= HOP

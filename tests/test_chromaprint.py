@@ -1,6 +1,7 @@
 """Chromaprint's fingerprints as one more detector of an audit, by its program where that is installed, else by a stand-in."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -19,6 +20,7 @@ from helpers.copies.audit.kept import Kept
 # A number for each 1,024 samples, of the signs of 32: louder or softer they stay. As version 1.5.1 it ends with status 3.
 STAND_IN = """#!{python} -ISE
 import array, json, sys
+if sys.argv[1:] == ["-version"]: sys.exit(print("fpcalc version 1"))
 heard = array.array("h", sys.stdin.buffer.read())
 blocks = [heard[i : i + 1024] for i in range(0, len(heard), 1024) if len(heard) > {least}]
 values = [sum((block[32 * i + 16] > 0) << i for i in range(32)) for block in blocks if len(block) == 1024]
@@ -61,7 +63,7 @@ def test_two_fingerprints_are_compared_at_their_best_offset():
 def test_what_is_too_short_has_none_and_honest_clips_are_to_have_one(stand_in, tmp_path, monkeypatch):
     kept, heard = Kept(tmp_path / "kept"), (20_000 * sound(0)).astype(np.int16)
     monkeypatch.setattr(chromaprint, "LEAST", 14)
-    assert [len(one) for one in fingerprints([heard[: 1024 * 13], heard], ["", ""], kept, RATE)] == [0, 16]
+    assert [len(one) for one in fingerprints(["a", "b"], [heard[: 1024 * 13], heard], ["", ""], kept, RATE)] == [0, 16]
     chromaprint.check_lengths([4.0] * 9 + [0.5])
     with pytest.raises(ValueError, match="expected 90% of the honest clips to have 0.8 s or more, .* got 80%"):
         chromaprint.check_lengths([4.0] * 8 + [0.5] * 2)
@@ -79,14 +81,73 @@ def test_the_program_makes_fingerprints_by_which_a_later_half_is_found():
     assert len(fingerprint(struck(2)[: int(chromaprint.LEAST_S * RATE) + 1], RATE))
 
 
-def test_fingerprints_are_kept_by_content_and_what_the_program_says_is_told(stand_in, tmp_path):
-    kept, sounds = Kept(tmp_path / "kept"), [(20_000 * sound(i)).astype(np.int16) for i in range(2)]
-    first = fingerprints(sounds, ["a" * 64, ""], kept, RATE)
-    stand_in.write_text("#!/bin/sh\necho 'ERROR: no such option' >&2; exit 1")
-    again = fingerprints(sounds[:1], ["a" * 64], kept, RATE)
-    assert len(first[0]) == 16 and np.array_equal(first[0], again[0])
-    with pytest.raises(RuntimeError, match="fpcalc: ERROR: no such option"):
-        fingerprints([np.tile(sounds[1], 4)], [""], kept, RATE)
+def test_fingerprints_are_kept_by_content_and_version(stand_in, tmp_path):
+    """Those of another version are never compared with, and those of this one still serve when it is back."""
+    kept, sounds, keys = (
+        Kept(tmp_path / "kept"),
+        [(20_000 * sound(i)).astype(np.int16) for i in range(2)],
+        ["a" * 64, ""],
+    )
+    program = stand_in.read_text()
+    (first, other) = fingerprints(["a", "b"], sounds, keys, kept, RATE)
+    assert len(first) == 16
+    broken = program.replace("heard = ", "sys.exit('broken'); heard = ")
+    stand_in.write_text(broken)
+    assert np.array_equal(fingerprints(["a"], sounds[:1], keys[:1], kept, RATE)[0], first), (
+        "it was asked for a version alone"
+    )
+    stand_in.write_text(program.replace("version 1", "version 2").replace("> 0", "<= 0"))
+    second = fingerprints(["a", "b"], sounds, keys, kept, RATE)
+    assert (second[0] != first).all() and (second[1] != other).all()
+    stand_in.write_text(broken)
+    assert np.array_equal(fingerprints(["a"], sounds[:1], keys[:1], kept, RATE)[0], first)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("print('ERROR: no such option', file=sys.stderr)", "expected a fingerprint as JSON, got 'ERROR: no such option'"),
+        ("print('DURATION=3', 'FINGERPRINT=AQAA', sep=chr(10))", "expected .* as JSON, got 'DURATION=3 FINGERPRINT=AQAA'"),
+        ("print('{}')", "expected .* as JSON, got '{}'"),
+        ("print('[1]')", "expected .* as JSON, got '.1.'"),
+        ("print('{\"fingerprint\": [1, -1]}')", "expected .* as JSON, got "),
+        ("print('{\"fingerprint\": [1, [2]]}')", "expected .* as JSON, got "),
+        ("sys.stdout.buffer.write(bytes(200 + i % 9 for i in range(999)))", "expected .* as JSON, got "),
+        ("import time; time.sleep(99)", "expected an answer within 1 s, got none"),
+    ],
+)  # fmt: skip
+def test_what_is_no_fingerprint_is_an_error_with_the_clips_name(stand_in, monkeypatch, answer, told):
+    monkeypatch.setattr(chromaprint, "LIMIT_S", 0.1)
+    monkeypatch.setattr(chromaprint, "SOME_S", 0.5)
+    stand_in.write_text(f"#!{sys.executable} -ISE\nimport sys\nif sys.argv[1] != '-version': {answer}")
+    with pytest.raises(ChildProcessError, match=rf"^'a.wav': fpcalc\b.*: {told}") as caught:
+        fingerprints(["a.wav"], [np.ones(RATE, np.int16)], [""], Kept(None), RATE)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_the_command_tells_it_in_one_line_and_leaves_no_table(stand_in, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(chromaprint, "SOME_S", 0.5)
+    stand_in.write_text("#!/bin/sh\necho no JSON")
+    for kind, n in (("generated", 1), ("training", 3), ("honest", 40)):
+        (tmp_path / kind).mkdir()
+        for number in range(n):
+            soundfile.write(tmp_path / kind / f"{kind}{number}.wav", sound(len(kind) * 50 + number), RATE)
+    given = {kind: tmp_path / kind for kind in ("generated", "training", "honest")}
+    monkeypatch.setattr(sys, "argv", command_line(given, tmp_path / "audit.csv", "--chromaprint"))
+    assert command.main() == 2 and not (tmp_path / "audit.csv").exists()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: 'training\d.wav': fpcalc: expected a fingerprint as JSON, got 'no JSON'", last)
+
+
+def test_a_program_that_does_not_even_tell_its_version_stops_the_command_at_once(
+    stand_in, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(chromaprint, "LIMIT_S", 0.1)
+    stand_in.write_text(f"#!{sys.executable} -ISE\nimport time; time.sleep(99)")
+    given = {"generated": tmp_path / "x", "training": tmp_path / "y"}
+    monkeypatch.setattr(sys, "argv", command_line(given, tmp_path / "audit.csv", "--chromaprint"))
+    assert command.main() == 2
+    assert "error: fpcalc -version: expected an answer within 0 s, got none" in capsys.readouterr().err
 
 
 def test_an_audit_with_it_calibrates_it_and_tells_what_is_too_short(stand_in, tmp_path, monkeypatch, capsys):
@@ -128,7 +189,6 @@ def test_an_audit_with_it_calibrates_it_and_tells_what_is_too_short(stand_in, tm
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"within": "x"}, "--chromaprint: expected no --within"),
         ({"generated": "x", "training": "x"}, "chromaprint: expected its program fpcalc, found none; apt install libchroma"),
     ],
 )  # fmt: skip

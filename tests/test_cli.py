@@ -14,7 +14,8 @@ from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, plan, publication, registry, state, store, work
-from helpers.study.store import Stage, load_or_run
+from helpers.study.stage import Stage
+from helpers.study.store import load_or_run
 
 NAMES = ["audit", "run", "list", "plan", "verify", "chapter", "profile", "tidy", "publish", "restore", "compare"]
 

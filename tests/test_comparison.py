@@ -9,7 +9,8 @@ import pytest
 
 from helpers.study.comparison import INTERVALS, KEYS, compare
 from helpers.study.publication import publish, restore
-from helpers.study.store import Stage, load_or_run
+from helpers.study.stage import Stage
+from helpers.study.store import load_or_run
 
 pytestmark = pytest.mark.usefixtures("committed")
 

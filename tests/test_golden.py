@@ -21,7 +21,7 @@ from pooled import load_pooled
 
 from helpers.sound.profiles import load_profile
 from helpers.study import registry, store
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 EXACT, TRAINED = 1e-6, 0.02  # relative
 # Frozen networks give the same with one thread as with two, but other processors have other matrix kernels. With those for

@@ -171,7 +171,7 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
     first = audit.audit(*folders, profile, kept=tmp_path / "kept")
     for k in range(1, 8):
         read.clear()
-        audit.prepare(dict(zip(audit.KINDS, folders)), profile, tmp_path / "parts", (k, 7))
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, (k, 7), False, tmp_path / "parts")
         assert len(read) == (k < 7) + 6 - (k > 40 % 7) and not any("generated" in name for name in read)
     assert "training: expected files with sound, got none" in capfd.readouterr().err
     read.clear()
@@ -185,3 +185,26 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
     assert sum(heard) <= 2 * (2 + planted) * 4, "windows of what is generated and planted alone"
     for other in (first, again, parts):
         pd.testing.assert_frame_equal(without.table, other.table)
+    heard.clear()
+    for k in (1, 2):
+        audit.prepare(dict(zip(audit.KINDS, folders)), profile, (k, 2), True, tmp_path / "matched")
+    assert sum(heard) == 6 * 3, "windows of training clips alone: honest ones are made alike as one"
+    matched = [audit.audit(*folders, profile, match_honest=True, kept=kept) for kept in (None, tmp_path / "matched")]
+    pd.testing.assert_frame_equal(*(one.table for one in matched))
+    assert (matched[0].table["score"] != without.table["score"]).any()
+
+
+def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, monkeypatch):
+    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one."""
+    (tmp_path / "clip").write_bytes(b"clip")
+    for path, file in (("music.pt", "music.pt"), ("clap", "clap/config.json")):
+        profile = load_profile("smoke").replace("retrieval", detectors=("mel", "clap"), clap_path=str(tmp_path / path))
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        keys = []
+        for weights in (b"one", b"other!"):
+            (tmp_path / file).write_bytes(weights)
+            keys.append(audit._store(tmp_path / "kept", profile).key(tmp_path / "clip"))
+        assert len({*keys}) == 2
+        without = profile.replace("retrieval", detectors=("mel",))
+        assert audit._store(tmp_path / "kept", without).key(tmp_path / "clip")
+        assert audit._store(None, profile).key(tmp_path / "clip") == ""

@@ -54,7 +54,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
     "chapter …": 'chapter NAME=06_thresholds SET="beta=0.7 k=5"',
     "-p beta 0.7": "-p beta 0.7 -p k 3",  # a notebook's own K needs more background clips than the small profile has
     "--honest data/audit/honest": "--honest data/audit/honest --set detectors=[mel]",
-    "keep=kept shards=4": "keep=kept shards=2 profile=smoke",
+    "--config shards=4 audit": "--config profile=smoke shards=2 audit",
     "--kills 20": "--kills 1 --longest 3 --stage corpus",
     "UPDATE_GOLDEN=1 make": "PYTEST_ADDOPTS='-k unchanged[corpus]' UPDATE_GOLDEN=1 make",
 }

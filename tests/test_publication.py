@@ -14,7 +14,8 @@ import pytest
 from helpers.base import hashing, machine
 from helpers.study import entries, publication
 from helpers.study.publication import difference, publish, restore, use_publication
-from helpers.study.store import NotPublished, Stage, load_or_run
+from helpers.study.stage import Stage
+from helpers.study.store import NotPublished, load_or_run
 
 pytestmark = pytest.mark.usefixtures("committed")
 

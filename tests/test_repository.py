@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -248,6 +249,21 @@ def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
         assert re.search(rf"input: .*{work}_shard1, \S*{work}_shard2.*\n +output: {after}", said), work
     asked = [*map(int, re.findall(r"runtime=(\d+)", said))], [*map(int, re.findall(r"mem_mb=(\d+)", said))]
     assert max(asked[0]) == 150 and len(set(asked[0])) > 3 and 900 < min(asked[1]) < max(asked[1]) < 8000
+
+
+@pytest.mark.parametrize("shards", [0, 2])
+def test_snakemake_passes_any_options_on_to_every_part_of_an_audit(checkout, shards):
+    """The same command each, so a part knows what the audit will ask for; names may hold what a shell would take apart."""
+    given = (
+        "--generated 'my clips' --training a&b --keep kept --match-honest --chromaprint --set fpr=0.02 detectors=[mel]"
+    )
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--nolock", "--cores", "2", "audit"]
+    command += ["--config", "profile=smoke", f"shards={shards}", f"audit={given}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r" -m helpers audit --profile smoke (.*)", done.stdout + done.stderr)
+    parts = [[], *(["--shard", f"{k}/{shards}"] for k in range(1, shards + 1))]
+    assert sorted(map(shlex.split, lines)) == sorted(shlex.split(given) + part for part in parts)
 
 
 def test_snakemake_only_shows_what_is_published(checkout, repository):

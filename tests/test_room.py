@@ -15,7 +15,8 @@ import pytest
 from helpers.base import room
 from helpers.base.mapped import create
 from helpers.models.trainer import _write_atomically
-from helpers.study.store import Stage, load_or_run
+from helpers.study.stage import Stage
+from helpers.study.store import load_or_run
 
 PRIVATE = ["unshare", "--map-root-user", "--mount"]  # a file system that is seen by one process, and goes with it
 Usage = namedtuple("Usage", "total used free")

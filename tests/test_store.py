@@ -16,7 +16,8 @@ import pytest
 
 from helpers.base import hashing, machine
 from helpers.study import store
-from helpers.study.store import Stage, load_or_run
+from helpers.study.stage import Stage
+from helpers.study.store import load_or_run
 
 
 def writing(text="done", calls=None):
@@ -326,7 +327,7 @@ def test_resumable_stage_goes_on_from_what_is_there(tmp_path):
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from helpers.study import store
+from helpers.study import manifest, store
 
 root, at, resumable = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "resumable"
 
@@ -349,7 +350,7 @@ def compute(folder, upstream):
     with steps.open("a") as stream:
         stream.write("whole")
 
-real_sync, real_rename = store._sync, os.rename
+real_sync, real_rename = manifest.sync, os.rename
 def slow_sync(path):
     if path.name.endswith(".draft"):
         stop("draft")
@@ -357,7 +358,7 @@ def slow_sync(path):
 def slow_rename(*names):
     stop("rename")
     real_rename(*names)
-store._sync, store.os.rename = slow_sync, slow_rename
+manifest.sync, store.os.rename = slow_sync, slow_rename
 result = store.load_or_run(store.Stage("toy", {}, compute, resumable=resumable), root)
 print(result.computed, (result.path / "steps.txt").read_text())
 """

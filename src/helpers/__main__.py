@@ -133,7 +133,10 @@ OPTIONS = {
     ),
     "keep-shard": (
         "--shard",
-        {"metavar": "K/N", "help": "only put into --keep the K-th of N parts of that, as on N machines at once"},
+        {
+            "metavar": "K/N",
+            "help": "of the same command only this: put into --keep the K-th of N parts of that, as on N machines at once",
+        },
     ),
     "chromaprint": _flag("chromaprint", "one more detector, by the program fpcalc, which must be installed"),
     "fail-above": ("--fail-above", {"type": int, "metavar": "N", "help": "exit with 1 where more are flagged"}),

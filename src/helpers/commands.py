@@ -18,6 +18,8 @@ from helpers.models import aisfx
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, frozen, input_files, plan, publication, registry, store
 from helpers.study.graph import Graph
+from helpers.study.manifest import read_manifest
+from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
 
@@ -31,11 +33,11 @@ class AuditFailed(Exception):
 
 
 @contextlib.contextmanager
-def checking():
-    """Turns what the checks raise before any work starts into a one-line message; errors of the work itself stay whole."""
+def checking(*others: type[Exception]):
+    """Turns what the checks raise before any work starts into a one-line message, and `others`; errors of the work stay whole."""
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError, *others) as error:
         raise UserError(str(error)) from error
 
 
@@ -85,7 +87,7 @@ def plan_stages(arguments):
         print(f"Not computed unasked beside a published study: {why}")
 
 
-def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | None, Profile]:
+def _chosen_stages(arguments, require=None) -> tuple[list[Stage], Path | None, Profile]:
     """The stages that the arguments name, the folder of the published study where they ask for it, and the profile."""
     with checking():
         settings = parameters.parse_settings(arguments.settings)
@@ -119,7 +121,7 @@ def _chosen_stages(arguments, require=None) -> tuple[list[store.Stage], Path | N
     return stages, folder, profile
 
 
-def _print_plan(stages: list[store.Stage], folder: Path | None) -> list[store.Stage]:
+def _print_plan(stages: list[Stage], folder: Path | None) -> list[Stage]:
     with checking():
         missing = plan.missing(stages, folder)
         print(*plan.in_words(plan.estimate_all(missing)), sep="\n")
@@ -156,65 +158,37 @@ def _section(profile: Profile, stage: str, setting: str) -> str:
 
 def run_audit(arguments):
     """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
-    from helpers.base.spreadsheet import inert  # imports pandas
     from helpers.book import audit_page
-    from helpers.copies.audit import audit, files as audit_files, within as audit_within  # import torch
+    from helpers.copies.audit import audit, files, options, within  # import torch
 
-    out = arguments.output
-    with checking():
-        settings = parameters.parse_settings(arguments.settings)
-        profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
-        if not {"detectors", "retrieval.detectors"} & settings.keys():
-            profile = audit.leave_out_missing(profile)
-        if out.is_dir() or not out.parent.is_dir():
-            raise ValueError(f"--output: expected a file in a folder that exists, got {out}")
-        folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
-        if arguments.within and any(folders.values()):
-            raise ValueError("--within: expected no other folder beside it")
-        if arguments.within and arguments.chromaprint:
-            raise ValueError("--chromaprint: expected no --within, which finds duplicates by landmarks alone")
-        if not arguments.within and not (folders["generated"] and folders["training"]):
-            raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
-        part = _part(arguments.shard) if arguments.shard else None
-        if part and (arguments.within or not arguments.keep):
-            raise ValueError("--shard: expected --keep FOLDER, which a part is put into, and no --within")
-        report = out.with_suffix(".left_out.json")
-        if part and (arguments.match_honest or arguments.fail_above is not None):
-            raise ValueError("--shard: expected no --match-honest or --fail-above, which are of the audit that follows")
-        try:
-            if part:
-                return audit.prepare(folders, profile, arguments.keep, part, arguments.chromaprint)
-            writable = out.with_name(f"{out.name}.part")
-            writable.touch()  # before the work: where nothing can be written is told now
-            writable.unlink()
-            if not arguments.within:
-                result = audit.audit(
-                    *folders.values(), profile, report, arguments.match_honest, arguments.keep, arguments.chromaprint
-                )
-            else:
-                table, left_out = audit_within.duplicates(arguments.within, profile)
-        except OSError as error:
-            raise ValueError(str(error)) from error
+    folders = {kind: getattr(arguments, kind) for kind in audit.KINDS}
+    how = (arguments.match_honest, arguments.keep, arguments.chromaprint)
+    with checking(OSError):
+        options.check(vars(arguments))
+        profile = _audited_profile(arguments, audit.leave_out_missing)
+        if arguments.shard:
+            return audit.prepare(folders, profile, _part(arguments.shard), *how)
+        if arguments.within:
+            found = within.duplicates(arguments.within, profile)
+        else:
+            found = audit.audit(*folders.values(), profile, files.left_out_beside(arguments.output), *how)
+    channel = profile.corpus.channel
     if arguments.within:
-        inert(table).to_csv(out, index=False)
-        page = audit_page.within_page(table, left_out, arguments.within, profile.corpus.channel)
-        out.with_suffix(".html").write_text(page, encoding="utf-8")
-        clusters, dropped = table["cluster"].nunique(), int(table["drop"].sum())
-        print(
-            f"{clusters} clusters of files that share an excerpt, {dropped} files to drop; {len(left_out)} files left out"
-        )
-        print(out, out.with_suffix(".html"), sep="\n")
-        return _fail_above(arguments.fail_above, dropped, "files to drop")
-    page = audit_page.audit_page(result, folders, profile.corpus.channel)
-    print(result, *audit_files.write(result, out, page), report, sep="\n")
-    if arguments.fail_above is not None and result.differing:
+        page = audit_page.within_page(found, arguments.within, channel)
+    else:
+        page = audit_page.audit_page(found, folders, channel)
+    print(found, *files.write(found, arguments.output, page), sep="\n")
+    (count, of), limit = found.counted, arguments.fail_above
+    if limit is not None and count is None:
         raise AuditFailed("--fail-above: no rate is stated, so nothing can be counted")
-    _fail_above(arguments.fail_above, result.verdicts[0].flagged.count, "generated clips flagged")
-
-
-def _fail_above(limit: int | None, count: int, of: str):
     if limit is not None and count > limit:
         raise AuditFailed(f"--fail-above: expected at most {limit} {of}, got {count}")
+
+
+def _audited_profile(arguments, leave_out_missing) -> Profile:
+    settings = parameters.parse_settings(arguments.settings)
+    profile = _with_settings(load_profile(arguments.profile), "thresholds", settings)
+    return profile if {"detectors", "retrieval.detectors"} & settings.keys() else leave_out_missing(profile)
 
 
 def run_chapter(arguments):
@@ -276,7 +250,7 @@ def verify_stages(arguments):
     print(f"{n_stages} stages, {n_files} files: as recorded")
 
 
-def _all_stages(profile: str) -> list[store.Stage]:
+def _all_stages(profile: str) -> list[Stage]:
     return registry.build_all(load_profile(profile))
 
 
@@ -309,7 +283,7 @@ def restore_stages(arguments):
     with checking():
         stages = publication.wanted(_all_stages(arguments.profile), folder)
         for stage in stages:
-            here = store.read_manifest(stage)
+            here = read_manifest(stage)
             if (not here or here.get("restored")) and (line := entries.difference(stage, folder)):
                 raise UserError(line)
             counts["there already" if here else "restored"] += 1

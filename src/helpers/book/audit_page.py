@@ -25,6 +25,7 @@ from helpers.copies.audit import chromaprint
 from helpers.copies.audit.evidence import honest_needed, smallest_p
 from helpers.copies.audit.search import PLACES
 from helpers.copies.audit.verdict import TOGETHER, Audit, set_by_one
+from helpers.copies.audit.within import Duplicates
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
 from helpers.sound.likeness import in_figures
@@ -64,7 +65,6 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
     for card, row in zip(cards, chosen.to_dict("records")):
         card.update(row, opinions=others.get_group(row["clip"]).to_dict("records"))
     near = found.matches[found.matches["kind"] == "generated"].groupby("clip")["nearest"].agg(set).to_dict()
-    null = int(((found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")).sum())
     power = found.power.dropna(subset=TOGETHER)
     return _render(
         "audit.html",
@@ -79,8 +79,8 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         unheard=together[flagged].iloc[SHOWN : SHOWN + LISTED].to_dict("records"),
         power=power.to_dict("records"),
         worst=power.loc[power[TOGETHER].idxmin()] if len(power) else None,
-        smallest_p=smallest_p(null),
-        n_null=null,
+        smallest_p=smallest_p(len(found.null)),
+        n_null=len(found.null),
         needed=honest_needed,
         set_by_one=set_by_one(found),
         unheard_below={chromaprint.NAME: chromaprint.LEAST_S},
@@ -90,8 +90,9 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
     )
 
 
-def within_page(table: pd.DataFrame, left_out: dict[str, str], folder: Path, channel: str = "mean") -> str:
+def within_page(found: Duplicates, folder: Path, channel: str = "mean") -> str:
     """The page of `duplicates`: each file to drop, beside the file of its cluster that it shares an excerpt with."""
+    table, left_out = found
     dropped = table[table["drop"]].sort_values("score", ascending=False, kind="stable")
     matches = [Match(*row) for row in dropped[["file", "like", *PLACES]].head(SHOWN).itertuples(index=False)]
     cards = _cards(matches, folder, folder, ("to drop", "shares an excerpt"), channel)

@@ -7,7 +7,7 @@ from helpers.base.profile import Profile
 from helpers.models import aisfx
 from helpers.study import registry
 from helpers.study.graph import Graph
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 # Each chapter, in order, and the profile section whose fields are its parameters beside `profile`.
 CHAPTERS = {

@@ -7,7 +7,8 @@ from pathlib import Path
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter, chapter_stages
 from helpers.models import aisfx
 from helpers.study import entries, frozen, plan, publication, store
-from helpers.study.store import NotPublished, Stage
+from helpers.study.stage import Stage
+from helpers.study.store import NotPublished
 
 OF_STUDY = dict.fromkeys(("n_train", "draw"), " (of the study)")  # other values than those of its runs are not tried
 

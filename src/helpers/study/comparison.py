@@ -10,7 +10,8 @@ from helpers.base.hashing import damage
 from helpers.base.paths import shown
 from helpers.study import store
 from helpers.study.entries import difference, read_entries
-from helpers.study.store import MANIFEST, Stage
+from helpers.study.manifest import MANIFEST, read_manifest
+from helpers.study.stage import Stage
 
 # Each table's rates and the ends of their intervals.
 INTERVALS = {
@@ -62,7 +63,7 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
         if key is None:
             notes.append(f"{table}: not part of the published study")
             continue
-        manifest = store.read_manifest(flat[key], root)
+        manifest = read_manifest(flat[key], root)
         if not manifest or manifest.get("restored"):
             found = "restored from the published study" if manifest else "not computed"
             raise FileNotFoundError(f"{table}: expected {flat[key].title} to be computed here, found it {found}")

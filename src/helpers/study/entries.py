@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from helpers.base.hashing import damage, line_ends
 from helpers.base.paths import shown
-from helpers.study import store
-from helpers.study.store import MANIFEST, NotPublished, Stage, canonical
+from helpers.study.manifest import MANIFEST
+from helpers.study.stage import Stage, canonical, hash_inputs, input_paths
+from helpers.study.store import NotPublished
 
 DIGESTS = "digests.json"
 _ABSENT = "absent"
@@ -58,8 +59,8 @@ def reason(
         return title, f"{name} is {_brief(new)} in the profile, {_brief(old)} {there}{more}"
     if stage.version != entry["version"]:
         return title, f"version is {stage.version} in the code, {entry['version']} {there}"
-    for name, new, old in _unlike(store.hash_inputs(stage), entry["inputs"]):
-        changed = line_ends(store.input_paths(stage)[name], old) if _ABSENT not in (new, old) else ""
+    for name, new, old in _unlike(hash_inputs(stage), entry["inputs"]):
+        changed = line_ends(input_paths(stage)[name], old) if _ABSENT not in (new, old) else ""
         return title, f"{name} has sha256 {new[:12]} here, {old[:12]} {there}{changed}"
     before = {key: upstream.digest for key, upstream in stage.upstream.items()}
     for key, new, old in _unlike(before, entry["upstream"]):

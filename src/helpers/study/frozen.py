@@ -7,7 +7,7 @@ from helpers.base.paths import resolve
 from helpers.base.profile import Profile
 from helpers.base.settings import MelConfig
 from helpers.models.pretrained.locate import is_audioldm, is_laion
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 CODED = {"encoding", "roundtrip", "twins", "controls", "generation"}  # made by codec and vocoder
 SEARCHED = {"references", "retrieval", "alterations"}  # by every detector

@@ -9,7 +9,7 @@
 From training to retrieval, quality, clips and prompts there is one stage a training run (n, draw); the rest is one for
 all runs.
 
-A stage here is a description (`store.Stage`); nothing is computed before `store.load_or_run`. `registry` looks them up by
+A stage here is a description (`stage.Stage`); nothing is computed before `store.load_or_run`. `registry` looks them up by
 name. Stage X is computed by `stages/X.py:compute`, which is imported only then: to load a result takes no torch.
 """
 
@@ -25,7 +25,7 @@ from helpers.base.settings import EMBEDDINGS, CorpusConfig
 from helpers.models import aisfx
 from helpers.sound.user_table import READERS_VERSION
 from helpers.study.input_files import checkpoint_files, clap_files, codec_files, listing, text_files, user_files
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
 OF_INTERVENTION = (

@@ -17,7 +17,7 @@ from helpers.base.settings import TrainingConfig
 from helpers.models.denoiser import build_unet
 from helpers.models.pretrained.locate import is_audioldm
 from helpers.study import work
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 # Operations a second of one H100, sustained, by precision of the products: assumed, about two thirds of what its makers
 # state for the first and under a third for the last; never measured here.

@@ -17,7 +17,8 @@ from statistics import median
 from helpers.base.machine import vector_extensions
 from helpers.base.profile import Profile
 from helpers.study import entries, publication, store, work
-from helpers.study.store import Stage
+from helpers.study.manifest import kept_manifests, read_manifest
+from helpers.study.stage import Stage
 
 ANNOUNCED_S = 60.0  # what takes longer is announced before it begins
 START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
@@ -60,7 +61,7 @@ def missing(
         if (stage.digest, whole) in seen or stage.digest in order:
             return
         seen.add((stage.digest, whole))
-        manifest = store.read_manifest(stage, root)
+        manifest = read_manifest(stage, root)
         if manifest and not (whole and manifest.get("restored")):
             return
         if folder and not whole and not entries.difference(stage, folder):
@@ -83,7 +84,7 @@ def measured() -> list[Record]:
     """
     studies = [entries.read_entries(path) for path in publication.RESULTS.glob("*")]
     manifests = [one for study in studies if "findings" in study for one in study.values()]
-    manifests += store.kept_manifests()
+    manifests += kept_manifests()
     by_digest, built, records = {manifest["digest"]: manifest for manifest in manifests}, {}, []
 
     def build(digest: str) -> Stage:

@@ -20,7 +20,9 @@ from helpers.base.paths import RESULTS, shown
 from helpers.base.progress import say
 from helpers.study import store
 from helpers.study.entries import DIGESTS, difference, folder_of, key_of, lacking, read_entries
-from helpers.study.store import MANIFEST, NotPublished, Stage
+from helpers.study.manifest import MANIFEST, inspect, write_json
+from helpers.study.stage import Stage
+from helpers.study.store import NotPublished
 
 
 def find(profile: str) -> Path | None:
@@ -111,7 +113,7 @@ def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
 
     Raises NotPublished for a result that was altered since it was computed.
     """
-    (manifest, problem), reason = store.inspect(stage, stage.folder(root)), ""
+    (manifest, problem), reason = inspect(stage, stage.folder(root)), ""
     if problem:
         raise NotPublished(problem)
     if manifest is None:
@@ -169,8 +171,8 @@ def _take_place(draft: Path, folder: Path, fresh: dict, merged: dict) -> list[Pa
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder_of(draft, key) / name, path)
             paths.append(path)
-    store.write_json(folder / DIGESTS, {key.replace("/", " ", 1): entry["digest"] for key, entry in merged.items()})
-    store.write_json(folder / MANIFEST, {"stages": merged})  # last: what it names is there
+    write_json(folder / DIGESTS, {key.replace("/", " ", 1): entry["digest"] for key, entry in merged.items()})
+    write_json(folder / MANIFEST, {"stages": merged})  # last: what it names is there
     return paths
 
 

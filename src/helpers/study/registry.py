@@ -6,7 +6,9 @@ from helpers.base.arms import list_arms
 from helpers.base.profile import Profile
 from helpers.models import aisfx
 from helpers.study.graph import Graph
-from helpers.study.store import Result, Stage, load_or_run, read_manifest
+from helpers.study.manifest import read_manifest
+from helpers.study.stage import Stage
+from helpers.study.store import Result, load_or_run
 
 # One for all runs, then one a training run; in the order in which they are listed.
 SINGLE = {stage.__name__: stage for stage in (

@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from helpers.study import entries, store
-from helpers.study.store import MANIFEST, Stage
+from helpers.study import entries
+from helpers.study.manifest import MANIFEST, kept_manifests, read_manifest
+from helpers.study.stage import Stage
 
 KINDS = ("finished", "restored", "unfinished", "stale", "missing")
 
@@ -25,13 +26,13 @@ def states(stages: Iterable[Stage], current: set[str]) -> list[State]:
 
     `current`: the digests of all profiles, so that another profile's results do not pass for old ones.
     """
-    kept = {manifest["digest"]: manifest for manifest in store.kept_manifests()}
+    kept = {manifest["digest"]: manifest for manifest in kept_manifests()}
     return [_state(stage, kept, current) for stage in stages]
 
 
 def _state(stage: Stage, kept: dict[str, dict], current: set[str]) -> State:
     folder = stage.folder()
-    if manifest := store.read_manifest(stage):
+    if manifest := read_manifest(stage):
         size = sum(file["size"] for file in manifest["files"].values())
         if manifest.get("restored"):
             return State(stage, "restored", "restored from the published study", size)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from helpers.base.hashing import damage
 from helpers.base.paths import ROOT
-from helpers.study import entries, publication, store
-from helpers.study.store import Stage
+from helpers.study import entries, publication
+from helpers.study.manifest import inspect
+from helpers.study.stage import Stage
 
 
 def verify(stages: Iterable[Stage], folder: Path) -> tuple[list[str], int, int]:
@@ -29,7 +30,7 @@ def verify(stages: Iterable[Stage], folder: Path) -> tuple[list[str], int, int]:
     if published:
         problems += [entries.difference(one, folder) for one in with_files if entries.key_of(one) not in published]
     for stage in stages.values():
-        manifest, problem = store.inspect(stage, stage.folder(), every=True)
+        manifest, problem = inspect(stage, stage.folder(), every=True)
         problems.append(problem)
         n_stages += bool(manifest or problem)
         n_files += len(manifest["files"]) if manifest else 0

@@ -3,7 +3,7 @@
 A stage is looked at as its manifest describes it: by name, settings and what it is made from.
 """
 
-from helpers.study.store import Stage
+from helpers.study.stage import Stage
 
 GENERATED = ("generation", "twins", "controls")  # whose clips are the queries of a run
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),

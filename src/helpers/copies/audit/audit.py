@@ -17,17 +17,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.base.hashing import hash_file
 from helpers.base.mapped import chunks
+from helpers.base.paths import resolve
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.copies.audit import chromaprint as fingerprinting
-from helpers.copies.audit.folders import KINDS, Folders, list_folders, read_clips, read_folders
+from helpers.copies.audit.folders import KINDS, Clips, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
-from helpers.copies.audit.search import PLACES, gather, global_matches, local_matches
+from helpers.copies.audit.search import Queries, gather, global_matches, local_matches
 from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
+from helpers.models.pretrained.locate import find_clap, is_laion
 from helpers.sound.mel import level, log_mel, mean_of_bands
 from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
@@ -67,9 +70,9 @@ def audit(
 
     Raises:
         FileNotFoundError: a folder that is missing, or `fpcalc`.
-        ValueError: a setting out of range, or folders that cannot be compared (`read_folders` says which).
+        ValueError: a setting out of range, folders that cannot be compared (`read_folders` says which), or `kept` in one.
         ModuleNotFoundError: a detector whose package is not installed.
-        OSError: too little room in the folder for temporary files, or a file that cannot be read.
+        OSError: too little room in the folder for temporary files, a file that cannot be read, or of `fpcalc` no fingerprint.
         RuntimeError: the comparison failed after all of these were in order.
 
     Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.audit.evidence`.
@@ -78,13 +81,10 @@ def audit(
         profile = leave_out_missing(load_profile(profile))
     if thresholds:
         profile = profile.replace("thresholds", **thresholds)
-    aisfx.require(profile.retrieval.detectors)
-    if chromaprint:
-        fingerprinting.require()
+    given = dict(zip(KINDS, (generated, training, honest)))
+    detectors, store = _ready(profile, given, kept, chromaprint)
     with tempfile.TemporaryDirectory() as folder:
-        scratch, detectors = Path(folder), load_detectors(profile)
-        given = dict(zip(KINDS, (generated, training, honest)))
-        store = _store(kept, profile)
+        scratch = Path(folder)
         folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         if chromaprint:
@@ -93,6 +93,17 @@ def audit(
             return judge(folders, detectors, profile, scratch, chromaprint)
         except (ValueError, TypeError, FileNotFoundError) as error:  # what is raised above speaks of the caller's input
             raise RuntimeError(f"audit: the comparison failed: {error}") from error
+
+
+def _ready(profile: Profile, given: dict, kept: Path | None, chromaprint: bool) -> tuple[Detectors, Kept]:
+    """The detectors, and where things are kept. Raises first what `audit` does for what is not installed, or kept among what is read."""
+    aisfx.require(profile.retrieval.detectors)
+    if chromaprint:
+        fingerprinting.version()
+    for kind, folder in given.items():
+        if kept and folder and Path(kept).resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(f"keep: expected a folder apart from that of {kind}, got {kept}")
+    return load_detectors(profile), _store(kept, profile)
 
 
 def leave_out_missing(profile: Profile) -> Profile:
@@ -136,19 +147,21 @@ def of_windows(detectors: Detectors, profile: Profile) -> dict[str, tuple[Callab
 
 
 def prepare(
-    folders: dict[str, Path | None], profile: Profile, kept: Path, part: tuple[int, int], chromaprint: bool = False
+    folders: dict[str, Path | None],
+    profile: Profile,
+    part: tuple[int, int],
+    match_honest: bool,
+    kept: Path,
+    chromaprint: bool = False,
 ) -> None:
     """Puts into `kept` what an `audit` computes of the training and honest files, but only of the k-th of n parts, where `part`
     is (k, n): on n machines that share the folder the parts are made at once, and an audit with it then reads them all.
 
-    No value follows from what it is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding:
-    by 1e-7.) Raises as `audit` does.
+    With `match_honest` the honest files are only read: how they are altered follows from all. No value follows from what it
+    is computed beside, so the audit is that of one go. (Of the embedding CLAP up to rounding: by 1e-7.) Raises as `audit`.
     """
-    aisfx.require(profile.retrieval.detectors)
-    if chromaprint:
-        fingerprinting.require()
+    detectors, store = _ready(profile, folders, kept, chromaprint)
     found, left_out = list_folders(folders)
-    store, detectors = _store(kept, profile), load_detectors(profile)
     for kind in found.keys() - {"generated"}:
         files = dict([*found[kind].items()][part[0] - 1 :: part[1]])
         with tempfile.TemporaryDirectory() as folder:
@@ -157,15 +170,21 @@ def prepare(
             except ValueError as error:  # this part has no usable files: others may
                 say(str(error))
                 continue
+            if kind == "honest" and match_honest:
+                continue
             windows = Windows(clips.sounds, range(len(clips.names)), profile.corpus.clip_samples)
             for name, (compute, dtype) in of_windows(detectors, profile).items():
                 store.of_windows(name, windows, clips.keys, compute, Path(folder) / f"{name}.npy", dtype)
             if chromaprint:
-                fingerprinting.fingerprints(clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
+                fingerprinting.fingerprints(clips.names, clips.sounds, clips.keys, store, profile.corpus.sample_rate_hz)
 
 
 def _store(kept: Path | None, profile: Profile) -> Kept:
-    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval))
+    """Where things are kept, by the settings and CLAP's weights: those of a path may change. (aisfx has one set of weights.)"""
+    path, weights = profile.retrieval.clap_path, ""
+    if kept and "clap" in profile.retrieval.detectors:  # a model made here has its weights' sha256 in config.json
+        weights = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
+    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval, weights))
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
@@ -186,52 +205,51 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. Log-mels, which
     three detectors share, are kept in 16 bits: no cosine moves by more than 3e-5, a five-hundredth of the scale of honest ones.
     """
-    used, clips, rate = profile.thresholds, folders.clips, profile.corpus.sample_rate_hz
-    searched = np.setdiff1d(np.arange(len(clips["training"].names)), folders.stand_ins)
-    queries = gather(clips, searched, profile, scratch)
+    training, used = folders.clips["training"], profile.thresholds
+    searched = np.setdiff1d(np.arange(len(training.names)), folders.stand_ins)
+    queries = gather(folders.clips, searched, profile, scratch)
+    local = _local(training, queries, folders.kept, profile.corpus.sample_rate_hz, chromaprint)
+    sides: dict[str, Clips | Queries] = {"training": training, "queries": queries}
     size = profile.corpus.clip_samples
-    windows = {
-        "training": Windows(clips["training"].sounds, range(len(clips["training"].names)), size),
-        "queries": Windows(queries.sounds, range(len(queries.about)), size),
-    }
-    keys = {"training": clips["training"].keys, "queries": queries.keys}
+    windows = {side: Windows(clips.sounds, range(len(clips.sounds)), size) for side, clips in sides.items()}
+    computed = of_windows(detectors, profile)
 
-    def features(name: str, compute: Callable, dtype) -> dict[str, np.ndarray]:
+    def features(name: str) -> dict[str, np.ndarray]:
+        compute, dtype = computed[name]
         return {
             side: folders.kept.of_windows(
-                name, windows[side], keys[side], compute, scratch / f"{name}_{side}.npy", dtype
+                name, windows[side], clips.keys, compute, scratch / f"{name}_{side}.npy", dtype
             )
-            for side in windows
+            for side, clips in sides.items()
         }
 
-    computed = of_windows(detectors, profile)
-    mels = features("mels", *computed["mels"]) if "mels" in computed else {}
+    mels = features("mels") if "mels" in computed else {}
     if mels:
         detectors.mean = mean_of_bands(part.astype(np.float32) for _, part in chunks(mels["training"], CHUNK))
-    local: dict[str, tuple] = {LOCAL: (Index(clips["training"].marks), queries.marks, HOP / rate)}
-    if chromaprint:
-        of = {"training": clips["training"].sounds, "queries": queries.sounds}
-        prints = {side: fingerprinting.fingerprints(of[side], keys[side], folders.kept, rate) for side in windows}
-        local[fingerprinting.NAME] = (
-            fingerprinting.Index(prints["training"]), prints["queries"], fingerprinting.FRAME_S
-        )  # fmt: skip
     found, weights = [], {}
-    for name in progress((*detectors.names, *local), desc="audit", unit="detector"):
-        if name in local:
-            index, marks, frame_s = local[name]
-            matches, weights[name] = local_matches(index, marks, frame_s, queries.about, folders.stand_ins), (np.nan, 0)
-        else:
-            if name in OF_MELS:
-                heard: dict = {side: OfMels(detectors, name, mels[side]) for side in windows}
-            else:
-                heard = features(name, *computed[name])
-            matches, *weights[name] = global_matches(
-                detectors, name, heard, queries.about, windows, folders.stand_ins, used
-            )
-            for column in PLACES:
-                matches[column] /= rate
+    for name in progress(detectors.names, desc="audit", unit="detector"):
+        of_mels = name in OF_MELS
+        heard: dict = {side: OfMels(detectors, name, mels[side]) for side in sides} if of_mels else features(name)
+        matches, *weights[name] = global_matches(
+            detectors, name, heard, queries.about, windows, folders.stand_ins, used
+        )
         found.append(matches.assign(detector=name))
+    for name, (index, marks, frame_s) in local.items():
+        some = progress(marks, desc=name, unit="file")
+        found.append(local_matches(index, some, frame_s, queries.about, folders.stand_ins).assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
-    matches["nearest"] = clips["training"].names[matches["reference"]]
+    matches["nearest"] = training.names[matches["reference"]]
     table = judged(matches, queries.about)
     return account_of(table, matches, queries.about, weights, folders, used)
+
+
+def _local(training: Clips, queries: Queries, kept: Kept, rate: int, chromaprint: bool) -> dict[str, tuple]:
+    """Of each local detector: the index of the training clips, what is looked up there of each query, and a frame's seconds."""
+    local: dict[str, tuple] = {LOCAL: (Index(training.marks), queries.marks, HOP / rate)}
+    if chromaprint:
+        learned, asked = (
+            fingerprinting.fingerprints(clips.names, clips.sounds, clips.keys, kept, rate)
+            for clips in (training, queries)
+        )
+        local[fingerprinting.NAME] = fingerprinting.Index(learned), asked, fingerprinting.FRAME_S
+    return local

@@ -9,6 +9,7 @@ music identification", CVPR. Its program `fpcalc` makes the fingerprints.
 Used by `audit`.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from numpy.typing import ArrayLike
 
 from helpers.base.progress import progress
 from helpers.copies.audit.kept import Kept
@@ -31,41 +33,61 @@ NONE_S, SOME_S = 2.5, 3.0  # a shorter sound has no fingerprint, a longer one ha
 LEAST, LEAST_S = 8, 3.8  # numbers that a fingerprint is compared by, and the length of a sound that has them
 LEAST_EXCESS = 0.05  # shares of bits that honest clips differ by at least: the scale of this detector's evidence
 FINGERPRINTED = 0.9  # of the honest clips: with fewer the null would be of clips that cannot match
+LIMIT_S = 60.0  # that the program may take, and as long as the sound lasts: some hundred times what it takes
 
 
-def require() -> None:
-    """Raises FileNotFoundError with the remedy where the program is not installed."""
+def version() -> str:
+    """What the program says of its version, and of the library that resamples for it: fingerprints follow from both.
+
+    Raises FileNotFoundError with the remedy where it is not installed, ChildProcessError where it does not answer.
+    """
     if shutil.which(PROGRAM) is None:
         raise FileNotFoundError(
             f"{NAME}: expected its program {PROGRAM}, found none; apt install libchromaprint-tools, or brew install chromaprint"
         )
+    return _run("-version").stdout.decode(errors="replace").strip()
+
+
+def _run(options: str, sound: bytes = b"", seconds: float = 0.0) -> subprocess.CompletedProcess[bytes]:
+    limit_s = LIMIT_S + seconds
+    try:
+        return subprocess.run([PROGRAM, *options.split()], input=sound, capture_output=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        raise ChildProcessError(f"{PROGRAM} {options}: expected an answer within {limit_s:.0f} s, got none") from None
 
 
 def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Chromaprint's fingerprint of a sound int16 [S], of any length: uint32 [n]; n = 0 of one that is too short.
 
-    Raises RuntimeError with what the program says where it makes none of a longer one.
+    Raises ChildProcessError with what the program says where it makes none of a longer one, or takes too long.
     """
     if len(sound) < NONE_S * sample_rate_hz:
         return np.zeros(0, np.uint32)
-    options = f"-format s16le -rate {sample_rate_hz} -channels 1 -length 0 -raw -json -".split()
-    done = subprocess.run([PROGRAM, *options], input=np.asarray(sound, "<i2").tobytes(), capture_output=True)
-    if done.stdout.strip():  # version 1.5.1 takes the sound's end for an error (status 3): the fingerprint is whole
-        return np.array(json.loads(done.stdout)["fingerprint"], np.uint32)
-    if len(sound) > SOME_S * sample_rate_hz:
-        raise RuntimeError(f"{PROGRAM}: {done.stderr.decode(errors='replace').strip()}")
-    return np.zeros(0, np.uint32)
+    options = f"-format s16le -rate {sample_rate_hz} -channels 1 -length 0 -raw -json -"
+    done = _run(options, np.asarray(sound, "<i2").tobytes(), len(sound) / sample_rate_hz)
+    if not done.stdout.strip() and len(sound) <= SOME_S * sample_rate_hz:
+        return np.zeros(0, np.uint32)
+    try:  # version 1.5.1 takes the sound's end for an error (status 3): the fingerprint is whole
+        return np.fromiter(json.loads(done.stdout)["fingerprint"], np.uint32)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        said = " ".join((done.stdout.strip() or done.stderr).decode(errors="replace").split())
+        raise ChildProcessError(f"{PROGRAM}: expected a fingerprint as JSON, got {said[:200]!r}") from None
 
 
 def fingerprints(
-    sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
+    names: ArrayLike, sounds: Sounds | list[np.ndarray], keys: Sequence[str], kept: Kept, sample_rate_hz: int
 ) -> list[np.ndarray]:
-    """That of each sound, or none of one with less than LEAST numbers; those that are `kept`, by their keys, are read."""
+    """That of each sound, or none of one with less than LEAST numbers; those that are `kept`, by their keys, are read where
+    this version of the program made them. Raises as `fingerprint` does, with the sound's name."""
+    entry_name = f"{NAME}_{hashlib.sha256(version().encode()).hexdigest()[:16]}"
 
     def one(row: int) -> np.ndarray:
-        if (entry := kept.load(keys[row], NAME)) is None:
-            entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
-            kept.store(keys[row], NAME, **entry)
+        if (entry := kept.load(keys[row], entry_name)) is None:
+            try:
+                entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
+            except ChildProcessError as error:
+                raise ChildProcessError(f"{str(np.asarray(names)[row])!r}: {error}") from None
+            kept.store(keys[row], entry_name, **entry)
         return entry["values"] if len(entry["values"]) >= LEAST else entry["values"][:0]
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -78,5 +78,5 @@ def smallest_p(n_null: int) -> float:
 
 
 def honest_needed(rate: float) -> int:
-    """How many calibrating clips a rate needs at least: 1 / rate - 1."""
-    return math.ceil(round(1 / rate - 1, 9))
+    """How many honest clips a rate needs at least: the half that calibrates (C2) has 1 / rate - 1."""
+    return 2 * math.ceil(round(1 / rate - 1, 9))

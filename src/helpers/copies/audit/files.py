@@ -1,4 +1,4 @@
-"""What an audit leaves on disk: its tables, and a summary that names everything left out."""
+"""What an audit leaves on disk: its table, its page, and a summary that names everything left out."""
 
 import json
 import math
@@ -6,24 +6,33 @@ from pathlib import Path
 
 from helpers.base.spreadsheet import inert
 from helpers.copies.audit.verdict import Audit
+from helpers.copies.audit.within import Duplicates
 
 
-def write(found: Audit, table: Path, page: str) -> list[Path]:
-    """Writes the table (CSV) and beside it its page (`.html`), `.matches.parquet` and `.summary.json`, all or none; gives
-    their paths."""
-    paths = [table, *(table.with_suffix(f".{end}") for end in ("matches.parquet", "summary.json", "html"))]
-    drafts = [path.with_name(f"{path.name}.part") for path in paths]
+def left_out_beside(table: Path) -> Path:
+    """Where what is left out is written beside a table, as soon as it is known."""
+    return table.with_suffix(".left_out.json")
+
+
+def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
+    """Writes the table (CSV) and beside it its page (`.html`), of an audit `.matches.parquet` and `.summary.json` too: all
+    or none. Gives the paths of all that is there then."""
+    makers = {table: lambda draft: inert(found.table).to_csv(draft, index=False)}
+    if isinstance(found, Audit):
+        summary = json.dumps(plain(found.summary()), indent=1, allow_nan=False)
+        makers[table.with_suffix(".matches.parquet")] = lambda draft: found.matches.to_parquet(draft, index=False)
+        makers[table.with_suffix(".summary.json")] = lambda draft: draft.write_text(summary)
+    makers[table.with_suffix(".html")] = lambda draft: draft.write_text(page, encoding="utf-8")
+    drafts = {path: path.with_name(f"{path.name}.part") for path in makers}
     try:
-        inert(found.table).to_csv(drafts[0], index=False)
-        found.matches.to_parquet(drafts[1], index=False)
-        drafts[2].write_text(json.dumps(plain(found.summary()), indent=1, allow_nan=False))
-        drafts[3].write_text(page, encoding="utf-8")
-        for draft, path in zip(drafts, paths):
+        for path, make in makers.items():
+            make(drafts[path])
+        for path, draft in drafts.items():
             draft.replace(path)
     finally:
-        for draft in drafts:
+        for draft in drafts.values():
             draft.unlink(missing_ok=True)
-    return paths
+    return [*makers, *([left_out_beside(table)] if isinstance(found, Audit) else [])]
 
 
 def plain(value):

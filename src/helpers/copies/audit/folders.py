@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def read_folders(
         if report:
             report.write_text(json.dumps(left_out, indent=1))
     used = profile.thresholds
-    enough = max(4 * used.k, 2 * (honest_needed(used.fpr) + 1))
+    enough = max(4 * used.k, honest_needed(used.fpr))
     if len(clips["honest"].names) < enough:
         remedy = account("honest", clips["honest"].left_out)
         if "honest" not in found:
@@ -137,23 +138,9 @@ def read_clips(
     kept: Kept = NOTHING_KEPT,
 ) -> Clips:
     """The clips that can be read of `files`; the others join `left_out`. Those that are `kept` are not read again."""
-    rate, channel = profile.corpus.sample_rate_hz, profile.corpus.channel
     names: list[str] = []
     sounds, rows, marks, keys = Sounds(scratch / f"{kind}.int16"), [], [], []
-
-    def read(path: Path):
-        try:
-            key = kept.key(path)
-            if (entry := kept.load(key, "sound")) is None:
-                sound, level_db = read_sound(path, rate, channel)
-                measures, found = measure(sound, rate, level_db), landmarks(sound, rate)
-                entry = {"sound": sound, "codes": found.codes, "frames": found.frames}
-                entry["measures"] = np.array([measures[name] for name in MEASURES])
-                kept.store(key, "sound", **entry)
-            return entry, key
-        except ValueError as error:
-            return str(error).removeprefix(f"{path.name!r}: ")
-
+    read = partial(_read, profile=profile, kept=kept)
     with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="file") as bar:
         for start in range(0, len(files), CHUNK):  # a chunk at a time: sounds of any length do not pile up
             some = [*files][start : start + CHUNK]
@@ -179,6 +166,22 @@ def read_clips(
         f"{middle['trail_s']:.2g} s, up to {middle['bandwidth_hz']:,.0f} Hz, noise floor {middle['floor_db']:.0f} dB"
     )
     return Clips(np.array(names), sounds, measures, marks, keys, left_out)
+
+
+def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarray], str] | str:
+    """A file's sound, measures and landmarks, and the key by which they are kept; or why it is left out."""
+    rate = profile.corpus.sample_rate_hz
+    try:
+        key = kept.key(path)
+        if (entry := kept.load(key, "sound")) is None:
+            sound, level_db = read_sound(path, rate, profile.corpus.channel)
+            measures, found = measure(sound, rate, level_db), landmarks(sound, rate)
+            entry = {"sound": sound, "codes": found.codes, "frames": found.frames}
+            entry["measures"] = np.array([measures[name] for name in MEASURES])
+            kept.store(key, "sound", **entry)
+        return entry, key
+    except ValueError as error:
+        return str(error).removeprefix(f"{path.name!r}: ")
 
 
 def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:

@@ -1,5 +1,6 @@
 """What an audit searches, and how: every file whole, by windows and by landmarks, in all training clips."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ class Queries(NamedTuple):
     marks: list
     keys: list[str]
 
+    @property
+    def names(self) -> pd.Series:
+        return self.about["clip"]
+
 
 def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scratch: Path) -> Queries:
     """Generated and honest clips, and copies planted in the training clips `searched`, with others of C1 beside them."""
@@ -67,7 +72,7 @@ def gather(clips: dict[str, Clips], searched: np.ndarray, profile: Profile, scra
     return Queries(pd.DataFrame(rows), sounds, marks, keys + [""] * (len(sounds) - len(keys)))
 
 
-def local_matches(index, marks: list, frame_s: float, about: pd.DataFrame, stand_ins: np.ndarray) -> pd.DataFrame:
+def local_matches(index, marks: Iterable, frame_s: float, about: pd.DataFrame, stand_ins: np.ndarray) -> pd.DataFrame:
     """The K_BEST training clips of each query by the index of a local detector, in which the `marks` of each are looked up; a
     query with none scores 0 beside the first clip, at no place."""
     tables = []
@@ -92,7 +97,7 @@ def global_matches(
     stand_ins,
     used: ThresholdsConfig,
 ):
-    """The K_BEST training clips of each query by the windows that are nearest, places in samples; and the weights chosen.
+    """The K_BEST training clips of each query by the windows that are nearest; and the weights chosen.
 
     features: of the `windows` of either side, "queries" and "training".
     """
@@ -121,7 +126,7 @@ def global_matches(
     )
     best = best.groupby("row", sort=False).head(K_BEST)
     starts = windows["queries"].start[best["window"]], windows["training"].start[best["reference_window"]]
-    best = best.assign(query_start_s=starts[0], reference_start_s=starts[1], length_s=float(windows["queries"].size))
+    best[PLACES] = np.stack([*starts, np.full(len(best), windows["queries"].size)], axis=1) / detectors.rate
     return best.drop(columns=["window", "reference_window"]), beta, k
 
 

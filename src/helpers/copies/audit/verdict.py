@@ -59,17 +59,26 @@ class Audit(NamedTuple):
     measures: pd.DataFrame
     differing: list[Difference]
 
+    @property
+    def counted(self) -> tuple[int | None, str]:
+        """How many clips are flagged, None where no rate is stated; and what that number is of."""
+        return None if self.differing else self.verdicts[0].flagged.count, "generated clips flagged"
+
+    @property
+    def null(self) -> pd.DataFrame:
+        """The rows of `table` of the honest clips that give p-values, by all detectors together."""
+        return self.table[(self.table["detector"] == TOGETHER) & (self.table["part"] == "C2")]
+
     def __str__(self) -> str:
         return "\n".join([*in_words(self), *(account(kind, why) for kind, why in self.left_out.items())])
 
     def summary(self) -> dict:
         """All but the tables of clips, as JSON takes it: rates, power, folders, what differs, and every file left out."""
-        null = self.table[(self.table["detector"] == TOGETHER) & (self.table["part"] == "C2")]
         return {
             "verdicts": [{**one._asdict(), **{name: vars(one._asdict()[name]) for name in Verdict._fields[2:5]}} for one in self.verdicts],
             "rates": self.rates.to_dict("records"),
             "power": self.power.to_dict("records"),
-            "smallest_p": smallest_p(len(null)),
+            "smallest_p": smallest_p(len(self.null)),
             "folders": self.measures.to_dict("index"),
             "differing": [one._asdict() for one in self.differing],
             "left_out": self.left_out,
@@ -110,52 +119,34 @@ def account_of(
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
     for some in (table, matches):
         some["nearest"] = some["nearest"].mask(some["query_start_s"].isna() & (some["detector"] != TOGETHER), "")
-    table["right"] = (table["reference"] == table["of"]) & (table["nearest"] != "")
-    rates, verdicts, power = [], [], {}
-    names = [TOGETHER, *weights]
+    names = [TOGETHER, *dict.fromkeys(matches["detector"])]
+    ordered, rates, verdicts, power = [], [], [], {}
     for name in names:
-        rows = table["detector"] == name
-        null = table.loc[rows & (table["part"] == "C2"), "score"]
-        for fpr in (used.fpr, *used.further_fprs):
-            tau = None if folders.differing else calibrate_threshold(null, fpr)
-            hits = flag(table.loc[rows, "score"], tau) if tau is not None else np.full(rows.sum(), None)
-            some = table[rows].assign(flagged=hits)
-            planted = some[some["role"] == "power"]
-            found = planted["flagged"].where(planted["right"], False) if tau is not None else planted["flagged"]
-            flagged, verified, copies, exact = (
-                flagged_rate(flags, used.confidence)
-                for flags in (
-                    some.loc[some["kind"] == "generated", "flagged"],
-                    some.loc[some["part"] == "C3", "flagged"],
-                    found,
-                    found[planted["part"] == "exact"],
-                )
-            )
-            rates.append(
-                {"detector": name, "fpr": fpr, "tau": np.nan if tau is None else tau}
-                | {f"{what}_{field}": getattr(rate, field) for what, rate in (("flagged", flagged), ("verified", verified), ("planted", copies)) for field in ("count", "n", "rate", "low", "high")}
-            )  # fmt: skip
-            if fpr != used.fpr:
-                continue
-            table.loc[rows, "flagged"], table.loc[rows, "tau"] = hits, tau
-            beta, k = weights.get(name, (np.nan, 0))
-            unmatched = int(((some["kind"] == "generated") & (some["nearest"] == "")).sum())
-            verdicts.append(Verdict(name, np.nan if tau is None else tau, flagged, verified, exact, beta, k, unmatched))  # fmt: skip
-            power[name] = found.astype(float).groupby(planted["part"], sort=False).mean()
-        made = rows & (table["kind"] == "generated")
-        table.loc[made, "q"] = q_values(table.loc[made, "p"])
+        rows = table[table["detector"] == name].sort_values(["kind", "score"], ascending=[True, False], kind="stable")
+        made = rows["kind"] == "generated"
+        at = {
+            fpr: _at(rows, None if folders.differing else fpr, used.confidence)
+            for fpr in dict.fromkeys((used.fpr, *used.further_fprs))
+        }
+        rates += [{"detector": name, "fpr": fpr} | one.columns() for fpr, one in at.items()]
+        first = at[used.fpr]
+        rows["flagged"], rows["tau"] = pd.array(first.hits, "boolean"), first.tau
+        rows.loc[made, "q"] = q_values(rows.loc[made, "p"])
+        flagged, verified, exact = (first.rates[what] for what in ("flagged", "verified", "exact"))
+        beta, k = weights.get(name, (np.nan, 0))
+        unmatched = int((made & (rows["nearest"] == "")).sum())
+        verdicts.append(Verdict(name, first.tau, flagged, verified, exact, beta, k, unmatched))
+        planted = rows["role"] == "power"
+        power[name] = pd.Series(first.found[planted], rows["part"][planted], float).groupby(level=0).mean()
+        ordered.append(rows)
+    table = pd.concat(ordered, ignore_index=True)
     if folders.differing:
         table[["p", "q"]] = np.nan
-    table["flagged"] = table["flagged"].astype("boolean")
-    order = table["detector"].map({name: place for place, name in enumerate(names)})
-    table = table.assign(order=order).sort_values(
-        ["order", "kind", "score"], ascending=[True, True, False], kind="stable"
-    )
     listed = matches.join(about, on="row")
     listed["rank"] = listed.groupby(["detector", "row"]).cumcount() + 1
     middle = pd.DataFrame({kind: clips.measures[list(MEASURES)].median() for kind, clips in folders.clips.items()}).T
     return Audit(
-        table[COLUMNS].reset_index(drop=True),
+        table[COLUMNS],
         verdicts,
         {kind: clips.left_out for kind, clips in folders.clips.items()},
         listed.loc[listed["kind"] != "planted", MATCH_COLUMNS].reset_index(drop=True),
@@ -166,13 +157,45 @@ def account_of(
     )
 
 
+class _At(NamedTuple):
+    """What a detector flags at one rate, of all its rows [R]: `tau` (NaN: no rate is stated), `hits`, and those `found` beside
+    the right clip, both None without a tau; and shares by what is counted."""
+
+    tau: float
+    hits: np.ndarray
+    found: np.ndarray
+    rates: dict[str, Rate]
+
+    def columns(self) -> dict[str, float]:
+        counted = ("flagged", "verified", "planted")
+        fields = ("count", "n", "rate", "low", "high")
+        return {"tau": self.tau} | {
+            f"{what}_{field}": getattr(self.rates[what], field) for what in counted for field in fields
+        }
+
+
+def _at(rows: pd.DataFrame, fpr: float | None, confidence: float) -> _At:
+    tau = None if fpr is None else calibrate_threshold(rows.loc[rows["part"] == "C2", "score"], fpr)
+    hits = np.full(len(rows), None) if tau is None else flag(rows["score"], tau)
+    right = (rows["reference"] == rows["of"]) & (rows["nearest"] != "")
+    found = hits if tau is None else hits & right.to_numpy()
+    planted = rows["role"] == "power"
+    counted = {
+        "flagged": hits[rows["kind"] == "generated"],
+        "verified": hits[rows["part"] == "C3"],
+        "planted": found[planted],
+        "exact": found[planted & (rows["part"] == "exact")],
+    }
+    rates = {what: flagged_rate(flags, confidence) for what, flags in counted.items()}
+    return _At(np.nan if tau is None else tau, hits, found, rates)
+
+
 def set_by_one(found: Audit) -> list[dict]:
     """The stated rates at which one honest clip alone sets the threshold: `fpr`, that `clip`, and the training clip `nearest`
     to it. Were these one recording, copies would be hidden."""
-    rows = found.table[(found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")]
-    first = rows.nlargest(1, "score")[["clip", "nearest"]].to_dict("records")
+    first = found.null.nlargest(1, "score")[["clip", "nearest"]].to_dict("records")
     rates = dict.fromkeys(found.rates["fpr"]) if not found.differing else ()
-    return [{"fpr": fpr, **one} for fpr in rates if n_above(len(rows), fpr) == 1 for one in first]
+    return [{"fpr": fpr, **one} for fpr in rates if n_above(len(found.null), fpr) == 1 for one in first]
 
 
 def in_words(found: Audit) -> list[str]:
@@ -184,14 +207,14 @@ def in_words(found: Audit) -> list[str]:
             "--match-honest cuts, pads and filters the honest clips to be like the generated ones; or choose others",
         ]
     together, *alone = found.verdicts
-    null = int(((found.table["detector"] == TOGETHER) & (found.table["part"] == "C2")).sum())
+    null = len(found.null)
     lines = [f"all detectors together: flagged {together.flagged} of the generated clips; of honest ones set aside {together.verified}"]  # fmt: skip
     rates = found.rates[found.rates["detector"] == TOGETHER]
     for one in rates[1:].to_dict("records"):
         reached = (
             f"{one['flagged_count']} of {one['flagged_n']} flagged, of planted copies {one['planted_rate']:.0%} found"
         )
-        needed = f"needs at least {2 * honest_needed(one['fpr'])} honest clips"
+        needed = f"needs at least {honest_needed(one['fpr'])} honest clips"
         lines.append(f"at a rate of {one['fpr']:g}: {needed if np.isnan(one['tau']) else reached}")
     lines += [
         f"at a rate of {one['fpr']:g} one honest clip sets the threshold: {one['clip']!r}, near the training clip {one['nearest']!r}; "

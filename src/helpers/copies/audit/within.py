@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,25 @@ COLUMNS = ["cluster", "file", "drop", "seconds", "like", "score", *PLACES]
 SHARE = 0.1  # of what a sound shares with itself, by weight: two that share as much are duplicates
 
 
-def duplicates(folder: str | Path, profile: Profile) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Files of a folder that share an excerpt with another: a row each (COLUMNS), by cluster; and what was left out.
+class Duplicates(NamedTuple):
+    """What `duplicates` returns: `table` has a row for each file that shares an excerpt with another (COLUMNS), by cluster;
+    `left_out` has reasons by file."""
+
+    table: pd.DataFrame
+    left_out: dict[str, str]
+
+    @property
+    def counted(self) -> tuple[int, str]:
+        """How many files there are to drop, and what that number is of."""
+        return int(self.table["drop"].sum()), "files to drop"
+
+    def __str__(self) -> str:
+        (count, of), clusters = self.counted, self.table["cluster"].nunique()
+        return f"{clusters} clusters of files that share an excerpt, {count} {of}; {len(self.left_out)} files left out"
+
+
+def duplicates(folder: str | Path, profile: Profile) -> Duplicates:
+    """Files of a folder that share an excerpt with another.
 
     Two files are joined where their landmarks agree better than those of any file of the folder do when it is played
     backwards, which keeps everything but the order of sounds, and in at least SHARE of what the lesser has. So about one
@@ -55,4 +73,4 @@ def duplicates(folder: str | Path, profile: Profile) -> tuple[pd.DataFrame, dict
     made = made.sort_values(["cluster", "seconds", "file"], ascending=[True, False, True]).reset_index(drop=True)
     made["drop"] = made.duplicated("cluster")
     made["cluster"] = made["cluster"].rank(method="dense").astype(int)
-    return made[COLUMNS], clips.left_out
+    return Duplicates(made[COLUMNS], clips.left_out)

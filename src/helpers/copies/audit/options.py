@@ -1,0 +1,33 @@
+"""Which options of `helpers audit` go together, checked before any work."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+# of a comparison of folders
+COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "keep", "shard")
+
+
+def check(given: Mapping) -> None:
+    """Raises ValueError where options, by their names, do not go together, or the table could not be written.
+
+    `given` has `within`, `output` and those of COMPARED; None and False stand for what was not given.
+    """
+    if given["within"] and (beside := [f"--{name.replace('_', '-')}" for name in COMPARED if given[name]]):
+        raise ValueError(f"--within: expected no {' or '.join(beside)} beside it, as it looks inside one folder alone")
+    if not given["within"] and not (given["generated"] and given["training"]):
+        raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
+    if given["shard"] and not given["keep"]:
+        raise ValueError("--shard: expected --keep FOLDER, which a part is put into")
+    if not given["shard"]:
+        _check_place(given["output"])
+
+
+def _check_place(table: Path) -> None:
+    """Tries whether a table and what goes beside it could be written: else that were told after the work."""
+    if table.is_dir() or not table.parent.is_dir():
+        raise ValueError(f"--output: expected a file in a folder that exists, got {table}")
+    if table.suffix == ".html":
+        raise ValueError(f"--output: expected a name for the table, as audit.csv, got {table}, which is its page's")
+    draft = table.with_name(f"{table.name}.part")
+    draft.touch()
+    draft.unlink()
