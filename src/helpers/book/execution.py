@@ -74,6 +74,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
                 progress_bar=False,
                 cwd=WORK.absolute(),
                 start_timeout=300,
+                iopub_timeout=300,  # a page of many sounds took more than the 4 s given, on a busy machine
                 extra_arguments=KERNEL_ARGUMENTS,
                 config=Config(KernelManager=manager),
             )
