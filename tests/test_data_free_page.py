@@ -50,7 +50,13 @@ def test_the_table_in_sight_has_a_row_a_sign_whichever_the_runs(folder):
     runs = summaries.runs_of(folder)
     brief = summaries.in_brief(pd.concat([runs, runs.assign(draw=1, auroc=runs["auroc"] - 0.1)], ignore_index=True))
     assert brief["sign"].tolist() == list(summaries.NAMES.values()) and "for 4 models" in brief.attrs["caption"]
-    assert brief["AUROC"].str.replace("\u00a0", " ").tolist() == ["0.40 to 0.50", "0.71 to 0.81", "0.30 to 0.40", "0.89 to 0.99", "0.90 to 1.00"]
+    assert brief["AUROC"].str.replace("\u00a0", " ").tolist() == [
+        "0.40 to 0.50",
+        "0.71 to 0.81",
+        "0.30 to 0.40",
+        "0.89 to 0.99",
+        "0.90 to 1.00",
+    ]
     assert set(brief["replays found at 1 % false alarms"]) == {"25\u00a0%"}, "alike in all"
     assert set(brief["needs besides the model"]) == {"nothing", "the clip"}
     unknown = summaries.in_brief(runs[runs["n_train"] == 1000])

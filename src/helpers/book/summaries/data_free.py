@@ -49,7 +49,9 @@ def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _range(values: pd.Series, text: Callable[[float], str]) -> str:
     """ "0.81 to 0.82" (on one line) of what is known; a dash where nothing is."""
-    return "\u00a0to\u00a0".join(dict.fromkeys(map(text, (values.min(), values.max())))) if values.notna().any() else "–"
+    return (
+        "\u00a0to\u00a0".join(dict.fromkeys(map(text, (values.min(), values.max())))) if values.notna().any() else "–"
+    )
 
 
 def in_words(runs: pd.DataFrame) -> pd.DataFrame:
