@@ -309,13 +309,31 @@ def test_terms_are_explained_where_a_pointer_rests_on_them(html_root):
     assert bias["title"].startswith("How much a query resembles clips it cannot have copied")
 
 
-def test_what_reruns_a_page_is_folded(html_root):
+def test_sound_or_a_picture_comes_before_code_and_what_reruns_a_page_is_one_fold(html_root):
     for page in list_pages(load_profile("tiny")):
         article = book_checks.soup(html_root / "chapters" / f"{page}.html").article
-        cells = article.select("div.cell")[:3]
-        assert all("Rerun this page" in cell.summary.get_text() for cell in cells), page
-        code = [cell.select_one("details pre") for cell in cells]
-        assert "profile: str" in code[0].get_text() and "parameters.begin" in code[-1].get_text()
+        first, *others = article.select("details.hide")
+        assert "Rerun this page" in first.summary.get_text(), page
+        code = first.get_text()
+        assert code.index("profile: str") < code.index("parameters.begin"), page
+        for fold in others:
+            assert fold.find_previous(["audio", "svg", "table"]), f"{page}: code before anything is shown"
+            shown = fold.parent.select_one(".cell_output")
+            assert not shown or fold in shown.find_next_siblings("details"), page
+
+
+WIDE = """() => {
+  document.querySelectorAll("article details").forEach(fold => fold.open = true);
+  return [...document.querySelectorAll("article :is(pre, .table-box)")]
+    .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent.trim().slice(0, 60));
+}"""
+
+
+@pytest.mark.parametrize("name", ["chapters/06_thresholds", "chapters/07_findings", "running", "instrument"])
+def test_no_code_and_no_table_is_wider_than_the_page(address, browser, name):
+    page, wrong = open_page(browser, address, f"{name}.html", DESKTOP_PX)
+    assert page.evaluate(WIDE) == [] and wrong == []
+    page.context.close()
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

@@ -41,6 +41,12 @@ def test_a_card_plays_the_clip_its_nearest_and_a_random_one(gallery, data):
     assert score.get_text() == "Show the scoremel similarity 0.750" and not score.has_attr("open")
 
 
+def test_a_match_with_the_caption_of_the_prompt_is_said_to_have_the_same(gallery, data):
+    data.clips["caption"] = "<i>rain</i>"
+    soup = BeautifulSoup(card(gallery, "miss 1", data, load_profile("tiny"), with_random=False).data, "html.parser")
+    assert [tag.get_text() for tag in soup.find_all("figcaption")] == ["<i>rain</i>", "the same caption"]
+
+
 def test_a_card_can_be_named_and_go_without_the_random_clip(gallery, data):
     html = card(gallery, "miss 1", data, load_profile("tiny"), "a < b", with_random=False).data
     labels = [tag.get_text() for tag in BeautifulSoup(html, "html.parser").select(".player-label")]

@@ -35,15 +35,32 @@ def test_runs_come_by_size_and_undefined_ones_are_told(folder):
     assert runs["n_train"].unique().tolist() == [100, 1000]
     first, second = summaries.sentences(runs)
     assert first == (
-        "With **100 clips** the best sign that needs nothing but the model is the effect at the first step, with an AUROC of "
-        "0.81. The loss, which needs the candidate clip, reaches 0.99: higher."
+        "With **100 clips** the best of the three signs is the effect at the first step, with an AUROC of 0.81. The loss, "
+        "with the clip at hand, reaches more: 0.99."
     )
     assert second == "With **1,000 clips** too few prompts are replayed to say."
     table = summaries.in_words(runs)
     assert table["AUROC"].tolist()[:2] == ["0.5 (0.4 to 0.5)", "0.81 (0.71 to 0.81)"] and set(table["AUROC"][5:]) == {
         "–"
     }
-    assert set(table["needs"]) == {"nothing", "the clip"} and len(summaries.counts_in_words(runs)) == len(runs)
+    assert len(summaries.counts_in_words(runs)) == len(runs)
+
+
+def test_the_table_in_sight_has_a_row_a_sign_whichever_the_runs(folder):
+    runs = summaries.runs_of(folder)
+    brief = summaries.in_brief(pd.concat([runs, runs.assign(draw=1, auroc=runs["auroc"] - 0.1)], ignore_index=True))
+    assert brief["sign"].tolist() == list(summaries.NAMES.values()) and "for 4 models" in brief.attrs["caption"]
+    assert brief["AUROC"].str.replace("\u00a0", " ").tolist() == [
+        "0.40 to 0.50",
+        "0.71 to 0.81",
+        "0.30 to 0.40",
+        "0.89 to 0.99",
+        "0.90 to 1.00",
+    ]
+    assert set(brief["replays found at 1 % false alarms"]) == {"25\u00a0%"}, "alike in all"
+    assert set(brief["needs besides the model"]) == {"nothing", "the clip"}
+    unknown = summaries.in_brief(runs[runs["n_train"] == 1000])
+    assert set(unknown["AUROC"]) == set(unknown["replays found at 1 % false alarms"]) == {"–"}
 
 
 def test_the_figure_shows_the_largest_run_that_has_replays(folder):

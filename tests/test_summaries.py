@@ -9,6 +9,7 @@ import soundfile
 from bs4 import BeautifulSoup
 
 from helpers.base.arms import list_arms
+from helpers.base.paths import ROOT
 from helpers.book import sentences
 from helpers.book.figures.corpus import plot_captions_and_classes
 from helpers.book.gallery import Gallery
@@ -230,6 +231,19 @@ def test_what_a_reader_left_out_is_told_with_the_further_captions():
         "Of 9 listed clips 4 can be used; 1 are left out. 4 more are further capt"
     )
     assert sentences.of_reader(report | {"n_further_captions": 0}) == "Of 9 listed clips 8 can be used; 1 are left out."
+
+
+def test_errors_of_the_codec_and_the_vocoders_are_told_in_decibels():
+    """Log-mels are natural logarithms of magnitudes: a factor of ten is 2.303 of them, or 20 dB."""
+    queries = pd.DataFrame({"split": ["heldout", "train"]} | dict.fromkeys(codec.MEASURES, 2.302585))
+    table = codec.medians_by_split(queries)
+    assert table["split"].tolist() == ["held-out", "training"] and "in dB" in table.attrs["caption"]
+    assert table["codec: error"].round(3).tolist() == [20.0, 20.0] and table["codec: cosine"].eq(2.302585).all()
+    yardstick = codec.codec_yardstick(ROOT / "models" / "codec")
+    assert yardstick["mean absolute error dB"].iloc[0] == pytest.approx(1.325, abs=5e-4)  # 0.15253 nepers
+    assert codec.size_curve(ROOT / "models" / "codec")["error"].between(0.7, 2.1).all(), "dB, not 0.09 to 0.23 nepers"
+    rows = codec.vocoders("from_mel").set_index("measure")["spectral"]
+    assert rows["mel error, dB"].startswith("0.553 (-0.056,") and rows["loudness difference, dB"].startswith("0.457 (")
 
 
 def test_classes_that_nobody_knows_are_no_class():

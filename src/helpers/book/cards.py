@@ -16,6 +16,8 @@ from helpers.book.inline import inline
 from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
+SAME = "the same caption"
+NBSP = "\u00a0"
 QUANTILE_LABELS = {
     "quantile 1.00": "The nearest of all",
     "quantile 0.95": "Nearer than 95 % of the others",
@@ -43,9 +45,10 @@ def card(
     The score stays folded. Without a `label` the first player is called by what the clip is.
     """
     row = gallery[slot]
+    nearest, caption = data.clip(row["ref_id"])
     items = [
         Item(label or KIND_LABELS[row["kind"]], gallery.audio(slot), row["caption"]),
-        Item("Nearest training clip", *data.clip(row["ref_id"]), float(row["score"])),
+        Item("Nearest training clip", nearest, SAME if caption == row["caption"] else caption, float(row["score"])),
     ]
     if with_random:
         items.append(Item("Random training clip", *data.clip(row["random_id"])))
@@ -119,7 +122,7 @@ def number_line(theta: float, null: str) -> HTML:
 
 def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
-    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title)}</summary>'
+    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title).replace(" %", NBSP + "%")}</summary>'
     markup = "".join(map(_markup, parts))
     for shared in (STYLE, FLICK):  # once is enough
         markup = markup.replace(shared, "") + (shared if shared in markup else "")

@@ -74,6 +74,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
                 progress_bar=False,
                 cwd=WORK.absolute(),
                 start_timeout=300,
+                iopub_timeout=300,  # a page of many sounds took more than the 4 s given, on a busy machine
                 extra_arguments=KERNEL_ARGUMENTS,
                 config=Config(KernelManager=manager),
             )
@@ -94,7 +95,6 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
-            cell.metadata.mystnb = {"code_prompt_show": "Rerun this page: the values of this run"}
     for cell in book.cells:  # one that found nothing to draw says so; under a sentence no figure's caption may stand
         shown = (output.get("data", {}).get("text/html", "") for output in cell.get("outputs", ()))
         if not any("figure-box" in html for html in shown):

@@ -55,7 +55,7 @@ def begin(name: str, namespace: dict) -> Chapter:
     notes = [f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"] if others else []
     if folder and chapter.config:
         served = needs.served_in_words(chapter)
-        notes.append(f"<details><summary>Rerun this page: with other settings</summary>\n\n{served}\n\n</details>")
+        notes.append(f'<div class="served">\n\n{served}\n\n</div>')
     if notes:
         from IPython.display import Markdown, display
 

@@ -1,5 +1,5 @@
 """What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, tables
-that a keyboard can scroll, numbers that stay on one line with their %, and the table of what an audit finds.
+that a keyboard can scroll, numbers that stay on one line with their %, sound before code, and the table of what an audit finds.
 
 A page that is opened as a file may not read another, so the search page carries the text of all.
 """
@@ -24,6 +24,7 @@ def setup(app) -> dict:
     """Sphinx calls this: `_config.yml` names the module as an extension."""
     app.connect("doctree-resolved", explain_terms)
     app.connect("doctree-resolved", keep_together)
+    app.connect("doctree-resolved", show_before_code)
     app.connect("html-page-context", carry_texts)
     app.connect("html-page-context", reach_tables)
     app.add_directive("recall", Recall)
@@ -55,6 +56,39 @@ def keep_together(app, doctree: nodes.document, docname: str) -> None:
     for text in list(doctree.findall(nodes.Text)):
         if not isinstance(text.parent, nodes.raw | nodes.literal | nodes.FixedTextElement) and re.search(r"\d %", text):
             text.parent.replace(text, nodes.Text(re.sub(r"(\d) %", "\\1\u00a0%", text)))
+
+
+def show_before_code(app, doctree: nodes.document, docname: str) -> None:
+    """Puts code below what it shows; what a chapter begins with, and shows nothing, stands under one fold."""
+    head, last = None, None
+    for cell in [node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"]:
+        code, *shown = cell.children
+        if code.tagname != "HideCodeCellNode":
+            continue
+        if "tag_parameters" in cell["classes"]:
+            code["prompt_show"], code["prompt_hide"] = "Rerun this page", "Rerun this page: close"
+            head = last = cell
+        elif last and cell.parent is last.parent and cell.parent.index(cell) == last.parent.index(last) + 1:
+            notes = [node for output in shown for node in _served(output)]
+            head[0].extend([*code.children, *notes])
+            cell.children = [output for output in shown if output.astext().strip()]
+            if cell.children:
+                last = cell
+            else:
+                cell.parent.remove(cell)
+        elif shown:
+            cell.children = [*shown, code]
+
+
+def _served(output: nodes.Element) -> list[nodes.Node]:
+    """Takes what `parameters.begin` says of other settings out of a cell's output."""
+    for mark in output.findall(nodes.raw):
+        if 'class="served"' in mark.astext():
+            beside, at = mark.parent, mark.parent.index(mark)
+            found = beside[at:]
+            del beside[at:]
+            return found
+    return []
 
 
 @cache

@@ -33,13 +33,13 @@ def plot_roundtrip(scores: pd.DataFrame) -> Figure:
 def plot_codec_curve(curve: pd.DataFrame) -> Figure:
     """Error of codecs by latent size, and how near a generator on their latents comes to its training clips.
 
-    Columns: codec (trained, linear), latent_numbers, error (nepers), n_heldout (clips), and own_cosine and distance: lists, a
+    Columns: codec (trained, linear), latent_numbers, error (dB), n_heldout (clips), and own_cosine and distance: lists, a
     value a generator.
     """
     check_columns(curve, "codec", "latent_numbers", "error", "n_heldout", "own_cosine", "distance")
     figure, axes = new_axes(1, 3, 3.2)
     labels = {
-        "error": "error, nepers",
+        "error": "error, dB",
         "own_cosine": "generated to own clip, median cosine",
         "distance": "generated to training, kernel distance",
     }

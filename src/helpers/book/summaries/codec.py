@@ -4,6 +4,7 @@ Notebook: 02_codec.
 """
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,13 @@ MEASURES = {
     "vocoder_cosine": "both: cosine",
     "vocoder_mae": "both: error",
 }
+DB = 20 / math.log(10)  # decibels in a neper, of which log-mels are: natural logarithms of magnitudes
+JUDGED = {
+    "stft_distance": "STFT distance",
+    "mel_error_nepers": "mel error, dB",
+    "aisfx_distance": "aisfx distance",
+    "loudness_difference_db": "loudness difference, dB",
+}
 VOCODERS = {"Griffin-Lim": "griffin_lim", "spectral": "spectral", "adversarial": "adversarial"}
 
 
@@ -25,8 +33,11 @@ def medians_by_split(queries: pd.DataFrame) -> pd.DataFrame:
     splits = queries.groupby("split")
     medians = splits[list(MEASURES)].median().rename(columns=MEASURES).reset_index()
     medians.insert(1, "clips", splits.size().to_numpy())
-    caption = "Medians over clips: centred cosine, and mean absolute error in nepers."
-    return captioned(medians, caption, dict.fromkeys(MEASURES.values(), ".3f"))
+    medians["split"] = medians["split"].replace({"heldout": "held-out", "train": "training"})
+    errors = [name for name in MEASURES.values() if name.endswith("error")]
+    medians[errors] *= DB
+    caption = "Medians over clips: centred cosine, and mean absolute error of the log-mel in dB."
+    return captioned(medians, caption, dict.fromkeys(MEASURES.values(), ".3f") | dict.fromkeys(errors, ".2f"))
 
 
 def rank_correlations(held: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +73,9 @@ def codec_yardstick(folder: Path) -> pd.DataFrame | None:
     measured = json.loads((folder / "metrics.json").read_text())["heldout"]
     names = {"codec": "this codec", "pca": "linear codec"}
     rows = [{"round trip of the log-mel": text} | measured[name] for name, text in names.items()]
-    table = pd.DataFrame(rows).rename(columns=lambda name: name.replace("_", " "))
+    table = pd.DataFrame(rows)
+    table["mean_absolute_error_nepers"] *= DB
+    table.columns = [name.replace("_", " ").replace("nepers", "dB") for name in table]
     caption = f"{measured['n_clips']} held-out clips, without vocoder; measured once, by tools/judge_codec.py."
     return captioned(table, caption, dict.fromkeys(table.columns[1:], ".3f"))
 
@@ -73,7 +86,7 @@ def size_curve(folder: Path) -> pd.DataFrame | None:
         return None
     curve = json.loads((folder / "curve.json").read_text())
     return pd.DataFrame([
-        {"codec": codec["codec"], "latent_numbers": codec["latent_numbers"], "error": codec["mean_absolute_error_nepers"],
+        {"codec": codec["codec"], "latent_numbers": codec["latent_numbers"], "error": DB * codec["mean_absolute_error_nepers"],
          "own_cosine": [made["median_own_centred_cosine"] for made in codec["generators"]],
          "distance": [made["aisfx_kernel_distance_generated_to_training"] for made in codec["generators"]]}
         for codec in curve["codecs"]
@@ -86,10 +99,11 @@ def vocoders(source: str) -> pd.DataFrame:
     The networks' means stand with the paired difference to Griffin-Lim and its interval.
     """
     judged, rows = json.loads((ROOT / "models/vocoder/metrics.json").read_text()), []
-    for measure in ("stft_distance", "mel_error_nepers", "aisfx_distance", "loudness_difference_db"):
-        row = {"measure": measure.replace("_", " ")}
+    for measure, title in JUDGED.items():
+        row = {"measure": title}
+        scale = DB if measure.endswith("nepers") else 1
         for name, key in VOCODERS.items():
-            mean = judged[source][key][measure]
+            mean = {part: scale * value for part, value in judged[source][key][measure].items()}
             row[name] = f"{mean['mean']:.3g}"
             if key != "griffin_lim":
                 row[name] += (

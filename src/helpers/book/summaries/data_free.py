@@ -1,12 +1,13 @@
 """What tells a replay without the training set, from the published runs of the study of onsets."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.base.csv_file import read_csv
 from helpers.book.tables import arrange
-from helpers.book.words import shares, with_interval
+from helpers.book.words import share_text, shares, with_interval
 
 SIGNS = {  # by method: what its panel is called; the search itself, which defines the truth, has none
     "caption_effect": "effect of the caption",
@@ -14,7 +15,7 @@ SIGNS = {  # by method: what its panel is called; the search itself, which defin
     "one_step": "one step is enough",
     "loss": "loss (needs the clip)",
 }
-NAMES = SIGNS | {"loss": "loss", "mel": "log-mel (the truth)"}
+NAMES = SIGNS | {"loss": "loss", "mel": "similarity (sets what a replay is)"}
 
 
 def runs_of(folder: Path | None) -> pd.DataFrame:
@@ -33,20 +34,40 @@ def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
 
 
+def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
+    """How well each method does over all runs, from the least to the greatest: a row a method."""
+    by = runs.groupby("method")
+    rows = runs.drop_duplicates("method").set_index("method")
+    columns = {
+        "sign": rows.index.map(NAMES), "needs besides the model": rows["needs"].str.split(";").str[0],
+        "AUROC": [_range(by.get_group(name)["auroc"], "{:.2f}".format) for name in rows.index],
+        "replays found at 1 % false alarms": [_range(by.get_group(name)["tpr_at_fpr_1pct"], share_text) for name in rows.index],
+    }  # fmt: skip
+    n = len(runs[["n_train", "draw"]].drop_duplicates())
+    return arrange(rows, columns, f"How well each sign tells replayed prompts from held-out ones, for {n} models.")
+
+
+def _range(values: pd.Series, text: Callable[[float], str]) -> str:
+    """ "0.81 to 0.82" (on one line) of what is known; a dash where nothing is."""
+    return (
+        "\u00a0to\u00a0".join(dict.fromkeys(map(text, (values.min(), values.max())))) if values.notna().any() else "–"
+    )
+
+
 def in_words(runs: pd.DataFrame) -> pd.DataFrame:
     """data_free.csv as it is shown: how well each method does."""
     columns = {
-        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "needs": runs["needs"].str.split(";").str[0],
+        "training clips": "n_train", "draw": "draw", "sign": runs["method"].map(NAMES),
         "AUROC": with_interval(runs.round(2), "auroc", "low", "high", percent=False),
         "replays found at 1 % false alarms": shares(runs, "tpr_at_fpr_1pct"),
     }  # fmt: skip
-    return arrange(runs, columns, "How well each method tells replayed prompts from held-out ones. 0.5 is chance.")
+    return arrange(runs, columns, "Every model by every sign, with 95 % intervals.")
 
 
 def counts_in_words(runs: pd.DataFrame) -> pd.DataFrame:
     """How many prompts of each kind a run has, and what each method takes for a clip."""
     columns = {
-        "n": "n_train", "draw": "draw", "method": runs["method"].map(NAMES), "seconds a clip": "seconds_a_clip",
+        "training clips": "n_train", "draw": "draw", "sign": runs["method"].map(NAMES), "seconds a clip": "seconds_a_clip",
         "replayed": "positives", "held out": "negatives", "neither": "neither",
     }  # fmt: skip
     return arrange(runs, columns, "Prompts of each kind, and seconds a clip.", {"seconds a clip": ".2f"})
@@ -61,9 +82,9 @@ def sentences(runs: pd.DataFrame) -> list[str]:
             told.append(f"With **{n_train:,} clips** too few prompts are replayed to say.")
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]
-        best, beside = alone.idxmax(), "higher" if means["loss"] > alone.max() else "no higher"
+        beside = "more" if means["loss"] > alone.max() else "no more"
         told.append(
-            f"With **{n_train:,} clips** the best sign that needs nothing but the model is the {NAMES[best]}, with an AUROC "
-            f"of {alone.max():.2f}. The loss, which needs the candidate clip, reaches {means['loss']:.2f}: {beside}."
+            f"With **{n_train:,} clips** the best of the three signs is the {NAMES[alone.idxmax()]}, with an AUROC of "
+            f"{alone.max():.2f}. The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
         )
     return told
