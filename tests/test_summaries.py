@@ -233,6 +233,12 @@ def test_what_a_reader_left_out_is_told_with_the_further_captions():
     assert sentences.of_reader(report | {"n_further_captions": 0}) == "Of 9 listed clips 8 can be used; 1 are left out."
 
 
+def test_splits_are_called_as_in_the_text():
+    clips = pd.DataFrame({"clip_id": ["a", "b"], "split": ["train", "heldout"], "caption": "x"})
+    clips = clips.assign(source_ids=[["1"], ["2"]], source_groups=[["1"], ["2"]])
+    assert corpus.by_split(clips, POCKET.corpus)["split"].tolist() == ["training", "held-out"]
+
+
 def test_errors_of_the_codec_and_the_vocoders_are_told_in_decibels():
     """Log-mels are natural logarithms of magnitudes: a factor of ten is 2.303 of them, or 20 dB."""
     queries = pd.DataFrame({"split": ["heldout", "train"]} | dict.fromkeys(codec.MEASURES, 2.302585))

@@ -6,6 +6,8 @@ import re
 import pandas as pd
 from IPython.display import Markdown, display
 
+SPLITS = {"train": "training", "heldout": "held-out"}  # as tables call them
+
 
 def share_text(rate: float, low: float = math.nan, high: float = math.nan) -> str:
     """ "25 % (12 to 41)" of shares, "0.02 % (0.01 to 0.04)", "none (at most 0.8 %)"; a missing share is a dash."""

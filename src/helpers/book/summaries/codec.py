@@ -11,6 +11,7 @@ import pandas as pd
 
 from helpers.base.paths import ROOT
 from helpers.book.tables import captioned
+from helpers.book.words import SPLITS
 
 MEASURES = {
     "codec_cosine": "codec: cosine",
@@ -33,7 +34,7 @@ def medians_by_split(queries: pd.DataFrame) -> pd.DataFrame:
     splits = queries.groupby("split")
     medians = splits[list(MEASURES)].median().rename(columns=MEASURES).reset_index()
     medians.insert(1, "clips", splits.size().to_numpy())
-    medians["split"] = medians["split"].replace({"heldout": "held-out", "train": "training"})
+    medians["split"] = medians["split"].replace(SPLITS)
     errors = [name for name in MEASURES.values() if name.endswith("error")]
     medians[errors] *= DB
     caption = "Medians over clips: centred cosine, and mean absolute error of the log-mel in dB."

@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.base.csv_file import read_csv
 from helpers.base.settings import CorpusConfig
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import with_interval
+from helpers.book.words import SPLITS, with_interval
 from helpers.copies.pairs import clusters_of
 from helpers.copies.rates import flagged_rate
 from helpers.sound.corpus import pools
@@ -28,7 +28,7 @@ def by_split(clips: pd.DataFrame, config: CorpusConfig) -> pd.DataFrame:
     )
     counts["minutes"] = counts["clips"] * config.clip_samples / config.sample_rate_hz / 60
     caption = "Clips, distinct captions, and the recordings and source groups they use."
-    return captioned(counts.reset_index(), caption, {"minutes": ".0f"})
+    return captioned(counts.reset_index().replace({"split": SPLITS}), caption, {"minutes": ".0f"})
 
 
 def left_out(report: dict, n: int = 20) -> pd.DataFrame:
