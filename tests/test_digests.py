@@ -15,7 +15,9 @@ from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry, store
 
 OTHERS = Path(__file__).with_name("digests.json")
-PROFILES = ("pocket", "law", "smoke", "tiny", "pilot")
+PROFILES = sorted(
+    {*json.loads(OTHERS.read_text()), *(path.parent.name for path in publication.RESULTS.glob("*/digests.json"))}
+)
 
 
 def _compare(profile: str, listed: dict[str, str], computed: dict[str, str], remedy: str) -> str:
@@ -52,10 +54,7 @@ def test_no_digest_has_changed(profile):
 
 def test_every_profile_has_its_list(repository):
     profiles = {path.stem for path in (repository / "profiles").glob("*.yml")}
-    listed = set(json.loads(OTHERS.read_text())) | {
-        path.parent.name for path in publication.RESULTS.glob("*/digests.json")
-    }
-    assert set(PROFILES) == listed and listed <= profiles
+    assert {"pocket", "law", "smoke", "tiny", "pilot"} <= set(PROFILES) <= profiles
 
 
 def test_the_published_list_is_the_manifests():
