@@ -285,6 +285,10 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"training": None}, "expected --generated FOLDER and --training FOLDER, or --within FOLDER"),
         ({"fpr": "0.001"}, "honest: expected at least 1998 usable clips for a rate of 0.001"),
         ({"output": "audit.html"}, "--output: expected a name for the table, as audit.csv, got .*audit.html"),
+        (
+            {"output": "taken.csv"},
+            "--output: expected files or nothing where its files go, got a folder .*taken.summary.json",
+        ),
         ({"more": ["--within", "training"]}, "--within: expected no --generated or --training or --honest beside it"),
         ({"more": ["--shard", "1/2"]}, "--shard: expected --keep FOLDER"),
         ({"more": ["--shard", "3/2", "--keep", "kept"]}, "--shard: expected K/N, as 2/8, got '3/2'"),
@@ -295,7 +299,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path, monkeypatch, capsys, change, message):
-    for name in ("empty", "linked"):
+    for name in ("empty", "linked", "taken.summary.json"):
         (folders / name).mkdir(exist_ok=True)
     if not (folders / "linked" / "more").exists():
         (folders / "linked" / "more").symlink_to(folders / "honest")

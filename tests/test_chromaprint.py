@@ -110,6 +110,7 @@ def test_fingerprints_are_kept_by_content_and_version(stand_in, tmp_path):
         ("print('DURATION=3', 'FINGERPRINT=AQAA', sep=chr(10))", "expected .* as JSON, got 'DURATION=3 FINGERPRINT=AQAA'"),
         ("print('{}')", "expected .* as JSON, got '{}'"),
         ("print('[1]')", "expected .* as JSON, got '.1.'"),
+        ("print('{\"fingerprint\": [1, 1.5]}')", "expected .* as JSON, got "),
         ("print('{\"fingerprint\": [1, -1]}')", "expected .* as JSON, got "),
         ("print('{\"fingerprint\": [1, [2]]}')", "expected .* as JSON, got "),
         ("sys.stdout.buffer.write(bytes(200 + i % 9 for i in range(999)))", "expected .* as JSON, got "),
@@ -119,10 +120,16 @@ def test_fingerprints_are_kept_by_content_and_version(stand_in, tmp_path):
 def test_what_is_no_fingerprint_is_an_error_with_the_clips_name(stand_in, monkeypatch, answer, told):
     monkeypatch.setattr(chromaprint, "LIMIT_S", 0.1)
     monkeypatch.setattr(chromaprint, "SOME_S", 0.5)
-    stand_in.write_text(f"#!{sys.executable} -ISE\nimport sys\nif sys.argv[1] != '-version': {answer}")
+    stand_in.write_text(f"#!{sys.executable} -ISE\nimport sys\nif sys.argv[1] == '-version': print(9)\nelse: {answer}")
     with pytest.raises(ChildProcessError, match=rf"^'a.wav': fpcalc\b.*: {told}") as caught:
         fingerprints(["a.wav"], [np.ones(RATE, np.int16)], [""], Kept(None), RATE)
     assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_a_program_without_a_version_is_refused(stand_in):
+    stand_in.write_text(f"#!{sys.executable} -ISE\nimport sys\nprint(9, file=sys.stderr)")
+    with pytest.raises(ChildProcessError, match="fpcalc -version: expected its version, got nothing"):
+        chromaprint.version()
 
 
 def test_the_command_tells_it_in_one_line_and_leaves_no_table(stand_in, tmp_path, monkeypatch, capsys):

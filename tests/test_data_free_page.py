@@ -74,3 +74,13 @@ def test_the_figure_shows_the_largest_run_that_has_replays(folder):
 
 def test_without_a_published_study_there_is_nothing(tmp_path):
     assert summaries.runs_of(None).empty and summaries.runs_of(tmp_path).empty
+
+
+def test_prompts_that_the_second_judge_does_not_confirm_are_looked_at(folder):
+    runs = summaries.runs_of(folder)
+    told = summaries.beside_unconfirmed(folder, runs)  # of 1,000 clips nothing is replayed
+    assert "medians 0.100, replayed 0.100, held out 0.100" in told
+    assert told.endswith("AUROC of 0.50, and them from held-out prompts with 0.50.")
+    every = pd.DataFrame({"kind": ["train"] * 2 + ["heldout"], "replayed": [True, True, False], "mel": 1.0})
+    every.assign(caption_effect_first=1.0).to_csv(folder / "data_free" / "n100_d0" / "prompts.csv", index=False)
+    assert summaries.beside_unconfirmed(folder, runs[runs["n_train"] == 100]) == "", "all are confirmed"

@@ -192,37 +192,61 @@ def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
 
 
 def test_what_was_predicted_stands_beside_what_came():
-    onsets = pd.DataFrame({"measure": ["near_exact"] * 4, "n_train": [100, 100, 200, 200], "draw": [0, 1, 0, 1]})
-    onsets = onsets.assign(updates=[90.0, 110.0, 150.0, 400.0], censored=[False, False, False, False])
-    prediction = {"near_exact": {"predicted": {100: [100, 80, 120], 200: [220, 180, 260]}}}
+    onsets = pd.DataFrame({"measure": ["near_exact"] * 6, "n_train": [50, 50, 100, 100, 200, 200], "draw": [0, 1] * 3})
+    onsets = onsets.assign(updates=[5.0, 5.0, 90.0, 110.0, 150.0, 400.0], censored=False)
+    prediction = {"near_exact": {"predicted": {50: [5, 4, 6], 100: [100, 80, 120], 200: [220, 180, 260]}}}
     rows = summaries.beside_prediction(onsets, prediction)
-    assert summaries.in_words(rows)["came"].tolist() == ["90 / 110", "150 / 400"]
-    assert summaries.sentence(rows) == (
-        "Of 4 runs so far, 2 lie inside the predicted interval; 1 began earlier and 1 later. From 100 to 200 clips the onset was "
-        "predicted to come 2.2 times as late. It came 2.5 times as late."
+    assert summaries.in_words(rows)["came"].tolist() == ["5 / 5", "90 / 110", "150 / 400"]
+    told = "Of 6 runs so far, 4 lie inside the predicted interval; 1 began earlier and 1 later. From 100 to 200 clips the onset was predicted to come "
+    assert summaries.sentence(rows, [1.0, 0.9, 1.1], [100, 200]) == (
+        f"{told}2.0 times as late (1.9 to 2.1). It came 2.5 times as late: outside that interval."
     )
-    never = summaries.beside_prediction(onsets.assign(censored=[False] * 3 + [True]), prediction)
-    assert summaries.in_words(never)["came"].iloc[1] == "150 / not yet" and summaries.sentence(never).endswith(
-        "1 later."
+    assert summaries.sentence(rows, [1.2, 1.0, 1.4], [100, 200]).endswith(
+        "(2.0 to 2.6). It came 2.5 times as late: inside that interval."
     )
+    never = summaries.beside_prediction(onsets.assign(censored=[False] * 5 + [True]), prediction)
+    assert summaries.in_words(never)["came"].iloc[2] == "150 / not yet"
+    assert summaries.sentence(never, [1.0, 0.9, 1.1], [100, 200]).endswith("1 later.")
 
 
-def test_the_prediction_is_read_from_the_plan():
-    assert set(summaries.first_prediction()["near_exact"]["predicted"]) >= {100, 200, 500, 1000, 2000, 4500}
+def test_the_first_prediction_is_as_it_was_committed():
+    first = summaries.plan()["first_prediction"]
+    assert first["near_exact"]["exponent"] == [1.104, 1.004, 1.203] and first["top1"]["exponent"] == [
+        1.168,
+        1.035,
+        1.301,
+    ]
+    assert first["near_exact"]["predicted"] == {
+        100: [880, 701, 1103], 200: [1890, 1529, 2337], 500: [5196, 4143, 6516], 1000: [11164, 8617, 14465],
+        2000: [23990, 17702, 32512], 4500: [58705, 40705, 84664],
+    }  # fmt: skip
 
 
-def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on():
-    nulls = published_nulls(RESULTS / "law", load_profile("law"))
-    assert set(nulls["kind"]) == {"trained", "other draw", "twins"} and nulls["n_train"].nunique() >= 3
+def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on(tmp_path):
+    """Of four prompts three are replayed, of four of another draw one, of eight twins of two clips two."""
+    law = load_profile("law")
+    clips = [f"clip{i}" for i in range(8)]
+    made = pd.DataFrame({"arm": ["main"] * 4 + ["other_draw"] * 4, "own_id": clips, "ref_id": clips, "rank": 1})
+    made = made.assign(own_score=[0.99, 0.99, 0.99, 0.8, 0.99, 0.8, 0.8, 0.8], detector="mel", n_train=100)
+    twins = pd.DataFrame(
+        {"kind": "twins", "own_id": ["clip0"] * 4 + ["clip4"] * 4, "ref_id": "", "own_score": [0.98, 0.98, *[0.8] * 6]}
+    )
+    ceiling = pd.DataFrame({"kind": "ceiling", "own_id": clips, "ref_id": clips, "own_score": 1.0})
+    folder = tmp_path / "retrieval" / "n100_d0"
+    folder.mkdir(parents=True)
+    made.to_parquet(folder / "scores.parquet")
+    pd.concat([twins, ceiling]).assign(detector="mel", rank=1, n_train=100).to_parquet(folder / "null.parquet")
+    nulls = published_nulls(tmp_path, law)
+    assert nulls.set_index("kind")["own_near_exact_rate"].to_dict() == {
+        "trained": 0.75,
+        "other draw": 0.25,
+        "twins": 0.25,
+    }
+    low, high = nulls.set_index("kind").loc["twins", ["own_near_exact_low", "own_near_exact_high"]]
+    assert (low, high) == (0.0, 0.5), "whole clips are drawn anew, not twins"
     told = summaries.nulls_in_words(nulls)
-    assert (
-        list(told) == ["n", "own prompts", "prompts of clips it never met", "twins"]
-        and len(told) == nulls["n_train"].nunique()
-    )
-    made = pd.DataFrame(
-        {"kind": ["twins", "twins", "other draw", "trained"], "near_exact_rate": [0.03, 0.04, 0.01, 0.9]}
-    )
-    assert summaries.nulls_sentence(made) == (
-        "Of twins 3\u00a0% to 4\u00a0% count as near-exact, by size. Of the models' own clips from prompts whose clips they never "
-        "met it is 1\u00a0%."
+    assert list(told) == ["n", "own prompts", "prompts of clips it never met", "twins"] and len(told) == 1
+    assert summaries.nulls_sentence(nulls) == (
+        "Of twins 25\u00a0% count as near-exact, by size. Of the models' own clips from prompts whose clips they never "
+        "met it is 25\u00a0%."
     )

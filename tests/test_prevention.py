@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from pooled import load_pooled
 
+from helpers.base.paths import RESULTS
 from helpers.book.figures.prevention import plot_trajectories
 from helpers.book.summaries import prevention as summaries
-from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
+from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories, twin_shares
 from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
 
@@ -20,7 +21,9 @@ UPDATES = [100, 200, 400, 800]
 def rows(intervention: str, rates: list[float], kids: list[float], losses: list[float] | float = np.nan, draw: int = 0):
     table = pd.DataFrame({"updates": UPDATES, "own_near_exact_rate": rates, "kid": kids, "held_out_loss": losses})
     table = table.assign(intervention=intervention, n_train=500, draw=draw, detector="mel", n_defined=250)
-    return table.assign(low=table["own_near_exact_rate"] / 2, high=table["own_near_exact_rate"] * 1.5)
+    share, kid = table["own_near_exact_rate"], table["kid"]
+    table = table.assign(own_near_exact_low=share / 2, own_near_exact_high=share * 1.5, caption_agreement=0.5)
+    return table.assign(kid_low=kid / 2, kid_high=kid * 2)
 
 
 @pytest.fixture
@@ -44,18 +47,38 @@ def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that
 def test_the_page_says_what_came_of_each_change(table):
     told = summaries.sentences(table)
     assert told == [
-        "**Nothing changed**: 90\u00a0% of the prompts come back near-exact after the last update, 50\u00a0% where held-out clips are best.",
-        "**Early stopping**, where the loss of held-out clips is lowest: 10\u00a0%.",
-        "**A limit**: 4\u00a0% where held-out clips are best; unchanged, 10\u00a0% when first as good. After the last update 6\u00a0%.",
-        "**Mixtures**: 20\u00a0% where held-out clips are best; unchanged, no checkpoint is as good. After the last update 20\u00a0%.",
+        "**Nothing changed**: where held-out clips are best 50\u00a0% (KID 0.100) of the prompts come back near-exact. After the last "
+        "update 90\u00a0% (KID 0.150).",
+        "**Early stopping**, where the loss of held-out clips is lowest: 10\u00a0% (KID 0.200).",
+        "**A limit**: 4\u00a0% (KID 0.200) where held-out clips are best; unchanged, 10\u00a0% when first as good. After the last "
+        "update 6\u00a0% (KID 0.250).",
+        "**Mixtures**: 20\u00a0% (KID 0.050) where held-out clips are best; unchanged, no checkpoint is as good. After the last "
+        "update 20\u00a0% (KID 0.050).",
     ]
-    shown = summaries.in_words(summaries.compared(table), "mel")
-    assert shown["unchanged, when first as good"].tolist() == ["–", "–", "10\u00a0% (5\u00a0to\u00a015)", "–"]
+    shown = summaries.in_words(summaries.compared(table), "mel", 0.042)
+    assert shown["unchanged, when first as good"].tolist() == ["–", "–", "10\u00a0% (5\u00a0to\u00a015)", "–", "–"]
+    assert shown.iloc[-1][["what is changed", "near-exact"]].tolist() == ["twins: no copies", "4.2\u00a0%"]
     two = pd.concat([table, table.assign(draw=1)])
     assert (
         "50\u00a0% and 50\u00a0%" in summaries.sentences(two)[0]
         and len(plot_trajectories(two).axes[0].get_lines()) >= 6
     )
+
+
+def test_what_is_published_of_a_changed_study_without_its_quality_is_passed_over(tmp_path):
+    """In the order of CONTRIBUTING.md, quality comes second."""
+    law = load_profile("law")
+    for path in (RESULTS / "law").glob("*/n500_d0"):
+        shutil.copytree(path, tmp_path / "law" / path.parent.name / path.name)
+    alone = summaries.all_trajectories(law, tmp_path)
+    assert set(alone["intervention"]) == {summaries.STUDY} and set(alone["draw"]) == {0}
+    made = own_scores(tmp_path / "law", law)
+    (tmp_path / "law_capped" / "own_scores" / "n500_d0").mkdir(parents=True)
+    made.to_parquet(tmp_path / "law_capped" / "own_scores" / "n500_d0" / "own_scores.parquet")
+    pd.testing.assert_frame_equal(summaries.all_trajectories(law, tmp_path), alone)
+    assert summaries.all_trajectories(law, tmp_path / "none").empty
+    twins = twin_shares(summaries.null_of(law, tmp_path), law, (500,))
+    assert 0 < twins["mel"] < 0.1 and twin_shares(summaries.null_of(law, tmp_path), law, (7,))["mel"] != twins["mel"]
 
 
 def test_a_changed_study_publishes_what_it_is_judged_by_and_no_more(tmp_path, monkeypatch):
@@ -66,7 +89,8 @@ def test_a_changed_study_publishes_what_it_is_judged_by_and_no_more(tmp_path, mo
     )
     for profile in (study, changed):
         for name in ("own_scores", "quality", "loss_gap", "retrieval"):
-            registry.finished(name, profile, 4, 0)
+            if name != "own_scores" or profile is changed:
+                registry.finished(name, profile, 4, 0)
     monkeypatch.setattr(publication, "is_dirty", lambda commit: False)
     stages = [
         stage
@@ -75,10 +99,12 @@ def test_a_changed_study_publishes_what_it_is_judged_by_and_no_more(tmp_path, mo
     ]
     publication.publish([stage for stage in stages if stage.label == "n4_d0"], tmp_path / "changed")
     made = {path.relative_to(tmp_path / "changed").parts[0] for path in (tmp_path / "changed").glob("*/*/*")}
-    assert made == {"own_scores", "quality", "loss_gap"}, "the tables of the search stay at home"
+    assert made == {"own_scores", "quality"}, "the tables of the search stay at home"
     search = registry.finished("retrieval", study, 4, 0).path
     null = pd.read_parquet(search / "null.parquet").query("rank == 1")
-    tables = (pd.read_csv(next((tmp_path / "changed").glob(f"{name}/*/*.csv"))) for name in ("quality", "loss_gap"))
+    tables = (
+        pd.read_csv(registry.finished(name, changed, 4, 0).path / f"{name}.csv") for name in ("quality", "loss_gap")
+    )
     found = trajectories(own_scores(tmp_path / "changed", changed), null, *tables, changed.intervention, changed)
     assert list(found) == list(COLUMNS) and sorted(found["updates"].unique()) == [2, 3, 4, 6]
     assert set(found["n_defined"]) == {3, 8} and found["held_out_loss"].notna().all()

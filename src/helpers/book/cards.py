@@ -48,7 +48,12 @@ def card(
     nearest, caption = data.clip(row["ref_id"])
     items = [
         Item(label or KIND_LABELS[row["kind"]], gallery.audio(slot), row["caption"]),
-        Item("Nearest training clip", nearest, SAME if caption == row["caption"] else caption, float(row["score"])),
+        Item(
+            "Nearest training clip",
+            nearest,
+            SAME if caption and caption == row["caption"] else caption,
+            float(row["score"]),
+        ),
     ]
     if with_random:
         items.append(Item("Random training clip", *data.clip(row["random_id"])))

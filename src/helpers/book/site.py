@@ -59,7 +59,7 @@ def keep_together(app, doctree: nodes.document, docname: str) -> None:
 
 
 def show_before_code(app, doctree: nodes.document, docname: str) -> None:
-    """Puts code below what it shows; what a chapter begins with, and shows nothing, stands under one fold."""
+    """Puts code below what it shows. What a chapter begins with stands under one fold, up to the code of what it shows first."""
     head, last = None, None
     for cell in [node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"]:
         code, *shown = cell.children
@@ -71,7 +71,7 @@ def show_before_code(app, doctree: nodes.document, docname: str) -> None:
         elif last and cell.parent is last.parent and cell.parent.index(cell) == last.parent.index(last) + 1:
             notes = [node for output in shown for node in _served(output)]
             head[0].extend([*code.children, *notes])
-            cell.children = [output for output in shown if output.astext().strip()]
+            cell.children = [output for output in shown if output.astext().strip() or output.next_node(nodes.image)]
             if cell.children:
                 last = cell
             else:

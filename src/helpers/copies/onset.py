@@ -24,7 +24,7 @@ from statsmodels.tools.tools import add_constant
 
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.rates import Labels, flagged_rate
+from helpers.copies.rates import Labels, clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, own_positions
 
 MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
@@ -284,8 +284,9 @@ def judge_published(folder: Path, profile: Profile) -> pd.DataFrame:
 def published_nulls(folder: Path, profile: Profile) -> pd.DataFrame:
     """Near-exact shares of the own clip after the last update, of what was trained on and of two nulls, draws pooled.
 
-    Columns: n_train, kind, n_defined, near_exact_rate, near_exact_low, near_exact_high (exact binomial). The kinds: `trained`
-    prompts; those of an `other draw`, whose clips the model never met; and `twins`, which no model made.
+    Columns: n_train, kind, n_defined, own_near_exact_rate, own_near_exact_low, own_near_exact_high (bootstrap over own clips, as
+    one clip may have several twins). The kinds: `trained` prompts; those of an `other draw`, whose clips the model never met;
+    and `twins`, which no model made. Sizes of one draw share many clips, and so their twins.
     """
     made, twins, ceiling = _published(folder, profile)
     kinds = {"trained": made[made["arm"] == MAIN], "other draw": made[made["arm"] == "other_draw"], "twins": twins}
@@ -293,9 +294,10 @@ def published_nulls(folder: Path, profile: Profile) -> pd.DataFrame:
     for kind, clips in kinds.items():
         judged = judge_own(clips, twins, ceiling, profile.thresholds.theta)
         for n_train, part in judged.groupby("n_train"):
-            rate = flagged_rate(part["near_exact"], profile.thresholds.confidence)
+            how = profile.thresholds.pick("confidence", "seed")
+            rate = clustered_rate(part["near_exact"], part["own_id"], profile.thresholds.n_bootstrap, **how)
             rows.append((n_train, kind, rate.n, rate.rate, rate.low, rate.high))
-    columns = ["n_train", "kind", "n_defined", "near_exact_rate", "near_exact_low", "near_exact_high"]
+    columns = ["n_train", "kind", "n_defined", "own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -1,11 +1,13 @@
 """What prevents copying: the near-exact share of a changed study beside that of the study itself, at equal quality.
 
 A change that makes every clip worse makes every copy worse too. So each run is read where its clips of held-out prompts are
-best, and the study it changes where its own were first as good.
+nearest to real sound, and the study it changes where its own were first as near. The real sound is that of the run's training
+clips (`stages.quality`), so this quality is nearness to what was trained on.
 
 Notebook: 10_prevention.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,14 @@ from helpers.copies.onset import judge_own
 from helpers.copies.rates import flagged_rate
 
 COLUMNS = (
-    *("intervention", "n_train", "draw", "updates", "detector", "n_defined", "own_near_exact_rate", "low", "high"),
+    *("intervention", "n_train", "draw", "updates", "detector", "n_defined"),
+    *("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"),
     *("kid", "kid_low", "kid_high", "caption_agreement", "held_out_loss"),
 )
 EMBEDDING = "aisfx"  # of the held-out KID by which quality is told: CLAP was trained on captions of the same recordings
 RUN = ["n_train", "draw"]
-LIMITS = ["own_near_exact_rate", "low", "high"]
+SHARE = ["own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"]
+QUALITY = ["kid", "kid_low", "kid_high", "caption_agreement"]
 
 
 def own_scores(folder: Path, profile: Profile) -> pd.DataFrame:
@@ -48,7 +52,7 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
         made: as `own_scores` gives it.
         null: of the study that is changed, rank 1: kind (twins, ceiling), detector, own_id, own_score. All runs' twins
             together have one median, so that a share here is the share that the study itself reports.
-        quality: quality.csv of the runs. Read are the held-out prompts' rows.
+        quality: quality.csv of the runs. Read are the held-out prompts' rows; NaN where there is none.
         losses: loss_gap.csv of the runs; without rows where there is none.
         intervention: what is changed, in words.
 
@@ -68,7 +72,7 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
             shares = (rate.n, rate.rate, rate.low, rate.high)
             rows.append((intervention, n_train, draw, updates, detector, *shares))
     table = pd.DataFrame(rows, columns=COLUMNS[:9])
-    known = held_out[[*RUN, "updates", "kid", "kid_low", "kid_high", "caption_agreement"]]
+    known = held_out[[*RUN, "updates", *QUALITY]]
     return table.merge(known, on=[*RUN, "updates"], how="left").merge(loss, on=[*RUN, "updates"], how="left")[
         [*COLUMNS]
     ]
@@ -87,7 +91,7 @@ def at_equal_quality(changed: pd.DataFrame, study: pd.DataFrame, detector: str) 
         best = run.sort_values("kid", kind="stable").iloc[0]
         same = study[(study["n_train"] == n_train) & (study["draw"] == draw) & (study["kid"] <= best["kid"])]
         beside = same.sort_values("updates").head(1)
-        named = ["updates", "kid", *LIMITS]
+        named = ["updates", *QUALITY, *SHARE]
         there = dict(zip(named, beside[named].to_numpy()[0])) if len(beside) else dict.fromkeys(named, np.nan)
         rows.append(
             {"intervention": intervention, "n_train": n_train, "draw": draw, **best[named]}
@@ -100,3 +104,15 @@ def stopped_early(study: pd.DataFrame, detector: str) -> pd.DataFrame:
     """The rows of the study's runs at the checkpoint of their lowest held-out loss: what anyone can do without a search."""
     known = study[(study["detector"] == detector) & study["held_out_loss"].notna()]
     return known.loc[known.groupby(RUN)["held_out_loss"].idxmin()]
+
+
+def twin_shares(null: pd.DataFrame, profile: Profile, sizes: Sequence[int]) -> dict[str, float]:
+    """By detector: the share of the twins of runs of these sizes that the same rule calls near-exact, though none is a copy."""
+    found = {}
+    for detector, part in null.groupby("detector", sort=False):
+        twins, ceiling = (part[part["kind"] == kind] for kind in ("twins", "ceiling"))
+        ceiling = ceiling.rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
+        judged = judge_own(twins, twins, ceiling, profile.thresholds.theta)
+        flags = judged.loc[judged["n_train"].isin(sizes), "near_exact"]
+        found[str(detector)] = flagged_rate(flags).rate if len(flags) else np.nan
+    return found

@@ -28,11 +28,7 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
-OF_INTERVENTION = (
-    "loss_gap",
-    "quality",
-    "own_scores",
-)  # what is published of a study that changes one thing of another
+OF_INTERVENTION = ("quality", "own_scores")  # what is published of a study that changes one thing of another
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -333,7 +329,7 @@ class Graph:
             seed=profile.retrieval.seed,
         )
 
-    @_stage(1)
+    @_stage(1, published=("own_scores.parquet",))
     def own_scores(self, n_train: int, draw: int):
         """How near the clips of every checkpoint of a run come to their own training clips."""
         profile = self.profile
@@ -341,7 +337,6 @@ class Graph:
             {"n_train": n_train, "draw": draw},
             lambda *folders: stages.own_scores.compute(*folders, profile),
             upstream={"retrieval": self.retrieval(n_train, draw)},
-            published=("own_scores.parquet",) if profile.intervention else (),
         )
 
     @_stage(2, published=("quality.csv",), collected_by="scores")

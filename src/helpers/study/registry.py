@@ -78,8 +78,10 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
-    if name in ("loss_gap", "data_free", "prompts", "own_scores") and not graph.pooled:
+    if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
         return []  # of the study of onsets alone
+    if name == "own_scores" and not graph.profile.intervention:
+        return []  # they are among the scores of a study that changes nothing
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
     return [PER_RUN[name](graph, n_train, draw)]

@@ -13,14 +13,14 @@ from helpers.book.theme import COLOURS, themed
 PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out KID: lower is better"}
 
 
-@themed("Two panels over updates, a line a run: the share of near-exact clips rises, the distance to real sound falls and rises again. "
-        "A ring marks the checkpoint where a run's held-out clips are best.")  # fmt: skip
+@themed("Two panels over updates, a line a run: the share of near-exact clips, and the distance of held-out clips to real sound with its "
+        "interval. A ring marks the checkpoint where that distance is least.")  # fmt: skip
 def plot_trajectories(table: pd.DataFrame) -> Figure:
-    """A colour for each intervention and a line for each draw; a ring at the lowest KID.
+    """A colour for each intervention and a line for each draw, the KID with its interval; a ring at the lowest.
 
-    Columns: intervention, draw, updates, own_near_exact_rate, kid; of one detector.
+    Columns: intervention, draw, updates, own_near_exact_rate, kid, kid_low, kid_high; of one detector.
     """
-    check_columns(table, "intervention", "draw", "updates", *PANELS)
+    table = check_columns(table, "intervention", "draw", "updates", *PANELS, "kid_low", "kid_high")
     figure, axes = new_axes(1, 2, 3.4)
     palette = dict(zip(table["intervention"].unique(), map(COLOURS.get, ("grey", "orange", "blue", "green"))))
     best = table.loc[table.groupby(["intervention", "draw"])["kid"].idxmin()]
@@ -39,6 +39,10 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
         )
         axis.set(title=title, xlabel="updates", ylabel="", xscale="log", ylim=(0, None))
         count_axis(axis.xaxis, [2000, 5000, 15000])
+    for (name, _), run in table.sort_values("updates").groupby(["intervention", "draw"]):
+        axes[0][1].fill_between(
+            run["updates"], run["kid_low"], run["kid_high"], color=palette[name], alpha=0.15, linewidth=0
+        )
     percent_axis(axes[0][0].yaxis)
     axes[0][0].legend(title="what is changed")
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from helpers.base.csv_file import read_csv
 from helpers.book.tables import arrange
@@ -68,7 +69,7 @@ def counts_in_words(runs: pd.DataFrame) -> pd.DataFrame:
     """How many prompts of each kind a run has, and what each method takes for a clip."""
     columns = {
         "training clips": "n_train", "draw": "draw", "sign": runs["method"].map(NAMES), "seconds a clip": "seconds_a_clip",
-        "replayed": "positives", "held out": "negatives", "neither": "neither",
+        "replayed": "positives", "held out": "negatives", "not confirmed": "neither",
     }  # fmt: skip
     return arrange(runs, columns, "Prompts of each kind, and seconds a clip.", {"seconds a clip": ".2f"})
 
@@ -88,3 +89,34 @@ def sentences(runs: pd.DataFrame) -> list[str]:
             f"{alone.max():.2f}. The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
         )
     return told
+
+
+def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_effect_first") -> str:
+    """What a sign makes of trained prompts that the second judge does not confirm: against the replayed, against the held-out.
+
+    "" where no run has some of each kind.
+    """
+    rows = []
+    for run in runs.drop_duplicates(["n_train", "draw"]).itertuples():
+        prompts = read_csv(folder / "data_free" / f"n{run.n_train}_d{run.draw}" / "prompts.csv")
+        trained, replayed = prompts["kind"] == "train", prompts["replayed"]
+        kinds = [prompts[replayed], prompts[trained & ~replayed], prompts[~trained]]
+        if all(map(len, kinds)):
+            high, middle, low = (kind[sign] for kind in kinds)
+            rows.append((*(kind["mel"].median() for kind in kinds), _auroc(high, middle), _auroc(middle, low)))
+    if not rows:
+        return ""
+    table = pd.DataFrame(rows, columns=["replayed", "unconfirmed", "held_out", "above", "below"])
+    listed = {
+        name: " and ".join(f"{value:.{3 if name in table.columns[:3] else 2}f}" for value in table[name])
+        for name in table
+    }
+    return (
+        f"Prompts that aisfx does not confirm lie as near to their own clips by log-mel: medians {listed['unconfirmed']}, replayed "
+        f"{listed['replayed']}, held out {listed['held_out']}. The {NAMES[sign]} tells replayed prompts from them with an AUROC of "
+        f"{listed['above']}, and them from held-out prompts with {listed['below']}."
+    )
+
+
+def _auroc(positives: pd.Series, negatives: pd.Series) -> float:
+    return float(roc_auc_score([1] * len(positives) + [0] * len(negatives), [*positives, *negatives]))

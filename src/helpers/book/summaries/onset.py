@@ -1,7 +1,7 @@
 """What was predicted of the study of onsets before it began, beside what came; and what its shares are held against."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ from helpers.book.tables import arrange
 from helpers.book.words import limits, share_text, shares
 
 
-def first_prediction() -> dict:
-    """`first_prediction` of the plan: by measure the exponent, and of each size the onset expected and its interval."""
-    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")["first_prediction"]
+def plan() -> dict:
+    """The plan of the study: `first_prediction` by measure, and the sizes that the `exponent` is told of."""
+    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")
 
 
 def beside_prediction(onsets: pd.DataFrame, prediction: Mapping) -> pd.DataFrame:
@@ -38,19 +38,26 @@ def in_words(rows: pd.DataFrame) -> pd.DataFrame:
     return arrange(rows, columns, "Onsets in updates: predicted before the first run, and what came, a number a draw.")
 
 
-def sentence(rows: pd.DataFrame) -> str:
-    """Of the primary measure: how many runs lie inside what was predicted, and how far the onset grew from size to size."""
+def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]) -> str:
+    """Of the primary measure: how many runs lie inside what was predicted, and how far the onset grew.
+
+    `exponent`: the one predicted, and its limits; growth is told of the smallest and the largest of `sizes` that are there.
+    """
     primary = rows[rows["measure"] == next(iter(ONSETS))].sort_values("n_train")
     runs = primary.explode("observed")
     inside = runs["observed"].between(runs["low"], runs["high"]).sum()
     earlier, later = (runs["observed"] < runs["low"]).sum(), (runs["observed"] > runs["high"]).sum()
     told = f"Of {len(runs)} runs so far, {inside} lie inside the predicted interval; {earlier} began earlier and {later} later."
-    means = primary["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
-    if len(primary) > 1 and np.isfinite(means).all():
-        first, last = primary.iloc[0], primary.iloc[-1]
+    planned = primary[primary["n_train"].isin(sizes)]
+    means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
+    if len(planned) > 1 and np.isfinite(means).all():
+        first, last = planned["n_train"].iloc[[0, -1]]
+        factor, low, high = ((last / first) ** power for power in exponent)
+        came = means.iloc[-1] / means.iloc[0]
+        place = "inside" if low <= came <= high else "outside"
         told += (
-            f" From {first['n_train']:,} to {last['n_train']:,} clips the onset was predicted to come "
-            f"{last['expected'] / first['expected']:.1f} times as late. It came {means.iloc[-1] / means.iloc[0]:.1f} times as late."
+            f" From {first:,} to {last:,} clips the onset was predicted to come {factor:.1f} times as late ({low:.1f} to {high:.1f}). "
+            f"It came {came:.1f} times as late: {place} that interval."
         )
     return told
 
@@ -60,7 +67,7 @@ KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met"
 
 def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
     """`copies.onset.published_nulls` as it is shown: a row a size."""
-    told = nulls.assign(share=shares(nulls, *limits("near_exact_rate"))).pivot(
+    told = nulls.assign(share=shares(nulls, *limits("own_near_exact_rate"))).pivot(
         index="n_train", columns="kind", values="share"
     )
     columns = {"n": told.index, **{title: told[kind] for kind, title in KINDS.items()}}
@@ -73,7 +80,7 @@ def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
 
 def nulls_sentence(nulls: pd.DataFrame) -> str:
     """How often what cannot be a copy counts as one, by both nulls."""
-    by_kind = nulls.set_index("kind")["near_exact_rate"]
+    by_kind = nulls.set_index("kind")["own_near_exact_rate"]
     ranges = {}
     for kind in ("twins", "other draw"):
         low, high = by_kind.loc[[kind]].min(), by_kind.loc[[kind]].max()

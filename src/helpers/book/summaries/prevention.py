@@ -6,35 +6,40 @@ import pandas as pd
 
 from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
-from helpers.book.tables import arrange
-from helpers.book.words import share_text, shares
+from helpers.book.tables import arrange, captioned
+from helpers.book.words import limits, share_text, shares, with_interval
 from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
 from helpers.sound.profiles import load_profile
 
 CHANGED = ("law_capped", "law_captions", "law_mixing")  # profiles that change one thing of `law`
-STUDY = "nothing"
+STUDY, EARLY = "nothing", "early stopping"
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
+
+
+def null_of(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
+    """The nearest clips of what no model copied, of the study's published runs; no row where there are none."""
+    tables = [pd.read_parquet(path) for path in sorted((results / study.name).glob("retrieval/*/null.parquet"))]
+    return pd.concat(tables).query("rank == 1") if tables else pd.DataFrame()
 
 
 def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
     ones that are published."""
-    folder = results / study.name
-    nulls = [pd.read_parquet(path) for path in sorted(folder.glob("retrieval/*/null.parquet"))]
-    if not nulls:
-        return pd.DataFrame(columns=[*COLUMNS])
-    null = pd.concat(nulls).query("rank == 1")
-    parts = []
+    null, parts = null_of(study, results), [pd.DataFrame(columns=[*COLUMNS])]
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
-        made = own_scores(results / name, profile)
+        made, quality = own_scores(results / name, profile), _tables(results / name, "quality")
         made = made[made["detector"].isin(list(DETECTORS))]
-        if len(made):
-            tables = (_tables(results / name, table) for table in ("quality", "loss_gap"))
-            parts.append(trajectories(made, null, *tables, profile.intervention or STUDY, profile))
-    table = pd.concat(parts, ignore_index=True)
-    sizes = load_profile(CHANGED[0]).sizes
-    return table[table["n_train"].isin(sizes)].reset_index(drop=True)
+        if len(made) and len(quality):
+            losses = _tables(results / name, "loss_gap")
+            parts.append(trajectories(made, null, quality, losses, profile.intervention or STUDY, profile))
+    table = pd.concat(parts[1:] or parts, ignore_index=True).dropna(subset="kid")
+    return table[table["n_train"].isin(sizes())].reset_index(drop=True)
+
+
+def sizes() -> tuple[int, ...]:
+    """Of the changed studies."""
+    return load_profile(CHANGED[0]).sizes
 
 
 def _tables(folder: Path, name: str) -> pd.DataFrame:
@@ -48,28 +53,50 @@ def compared(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
     """A row a run: the study and every changed one where its held-out clips are best, and the study stopped early."""
     study, changed = table[table["intervention"] == STUDY], table[table["intervention"] != STUDY]
     best = at_equal_quality(study, study, detector)
-    early = stopped_early(study, detector).assign(intervention="early stopping")
-    parts = [best.drop(columns=[name for name in best if name.startswith("study_")], errors="ignore"), early]
-    return pd.concat([*parts, at_equal_quality(changed, study, detector)], ignore_index=True)
+    early = stopped_early(study, detector).assign(intervention=EARLY)
+    alone = best[[name for name in best if not name.startswith("study_")]]
+    return pd.concat([alone, early, at_equal_quality(changed, study, detector)], ignore_index=True)
 
 
-def in_words(rows: pd.DataFrame, detector: str) -> pd.DataFrame:
-    """`compared` as it is shown."""
-    beside = [name for name in rows if name.startswith("study_")]
-    rows = rows.assign(
-        **dict.fromkeys({"study_own_near_exact_rate", "study_low", "study_high"} - {*beside}, float("nan"))
-    )
+def in_words(rows: pd.DataFrame, detector: str, twins: float) -> pd.DataFrame:
+    """`compared` as it is shown, and below it the share of `twins` that counts as near-exact by the same rule."""
+    share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
+    rows = rows.reindex(columns=[*rows, *(name for name in beside if name not in rows)])
     columns = {
-        "what is changed": "intervention", "draw": "draw", "read after": rows["updates"].map("{:,.0f} updates".format),
-        "held-out KID": "kid", "near-exact": ("own_near_exact_rate", "low", "high"),
-        "unchanged, when first as good": shares(rows, "study_own_near_exact_rate", "study_low", "study_high"),
+        "what is changed": "intervention", "draw": rows["draw"].astype(str),
+        "read after": rows["updates"].map("{:,.0f} updates".format),
+        "held-out KID": with_interval(rows, "kid", "kid_low", "kid_high", percent=False),
+        "caption agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
+        "unchanged, when first as good": shares(rows, *beside),
     }  # fmt: skip
-    return arrange(
-        rows,
-        columns,
-        f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}.",
-        {"held-out KID": ".3f"},
-    )
+    caption = f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}."
+    shown = arrange(rows, columns, caption)
+    last = dict.fromkeys(shown, "–") | {"what is changed": "twins: no copies", "near-exact": share_text(twins)}
+    return captioned(pd.concat([shown, pd.DataFrame([last])], ignore_index=True), caption)
+
+
+def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
+    """A sentence a change: its shares, each with the KID that it is read at, draw by draw."""
+    told, last = [], at_the_end(table, detector)
+    for name, rows in compared(table, detector).groupby("intervention", sort=False):
+        here = f"{_listed(rows['own_near_exact_rate'])} (KID {_kids(rows['kid'])})"
+        if name == EARLY:
+            told.append(f"**{EARLY.capitalize()}**, where the loss of held-out clips is lowest: {here}.")
+            continue
+        end = last[last["intervention"] == name]
+        after = f"After the last update {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
+        if name == STUDY:
+            told.append(
+                f"**Nothing changed**: where held-out clips are best {here} of the prompts come back near-exact. {after}"
+            )
+        elif rows["study_own_near_exact_rate"].notna().any():
+            first = f"{_listed(rows['study_own_near_exact_rate'])} when first as good"
+            told.append(f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {first}. {after}")
+        else:
+            told.append(
+                f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, no checkpoint is as good. {after}"
+            )
+    return told
 
 
 def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
@@ -78,30 +105,10 @@ def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
     return rows[rows["updates"] == rows.groupby(["intervention", "n_train", "draw"])["updates"].transform("max")]
 
 
-def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
-    """A sentence a change: its shares at equal quality and at the end, draw by draw."""
-    told, last = [], at_the_end(table, detector)
-    for name, rows in compared(table, detector).groupby("intervention", sort=False):
-        shared = _listed(rows["own_near_exact_rate"])
-        if name == STUDY:
-            told.append(f"**Nothing changed**: {_listed(_share(last, name))} of the prompts come back near-exact after the last "
-                        f"update, {shared} where held-out clips are best.")  # fmt: skip
-        elif "study_own_near_exact_rate" in rows and rows["study_own_near_exact_rate"].notna().any():
-            told.append(f"**{name.capitalize()}**: {shared} where held-out clips are best; unchanged, "
-                        f"{_listed(rows['study_own_near_exact_rate'])} when first as good. After the last update "
-                        f"{_listed(_share(last, name))}.")  # fmt: skip
-        elif name == "early stopping":
-            told.append(f"**Early stopping**, where the loss of held-out clips is lowest: {shared}.")
-        else:
-            told.append(f"**{name.capitalize()}**: {shared} where held-out clips are best; unchanged, no checkpoint is as good. "
-                        f"After the last update {_listed(_share(last, name))}.")  # fmt: skip
-    return told
-
-
-def _share(rows: pd.DataFrame, intervention: str) -> pd.Series:
-    return rows.loc[rows["intervention"] == intervention, "own_near_exact_rate"]
-
-
 def _listed(rates: pd.Series) -> str:
     """ "11 % and 12 %", a draw each."""
     return " and ".join(map(share_text, rates))
+
+
+def _kids(values: pd.Series) -> str:
+    return " and ".join(map("{:.3f}".format, values))

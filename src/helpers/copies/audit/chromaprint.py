@@ -45,7 +45,10 @@ def version() -> str:
         raise FileNotFoundError(
             f"{NAME}: expected its program {PROGRAM}, found none; apt install libchromaprint-tools, or brew install chromaprint"
         )
-    return _run("-version").stdout.decode(errors="replace").strip()
+    said = _run("-version").stdout.decode(errors="replace").strip()
+    if not said:
+        raise ChildProcessError(f"{PROGRAM} -version: expected its version, got nothing")
+    return said
 
 
 def _run(options: str, sound: bytes = b"", seconds: float = 0.0) -> subprocess.CompletedProcess[bytes]:
@@ -68,7 +71,10 @@ def fingerprint(sound: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     if not done.stdout.strip() and len(sound) <= SOME_S * sample_rate_hz:
         return np.zeros(0, np.uint32)
     try:  # version 1.5.1 takes the sound's end for an error (status 3): the fingerprint is whole
-        return np.fromiter(json.loads(done.stdout)["fingerprint"], np.uint32)
+        numbers = json.loads(done.stdout)["fingerprint"]
+        if any(type(number) is not int for number in numbers):
+            raise TypeError
+        return np.fromiter(numbers, np.uint32)
     except (ValueError, TypeError, KeyError, OverflowError):
         said = " ".join((done.stdout.strip() or done.stderr).decode(errors="replace").split())
         raise ChildProcessError(f"{PROGRAM}: expected a fingerprint as JSON, got {said[:200]!r}") from None

@@ -9,6 +9,12 @@ from helpers.copies.audit.verdict import Audit
 from helpers.copies.audit.within import Duplicates
 
 
+def beside(table: Path) -> list[Path]:
+    """All that an audit may write: its table and what goes beside it."""
+    ends = (".matches.parquet", ".summary.json", ".html", ".left_out.json")
+    return [table, *(table.with_suffix(end) for end in ends)]
+
+
 def left_out_beside(table: Path) -> Path:
     """Where what is left out is written beside a table, as soon as it is known."""
     return table.with_suffix(".left_out.json")

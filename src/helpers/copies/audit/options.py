@@ -1,7 +1,10 @@
 """Which options of `helpers audit` go together, checked before any work."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from helpers.copies.audit import files
 
 # of a comparison of folders
 COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "keep", "shard")
@@ -28,6 +31,7 @@ def _check_place(table: Path) -> None:
         raise ValueError(f"--output: expected a file in a folder that exists, got {table}")
     if table.suffix == ".html":
         raise ValueError(f"--output: expected a name for the table, as audit.csv, got {table}, which is its page's")
-    draft = table.with_name(f"{table.name}.part")
-    draft.touch()
-    draft.unlink()
+    if folders := [path for path in files.beside(table) if path.is_dir()]:
+        raise ValueError(f"--output: expected files or nothing where its files go, got a folder {folders[0]}")
+    with tempfile.TemporaryFile(dir=table.parent):
+        pass
