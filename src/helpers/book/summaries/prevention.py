@@ -61,14 +61,14 @@ def compared(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
 def in_words(rows: pd.DataFrame, detector: str, twins: float) -> pd.DataFrame:
     """`compared` as it is shown, and below it the share of `twins` that counts as near-exact by the same rule."""
     share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
-    rows = rows.reindex(columns=[*rows, *(name for name in beside if name not in rows)])
     columns = {
         "what is changed": "intervention", "draw": rows["draw"].astype(str),
-        "read after": rows["updates"].map("{:,.0f} updates".format),
-        "held-out KID": with_interval(rows, "kid", "kid_low", "kid_high", percent=False),
+        "updates": rows["updates"].map("{:,.0f}".format),
+        "held-out KID": with_interval(rows.round(2), "kid", "kid_low", "kid_high", percent=False),
         "caption agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
-        "unchanged, when first as good": shares(rows, *beside),
     }  # fmt: skip
+    if set(beside) <= set(rows):  # of changed runs
+        columns["unchanged, when first as good"] = shares(rows, *beside)
     caption = f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}."
     shown = arrange(rows, columns, caption)
     last = dict.fromkeys(shown, "–") | {"what is changed": "twins: no copies", "near-exact": share_text(twins)}
