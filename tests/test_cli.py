@@ -13,7 +13,7 @@ from helpers import __main__ as program, commands
 from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
 from helpers.sound.profiles import load_profile
-from helpers.study import entries, plan, publication, registry, state, store, work
+from helpers.study import entries, manifest, plan, publication, registry, state, store, work
 from helpers.study.stage import Stage
 from helpers.study.store import load_or_run
 
@@ -256,7 +256,7 @@ def test_disk_follows_from_the_shapes_of_what_is_written():
     stage = registry.build("generation", load_profile("tiny"), 4, 0)[0]
     load_or_run(stage)
     for one in (stage, *stage.upstream.values()):
-        files = store.read_manifest(one)["files"]
+        files = manifest.read_manifest(one)["files"]
         assert work.disk(one) == pytest.approx(sum(file["size"] for file in files.values()), rel=0.1), one.title
 
 

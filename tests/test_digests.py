@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers.sound.profiles import load_profile
-from helpers.study import publication, registry, store
+from helpers.study import manifest, publication, registry
 
 OTHERS = Path(__file__).with_name("digests.json")
 PROFILES = sorted(
@@ -45,7 +45,7 @@ def test_no_digest_has_changed(profile):
     else:
         every = json.loads(OTHERS.read_text())
         if os.environ.get("UPDATE_DIGESTS"):
-            store.write_json(OTHERS, {**every, profile: computed})
+            manifest.write_json(OTHERS, {**every, profile: computed})
             return
         listed, remedy = every[profile], "write the list anew with UPDATE_DIGESTS=1"
     if line := _compare(profile, listed, computed, remedy):

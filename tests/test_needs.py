@@ -15,7 +15,7 @@ from helpers.book import execution, needs, parameters
 from helpers.book.chapters import CHAPTERS, chapter_stages
 from helpers.models import aisfx
 from helpers.sound import profiles
-from helpers.study import plan, publication, registry, store
+from helpers.study import manifest, plan, publication, registry, store
 from helpers.study.store import NotPublished
 
 # profile, chapter, what is set (as a shell hands it over: a blank ends a setting), and what is said
@@ -318,7 +318,7 @@ def test_what_is_asked_for_is_computed_beside_a_published_study(empty, monkeypat
 def test_of_a_damaged_study_no_other_setting_is_offered(empty, monkeypatch, tmp_path):
     results = tmp_path / "results" / "pocket"
     results.mkdir(parents=True)
-    (results / store.MANIFEST).write_bytes((publication.RESULTS / "pocket" / store.MANIFEST).read_bytes())
+    (results / manifest.MANIFEST).write_bytes((publication.RESULTS / "pocket" / manifest.MANIFEST).read_bytes())
     monkeypatch.setattr(publication, "RESULTS", results.parent)
     with pytest.raises(NotPublished, match="clip_pairs.csv: expected sha256 .*missing; to compute it: make reproduce"):
         needs.check(chapter_of("01_corpus"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from helpers.base import hashing, machine
-from helpers.study import store
+from helpers.study import manifest, store
 from helpers.study.stage import Stage
 from helpers.study.store import load_or_run
 
@@ -121,7 +121,7 @@ def test_manifest_names_the_distribution(monkeypatch, release, mac, name):
 
 def test_manifest_holds_no_path_of_this_machine(tmp_path):
     result = load_or_run(Stage("toy", {}, writing()), tmp_path)
-    text = (result.path / store.MANIFEST).read_text()
+    text = (result.path / manifest.MANIFEST).read_text()
     assert str(tmp_path) not in text and str(Path.home()) + os.sep not in text
 
 
@@ -193,12 +193,15 @@ def flip(path: Path, keep_time: bool = False):
             r"deep/out.txt: expected sha256 \w{12}, got \w{12}",
         ),
         (lambda folder: flip(folder / "deep" / "out.txt"), r"deep/out.txt: expected sha256 \w{12}, got \w{12}"),
-        (lambda folder: (folder / store.MANIFEST).unlink(), r"\w{16}: unfinished"),
-        (lambda folder: (folder / store.MANIFEST).write_text('{"digest": '), r"manifest.json: cannot be read \(\w+\)"),
-        (lambda folder: (folder / store.MANIFEST).write_bytes(b"\xff"), r"manifest.json: cannot be read \(\w+\)"),
-        (lambda folder: (folder / store.MANIFEST).write_text("[]"), r"manifest.json: cannot be read \(\w+\)"),
+        (lambda folder: (folder / manifest.MANIFEST).unlink(), r"\w{16}: unfinished"),
         (
-            lambda folder: (folder / store.MANIFEST).write_text(json.dumps({"digest": "0" * 64, "files": {}})),
+            lambda folder: (folder / manifest.MANIFEST).write_text('{"digest": '),
+            r"manifest.json: cannot be read \(\w+\)",
+        ),
+        (lambda folder: (folder / manifest.MANIFEST).write_bytes(b"\xff"), r"manifest.json: cannot be read \(\w+\)"),
+        (lambda folder: (folder / manifest.MANIFEST).write_text("[]"), r"manifest.json: cannot be read \(\w+\)"),
+        (
+            lambda folder: (folder / manifest.MANIFEST).write_text(json.dumps({"digest": "0" * 64, "files": {}})),
             "manifest.json: of another digest",
         ),
     ],
@@ -238,7 +241,7 @@ def test_what_a_stage_is_made_from_is_hashed_whole_before(tmp_path, keep_time):
     path = load_or_run(before, tmp_path).path / "deep" / "out.txt"
     hashing.hash_file(path)
     store.time.sleep(0.02)  # a coarse clock gives the file the time of its manifest, else
-    os.utime(path.parents[1] / store.MANIFEST)
+    os.utime(path.parents[1] / manifest.MANIFEST)
     flip(path, keep_time)
     hashing._hash_contents.cache_clear()  # as in another process
     assert load_or_run(before, tmp_path).computed is not keep_time, "to look at it, size and time are enough"
@@ -248,8 +251,8 @@ def test_what_a_stage_is_made_from_is_hashed_whole_before(tmp_path, keep_time):
 def test_an_unchanged_result_is_not_read_to_be_loaded(tmp_path, monkeypatch):
     stage = Stage("toy", {}, writing())
     folder = load_or_run(stage, tmp_path).path
-    later = (folder / store.MANIFEST).stat().st_mtime_ns + 10**8
-    os.utime(folder / store.MANIFEST, ns=(later, later))
+    later = (folder / manifest.MANIFEST).stat().st_mtime_ns + 10**8
+    os.utime(folder / manifest.MANIFEST, ns=(later, later))
     monkeypatch.setattr(hashing, "hash_file", lambda path: pytest.fail(f"{path} was read"))
     assert not load_or_run(stage, tmp_path).computed
 
@@ -319,7 +322,7 @@ def test_resumable_stage_goes_on_from_what_is_there(tmp_path):
     for _ in range(2):
         with pytest.raises(InterruptedError):
             load_or_run(stage, tmp_path)
-        assert store.read_manifest(stage, tmp_path) is None
+        assert manifest.read_manifest(stage, tmp_path) is None
     assert (load_or_run(stage, tmp_path).path / "state.txt").read_text() == "3"
 
 
@@ -391,8 +394,8 @@ def test_killed_at_any_moment_the_next_run_completes(tmp_path, at, kind):
         again = "half wholehalf whole"
     assert out.split(maxsplit=1) == ["True", again + "\n"], err
     (folder,) = [path for path in (tmp_path / "toy").iterdir() if not path.suffix]
-    named = json.loads((folder / store.MANIFEST).read_text())["files"]
-    assert set(named) == {path.name for path in folder.iterdir()} - {store.MANIFEST} == {"steps.txt"}
+    named = json.loads((folder / manifest.MANIFEST).read_text())["files"]
+    assert set(named) == {path.name for path in folder.iterdir()} - {manifest.MANIFEST} == {"steps.txt"}
 
 
 def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):
