@@ -12,6 +12,7 @@
 #
 # A page is run again when its notebook, the code, the frozen models and sounds, an earlier page or its own sections of the
 # profile have changed; a page of a published study, when any section has.
+import hashlib
 import os
 import shlex
 import sys
@@ -177,11 +178,13 @@ rule shard:
 
 
 AUDIT = shlex.split(config.get("audit", ""))
+# of this audit alone: parts of another one that was killed do not stand for its own
+PART = f"{os.path.dirname(STAMP)}/audit_{hashlib.sha256(repr(AUDIT).encode()).hexdigest()[:16]}_shard"
 
 
 rule audit_shard:
     output:
-        temp(touch(os.path.dirname(STAMP) + "/audit_shard{k}")),
+        temp(touch(PART + "{k}")),
     threads: THREADS
     resources:
         heavy=2,
@@ -192,7 +195,7 @@ rule audit_shard:
 # no output: an audit is made whenever it is asked for, as the folders may have changed
 rule audit:
     input:
-        [os.path.dirname(STAMP) + f"/audit_shard{k}" for k in range(1, int(config.get("shards", 0)) + 1)],
+        [f"{PART}{k}" for k in range(1, int(config.get("shards", 0)) + 1)],
     threads: THREADS
     resources:
         heavy=2,

@@ -266,6 +266,20 @@ def test_snakemake_passes_any_options_on_to_every_part_of_an_audit(checkout, sha
     assert sorted(map(shlex.split, lines)) == sorted(shlex.split(given) + part for part in parts)
 
 
+def test_parts_of_another_audit_do_not_stand_for_this_ones(checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--nolock", "--cores", "2", "audit"]
+    (tmp_path / "runs" / "stamps" / "smoke").mkdir(parents=True)
+    named = []
+    for training in ("a", "b"):
+        config = ["profile=smoke", "shards=1", f"audit=--generated g --training {training} --keep k"]
+        done = subprocess.run([*command, "--config", *config], capture_output=True, text=True, cwd=checkout)
+        named += re.findall(r"output: (\S*audit_\w+_shard1)", done.stdout + done.stderr)
+        for path in named:
+            (checkout / path).touch()  # as a driver that was killed leaves it
+    assert len(set(named)) == 2
+
+
 def test_snakemake_only_shows_what_is_published(checkout, repository):
     """With results there is nothing to train, and no page waits for another."""
     (checkout / "results").symlink_to(repository / "results")
