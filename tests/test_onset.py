@@ -244,6 +244,7 @@ def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on(tmp_path):
     }
     low, high = nulls.set_index("kind").loc["twins", ["own_near_exact_low", "own_near_exact_high"]]
     assert (low, high) == (0.0, 0.5), "whole clips are drawn anew, not twins"
+    assert published_nulls(tmp_path, law, "aisfx").empty, "another detector's are not there"
     told = summaries.nulls_in_words(nulls)
     assert list(told) == ["n", "own prompts", "prompts of clips it never met", "twins"] and len(told) == 1
     assert summaries.nulls_sentence(nulls) == (

@@ -17,7 +17,6 @@ from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
 SAME = "the same caption"
-NBSP = "\u00a0"
 QUANTILE_LABELS = {
     "quantile 1.00": "The nearest of all",
     "quantile 0.95": "Nearer than 95 % of the others",
@@ -127,7 +126,8 @@ def number_line(theta: float, null: str) -> HTML:
 
 def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
-    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{escape(title).replace(" %", NBSP + "%")}</summary>'
+    text = escape(title).replace(" %", "\u00a0%")
+    summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{text}</summary>'
     markup = "".join(map(_markup, parts))
     for shared in (STYLE, FLICK):  # once is enough
         markup = markup.replace(shared, "") + (shared if shared in markup else "")

@@ -276,19 +276,19 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
 
 def judge_published(folder: Path, profile: Profile) -> pd.DataFrame:
     """`judge_own` of the training prompts at every checkpoint, of the runs of a pooled study that are published so far."""
-    made, twins, ceiling = _published(folder, profile)
+    made, twins, ceiling = _published(folder, profile.thresholds.detector)
     made = made[made["arm"].isin(checkpoint_arms(profile))]
     return judge_own(made, twins, ceiling, profile.thresholds.theta)
 
 
-def published_nulls(folder: Path, profile: Profile) -> pd.DataFrame:
+def published_nulls(folder: Path, profile: Profile, detector: str = "") -> pd.DataFrame:
     """Near-exact shares of the own clip after the last update, of what was trained on and of two nulls, draws pooled.
 
     Columns: n_train, kind, n_defined, own_near_exact_rate, own_near_exact_low, own_near_exact_high (bootstrap over own clips, as
     one clip may have several twins). The kinds: `trained` prompts; those of an `other draw`, whose clips the model never met;
-    and `twins`, which no model made. Sizes of one draw share many clips, and so their twins.
+    and `twins`, which no model made. Sizes of one draw share many clips, and so their twins. By the profile's detector, or another.
     """
-    made, twins, ceiling = _published(folder, profile)
+    made, twins, ceiling = _published(folder, detector or profile.thresholds.detector)
     kinds = {"trained": made[made["arm"] == MAIN], "other draw": made[made["arm"] == "other_draw"], "twins": twins}
     rows = []
     for kind, clips in kinds.items():
@@ -301,15 +301,20 @@ def published_nulls(folder: Path, profile: Profile) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _published(folder: Path, profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Each generated clip's nearest, each twin's, and the ceilings (clip_id, own_score), of the published runs."""
+def _published(folder: Path, detector: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Each generated clip's nearest, and what `twins_and_ceiling` gives, of the published runs."""
     scores, null = (
         pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
         for name in ("scores", "null")
     )
-    made, null = (one[(one["detector"] == profile.thresholds.detector) & (one["rank"] == 1)] for one in (scores, null))
+    return scores[(scores["detector"] == detector) & (scores["rank"] == 1)], *twins_and_ceiling(null, detector)
+
+
+def twins_and_ceiling(null: pd.DataFrame, detector: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `judge_own` takes by one detector, of the null tables of retrieval: each twin's nearest, and clip_id, own_score."""
+    null = null[(null["detector"] == detector) & (null["rank"] == 1)]
     ceiling = null[null["kind"] == "ceiling"].rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-    return made, null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]]
+    return null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]]
 
 
 def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:

@@ -7,7 +7,6 @@ clips (`stages.quality`), so this quality is nearness to what was trained on.
 Notebook: 10_prevention.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.onset import judge_own
+from helpers.copies.onset import judge_own, twins_and_ceiling
 from helpers.copies.rates import flagged_rate
 
 COLUMNS = (
@@ -25,23 +24,28 @@ COLUMNS = (
 )
 EMBEDDING = "aisfx"  # of the held-out KID by which quality is told: CLAP was trained on captions of the same recordings
 RUN = ["n_train", "draw"]
+OWN_SCORES = [*RUN, "updates", "detector", "own_id", "own_score", "ref_id"]
 SHARE = ["own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"]
 QUALITY = ["kid", "kid_low", "kid_high", "caption_agreement"]
 
 
-def own_scores(folder: Path, profile: Profile) -> pd.DataFrame:
-    """The clips of training prompts at every checkpoint of the published runs (columns of `stages.own_scores`).
+def of_checkpoints(scores: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """OWN_SCORES of the clips of training prompts at every checkpoint, of a run's scores; `ref_id` is the nearest clip."""
+    nearest = scores[(scores["rank"] == 1) & scores["arm"].isin(checkpoint_arms(profile))]
+    return nearest[OWN_SCORES].reset_index(drop=True)
 
-    A study that changes one thing has a table for them; else they are among the scores of its search. No row without either.
+
+def own_scores(folder: Path, profile: Profile) -> pd.DataFrame:
+    """`of_checkpoints` of the published runs.
+
+    A study that changes one thing has a table for it; else it is among the scores of its search. No row without either.
     """
-    files = sorted(folder.glob("own_scores/*/own_scores.parquet")) or sorted(folder.glob("retrieval/*/scores.parquet"))
-    columns = ["n_train", "draw", "updates", "detector", "own_id", "own_score", "ref_id"]
-    if not files:
-        return pd.DataFrame(columns=columns)
-    made = pd.concat(map(pd.read_parquet, files), ignore_index=True)
-    if "rank" in made:
-        made = made[(made["rank"] == 1) & made["arm"].isin(checkpoint_arms(profile))]
-    return made[columns]
+    if files := sorted(folder.glob("own_scores/*/own_scores.parquet")):
+        return pd.concat(map(pd.read_parquet, files), ignore_index=True)
+    parts = [
+        of_checkpoints(pd.read_parquet(path), profile) for path in sorted(folder.glob("retrieval/*/scores.parquet"))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=OWN_SCORES)
 
 
 def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, losses: pd.DataFrame,
@@ -50,8 +54,8 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
 
     Args:
         made: as `own_scores` gives it.
-        null: of the study that is changed, rank 1: kind (twins, ceiling), detector, own_id, own_score. All runs' twins
-            together have one median, so that a share here is the share that the study itself reports.
+        null: the null tables of retrieval of the study that is changed, all runs together: their twins have one median, so that
+            a share here is the share that the study itself reports.
         quality: quality.csv of the runs. Read are the held-out prompts' rows; NaN where there is none.
         losses: loss_gap.csv of the runs; without rows where there is none.
         intervention: what is changed, in words.
@@ -63,10 +67,7 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
     loss = losses.groupby([*RUN, "updates"])["held_out"].mean().rename("held_out_loss").reset_index()
     rows = []
     for detector, part in made.groupby("detector", sort=False):
-        of_detector = null[null["detector"] == detector]
-        twins, ceiling = (of_detector[of_detector["kind"] == kind] for kind in ("twins", "ceiling"))
-        ceiling = ceiling.rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-        judged = judge_own(part, twins, ceiling, profile.thresholds.theta)
+        judged = judge_own(part, *twins_and_ceiling(null, str(detector)), profile.thresholds.theta)
         for (n_train, draw, updates), clips in judged.groupby([*RUN, "updates"]):
             rate = flagged_rate(clips["near_exact"], profile.thresholds.confidence)
             shares = (rate.n, rate.rate, rate.low, rate.high)
@@ -104,15 +105,3 @@ def stopped_early(study: pd.DataFrame, detector: str) -> pd.DataFrame:
     """The rows of the study's runs at the checkpoint of their lowest held-out loss: what anyone can do without a search."""
     known = study[(study["detector"] == detector) & study["held_out_loss"].notna()]
     return known.loc[known.groupby(RUN)["held_out_loss"].idxmin()]
-
-
-def twin_shares(null: pd.DataFrame, profile: Profile, sizes: Sequence[int]) -> dict[str, float]:
-    """By detector: the share of the twins of runs of these sizes that the same rule calls near-exact, though none is a copy."""
-    found = {}
-    for detector, part in null.groupby("detector", sort=False):
-        twins, ceiling = (part[part["kind"] == kind] for kind in ("twins", "ceiling"))
-        ceiling = ceiling.rename(columns={"own_id": "clip_id"}).drop_duplicates("clip_id")
-        judged = judge_own(twins, twins, ceiling, profile.thresholds.theta)
-        flags = judged.loc[judged["n_train"].isin(sizes), "near_exact"]
-        found[str(detector)] = flagged_rate(flags).rate if len(flags) else np.nan
-    return found

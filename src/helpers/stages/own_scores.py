@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.base.arms import checkpoint_arms
 from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
-
-COLUMNS = ["n_train", "draw", "updates", "detector", "own_id", "own_score", "ref_id"]
+from helpers.copies.prevention import of_checkpoints
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes own_scores.parquet (`COLUMNS`): a row a clip of a training prompt and detector; `ref_id` is the nearest clip."""
+    """Writes own_scores.parquet (`prevention.OWN_SCORES`): a row a clip of a training prompt and detector."""
     scores = pd.read_parquet(upstream["retrieval"] / "scores.parquet")
-    nearest = scores[(scores["rank"] == 1) & scores["arm"].isin(checkpoint_arms(profile))]
-    write_parquet(nearest[COLUMNS].reset_index(drop=True), out / "own_scores.parquet")
+    write_parquet(of_checkpoints(scores, profile), out / "own_scores.parquet")

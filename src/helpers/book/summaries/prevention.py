@@ -8,6 +8,7 @@ from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.copies.onset import published_nulls
 from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
 from helpers.sound.profiles import load_profile
 
@@ -16,16 +17,11 @@ STUDY, EARLY = "nothing", "early stopping"
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
 
-def null_of(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
-    """The nearest clips of what no model copied, of the study's published runs; no row where there are none."""
-    tables = [pd.read_parquet(path) for path in sorted((results / study.name).glob("retrieval/*/null.parquet"))]
-    return pd.concat(tables).query("rank == 1") if tables else pd.DataFrame()
-
-
 def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
     ones that are published."""
-    null, parts = null_of(study, results), [pd.DataFrame(columns=[*COLUMNS])]
+    nulls, parts = sorted((results / study.name).glob("retrieval/*/null.parquet")), [pd.DataFrame(columns=[*COLUMNS])]
+    null = pd.concat(map(pd.read_parquet, nulls)) if nulls else pd.DataFrame()
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
         made, quality = own_scores(results / name, profile), _tables(results / name, "quality")
@@ -58,7 +54,7 @@ def compared(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
     return pd.concat([alone, early, at_equal_quality(changed, study, detector)], ignore_index=True)
 
 
-def in_words(rows: pd.DataFrame, detector: str, twins: float) -> pd.DataFrame:
+def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     """`compared` as it is shown, and below it the share of `twins` that counts as near-exact by the same rule."""
     share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
     columns = {
@@ -71,8 +67,15 @@ def in_words(rows: pd.DataFrame, detector: str, twins: float) -> pd.DataFrame:
         columns["unchanged, when first as good"] = shares(rows, *beside)
     caption = f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}."
     shown = arrange(rows, columns, caption)
-    last = dict.fromkeys(shown, "–") | {"what is changed": "twins: no copies", "near-exact": share_text(twins)}
+    last = dict.fromkeys(shown, "–") | {"what is changed": "twins: no copies", "near-exact": twins}
     return captioned(pd.concat([shown, pd.DataFrame([last])], ignore_index=True), caption)
+
+
+def twins_in_words(study: Profile, detector: str) -> str:
+    """The share of the study's twins, at the size of the changed studies, that counts as near-exact though none is a copy."""
+    nulls = published_nulls(RESULTS / study.name, study, detector)
+    twins = nulls[(nulls["kind"] == "twins") & nulls["n_train"].isin(sizes())]
+    return ", ".join(shares(twins, *limits("own_near_exact_rate")))
 
 
 def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
@@ -80,22 +83,18 @@ def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
     told, last = [], at_the_end(table, detector)
     for name, rows in compared(table, detector).groupby("intervention", sort=False):
         here = f"{_listed(rows['own_near_exact_rate'])} (KID {_kids(rows['kid'])})"
-        if name == EARLY:
-            told.append(f"**{EARLY.capitalize()}**, where the loss of held-out clips is lowest: {here}.")
-            continue
         end = last[last["intervention"] == name]
         after = f"After the last update {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
-        if name == STUDY:
+        if name == EARLY:
+            told.append(f"**{EARLY.capitalize()}**, where the loss of held-out clips is lowest: {here}.")
+        elif name == STUDY:
             told.append(
                 f"**Nothing changed**: where held-out clips are best {here} of the prompts come back near-exact. {after}"
             )
-        elif rows["study_own_near_exact_rate"].notna().any():
-            first = f"{_listed(rows['study_own_near_exact_rate'])} when first as good"
-            told.append(f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {first}. {after}")
         else:
-            told.append(
-                f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, no checkpoint is as good. {after}"
-            )
+            first = rows["study_own_near_exact_rate"]
+            beside = f"{_listed(first)} when first as good" if first.notna().any() else "no checkpoint is as good"
+            told.append(f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {beside}. {after}")
     return told
 
 
