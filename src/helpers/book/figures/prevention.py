@@ -27,7 +27,7 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
     for axis, (column, title) in zip(axes.flat, PANELS.items()):
         sns.lineplot(
             table, x="updates", y=column, hue="intervention", palette=palette, units="draw", estimator=None,
-            legend=axis is axes[0][0], ax=axis,
+            legend=axis is axes[0][1], ax=axis,
         )  # fmt: skip
         axis.scatter(
             best["updates"],
@@ -44,5 +44,5 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
             run["updates"], run["kid_low"], run["kid_high"], color=palette[name], alpha=0.15, linewidth=0
         )
     percent_axis(axes[0][0].yaxis)
-    axes[0][0].legend(title="what is changed")
+    axes[0][1].legend(title="what is changed", loc="lower left")
     return figure

@@ -58,8 +58,8 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     """`compared` as it is shown, and below it the share of `twins` that counts as near-exact by the same rule."""
     share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
     columns = {
-        "what is changed": "intervention", "draw": rows["draw"].astype(str),
-        "updates": rows["updates"].map("{:,.0f}".format),
+        "what is changed": "intervention",
+        "read at": [f"draw {row.draw}, {row.updates:,.0f} updates" for row in rows.itertuples()],
         "held-out KID": with_interval(rows.round(2), "kid", "kid_low", "kid_high", percent=False),
         "caption agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
     }  # fmt: skip
