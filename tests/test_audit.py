@@ -432,7 +432,7 @@ def write(path, samples):
             container.mux(packet)
 
 
-def test_an_interrupted_command_says_only_that_there_is_no_table(folders, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_command_says_that_there_is_no_table_and_what_is_kept(folders, tmp_path, monkeypatch, capsys):
     """What was left out of the folders is written before the search begins, and stays."""
 
     def interrupted(*_):
@@ -445,6 +445,12 @@ def test_an_interrupted_command_says_only_that_there_is_no_table(folders, tmp_pa
     monkeypatch.setattr(sys, "argv", line)
     assert command.main() == 130 and [path.name for path in tmp_path.iterdir()] == ["audit.left_out.json"]
     assert capsys.readouterr().err.splitlines()[-1] == "interrupted; no table was written"
+
+    kept = str(tmp_path / "kept")
+    monkeypatch.setattr(sys, "argv", [*line, "--keep", kept])
+    assert command.main() == 130
+    said = f"interrupted; no table was written, but what is in {kept} is not computed again"
+    assert capsys.readouterr().err.splitlines()[-1] == said
 
 
 def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):

@@ -222,8 +222,10 @@ def main() -> int:
         print(f"error: {what}{elsewhere}; what is finished stays", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resumes = arguments.action is not commands.run_audit  # stages and pages are kept as they are finished
-        outcome = "the same command goes on from here" if resumes else "no table was written"
+        outcome = "the same command goes on from here"  # stages and pages are kept as they are finished
+        if arguments.action is commands.run_audit:
+            kept = f", but what is in {arguments.keep} is not computed again" if arguments.keep else ""
+            outcome = f"no table was written{kept}"
         print(f"interrupted; {outcome}", file=sys.stderr)
         return 130
     return 0
