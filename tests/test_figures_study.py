@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import shades_of
 from helpers.book.figures.findings import ANSWER, plot_answer, plot_curve, plot_dose, plot_seeds
+from helpers.book.figures.onset import plot_collapse
 from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
 from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
 from helpers.book.summaries.findings import PAPER_SHARES, seed_shares, shares_and_papers
@@ -44,7 +45,27 @@ PLOTS = {
     "dose": lambda: plot_dose(made_up.dose()),
     "dose of nothing": lambda: plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
     "seeds": lambda: plot_seeds(seed_shares(made_up.outcomes())),
+    "collapse": lambda: plot_collapse(stretched(), 1.1, 0.05),
 }
+
+
+def stretched() -> pd.DataFrame:
+    """Shares of three sizes, two runs each, whose curves are one curve of updates / n**1.1."""
+    rows = [
+        (n, draw, moment * n**1.1, 1 / (1 + 9 / moment))
+        for n in (100, 200, 500)
+        for draw in (0, 1)
+        for moment in (1, 3, 9)
+    ]
+    return pd.DataFrame(rows, columns=["n_train", "draw", "updates", "near_exact"])
+
+
+def test_curves_that_differ_by_the_relation_alone_fall_together():
+    apart, together = ([line for line in axis.lines if len(line.get_xdata()) == 3] for axis in PLOTS["collapse"]().axes)
+    assert len(apart) == len(together) == 6
+    for line in together:
+        assert line.get_xdata() == pytest.approx([1, 3, 9]) and list(line.get_ydata()) == list(together[0].get_ydata())
+    assert len({tuple(line.get_xdata()) for line in apart}) == 3
 
 
 @pytest.mark.parametrize("name", PLOTS)

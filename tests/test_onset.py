@@ -251,3 +251,20 @@ def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on(tmp_path):
         "Of twins 25\u00a0% count as near-exact, by size. Of the models' own clips from prompts whose clips they never "
         "met it is 25\u00a0%."
     )
+
+
+def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_out():
+    onsets = pd.DataFrame(
+        [("near_exact", 0.05, n, draw, 5.0 * n, n * 90, False) for n in (100, 200, 400) for draw in (0, 1)],
+        columns=["measure", "level", "n_train", "draw", "updates", "trained_to", "censored"],
+    )
+    table = summaries.relation_in_words(law_table(onsets, [100, 200, 400], [4500]))
+    assert table["exponent"].str.startswith("1 (1 to 1").tolist() == [True]
+    assert table["without one size"].tolist() == ["1.00 to 1.00"]
+    assert table["onset at 4,500 clips"].str.startswith("22,500 (").all()
+    onsets["updates"] *= [1, 1.1] * 3
+    two = law_table(onsets, [100, 200], [4500])
+    assert summaries.relation_in_words(two)["without one size"].tolist() == ["not known"]
+    assert law_table(onsets[onsets["draw"] == 0], [100, 200], [4500]).empty  # two points leave no interval
+    judged = pd.DataFrame({"n_train": 100, "draw": [0, 0, 0], "updates": [5, 5, 5], "near_exact": pd.array([True, False, None], "boolean")})  # fmt: skip
+    assert summaries.shares_over_training(judged).iloc[0].tolist() == [100, 0, 5, 0.5, 2]

@@ -250,6 +250,8 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
         "predicted_low": 42_204.0,
         "predicted_high": 86_123.0,
         "verdict": "undecided",
+        "leave_one_out_low": np.nan,
+        "leave_one_out_high": np.nan,
     }
     said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
     assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
@@ -257,6 +259,13 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     assert "60,000 updates (42,000 to 86,000)" in said and said.endswith("trained for long enough to tell.")
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion is not excluded" in linear
+    three = {
+        "sizes_fitted": "100 200 500",
+        "leave_one_out_low": 1.05,
+        "leave_one_out_high": 1.2,
+        "observed_updates": np.nan,
+    }
+    assert sentences.of_relation(pd.DataFrame([row | three])).endswith("left out, the exponent is 1.05 to 1.20.")
     assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")
 
 

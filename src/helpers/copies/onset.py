@@ -218,18 +218,18 @@ def law_table(
 ) -> pd.DataFrame:
     """One row (`LAW_COLUMNS`) for each measure of `onsets` (ONSET_COLUMNS) and size to predict.
 
-    `fitted`: the training sizes whose runs are fitted. A measure that fewer than two of these reach has no relation, and no
-    row. The leave-one-out range is of the exponents without one size each, where two others reach the level.
+    `fitted`: the training sizes whose runs are fitted. A measure that fewer than two of these reach, or of fewer than three
+    runs, has no relation, and no row. The leave-one-out range is of the exponents without one size each, where what is left has one.
     """
     rows = []
     for (measure, level), part in onsets.groupby(["measure", "level"], sort=False):
         part = part[part["n_train"].isin(fitted)]
-        if part.loc[~part["censored"], "n_train"].nunique() < 2:
+        if not _has_relation(part):
             continue
         relation, others = fit_sizes(part, confidence), []
         for size in relation.sizes:
             rest = part[part["n_train"] != size]
-            if rest.loc[~rest["censored"], "n_train"].nunique() >= 2:
+            if _has_relation(rest):
                 others.append(fit_sizes(rest, confidence).exponent)
         span = (min(others, default=math.nan), max(others, default=math.nan))
         sizes = " ".join(map(str, relation.sizes))
@@ -238,6 +238,11 @@ def law_table(
             of_size = onsets[(onsets["measure"] == measure) & (onsets["n_train"] == n_train)]
             rows.append((*about, n_train, *relation.predict(n_train), *_verdict(relation.predict(n_train), of_size)))
     return pd.DataFrame(rows, columns=LAW_COLUMNS)
+
+
+def _has_relation(runs: pd.DataFrame) -> bool:
+    """Whether two sizes at least reach the level, and three runs leave a degree of freedom."""
+    return len(runs) >= 3 and runs.loc[~runs["censored"], "n_train"].nunique() >= 2
 
 
 def _verdict(predicted: tuple[float, float, float], runs: pd.DataFrame) -> tuple[float, str]:

@@ -9,8 +9,18 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from helpers.book.figures.axes import check_columns, count_axis, new_axes, scale_of
+from helpers.book.figures.axes import (
+    check_columns,
+    count_axis,
+    markers_of,
+    new_axes,
+    percent_axis,
+    scale_of,
+    shades_of,
+    size_handles,
+)
 from helpers.book.theme import COLOURS, themed
 from helpers.book.words import share_text
 
@@ -47,6 +57,39 @@ def plot_map(cells: pd.DataFrame) -> Figure:
     axis.margins(x=0.05)
     axis.set_ylim(len(sizes) - 0.5, -0.9)
     count_axis(axis.xaxis, ticks or [least])
+    return figure
+
+
+@themed(
+    "Near-exact share against updates, a line for each run, and against updates divided by a power of the number of training clips."
+)
+def plot_collapse(shares: pd.DataFrame, exponent: float, level: float) -> Figure:
+    """Near-exact share of the own clip over updates, and over updates / n**exponent, a line a run; the level is dashed.
+
+    Columns: n_train, draw, updates, near_exact. Where the scaling relation holds, the lines of all sizes fall together on the
+    right, as all of training, not the onset alone, is then stretched by n**exponent.
+    """
+    check_columns(shares, "n_train", "draw", "updates", "near_exact")
+    figure, axes = new_axes(1, 2, 3.5, sharey=True)
+    shades, shapes = shades_of(shares["n_train"]), markers_of(shares["n_train"])
+    for axis, power in zip(axes[0], (0, exponent)):
+        axis.axhline(level, color=COLOURS["blue"], linestyle="--", linewidth=1.2)
+        for (n_train, _), run in shares.sort_values("updates").groupby(["n_train", "draw"]):
+            axis.plot(
+                run["updates"] / n_train**power, run["near_exact"],
+                marker=shapes[n_train], markersize=4, linewidth=1.2, color=shades[n_train],
+            )  # fmt: skip
+        scaled = shares["updates"] / shares["n_train"] ** power
+        ticks = [digit * 10**k for k in range(7) for digit in (1, 3) if scaled.min() <= digit * 10**k <= scaled.max()]
+        axis.set(xscale="log", xlabel=f"updates / n$^{{{exponent:.2f}}}$" if power else "updates")
+        count_axis(axis.xaxis, ticks or [scaled.min()])
+    axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")
+    percent_axis(axes[0][0].yaxis)
+    handles = [
+        *size_handles(shares["n_train"]),
+        Line2D([], [], color=COLOURS["blue"], linestyle="--", label="the onset's level"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
 
 

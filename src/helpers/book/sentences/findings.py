@@ -154,7 +154,10 @@ def of_relation(law: pd.DataFrame) -> str:
         "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
         "refuted": "what the run did lies outside.",
     }
-    return f"{text}: {verdicts[row['verdict']]}"
+    told = f"{text}: {verdicts[row['verdict']]}"
+    if pd.notna(row["leave_one_out_low"]):
+        told += f" When one size is left out, the exponent is {row['leave_one_out_low']:.2f} to {row['leave_one_out_high']:.2f}."
+    return told
 
 
 def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from helpers.base import plain_yaml
 from helpers.base.paths import PROFILES
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
-from helpers.book.words import limits, share_text, shares
+from helpers.book.words import limits, share_text, shares, with_interval
 
 
 def plan() -> dict:
@@ -60,6 +60,33 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
             f"It came {came:.1f} times as late: {place} that interval."
         )
     return told
+
+
+def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
+    """The near-exact share of the own clip at every checkpoint of each run of `copies.onset.judge_published`: n_train,
+    draw, updates, near_exact, n_generated. Clips whose position is undefined are left out."""
+    known = judged.dropna(subset="near_exact").astype({"near_exact": float})
+    shares = known.groupby(["n_train", "draw", "updates"])["near_exact"].agg(near_exact="mean", n_generated="size")
+    return shares.reset_index()
+
+
+def relation_in_words(law: pd.DataFrame) -> pd.DataFrame:
+    """law.csv (`copies.onset.LAW_COLUMNS`) as it is shown: a row a measure."""
+    without = [
+        "not known"
+        if math.isnan(row.leave_one_out_low)
+        else f"{row.leave_one_out_low:.2f} to {row.leave_one_out_high:.2f}"
+        for row in law.itertuples()
+    ]
+    predicted = [
+        f"{row.predicted_updates:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f})"
+        for row in law.itertuples()
+    ]
+    columns = {
+        "onset of": law["measure"].map(ONSETS), "sizes": "sizes_fitted", "exponent": with_interval(law, "exponent", "exponent_low", "exponent_high", percent=False), "without one size": without,
+        "onset at 4,500 clips": predicted,
+    }  # fmt: skip
+    return arrange(law, columns, "The power of the number of clips that the onset grows with, with 95 % intervals.")
 
 
 KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
