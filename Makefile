@@ -17,7 +17,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 BUILT := book/_build/.built
 RUN_CHAPTERS = $(PY) -m snakemake --cores $(CORES) --resources heavy=2 --config profile=$(PROFILE) \
   --nolock --rerun-incomplete --quiet all
-BENCHMARKS := log_mel corpus search aligned training generation mira memory
+BENCHMARKS := log_mel corpus search aligned training huge_pages generation mira memory
 
 export PROFILE
 export HF_HUB_OFFLINE := 1
@@ -25,6 +25,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export PYTHONNOUSERSITE := 1
 # beside other work, torch's threads wait for each other in a loop, some ten times as long; a shorter one costs little
 export GOMP_SPINCOUNT ?= 10000
+# hours of training: its arrays in huge pages, and kept, not mapped anew in every update (glibc; benchmarks/huge_pages.py)
+reproduce: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296
 
 .PHONY: help book html reproduce test chapter plan bench bench-audit bench-large aisfx cluster clean clean-all
 
