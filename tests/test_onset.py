@@ -259,12 +259,16 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
         columns=["measure", "level", "n_train", "draw", "updates", "trained_to", "censored"],
     )
     table = summaries.relation_in_words(law_table(onsets, [100, 200, 400], [4500]))
-    assert table["exponent"].str.startswith("1 (1 to 1").tolist() == [True]
+    assert table["onset"].tolist() == ["5 % near-exact of their own clip"] and table["exponent"].str.startswith(
+        "1 (1 to 1"
+    ).tolist() == [True]
     assert table["without one size"].tolist() == ["1.00 to 1.00"]
     assert table["onset at 4,500 clips"].str.startswith("22,500 (").all()
     onsets["updates"] *= [1, 1.1] * 3
     two = law_table(onsets, [100, 200], [4500])
     assert summaries.relation_in_words(two)["without one size"].tolist() == ["not known"]
     assert law_table(onsets[onsets["draw"] == 0], [100, 200], [4500]).empty  # two points leave no interval
+    levels = summaries.levels_in_words(law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]))
+    assert levels["onset"].tolist() == ["20\u00a0% near-exact"] and "exploratory" in levels.attrs["caption"]
     judged = pd.DataFrame({"n_train": 100, "draw": [0, 0, 0], "updates": [5, 5, 5], "near_exact": pd.array([True, False, None], "boolean")})  # fmt: skip
     assert summaries.shares_over_training(judged).iloc[0].tolist() == [100, 0, 5, 0.5, 2]

@@ -7,7 +7,7 @@ Notebooks: 07_findings, 08_onset.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -322,12 +322,16 @@ def twins_and_ceiling(null: pd.DataFrame, detector: str) -> tuple[pd.DataFrame, 
     return null[null["kind"] == "twins"], ceiling[["clip_id", "own_score"]]
 
 
-def onset_table(judged: pd.DataFrame, width: int, confidence: float = 0.95) -> pd.DataFrame:
+def onset_table(
+    judged: pd.DataFrame, width: int, confidence: float = 0.95, measures: Mapping[str, float] = MEASURES
+) -> pd.DataFrame:
     """One row (`ONSET_COLUMNS`) for each detector, measure and run of `judged` (as `judge_own` gives it, with detector,
-    n_train, draw and updates): when it reaches the level, and between which limits. None for a run of one checkpoint."""
+    n_train, draw and updates): when it reaches the level, and between which limits. None for a run of one checkpoint.
+
+    `measures`: columns of `judged`, each with the share that is its level."""
     rows = []
     for (detector, n_train, draw), run in judged.groupby(["detector", "n_train", "draw"], sort=False):
-        for measure, level in MEASURES.items():
+        for measure, level in measures.items():
             part = run[run[measure].notna()]
             if part["updates"].nunique() < 2:  # one checkpoint draws no curve
                 continue

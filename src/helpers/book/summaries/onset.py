@@ -8,9 +8,14 @@ import pandas as pd
 
 from helpers.base import plain_yaml
 from helpers.base.paths import PROFILES
+from helpers.base.profile import Profile
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
 from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.copies.onset import law_table, onset_table
+
+PREDICTED = 4_500  # clips: what the second prediction of the plan is of
+RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
 
 
 def plan() -> dict:
@@ -70,23 +75,40 @@ def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
     return shares.reset_index()
 
 
-def relation_in_words(law: pd.DataFrame) -> pd.DataFrame:
-    """law.csv (`copies.onset.LAW_COLUMNS`) as it is shown: a row a measure."""
+def relations_at(levels: Sequence[float], judged: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """The relation (law.csv's columns, of the sizes planned) where the onset is another near-exact share, a row a level.
+
+    judged: clips of `copies.onset.judge_published`. The plan names one level, so the others are exploratory.
+    """
+    known, width = judged.assign(detector=profile.thresholds.detector), profile.training.block_out_channels[0]
+    confidence = profile.thresholds.confidence
+    onsets = [onset_table(known, width, confidence, {"near_exact": level}) for level in levels]
+    return law_table(pd.concat(onsets), plan()["exponent"]["sizes"], [PREDICTED], confidence)
+
+
+def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = RELATION) -> pd.DataFrame:
+    """law.csv (`copies.onset.LAW_COLUMNS`) as it is shown: a row a measure, or a row for each onset that `of` names."""
     without = [
         "not known"
         if math.isnan(row.leave_one_out_low)
         else f"{row.leave_one_out_low:.2f} to {row.leave_one_out_high:.2f}"
         for row in law.itertuples()
     ]
-    predicted = [
-        f"{row.predicted_updates:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f})"
-        for row in law.itertuples()
-    ]
     columns = {
-        "onset of": law["measure"].map(ONSETS), "sizes": "sizes_fitted", "exponent": with_interval(law, "exponent", "exponent_low", "exponent_high", percent=False), "without one size": without,
-        "onset at 4,500 clips": predicted,
+        "onset": list(of) or law["measure"].map(ONSETS),
+        "exponent": with_interval(law, "exponent", "exponent_low", "exponent_high", percent=False),
+        "without one size": without,
+        f"onset at {PREDICTED:,} clips": [
+            f"{row.predicted_updates:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f})" for row in law.itertuples()
+        ],
     }  # fmt: skip
-    return arrange(law, columns, "The power of the number of clips that the onset grows with, with 95 % intervals.")
+    return arrange(law, columns, caption)
+
+
+def levels_in_words(law: pd.DataFrame) -> pd.DataFrame:
+    """`relations_at` as it is shown."""
+    of = [f"{share_text(level)} near-exact" for level in law["level"]]
+    return relation_in_words(law, of, "The same where the onset is another share. Not in the plan, so exploratory.")
 
 
 KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
