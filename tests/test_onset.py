@@ -9,17 +9,9 @@ import yaml
 
 from helpers.base.paths import PROFILES, RESULTS
 from helpers.book.summaries import onset as summaries
-from helpers.copies.onset import (
-    LAW_COLUMNS,
-    ONSET_COLUMNS,
-    fit_onset,
-    fit_relation,
-    fit_sizes,
-    judge_own,
-    law_table,
-    onset_table,
-    published_nulls,
-)
+from helpers.copies.onset import ONSET_COLUMNS, fit_onset, onset_table
+from helpers.copies.pooled import judge_own, published_nulls
+from helpers.copies.relation import LAW_COLUMNS, fit_relation, fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 from helpers.stages.onset import choose_sizes
 from tools import predict_onset

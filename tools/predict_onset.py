@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from helpers.copies.onset import fit_onset, fit_relation, judge_published, law_table, onset_table
+from helpers.copies.onset import fit_onset, onset_table
+from helpers.copies.pooled import judge_published
+from helpers.copies.relation import fit_relation, law_table
 from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first

@@ -24,7 +24,8 @@ from helpers.book.inline import inline
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.tables import arrange
 from helpers.book.words import share_text
-from helpers.copies.onset import judge_published, onset_table
+from helpers.copies.onset import onset_table
+from helpers.copies.pooled import judge_published
 from helpers.sound.corpus import Corpus, Mixed
 
 COLUMNS = ["n_train", "updates", "query_id", "own_id", "caption", "position", "near_exact", "sound"]

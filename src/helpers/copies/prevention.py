@@ -14,7 +14,7 @@ import pandas as pd
 
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.onset import judge_own, twins_and_ceiling
+from helpers.copies.pooled import judge_own, twins_and_ceiling
 from helpers.copies.rates import flagged_rate
 
 COLUMNS = (

@@ -11,13 +11,14 @@ import pandas as pd
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
 from helpers.base.settings import MAIN_SET
-from helpers.copies.onset import law_table, onset_table
+from helpers.copies.onset import onset_table
+from helpers.copies.relation import law_table
 
 PREDICTED = 4500  # clips: what the second prediction of protocol_law.yml is of
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, planned: Sequence[int]) -> None:
-    """Writes onset.csv, law.csv (ONSET_COLUMNS, LAW_COLUMNS of `copies.onset`) and shares.csv.
+    """Writes onset.csv, law.csv (ONSET_COLUMNS of `copies.onset`, LAW_COLUMNS of `copies.relation`) and shares.csv.
 
     They are of the profile's detector and the training prompts, at every checkpoint. shares.csv: n_train, draw, updates,
     n_generated, near_exact and top1 (shares; near-exact of the own clip). `planned`: see `choose_sizes`.

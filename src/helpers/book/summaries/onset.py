@@ -12,7 +12,8 @@ from helpers.base.profile import Profile
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
 from helpers.book.words import limits, share_text, shares, with_interval
-from helpers.copies.onset import law_table, onset_table
+from helpers.copies.onset import onset_table
+from helpers.copies.relation import law_table
 
 PREDICTED = 4_500  # clips: what the second prediction of the plan is of
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
@@ -68,7 +69,7 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
 
 
 def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
-    """The near-exact share of the own clip at every checkpoint of each run of `copies.onset.judge_published`: n_train,
+    """The near-exact share of the own clip at every checkpoint of each run of `copies.pooled.judge_published`: n_train,
     draw, updates, near_exact, n_generated. Clips whose position is undefined are left out."""
     known = judged.dropna(subset="near_exact").astype({"near_exact": float})
     shares = known.groupby(["n_train", "draw", "updates"])["near_exact"].agg(near_exact="mean", n_generated="size")
@@ -78,7 +79,7 @@ def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
 def relations_at(levels: Sequence[float], judged: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """The relation (law.csv's columns, of the sizes planned) where the onset is another near-exact share, a row a level.
 
-    judged: clips of `copies.onset.judge_published`. The plan names one level, so the others are exploratory.
+    judged: clips of `copies.pooled.judge_published`. The plan names one level, so the others are exploratory.
     """
     known, width = judged.assign(detector=profile.thresholds.detector), profile.training.block_out_channels[0]
     confidence = profile.thresholds.confidence
@@ -87,7 +88,7 @@ def relations_at(levels: Sequence[float], judged: pd.DataFrame, profile: Profile
 
 
 def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = RELATION) -> pd.DataFrame:
-    """law.csv (`copies.onset.LAW_COLUMNS`) as it is shown: a row a measure, or a row for each onset that `of` names."""
+    """law.csv (`copies.relation.LAW_COLUMNS`) as it is shown: a row a measure, or a row for each onset that `of` names."""
     without = [
         "not known"
         if math.isnan(row.leave_one_out_low)
@@ -115,7 +116,7 @@ KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met"
 
 
 def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
-    """`copies.onset.published_nulls` as it is shown: a row a size."""
+    """`copies.pooled.published_nulls` as it is shown: a row a size."""
     told = nulls.assign(share=shares(nulls, *limits("own_near_exact_rate"))).pivot(
         index="n_train", columns="kind", values="share"
     )

@@ -8,7 +8,7 @@ from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, share_text, shares, with_interval
-from helpers.copies.onset import published_nulls
+from helpers.copies.pooled import published_nulls
 from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
 from helpers.sound.profiles import load_profile
 
