@@ -206,7 +206,7 @@ def write_clips(
         raise ValueError(f"corpus: expected audio for {n} clips, got {row}")
     audio.flush()
     mels.flush()
-    clips.to_parquet(out / "clips.parquet", index=False)
+    clips.to_parquet(out / "clips.parquet", index=False, compression="zstd")  # published, in git
 
 
 def twin_recipes(
