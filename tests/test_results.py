@@ -8,14 +8,16 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.book import sentences
+from helpers.book import memorisation, sentences
 from helpers.book.summaries import findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
+from helpers.book.summaries.onset import PREDICTED, plan
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, share_text, shares
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
+from helpers.copies.relation import law_table
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 
@@ -94,6 +96,14 @@ def test_the_answer_tells_what_was_found(profile, repository):
     answer, law = text_of(repository / "book" / "answer.md"), pd.read_csv(FOLDER / "law.csv")
     for sentence in (*sentences.of_sizes(of_own(rows), KNOWN[profile.nulls[0]]), sentences.of_relation(law)):
         assert sentence.replace("\u00a0", " ") in answer
+
+
+def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
+    law, folder = load_profile("law"), publication.RESULTS / "law"
+    relation = law_table(memorisation.onsets(folder, law), plan()["exponent"]["sizes"], [PREDICTED])
+    assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in text_of(
+        repository / "book" / "answer.md"
+    )
 
 
 def test_what_the_answer_says_in_words_is_so(profile, repository):

@@ -131,17 +131,21 @@ def of_ledger(claims: pd.DataFrame) -> str:
     )
 
 
-def of_relation(law: pd.DataFrame) -> str:
-    """What law.csv says of its primary measure: the exponent, whether linear is excluded, the prediction and its verdict."""
+def of_relation(law: pd.DataFrame, define: bool = True) -> str:
+    """What law.csv says of its primary measure: the exponent, whether linear is excluded, the prediction and its verdict.
+
+    `define`: say what an onset is.
+    """
     if law.empty:
         return "Too few sizes begin to copy here to relate size and the start of copying."
     row = law.iloc[0]
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
     sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
     twice, twice_low, twice_high = (2 ** row[f"exponent{end}"] for end in ("", "_low", "_high"))
+    defined = "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. "
     text = (
-        "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. With twice as many "
-        f"clips it comes {twice:.2f} times as late ({twice_low:.2f} to {twice_high:.2f}). So it grows with the number of clips as n to the power of "
+        f"{defined if define else ''}With twice as many "
+        f"clips {'it' if define else 'the onset'} comes {twice:.2f} times as late ({twice_low:.2f} to {twice_high:.2f}). So it grows with the number of clips as n to the power of "
         f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture), and growth in "
         f"proportion is {linear}. A model of {int(row['n_predicted']):,} clips should then reach its onset at {_thousands(row['predicted_updates'])} "
         f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
