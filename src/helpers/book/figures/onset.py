@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from helpers.book.figures.axes import check_columns, count_axis, new_axes, scale_of
+from helpers.book.figures.axes import check_columns, count_axis, new_axes, round_ticks, scale_of
 from helpers.book.theme import COLOURS, themed
 from helpers.book.words import share_text
 
@@ -37,7 +37,7 @@ def plot_map(cells: pd.DataFrame) -> Figure:
             text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
         )
     least, most = cells["updates"].min(), cells["updates"].max()
-    ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
+    ticks = round_ticks(least, most)
     axis.set(
         xscale=scale_of(cells["updates"]),
         xlabel="updates",

@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import epochs_text, limits, share_text, undefined_for
+from helpers.book.words import epochs_text, limits, listed, share_text, undefined_for
 from helpers.copies.claims import FAILS, HOLDS, UNKNOWN
 from helpers.copies.onset import rise
 
@@ -57,7 +57,7 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
 
 def of_answer(rows: pd.DataFrame) -> str:
     """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
-    share a sentence."""
+    share a sentence, and of these, those that end alike its part."""
     curves, parts = checkpoints(rows), []
     for (n_train, updates), last in _shares(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
         first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
@@ -71,9 +71,12 @@ def of_answer(rows: pd.DataFrame) -> str:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
                 said += ": its clips are near-exact no more often than honest ones"
-        parts.append((opening, f"{n_train:,} clips, {said}"))
-    groups = groupby(parts, key=itemgetter(0))
-    return " ".join(f"{opening} {'; on '.join(said for _, said in group)}." for opening, group in groups)
+        parts.append((opening, said, f"{n_train:,}"))
+    told = []
+    for opening, group in groupby(parts, key=itemgetter(0)):
+        alike = [(said, [n for *_, n in of]) for said, of in groupby(group, key=itemgetter(1))]
+        told.append(f"{opening} {'; on '.join(f'{listed(sizes)} clips, {said}' for said, sizes in alike)}.")
+    return " ".join(told)
 
 
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
@@ -137,7 +140,7 @@ def of_relation(law: pd.DataFrame) -> str:
         return "Too few sizes begin to copy here to relate size and the start of copying."
     row = law.iloc[0]
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
-    sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
+    sizes = listed([f"{int(n):,}" for n in str(row["sizes_fitted"]).split()])
     twice, twice_low, twice_high = (2 ** row[f"exponent{end}"] for end in ("", "_low", "_high"))
     text = (
         "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. With twice as many "
