@@ -168,3 +168,21 @@ def test_sizes_that_end_alike_share_a_part_of_the_answer():
         "some of them."
     )
     assert len(sentences.of_onset(table)) == len(SIZES)
+
+
+def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_equal():
+    rows = []
+    for n, factor in ((100, 1.0), (200, 1.1), (500, 1.2)):
+        for epochs, rate in ((50, 0.0), (100, 0.4), (200, 0.99)):
+            rows.append((n, 0, "main" if epochs == 200 else f"u{epochs}", int(epochs * n), factor * epochs, rate))
+    table = pd.DataFrame(rows, columns=["n_train", "draw", "arm", "updates", "epochs", "near_exact_rate"])
+    table = table.assign(
+        near_exact_low=table["near_exact_rate"] - 0.05, near_exact_high=table["near_exact_rate"] + 0.05
+    )
+    table = table.assign(**NULL, n_generated=250, n_defined=250)
+    assert sentences.of_equal_epochs(table).replace("\u00a0", " ") == (
+        "At nearly as many epochs at every size (100 to 120), where the shares lie nearest to one half, the near-exact share is "
+        "40 % (35 to 45) with 100 clips, 40 % (35 to 45) with 200 clips, 40 % (35 to 45) with 500 clips: no fall shows."
+    )
+    later = table.assign(epochs=table["epochs"] * np.where(table["n_train"] == 500, 10, 1))
+    assert sentences.of_equal_epochs(later) == "No number of epochs is common to all sizes here."

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from helpers.copies.detectors import Detectors
 from helpers.copies.published import of_all_runs
