@@ -33,12 +33,13 @@ TEXTS = {
         "The list and the figures count near-exact of the own clip. The last two tables count a match with any clip, as the paper "
         "does. Where few of these are the own clip, the match is mostly another clip than the prompt asked for: a simple sound "
         "that resembles many, or a copy of the wrong clip. The count cannot tell which; the ear may.",
-        "All of them count near-exact of the own clip. The column beside it tells for how many of these clips none in the gallery "
-        "is nearer. A held-out prompt has no clip of its own, so nothing it gives can be near-exact.",
+        "All of them count near-exact of the own clip. In the second table the column beside it tells for how many of these clips "
+        "none in the gallery is nearer. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
+        "are captions of clips that this model never met, so what is near-exact of these is no copy.",
     ),
-    "draws_apart": (
-        " (draw 0 takes the first clips, which are a little simpler)",
-        "",
+    "simple_clips": (
+        "A small set has more of them: draw 0 takes the first clips, which are a little simpler.",
+        "Draws are dealt by chance, so no size has more of them by design.",
     ),
 }  # fmt: skip
 
