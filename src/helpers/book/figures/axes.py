@@ -71,9 +71,13 @@ def round_ticks(least: float, most: float) -> list[int]:
     return [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
 
 
-def coincide(table: pd.DataFrame, x: str) -> bool:
-    """Whether several training sizes have rows at one moment, so that these must stand side by side."""
-    return table.groupby(x)["n_train"].nunique().max() > 1
+def side_by_side(table: pd.DataFrame, x: str, step: float) -> bool:
+    """Whether training sizes stand side by side on a logarithmic axis, `step` apart (`beside`): where several have rows at one
+    moment, and there is room for all of them before the next."""
+    moments = table.drop_duplicates(["n_train", x]).sort_values(x).groupby("n_train")[x]
+    room = (moments.shift(-1) / moments.shift(0)).median()
+    crowded = room <= step ** (table["n_train"].nunique() - 1)
+    return bool(table.groupby(x)["n_train"].nunique().max() > 1) and not crowded
 
 
 def beside(x, place: int, count: int, step: float = 1.12):

@@ -14,13 +14,13 @@ from helpers.book.figures.axes import (
     MARKERS,
     beside,
     check_columns,
-    coincide,
     count_axis,
     legend_above,
     markers_of,
     new_axes,
     percent_axis,
     shades_of,
+    side_by_side,
     size_handles,
     size_panels,
 )
@@ -108,7 +108,7 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
             axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
         for place, (n_train, part) in enumerate(pooled.groupby("n_train")):
             # small sets, of more epochs, to the right
-            moved = beside(part[x], place, len(shades), 1 / 1.12) if coincide(pooled, x) else part[x]
+            moved = beside(part[x], place, len(shades), 1 / 1.12) if side_by_side(pooled, x, 1.12) else part[x]
             axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1.4, alpha=0.7)
             axis.plot(moved, part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)

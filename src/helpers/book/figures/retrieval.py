@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 
 from helpers.book.figures.axes import (
     check_columns,
-    coincide,
     count_axis,
     legend_above,
     markers_of,
@@ -19,6 +18,7 @@ from helpers.book.figures.axes import (
     percent_axis,
     scale_of,
     shades_of,
+    side_by_side,
     size_handles,
     size_panels,
     strength_text,
@@ -93,7 +93,8 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
     shades, shapes = shades_of(sizes), markers_of(sizes)
     for place, n_train in enumerate(sizes):
         for prompts, part in rows[rows["n_train"] == n_train].groupby("prompt_set"):
-            step = (place - (len(sizes) - 1) / 2 if coincide(rows, "updates") else 0) + 0.4 * (prompts == "heldout")
+            apart = side_by_side(rows, "updates", 1.07)
+            step = (place - (len(sizes) - 1) / 2 if apart else 0) + 0.4 * (prompts == "heldout")
             part = part.assign(x=part["updates"] * 1.07**step)  # sizes side by side
             if prompts != "heldout":
                 sns.lineplot(part, x="x", y=value, color=shades[n_train], errorbar=None, ax=axis)
