@@ -1,6 +1,7 @@
 """A study of five sizes in one gallery, each trained for a length of its own: what pages and figures make of it."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import synthetic_study as made_up
 from bs4 import BeautifulSoup
 from five_sizes import LAST, LAW, SIZES, of_five, scheduled
 
-from helpers.book import listening, needs, sentences
+from helpers.book import listening, memorisation, needs, sentences
 from helpers.book.figures.axes import MOST_PANELS, MOST_TICKS
 from helpers.book.figures.findings import plot_curve
 from helpers.book.figures.retrieval import plot_ladder, plot_quality, plot_top1
@@ -173,6 +174,21 @@ def test_a_pair_to_judge_holds_the_clip_that_the_model_learned():
         for name in ("pocket", "law")
     }
     assert references == {"pocket": "stranger", "law": "own"}
+
+
+def test_the_map_keeps_positions_that_are_of_the_own_clip_anyway():
+    decisions = pd.DataFrame({
+        "training_set": "main", "detector": "mel", "kind": "generated", "draw": 0, "arm": "main", "n_train": 100,
+        "updates": 2800, "query_id": ["a", "b"], "own_id": ["x", "y"], "position": [0.9, 0.8],
+        "own_near_exact": [True, True], "own_top1": [True, False],
+    })  # fmt: skip
+    arms = pd.DataFrame({"query_id": ["a", "b"], "caption": "words", "file": ["a.ogg", "b.ogg"]})
+    gallery = SimpleNamespace(folder=Path(), rows=lambda _: arms)
+    found = {
+        name: memorisation.of_study({100: gallery}, decisions, None, load_profile(name)).clips["position"].tolist()
+        for name in ("pocket", "law")
+    }
+    assert found["law"] == [0.9, 0.8] and found["pocket"][0] == 0.9 and np.isnan(found["pocket"][1])
 
 
 def test_sizes_that_end_alike_share_a_part_of_the_answer():

@@ -12,8 +12,8 @@ def of_all_runs(folder: Path, stage: str, file: str) -> pd.DataFrame:
 
     A study that is whole has one table of all its runs in `folder`; one in the making has one in `<stage>/<run>/`.
     """
-    read = pd.read_csv if file.endswith(".csv") else pd.read_parquet
     whole = folder / file
     paths = [whole] if whole.is_file() else sorted(folder.glob(f"{stage}/*/{file}"))
-    table = pd.concat(map(read, paths), ignore_index=True) if paths else pd.DataFrame()
+    tables = [pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path) for path in paths]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return table[table["training_set"] == MAIN_SET].reset_index(drop=True) if "training_set" in table else table

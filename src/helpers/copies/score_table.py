@@ -82,7 +82,7 @@ class ScoreTable:
         """
         ceiling = self.ceiling(run, detector)
         if self.pooled:
-            owned = ceiling.index.union(best.loc[best["own_id"] != "", "own_id"])
+            owned = ceiling.index.union(pd.Index(best["own_id"]).difference([""]))
             ceiling = ceiling.reindex(owned).fillna(ceiling.median())
             return own_positions(best["own_score"], best["own_id"], ceiling, self._null_own(detector, null))
         of_match = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
