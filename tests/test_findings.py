@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from helpers.copies import claims
-from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, Evidence
+from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence
 from helpers.stages.findings import read_protocol
 
 ENDS = ("rate", "low", "high")
@@ -90,6 +90,37 @@ def test_sizes_are_compared_at_equal_updates_and_at_equal_epochs():
     assert updates.verdict == HOLDS and "n = 10 (1,000 updates" in updates.why and "n = 450 (1,000" in updates.why
     assert epochs.verdict == CANNOT_TELL and "n = 10 (22 updates, 70 epochs" in epochs.why
     assert "n = 450 (1,000 updates, 71 epochs" in epochs.why
+
+
+def of_five_sizes() -> Evidence:
+    """Five sizes, each trained for a length of its own, as in the study of onsets: copies at the end of each."""
+    rows = evidence(HIGH, HIGH, HIGH).replication.drop_duplicates("n_train").head(1)
+    ends = {100: 2800, 200: 5600, 500: 15000, 1000: 16000, 2000: 32000}
+    last = pd.concat([rows.assign(n_train=n, updates=u, epochs=32 * u / n) for n, u in ends.items()])
+    first = last.assign(updates=last["updates"] // 4, epochs=last["epochs"] / 4)
+    none = first.assign(own_near_exact_rate=0.0, own_near_exact_low=0.0, own_near_exact_high=0.01)
+    found = evidence(HIGH, HIGH, HIGH)
+    return dataclasses.replace(found, replication=last, checkpoints=pd.concat([last, none]))
+
+
+def test_of_five_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_not_judged():
+    found = of_five_sizes()
+    for judge, n in ((claims._near_exact_middle, "n = 500"), (claims._near_exact_largest, "n = 2,000")):
+        judged = judge(found)
+        assert judged.verdict == NOT_COMPARABLE and judged.why.startswith(n) and "a length of its own" in judged.why
+    assert claims._near_exact_smallest(found).verdict == HOLDS
+    nowhere = dataclasses.replace(found, replication=found.replication.assign(own_near_exact_rate=float("nan")))
+    assert claims._near_exact_middle(nowhere).verdict == CANNOT_TELL
+
+
+def test_sizes_that_share_no_number_of_updates_are_compared_only_where_that_can_decide():
+    found = of_five_sizes()  # 2,800 updates of 100 clips, all copied, against 8,000 of 2,000 clips, none
+    judged = claims._falls_with_size("updates")(found)
+    assert judged.verdict == HOLDS and "n = 100 (2,800 updates" in judged.why and "n = 2,000 (8,000" in judged.why
+    assert "share no moment of equal updates, but the small set has fewer" in judged.why
+    same = found.checkpoints.assign(own_near_exact_rate=0.9, own_near_exact_low=0.8, own_near_exact_high=0.95)
+    same = claims._falls_with_size("updates")(dataclasses.replace(found, checkpoints=same))
+    assert same.verdict == CANNOT_TELL and same.why.endswith("so this run cannot tell")
 
 
 @pytest.mark.parametrize(("large", "expected"), [(LOW, CANNOT_TELL), ((0.1, 0.05, 0.2), FAILS)])

@@ -1,6 +1,7 @@
 """Onsets and the scaling relation, against curves whose onsets are known."""
 
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -237,6 +238,11 @@ def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on(tmp_path):
     low, high = nulls.set_index("kind").loc["twins", ["own_near_exact_low", "own_near_exact_high"]]
     assert (low, high) == (0.0, 0.5), "whole clips are drawn anew, not twins"
     assert published_nulls(tmp_path, law, "aisfx").empty, "another detector's are not there"
+    for name in ("scores", "null"):  # once the study is whole, its tables are collected
+        table = pd.read_parquet(folder / f"{name}.parquet").assign(training_set="main")
+        pd.concat([table, table.assign(training_set="duplicates")]).to_parquet(tmp_path / f"{name}.parquet")
+    shutil.rmtree(tmp_path / "retrieval")
+    pd.testing.assert_frame_equal(published_nulls(tmp_path, law), nulls)
     told = summaries.nulls_in_words(nulls)
     assert list(told) == ["n", "own prompts", "prompts of clips it never met", "twins"] and len(told) == 1
     assert summaries.nulls_sentence(nulls) == (

@@ -62,14 +62,14 @@ def test_one_sentence_answers_for_every_size():
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(
-        "Trained for long enough on 100 clips, a model replays them; on 200 clips, a model replays them. After"
+        "Trained for long enough on 100 and 200 clips, a model replays them. After"
     )
     early = rows((100, 0, "u00100", 100, 0.4), (100, 0, "main", 2000, 0.45), (400, 0, "main", 2000, 0.99))
     assert sentences.of_answer(early) == (
         "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays them."
     )
     assert sentences.of_answer(undefined(early)).startswith(
-        "After 2,000 updates on 100 clips, what a model does is undefined"
+        "After 2,000 updates on 100 and 400 clips, what a model does is undefined"
     )
 
 

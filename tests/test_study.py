@@ -47,7 +47,8 @@ def test_rows_are_of_the_main_training_set_in_order():
 
 
 def test_checkpoints_are_the_arms_that_differ_in_updates_alone():
-    arms = pd.DataFrame({"arm": ["main", "u00125", "raw", "seeds"], "updates": [350, 125, 350, 350], "n_train": 100})
+    names, updates = ["main", "u00125", "raw", "seeds", "heldout_u00125"], [350, 125, 350, 350, 125]
+    arms = pd.DataFrame({"arm": names, "updates": updates, "n_train": 100})
     assert checkpoints(arms)["arm"].tolist() == ["main", "u00125"]
 
 

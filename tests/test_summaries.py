@@ -192,9 +192,19 @@ def test_nothing_merged_is_said_in_words():
     assert sentences.of_merged(none, one[:0]) == "So no clips are merged."
     merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
     assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
-    assert sentences.of_forty_epochs((100, 500), [125, 350], 32) == (
-        "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips."
+
+
+def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths():
+    assert sentences.of_lengths(POCKET) == (
+        "Every model gets the same number of updates, and where the profile lists earlier checkpoints, its weights are kept on the way. "
+        "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips, 625 updates are 40 epochs of 500 clips, "
+        "5,625 updates are 40 epochs of 4,500 clips."
     )
+    one = POCKET.replace("training", checkpoints=(125, 5625), updates=5625)
+    assert "40 epochs of a set: 125 updates are 40 epochs of 100 clips" in sentences.of_lengths(one)
+    law = sentences.of_lengths(load_profile("law"))
+    assert "2,800 for 100 clips, 5,600 for 200 clips" in law and "and 32,000 for 2,000 clips" in law
+    assert "the same number" not in law and law.endswith("No checkpoint falls on TANGO's 40 epochs of its set.")
 
 
 def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):

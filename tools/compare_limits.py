@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from helpers.copies.detectors import Detectors
+from helpers.copies.published import of_all_runs
 from helpers.models import denoiser, sampler
 from helpers.models.codec import load_codec
 from helpers.models.synthesis import decode_and_vocode
@@ -38,7 +38,8 @@ def compare(limits: list[float]) -> None:
         dataclasses.replace(law.retrieval, detectors=DETECTORS), law.mel, law.corpus.sample_rate_hz, data.mel_mean()
     )
     own = {name: detectors.features(name, data.audio[data.rows("train")[asked]]) for name in DETECTORS}
-    null = pd.read_parquet(publication.find("law") / "retrieval" / f"n{N_TRAIN}_d0" / "null.parquet").query("rank == 1")
+    null = of_all_runs(publication.find("law"), "retrieval", "null.parquet")
+    null = null.query(f"rank == 1 and n_train == {N_TRAIN} and draw == 0")
     null = null.set_index(["kind", "detector"])["own_score"]
     unet = denoiser.load_unet(training)
     for limit in limits:

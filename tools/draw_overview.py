@@ -19,7 +19,9 @@ def main():
     publication.use_publication(publication.find(profile.name))  # shown as published, never trained anew for it
     folder = registry.finished("scores", profile).path
     best = best_matches(folder, profile.thresholds.detector).replace({"kind": {"heldout": "held-out"}})
-    figure = plot_similarity(best[best["kind"].isin(KINDS)])
+    sizes = sorted(profile.sizes)
+    shown = {sizes[0], sizes[len(sizes) // 2], sizes[-1]}  # more panels would fill a screen
+    figure = plot_similarity(best[best["kind"].isin(KINDS) & best["n_train"].isin(shown)])
     path = ROOT / "book" / "_static" / "overview.png"
     figure.savefig(path, dpi=150, facecolor="white", metadata={"Software": None})
     print(path.relative_to(ROOT))

@@ -71,5 +71,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a published study")
     folder = parser.parse_args().folder
-    found = predict_second(folder) if (folder / "retrieval").is_dir() else predict(folder)
+    found = predict_second(folder) if (folder / "loss_gap").is_dir() else predict(folder)  # the first study has none
     print(yaml.safe_dump(found, sort_keys=False, default_flow_style=None))

@@ -53,6 +53,11 @@ class Profile:
         """Every (n_train, draw) of the study."""
         return tuple((n, d) for n, count in zip(self.sizes, self.draws) for d in range(count))
 
+    @property
+    def pooled(self) -> bool:
+        """Whether the clips of all runs are searched in all training clips of the corpus, and judged by their own clips."""
+        return self.retrieval.gallery == "pool"
+
     def training_run(self, n_train: int, draw: int) -> TrainingConfig:
         """The settings of one training run."""
         run = dataclasses.replace(self.training, n_train=n_train, draw=draw)

@@ -85,7 +85,8 @@ def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, prof
     detector = profile.thresholds.detector  # whose τ is given
     best = table.best(("main", n, 0), detector, kind, MAIN if kind == "generated" else "")
     best = best[best["query_id"] == row["query_id"]]
-    reference = row["own_id"] if copy else best["ref_id"].iloc[0]
+    of_own = copy or (profile.pooled and kind == "generated")  # in a pool the nearest may be a clip that it never met
+    reference = row["own_id"] if of_own else best["ref_id"].iloc[0]
     other, caption = data.clip(reference)
     scores = table.normalised(("main", n, 0), detector, best, profile.thresholds.beta, profile.thresholds.k)
     flagged = bool(tau is not None and not pd.isna(tau) and flag(scores, tau)[0])

@@ -45,7 +45,8 @@ def of_study(galleries: Mapping[int, Gallery], decisions: pd.DataFrame, data: Co
     """A finished study: of every size the prompt that all its arms were asked for."""
     made = decisions[(decisions["training_set"] == "main") & (decisions["detector"] == profile.thresholds.detector)]
     made = made[(made["kind"] == "generated") & (made["draw"] == 0) & made["arm"].isin(checkpoint_arms(profile))]
-    made = made.assign(near_exact=made["own_near_exact"], position=made["position"].where(made["own_top1"]))
+    of_own = made["own_top1"] | profile.pooled  # else the position is that of the match
+    made = made.assign(near_exact=made["own_near_exact"], position=made["position"].where(of_own))
     parts = []
     for gallery in galleries.values():
         rows = gallery.rows("arm")

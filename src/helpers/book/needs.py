@@ -87,10 +87,12 @@ def served(chapter: Chapter) -> dict[str, float]:
 def _other_values(chapter: Chapter, name: str) -> Iterator:
     value, profile = getattr(chapter.config, name), chapter.profile
     known = {}
+    if profile.schedules and name in ("updates", "checkpoints") and chapter.name == "03_training":
+        return  # each size has its own, and no other is taken
     if chapter.name in PER_SIZE:
         known = {"n_train": profile.sizes, "draw": range(max(profile.draws))}
     if chapter.name == "04_generation":
-        known["updates"] = profile.training.checkpoints
+        known["updates"] = profile.training_run(chapter.config.n_train, chapter.config.draw).checkpoints
     if name in known:
         yield from (other for other in known[name] if other != value)
     elif isinstance(value, bool):

@@ -6,15 +6,17 @@ every notebook calls in its second code cell, checks again what arrived: a bare 
 """
 
 import ast
+import dataclasses
 import difflib
 import types
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from helpers.base import plain_yaml
 from helpers.base.profile import Profile
 from helpers.base.progress import say
-from helpers.base.settings import CodecConfig, RetrievalConfig, TextConfig
+from helpers.base.settings import CodecConfig, RetrievalConfig, TextConfig, TrainingConfig
 from helpers.book import needs
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
@@ -26,6 +28,12 @@ OTHER_PARTS = (
     "was trained on, it speaks of the book's own."
 )
 BLANKS = "; a blank ends a setting, so lists are written without, as ks=[1,3]"
+SEARCHED = (
+    "04_generation",
+    "05_retrieval",
+    "06_thresholds",
+    "07_findings",
+)  # pages that speak of the nearest training clip
 _BEGUN = "__chapter_begun__"
 
 
@@ -53,6 +61,10 @@ def begin(name: str, namespace: dict) -> Chapter:
     namespace[_BEGUN] = True
     others = _other_parts(chapter.profile)
     notes = [f"**Not the book's own {' and '.join(others)}.** {OTHER_PARTS}"] if others else []
+    if name in SEARCHED and chapter.profile.pooled:
+        from helpers.book import sentences  # pandas, which the command line needs only where a chapter runs
+
+        notes.append(sentences.of_pool(chapter.profile))
     if folder and chapter.config:
         served = needs.served_in_words(chapter)
         notes.append(f'<div class="served">\n\n{served}\n\n</div>')
@@ -92,14 +104,15 @@ def check_parameters(name: str, values: dict) -> Chapter:
         raise TypeError(
             f"profile: expected the name of a profile, got {profile_name!r} ({type(profile_name).__name__})"
         )
-    profile, section = load_profile(profile_name), CHAPTERS[name]
-    own = getattr(profile, section) if section else None
-    profile = profile.replace(section, **values) if section else profile
+    study, section = load_profile(profile_name), CHAPTERS[name]
+    profile = study.replace(section, **values) if section else study
     if not publication.find(profile_name):  # else it is restored
         aisfx.require(profile.retrieval.detectors)  # in every chapter: the first ones are long, and come before it
     if section is None:
         return Chapter(name, profile, None, {})
-    config = getattr(profile, section)
+    own, config = getattr(study, section), getattr(profile, section)
+    if section == "training":
+        own, config = _scheduled(study, config, values)
     if name == "06_thresholds" and config.detector not in profile.retrieval.detectors:
         detectors = ", ".join(profile.retrieval.detectors)
         raise ValueError(
@@ -113,6 +126,25 @@ def check_parameters(name: str, values: dict) -> Chapter:
         registry.check_run(profile, config.n_train, config.draw)
     changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}
     return Chapter(name, profile, config, changed)
+
+
+def _scheduled(study: Profile, config: TrainingConfig, values: Mapping) -> tuple[TrainingConfig, TrainingConfig]:
+    """A training section's own values and those asked for, with the updates and checkpoints that the study has for this size.
+
+    Raises ValueError where others are asked for: they would not be followed.
+    """
+    run = study.training_run(config.n_train, config.draw)
+    if (run.updates, run.checkpoints) == (study.training.updates, study.training.checkpoints):  # no schedule of its own
+        return study.training, config
+    of_run = {name: getattr(run, name) for name in ("updates", "checkpoints")}
+    for name, scheduled in of_run.items():
+        asked = tuple(values[name]) if isinstance(values.get(name), list) else values.get(name, scheduled)
+        if asked != scheduled:
+            told = list(scheduled) if isinstance(scheduled, tuple) else scheduled
+            raise ValueError(
+                f"{name}: expected {told}, as profile {study.name} has a schedule for {run.n_train:,} clips, got {values[name]}"
+            )
+    return dataclasses.replace(study.training, **of_run), dataclasses.replace(config, **of_run)
 
 
 def known_parameters(name: str) -> list[str]:

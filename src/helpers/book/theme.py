@@ -125,16 +125,17 @@ def _narrow(figure: Figure) -> bool:
     if width <= NARROW_IN or not places or not all(places.values()):
         return False
     rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
+    in_order = sorted(places, key=lambda axis: places[axis].num1)
     for axis in places:
         axis.set_ylabel(textwrap.fill(axis.get_ylabel(), 26))
         for text in axis.get_legend().get_texts() if axis.get_legend() else ():
             text.set_fontsize(8)
     if columns > 1:
-        grid = GridSpec(rows * columns, 1, figure=figure)
-        for axis, place in places.items():
-            axis.set_subplotspec(grid[place.num1 % columns * rows + place.num1 // columns])
+        grid = GridSpec(len(places), 1, figure=figure)
+        for number, axis in enumerate(in_order):
+            axis.set_subplotspec(grid[number])
             axis.tick_params(labelleft=True, labelbottom=True)
-        height *= 0.85 * columns
+        height *= 0.85 * len(places) / rows
     for legend in list(figure.legends):
         texts = [text.get_text() for text in legend.get_texts()]
         columns = 1 if max(map(len, texts)) > 22 else 2

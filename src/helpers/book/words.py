@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -65,6 +66,11 @@ def plain(values: pd.Series, spec: str = ".3g") -> pd.Series:
 def epochs_text(epochs: float) -> str:
     """Whole from ten on, else two digits: "1,800", "90", "0.89"."""
     return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "100", "100 and 200", "100, 200 and 500"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def file_stem(text: str) -> str:

@@ -26,6 +26,7 @@ REMARKS = {
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
+MOST_UNLIKE = 1.3  # two moments are called equal up to this factor: schedules of checkpoints have steps of 1.25
 Interval = tuple[float, float, float]  # value, low, high
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
@@ -65,9 +66,23 @@ class Evidence:
     def sizes(self) -> list[int]:
         return sorted(self.replication["n_train"].unique())
 
+    @property
+    def middle(self) -> int:
+        """The place of the middle size among `sizes`."""
+        return len(self.sizes) // 2
+
+    @property
+    def equally_long(self) -> bool:
+        """Whether all sizes were trained for equally many updates."""
+        return self.replication["updates"].nunique() == 1
+
     def at(self, which: int) -> pd.DataFrame:
-        """The draws of the smallest (0), a middle or the largest (-1) size."""
+        """The draws of a size by its place: the smallest (0), a middle one or the largest (-1)."""
         return self.replication[self.replication["n_train"] == self.sizes[which]]
+
+    def trained_for(self, which: int) -> str:
+        """ "15,000 updates", for the reasons."""
+        return f"{int(self.at(which)['updates'].max()):,} updates"
 
     def rate(self, which: int, name: str, low: str, high: str) -> Interval:
         """A rate at a size: mean over draws, lowest and highest limit of any."""
@@ -131,12 +146,27 @@ def _near_exact_smallest(evidence: Evidence) -> Measured:
 def _near_exact_middle(evidence: Evidence) -> Measured:
     if len(evidence.sizes) < 3:
         return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
-    measured, bound = evidence.near_exact(1), evidence.rules["middle_near_exact_below"]
-    why = f"{evidence.runs(1)}, near-exact of the own clip, by rule ({evidence.of_the_rule(1)}): whether the interval lies below {bound:.0%}"
+    middle = evidence.middle
+    measured, bound = evidence.near_exact(middle), evidence.rules["middle_near_exact_below"]
+    if not evidence.equally_long:
+        return _of_its_own_length(evidence, middle)
+    why = f"{evidence.runs(middle)}, near-exact of the own clip, by rule ({evidence.of_the_rule(middle)}): whether the interval lies below {bound:.0%}"
     return _below(measured, bound, why)
 
 
+def _of_its_own_length(evidence: Evidence, which: int) -> Measured:
+    """A size's share after training of a length of its own: longer training would give a greater one, so no bound judges it."""
+    why = (
+        f"{evidence.runs(which)}, near-exact of the own clip after {evidence.trained_for(which)}, by rule ({evidence.of_the_rule(which)}). "
+        "Each size was trained for a length of its own, so that it has time to be copied; for how long the paper's were is unknown"
+    )
+    measured = evidence.near_exact(which)
+    return Measured(*measured, CANNOT_TELL if math.isnan(measured[0]) else NOT_COMPARABLE, why)
+
+
 def _near_exact_largest(evidence: Evidence) -> Measured:
+    if not evidence.equally_long:
+        return _of_its_own_length(evidence, -1)
     measured, why = evidence.near_exact(-1), f"{evidence.runs(-1)}, for the paper's 45,000"
     if measured[1] > evidence.spared(-1)[2]:
         return Measured(
@@ -147,36 +177,38 @@ def _near_exact_largest(evidence: Evidence) -> Measured:
 
 
 def _share(
-    which: int, columns: tuple[str, str, str], absent: Callable[[Evidence], str], remark: Callable[[Evidence], str]
+    size: str, columns: tuple[str, str, str], absent: Callable[[Evidence, int], str], remark: Callable[[Evidence], str]
 ) -> Callable[[Evidence], Measured]:
-    """A share that the paper gives for a size, measured here but not comparable: `remark` says why, `absent` why it is none."""
+    """A share that the paper gives for a size, "middle" or "largest", measured here but not comparable: `remark` says why,
+    `absent` why it is none."""
 
     def judge(evidence: Evidence) -> Measured:
-        if which == 1 and len(evidence.sizes) < 3:
+        if size == "middle" and len(evidence.sizes) < 3:
             return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
+        which = evidence.middle if size == "middle" else -1
         measured = evidence.rate(which, *columns)
         if math.isnan(measured[0]):
-            return Measured(None, None, None, CANNOT_TELL, absent(evidence))
+            return Measured(None, None, None, CANNOT_TELL, absent(evidence, which))
         return Measured(*measured, NOT_COMPARABLE, f"{evidence.runs(which)}{remark(evidence)}")
 
     return judge
 
 
-def _flagged(which: int) -> Callable[[Evidence], Measured]:
+def _flagged(size: str) -> Callable[[Evidence], Measured]:
     def remark(evidence: Evidence) -> str:
         return f"; the paper's threshold is unknown, ours flags {evidence.rules['fpr']:.0%} of honest clips, so the shares cannot be compared"
 
     columns = ("flagged_rate", "ci_low", "ci_high")
-    return _share(which, columns, lambda _: "the false-positive rate was unattainable", remark)
+    return _share(size, columns, lambda *_: "the false-positive rate was unattainable", remark)
 
 
-def _precision(which: int) -> Callable[[Evidence], Measured]:
-    def absent(evidence: Evidence) -> str:
+def _precision(size: str) -> Callable[[Evidence], Measured]:
+    def absent(evidence: Evidence, which: int) -> str:
         flagged = (evidence.at(which)["flagged_rate"] > 0).any()
         return f"near-exact is {evidence.undefined(which)}" if flagged else "nothing was flagged"
 
     remark = ": near-exact by rule, where the paper listened; another threshold gives another share"
-    return _share(which, ("precision", "precision_low", "precision_high"), absent, lambda _: remark)
+    return _share(size, ("precision", "precision_low", "precision_high"), absent, lambda _: remark)
 
 
 def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
@@ -188,13 +220,18 @@ def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
             return Measured(None, None, None, CANNOT_TELL, "this profile has one size")
         small, large = (_by_checkpoint(rows[rows["n_train"] == evidence.sizes[end]]) for end in (0, -1))
         pairs = [(abs(math.log(few[axis] / many[axis])), -few[axis], few, many) for few in small for many in large]
-        *_, few, many = min(pairs, key=lambda pair: (round(pair[0], 9), pair[1]))
+        unlike, _, few, many = min(pairs, key=lambda pair: (round(pair[0], 9), pair[1]))
         measured = (few["rate"] - many["rate"], few["low"] - many["high"], few["high"] - many["low"])
         why = f"near-exact of the own clip at {_described(evidence.sizes[0], few)} less that at "
         why += f"{_described(evidence.sizes[-1], many)}: whether the interval, which combines both, lies above 0"
         why += "".join(
             f"; at n = {evidence.sizes[end]:,} {text}" for end in (0, -1) if (text := evidence.undefined(end))
         )
+        if unlike > math.log(MOST_UNLIKE) and not evidence.equally_long:
+            why += f"; the sizes share no moment of equal {axis}"
+            if few[axis] > many[axis] or not measured[1] > 0:
+                return Measured(*measured, CANNOT_TELL, f"{why}, so this run cannot tell")
+            why += ", but the small set has fewer of them here, and is copied more often the more it has"
         return _above(measured, 0.0, why)
 
     return judge
@@ -295,10 +332,10 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Evidence], Measured]], ...] = (
     ("On the whole data set almost none are", "about 10 of 45,000 (0.03 % as summarised; the quotient is 0.022 %)", SUMMARY, _near_exact_largest),
     ("Replication falls as the training set grows, at equal updates", "yes", "abstract", _falls_with_size("updates")),
     ("Replication falls as the training set grows, at equal epochs", "yes", "abstract", _falls_with_size("epochs")),
-    ("Share flagged at the middle size", "178 of 5,000 (3.6 %)", SUMMARY, _flagged(1)),
-    ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged(-1)),
-    ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision(1)),
-    ("Share of the flagged that is near-exact, whole data set", "about 10 of 2,000 (0.5 %)", SUMMARY, _precision(-1)),
+    ("Share flagged at the middle size", "178 of 5,000 (3.6 %)", SUMMARY, _flagged("middle")),
+    ("Share flagged on the whole data set", "about 2,000 of 45,000 (4 %)", SUMMARY, _flagged("largest")),
+    ("Share of the flagged that is near-exact, middle size", "about 30 of 178 (17 %)", SUMMARY, _precision("middle")),
+    ("Share of the flagged that is near-exact, whole data set", "about 10 of 2,000 (0.5 %)", SUMMARY, _precision("largest")),
     ("Trained on few clips, the nearest is the one whose prompt was used, more often than for honest clips", "unknown", "unknown", _follows_own_clip),
     ("Mel similarity finds matches more robustly than a CLAP embedding", "yes", "abstract", _mel_against("clap")),
     ("Mel similarity finds matches more robustly than another learned embedding", "yes", "abstract", _mel_against("aisfx")),

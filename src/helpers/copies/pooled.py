@@ -9,6 +9,7 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
+from helpers.copies.published import of_all_runs
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, own_positions
 
@@ -60,10 +61,7 @@ def published_nulls(folder: Path, profile: Profile, detector: str = "") -> pd.Da
 
 def _published(folder: Path, detector: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Each generated clip's nearest, and what `twins_and_ceiling` gives, of the published runs."""
-    scores, null = (
-        pd.concat(map(pd.read_parquet, sorted(folder.glob(f"retrieval/*/{name}.parquet"))))
-        for name in ("scores", "null")
-    )
+    scores, null = (of_all_runs(folder, "retrieval", f"{name}.parquet") for name in ("scores", "null"))
     return scores[(scores["detector"] == detector) & (scores["rank"] == 1)], *twins_and_ceiling(null, detector)
 
 

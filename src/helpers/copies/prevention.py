@@ -15,6 +15,7 @@ import pandas as pd
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
 from helpers.copies.pooled import judge_own, twins_and_ceiling
+from helpers.copies.published import of_all_runs
 from helpers.copies.rates import flagged_rate
 
 COLUMNS = (
@@ -42,10 +43,8 @@ def own_scores(folder: Path, profile: Profile) -> pd.DataFrame:
     """
     if files := sorted(folder.glob("own_scores/*/own_scores.parquet")):
         return pd.concat(map(pd.read_parquet, files), ignore_index=True)
-    parts = [
-        of_checkpoints(pd.read_parquet(path), profile) for path in sorted(folder.glob("retrieval/*/scores.parquet"))
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=OWN_SCORES)
+    scores = of_all_runs(folder, "retrieval", "scores.parquet")
+    return of_checkpoints(scores, profile) if len(scores) else pd.DataFrame(columns=OWN_SCORES)
 
 
 def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, losses: pd.DataFrame,

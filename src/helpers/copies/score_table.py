@@ -76,11 +76,14 @@ class ScoreTable:
         """Where clips lie between the null's median and a perfect replay (`replication.position`), float64 [Q].
 
         Of their match: its ceiling is what it scores against itself after codec and vocoder, and the median of all for one
-        that was not sent through. Where the runs are pooled, of their own clip instead, between the median own score of all
-        runs' nulls and the own ceiling: NaN for a clip without an own one.
+        that was not sent through (a pooled run sends those that it is asked for, but altered copies are of any of its clips).
+        Where the runs are pooled, of their own clip instead, between the median own score of all runs' nulls and the own
+        ceiling: NaN for a clip without an own one.
         """
         ceiling = self.ceiling(run, detector)
         if self.pooled:
+            owned = ceiling.index.union(pd.Index(best["own_id"]).difference([""]))
+            ceiling = ceiling.reindex(owned).fillna(ceiling.median())
             return own_positions(best["own_score"], best["own_id"], ceiling, self._null_own(detector, null))
         of_match = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
         return position(best["score"].to_numpy(), of_match, float(self.best(run, detector, null)["score"].median()))

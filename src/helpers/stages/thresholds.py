@@ -155,6 +155,7 @@ def _judge(table: ScoreTable, run, detector: str, arm: str, profile: Profile, cl
     position = table.positions(run, detector, best, profile.nulls[0])
     near = _near_exact(position, detector, config)
     own_top1 = rule.own_clip_top1(best["ref_id"], best["own_id"], cluster_of)
+    copied = best["own_id"] if table.pooled else best["ref_id"]  # what a near-exact clip is a copy of
     return best.assign(
         training_set=run[0],
         normalised=table.normalised(run, detector, best, config.beta, config.k).astype(np.float32),
@@ -162,7 +163,7 @@ def _judge(table: ScoreTable, run, detector: str, arm: str, profile: Profile, cl
         near_exact=near,
         own_top1=own_top1,
         own_near_exact=_of_own(near, own_top1, table.pooled),
-        cluster=best["ref_id"].map(lambda clip: cluster_of.get(clip, clip)),
+        cluster=copied.map(lambda clip: cluster_of.get(clip, clip)),
     )
 
 

@@ -95,7 +95,7 @@ class Graph:
     @property
     def pooled(self) -> bool:
         """Whether the clips of all runs are searched in all training clips of the corpus."""
-        return self.profile.retrieval.gallery == "pool"
+        return self.profile.pooled
 
     def _run(self, n_train: int, draw: int) -> dict:
         """What decides which clips one training run has."""

@@ -15,11 +15,14 @@ from helpers.book.figures.axes import (
     beside,
     check_columns,
     count_axis,
+    legend_above,
     markers_of,
     new_axes,
     percent_axis,
     shades_of,
+    side_by_side,
     size_handles,
+    size_panels,
 )
 from helpers.book.theme import COLOURS, INK, themed
 
@@ -104,7 +107,8 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
         if len(handles) > len(shades):
             axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
         for place, (n_train, part) in enumerate(pooled.groupby("n_train")):
-            moved = beside(part[x], place, len(shades), 1 / 1.12)  # small sets, of more epochs, to the right
+            # small sets, of more epochs, to the right
+            moved = beside(part[x], place, len(shades), 1 / 1.12) if side_by_side(pooled, x, 1.12) else part[x]
             axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1.4, alpha=0.7)
             axis.plot(moved, part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
@@ -116,7 +120,7 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
     left.yaxis.set_major_locator(mpl.ticker.FixedLocator([0, 0.01, 0.1, 1]))
     left.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     percent_axis(left.yaxis)
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -196,15 +200,15 @@ def plot_seeds(shares: pd.DataFrame) -> Figure:
     """Share of prompts by how many of their seeds came out near-exact, a panel a size. Columns: n_train, hits, share, by_luck."""
     check_columns(shares, "n_train", "hits", "share", "by_luck")
     sizes = sorted(shares["n_train"].unique())
-    figure, axes = new_axes(1, len(sizes), 2.8, sharey=True)
-    for axis, n_train in zip(axes[0], sizes):
+    figure, axes = size_panels(sizes, 2.8, sharey=True)
+    for axis, n_train in zip(axes, sizes):
         rows = shares[shares["n_train"] == n_train]
         axis.bar(rows["hits"], rows["share"], color=COLOURS["orange"], alpha=0.75, width=0.8)
         axis.plot(rows["hits"], rows["by_luck"], "_", color=INK, markersize=12, markeredgewidth=1.6)
         axis.set(title=f"{n_train:,} training clips", xticks=rows["hits"])
         axis.grid(axis="x", visible=False)
-    axes[0][0].set_ylabel("prompts")
-    percent_axis(axes[0][0].yaxis)
+    axes[0].set_ylabel("prompts")
+    percent_axis(axes[0].yaxis)
     handles = [
         Rectangle((0, 0), 1, 1, color=COLOURS["orange"], alpha=0.75, label="observed"),
         Line2D(

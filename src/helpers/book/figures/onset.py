@@ -17,6 +17,7 @@ from helpers.book.figures.axes import (
     markers_of,
     new_axes,
     percent_axis,
+    round_ticks,
     scale_of,
     shades_of,
     size_handles,
@@ -47,7 +48,7 @@ def plot_map(cells: pd.DataFrame) -> Figure:
             text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
         )
     least, most = cells["updates"].min(), cells["updates"].max()
-    ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
+    ticks = round_ticks(least, most)
     axis.set(
         xscale=scale_of(cells["updates"]),
         xlabel="updates",
@@ -80,7 +81,7 @@ def plot_collapse(shares: pd.DataFrame, exponent: float, level: float) -> Figure
                 marker=shapes[n_train], markersize=4, linewidth=1.2, color=shades[n_train],
             )  # fmt: skip
         scaled = shares["updates"] / shares["n_train"] ** power
-        ticks = [digit * 10**k for k in range(7) for digit in (1, 3) if scaled.min() <= digit * 10**k <= scaled.max()]
+        ticks = round_ticks(scaled.min(), scaled.max())
         axis.set(xscale="log", xlabel=f"updates / n$^{{{exponent:.2f}}}$" if power else "updates")
         count_axis(axis.xaxis, ticks or [scaled.min()])
     axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")

@@ -12,12 +12,15 @@ from matplotlib.lines import Line2D
 from helpers.book.figures.axes import (
     check_columns,
     count_axis,
+    legend_above,
     markers_of,
     new_axes,
     percent_axis,
     scale_of,
     shades_of,
+    side_by_side,
     size_handles,
+    size_panels,
     strength_text,
 )
 from helpers.book.theme import COLOURS, INK, themed
@@ -81,7 +84,7 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
             Line2D([], [], color=INK, marker="o", markerfacecolor="none", linestyle="none", label="held-out prompts")
         )
     handles.append(Line2D([], [], color=COLOURS["grey"], linestyle="--", label="real clips"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    legend_above(figure, handles)
     return figure
 
 
@@ -90,7 +93,8 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
     shades, shapes = shades_of(sizes), markers_of(sizes)
     for place, n_train in enumerate(sizes):
         for prompts, part in rows[rows["n_train"] == n_train].groupby("prompt_set"):
-            step = place - (len(sizes) - 1) / 2 + (0.4 if prompts == "heldout" else 0)
+            apart = side_by_side(rows, "updates", 1.07)
+            step = (place - (len(sizes) - 1) / 2 if apart else 0) + 0.4 * (prompts == "heldout")
             part = part.assign(x=part["updates"] * 1.07**step)  # sizes side by side
             if prompts != "heldout":
                 sns.lineplot(part, x="x", y=value, color=shades[n_train], errorbar=None, ax=axis)
@@ -116,8 +120,8 @@ def plot_ladder(scores: pd.DataFrame, detector: str = "") -> Figure:
         raise ValueError(f"kind: expected one of {', '.join(LADDER)}, got {min(unknown)!r}")
     kinds = [kind for kind in LADDER if kind in set(scores["kind"])]
     sizes = sorted(scores["n_train"].unique())
-    figure, axes = new_axes(1, len(sizes), 0.9 + 0.32 * len(kinds), sharey=True, sharex=True)
-    for axis, n_train in zip(axes[0], sizes):
+    figure, axes = size_panels(sizes, 0.9 + 0.32 * len(kinds), sharey=True, sharex=True)
+    for axis, n_train in zip(axes, sizes):
         rows = scores[scores["n_train"] == n_train]
         scores_of = [rows.loc[rows["kind"] == kind, "score"].dropna().to_numpy() for kind in kinds]
         boxes = axis.boxplot(
@@ -144,8 +148,8 @@ def plot_top1(rows: pd.DataFrame) -> Figure:
     """
     check_columns(rows, "n_train", "draw", "detector", "own_clip_top1_rate", "twins_top1_rate")
     detectors, sizes = list(dict.fromkeys(rows["detector"])), sorted(rows["n_train"].unique())
-    figure, axes = new_axes(1, len(sizes), 0.9 + 0.4 * len(detectors), sharey=True, sharex=True)
-    for axis, n_train in zip(axes[0], sizes):
+    figure, axes = size_panels(sizes, 0.9 + 0.4 * len(detectors), sharey=True, sharex=True)
+    for axis, n_train in zip(axes, sizes):
         for row in rows[rows["n_train"] == n_train].itertuples():
             base = detectors.index(row.detector) + 0.09 * row.draw
             for name, colour, offset in (("twins", COLOURS["blue"], -0.2), ("own_clip", COLOURS["orange"], 0.0)):

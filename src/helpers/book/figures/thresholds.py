@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from helpers.book.figures.axes import check_columns, markers_of, new_axes, percent_axis, shades_of, size_handles
+from helpers.book.figures.axes import (
+    MOST_PANELS,
+    check_columns,
+    legend_above,
+    markers_of,
+    new_axes,
+    percent_axis,
+    shades_of,
+    size_handles,
+    size_panels,
+)
 from helpers.book.theme import COLOURS, INK, themed
 
 
@@ -62,9 +72,9 @@ def plot_choices(choices: pd.DataFrame, beta: float, k: int) -> Figure:
     check_columns(choices, "n_train", "beta", "k", "auroc", "chosen")
     sizes = sorted(choices["n_train"].unique())
     betas, ks = sorted(choices["beta"].unique()), sorted(choices["k"].unique())
-    figure, axes = new_axes(1, len(sizes), 1.2 + 0.34 * len(betas), sharey=True)
+    figure, axes = size_panels(sizes, 1.2 + 0.34 * len(betas), sharey=True)
     low, high = choices["auroc"].min(), choices["auroc"].max()
-    for axis, n_train in zip(axes[0], sizes):
+    for axis, n_train in zip(axes, sizes):
         part = choices[choices["n_train"] == n_train]
         table = part.pivot(index="beta", columns="k", values="auroc").reindex(betas, columns=ks)
         sns.heatmap(
@@ -76,7 +86,7 @@ def plot_choices(choices: pd.DataFrame, beta: float, k: int) -> Figure:
             axis.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=COLOURS["orange"], linewidth=2.2))
         if beta in betas and k in ks:
             axis.plot(ks.index(k) + 0.13, betas.index(beta) + 0.5, "o", color=COLOURS["orange"], markersize=4)
-        axis.set(title=f"{n_train:,} training clips", xlabel="K", ylabel="β" if axis is axes[0][0] else "")
+        axis.set(title=f"{n_train:,} training clips", xlabel="K", ylabel="β" if axis in axes[::MOST_PANELS] else "")
         axis.tick_params(length=0, rotation=0)
     return figure
 
@@ -110,5 +120,5 @@ def plot_sensitivity(sensitivity: pd.DataFrame) -> Figure:
         axis.margins(x=0.12)
     axes[0][0].set_ylabel("generated clips flagged")
     percent_axis(axes[0][0].yaxis)
-    figure.legend(handles=size_handles(sizes), loc="outside upper left", ncols=len(sizes))
+    legend_above(figure, size_handles(sizes))
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.book.figures.axes import check_columns, new_axes
+from helpers.book.figures.axes import check_columns, count_axis, new_axes
 from helpers.book.theme import COLOURS, themed
 
 
@@ -27,14 +27,14 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, e
             points["n_train"][mask], points["updates"][mask], s=55, zorder=3, facecolor=face,
             edgecolor=COLOURS["orange"], linewidth=1.5,
         )  # fmt: skip
-    last = int(points["updates"].max())
+    last = int(points.loc[own if own.any() else slice(None), "updates"].max())
     low, high = points["n_train"].min() / 1.6, points["n_train"].max() * 1.6
     ends = np.array([low, high])
     axis.axhline(last, color=COLOURS["blue"], linewidth=1.3)
     axis.plot(ends, epochs * ends / batch_size, color=COLOURS["green"], linewidth=1.3)
     axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel="updates", xlim=(low, high))
     bottom = min(points["updates"].min(), epochs * low / batch_size) / 2  # room for the diagonal's name below it
-    axis.set_ylim(bottom, max(last, epochs * high / batch_size) * 1.6)
+    axis.set_ylim(bottom, max(points["updates"].max(), epochs * high / batch_size) * 1.6)
     axis.annotate(
         f"equal updates: {last:,}", (low, last), xytext=(8, 4), textcoords="offset points",
         color=COLOURS["blue"], fontsize=9.5, ha="left", va="bottom",
@@ -43,11 +43,8 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, e
         f"equal epochs: {epochs}", (low, epochs * low / batch_size), xytext=(8, -4), textcoords="offset points",
         color=COLOURS["green"], fontsize=9.5, ha="left", va="top",
     )  # fmt: skip
-    sizes, updates = (sorted(points[name].unique()) for name in ("n_train", "updates"))
-    axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
-    axis.set_yticks(updates, [f"{n:,}" for n in updates])
-    axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-    axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    count_axis(axis.xaxis, points["n_train"])
+    count_axis(axis.yaxis, points["updates"])
     figure.set_label(
         "Training clips and updates of every model kept, on logarithmic axes. A horizontal line joins equal updates, "
         f"a diagonal {epochs} epochs; the models of n = {n_train} are filled."

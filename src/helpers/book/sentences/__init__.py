@@ -12,11 +12,12 @@ from helpers.book.sentences.findings import (
     of_sizes,
     of_undefined,
 )
+from helpers.book.sentences.gallery import of_gallery, of_pool, of_scale
 from helpers.book.sentences.models import (
     of_check,
     of_departures,
     of_encoder,
-    of_forty_epochs,
+    of_lengths,
     of_machines,
     of_negatives,
     of_quality,
@@ -25,6 +26,6 @@ from helpers.book.sentences.models import (
 from helpers.book.sentences.verdict import of_mistake, of_verdict
 
 __all__ = [
-    "of_answer", "of_check", "of_departures", "of_encoder", "of_equal_epochs", "of_forty_epochs", "of_leak", "of_ledger", "of_machines", "of_merged", "of_missed", "of_mistake",
-    "of_negatives", "of_no_pair", "of_onset", "of_papers_sizes", "of_quality", "of_reader", "of_relation", "of_sampler", "of_sizes", "of_undefined", "of_verdict",
+    "of_answer", "of_check", "of_departures", "of_encoder", "of_equal_epochs", "of_gallery", "of_leak", "of_ledger", "of_lengths", "of_machines", "of_merged", "of_missed", "of_mistake",
+    "of_negatives", "of_no_pair", "of_onset", "of_papers_sizes", "of_pool", "of_quality", "of_reader", "of_relation", "of_sampler", "of_scale", "of_sizes", "of_undefined", "of_verdict",
 ]  # fmt: skip

@@ -8,12 +8,13 @@ Notebooks: 07_findings and the first page.
 from itertools import groupby
 from operator import itemgetter
 
+import numpy as np
 import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import epochs_text, limits, share_text, undefined_for
-from helpers.copies.claims import FAILS, HOLDS, UNKNOWN
+from helpers.book.words import epochs_text, limits, listed, share_text, undefined_for
+from helpers.copies.claims import FAILS, HOLDS, MOST_UNLIKE, UNKNOWN
 from helpers.copies.onset import rise
 
 PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
@@ -57,7 +58,7 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
 
 def of_answer(rows: pd.DataFrame) -> str:
     """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
-    share a sentence."""
+    share a sentence, and of these, those that end alike its part."""
     curves, parts = checkpoints(rows), []
     for (n_train, updates), last in _shares(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
         first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
@@ -71,9 +72,12 @@ def of_answer(rows: pd.DataFrame) -> str:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
                 said += ": its clips are near-exact no more often than honest ones"
-        parts.append((opening, f"{n_train:,} clips, {said}"))
-    groups = groupby(parts, key=itemgetter(0))
-    return " ".join(f"{opening} {'; on '.join(said for _, said in group)}." for opening, group in groups)
+        parts.append((opening, said, f"{n_train:,}"))
+    told = []
+    for opening, group in groupby(parts, key=itemgetter(0)):
+        alike = [(said, [n for *_, n in of]) for said, of in groupby(group, key=itemgetter(1))]
+        told.append(f"{opening} {'; on '.join(f'{listed(sizes)} clips, {said}' for said, sizes in alike)}.")
+    return " ".join(told)
 
 
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
@@ -140,7 +144,7 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         return "Too few sizes begin to copy here to relate size and the start of copying."
     row = law.iloc[0]
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
-    sizes = " and ".join(", ".join(f"{int(n):,}" for n in str(row["sizes_fitted"]).split()).rsplit(", ", 1))
+    sizes = listed([f"{int(n):,}" for n in str(row["sizes_fitted"]).split()])
     twice, twice_low, twice_high = (2 ** row[f"exponent{end}"] for end in ("", "_low", "_high"))
     defined = "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. "
     text = (
@@ -202,7 +206,7 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     sizes = curve.index.unique("n_train")
     alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
     if not alike:
-        return "No number of epochs is common to all sizes here."
+        return _of_nearly_equal_epochs(curve) if len(sizes) > 1 else "No number of epochs is common to all sizes here."
     epochs, part = alike[-1]
     part = part.droplevel("epochs").sort_index()
     if part["rate"].isna().any():
@@ -217,6 +221,29 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     if not falls and updates < last:
         text += f" But by then the model of {sizes.min():,} clips has had only {updates:,} of its {last:,} updates. A model that makes little real sound so early copies little, too."
     return text
+
+
+def _of_nearly_equal_epochs(curve: pd.DataFrame) -> str:
+    """The same where the sizes share no moment: at those that are most alike of where the shares are nearest to one half, as
+    none and all tell nothing.
+
+    `curve`: of `_shares` by epochs and n_train.
+    """
+    table, moments = curve.dropna(subset="rate").reset_index(), []
+    for epochs in table["epochs"]:
+        nearest = table.loc[np.log(table["epochs"] / epochs).abs().groupby(table["n_train"]).idxmin()]
+        if nearest["epochs"].max() <= MOST_UNLIKE * nearest["epochs"].min():
+            moments.append((abs(nearest["rate"].mean() - 0.5), nearest))
+    if not moments or table["n_train"].nunique() < curve.index.unique("n_train").size:
+        return "No number of epochs is common to all sizes here."
+    part = min(moments, key=itemgetter(0))[1].sort_values("n_train")
+    low, high = (epochs_text(part["epochs"].agg(end)) for end in ("min", "max"))
+    shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
+    falls = part["low"].iloc[0] > part["high"].iloc[-1]
+    return (
+        f"At nearly as many epochs at every size ({low} to {high}), where the shares lie nearest to one half, the near-exact share "
+        f"is {', '.join(shares)}: {'it falls' if falls else 'no fall shows'}."
+    )
 
 
 def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

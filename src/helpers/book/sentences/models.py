@@ -3,13 +3,11 @@
 Notebooks: 03_training, 04_generation, 05_retrieval, 07_findings.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from helpers.base.profile import Profile
 from helpers.base.settings import GenerationConfig, TrainingConfig
-from helpers.book.words import limits, share_text, with_interval
+from helpers.book.words import limits, listed, share_text, with_interval
 
 TEXT_ENCODERS = {"minilm": "MiniLM", "flan_t5": "FLAN-T5"}
 SAMPLERS = {"dpm_solver": "DPM-Solver++", "ddpm": "DDPM's own sampler"}
@@ -46,15 +44,24 @@ def of_departures(profile: Profile, run: TrainingConfig, n_parameters: int) -> s
     return f"Here {' and '.join([', '.join(parts[:-1]), parts[-1]] if parts[1:] else parts)}."
 
 
-def of_forty_epochs(sizes: Sequence[int], lengths: Sequence[float], batch_size: int) -> str:
-    """Which of the numbers of updates in `lengths` are TANGO's 40 epochs of which size."""
-    updates = {n: 40 * n / batch_size for n in sizes}
-    named = [f"{u:,.0f} updates are 40 epochs of {n:,} clips" for n, u in updates.items() if u in lengths]
-    if not named:
-        return (
-            "No checkpoint of this profile falls on 40 epochs of one of its sizes; the profile pocket has one for each."
+def of_lengths(profile: Profile) -> str:
+    """For how long the models of each size are trained, where their weights are kept, and which of these are TANGO's 40 epochs."""
+    runs = [profile.training_run(n, 0) for n in profile.sizes]
+    kept = {run.n_train: {*run.checkpoints, run.updates} for run in runs}
+    alike = len({run.updates for run in runs}) == 1
+    if alike:
+        text = "Every model gets the same number of updates, and where the profile lists earlier checkpoints, its weights are kept on the way."
+    else:
+        lengths = listed([f"{run.updates:,} for {run.n_train:,} clips" for run in runs])
+        text = (
+            f"Each size has its own number of updates, so that each has time to be copied: {lengths}. "
+            "Weights are kept on the way, so two sizes can be compared at nearly equal updates, or at nearly equal epochs, where both have such models."
         )
-    return f"Among them, TANGO's 40 epochs of each set: {', '.join(named)}."
+    named = {n: 40 * n / profile.training.batch_size for n in kept}
+    told = [f"{u:,.0f} updates are 40 epochs of {n:,} clips" for n, u in named.items() if u in kept[n]]
+    if not told:
+        return f"{text} No checkpoint falls on TANGO's 40 epochs of its set."
+    return f"{text} Among them, TANGO's 40 epochs of {'each set' if len(told) == len(kept) else 'a set'}: {', '.join(told)}."
 
 
 def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) -> str:

@@ -23,11 +23,16 @@ def of_verdict(clip: pd.Series) -> str:
     return f"Normalised score {clip['normalised']:.3f}, {verdict}. {place}"
 
 
-def of_mistake(clip: pd.Series, prompt: str, match: str, silence: float) -> str:
+def of_mistake(clip: pd.Series, prompt: str, match: str, silence: float, one_gallery: bool = False) -> str:
     """Why one clip is hard to judge: its row of `summaries.thresholds.hardest_to_judge`, the two captions, and the share of
-    frames in which it and its match are both silent."""
+    frames in which it and its match are both silent. `one_gallery`: near-exact is of the own clip, whichever is nearest."""
     if not (pd.notna(clip["near_exact"]) and clip["near_exact"]) or clip["own_top1"]:
         return "Of the clips that this book plays, none lies nearer to its threshold: the rules decide it by a hair."
+    if one_gallery:
+        return (
+            f"The rule calls the clip near-exact of the clip that was asked for, “{prompt}”. Yet another clip of the gallery is "
+            f"nearer: “{match}”, with a similarity of {clip['score']:.3f}."
+        )
     text = (
         f"The similarity is {clip['score']:.3f}, and the rule calls the pair near-exact. Yet the prompt was “{prompt}”, and the "
         f"match is “{match}”. It is not the clip that was asked for."

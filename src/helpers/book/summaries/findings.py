@@ -13,7 +13,7 @@ from scipy.stats import binom
 from helpers.base.arms import MAIN, describe_arms
 from helpers.base.profile import Profile
 from helpers.book.figures.findings import ANSWER
-from helpers.book.summaries.rows import FLAGGED, rows_of
+from helpers.book.summaries.rows import FLAGGED, near_exact_of, rows_of
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
 from helpers.copies.calibration import flag, split_calibration
@@ -49,11 +49,12 @@ UNITS = {
 ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
 
 
-def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame, one_gallery: bool = False) -> pd.DataFrame:
     """The main arm of each run: near-exact and flagged shares, and how often the nearest clip is the own one."""
     near = defined_shares(rows, "n_defined", "n_generated", *limits("near_exact_rate"))
-    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", "near-exact of any clip": near}
-    columns |= {"of these, of the own clip": matches_of_own(decisions, rows), "flagged": FLAGGED}
+    columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", near_exact_of(one_gallery): near}
+    of_these = "of these, nearest to it" if one_gallery else "of these, of the own clip"
+    columns |= {of_these: matches_of_own(decisions, rows), "flagged": FLAGGED}
     columns |= {"nearest is its own clip": limits("own_clip_top1_rate"), "the same of twins": limits("twins_top1_rate")}
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
 
@@ -80,15 +81,20 @@ def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile)
     arms = arms.merge(measures.reset_index(), on=run, how="left")
     names = {arm: text for n in profile.sizes for arm, text in describe_arms(profile, n, 0).items()}
     columns = {"n": "n_train", "asked": arms["arm"].map(names), "clips": "n_generated"}
-    columns["near-exact of any clip"] = defined_shares(arms, "n_defined", "n_generated", *limits("near_exact_rate"))
+    near = pd.Series(defined_shares(arms, "n_defined", "n_generated", *limits("near_exact_rate")), arms.index)
+    if profile.pooled:
+        near = near.mask(arms["prompt_set"] == "heldout", "–")  # there is no own clip
+    columns[near_exact_of(profile.pooled)] = near
     caption = "The same models, asked otherwise (first draw; other arms by fewer prompts); agreement by CLAP."
     return arrange(arms, columns | {name: name for name in measures}, caption, {"caption agreement": ".2f"})
 
 
-def known_in_words(known: pd.DataFrame, fpr: float) -> pd.DataFrame:
+def known_in_words(known: pd.DataFrame, fpr: float, one_gallery: bool = False) -> pd.DataFrame:
     """Rows of `known_kinds` with their size n, as they are shown; `fpr`: the rate that their thresholds were set for."""
-    near = defined_shares(known, "n_defined", "clips", *limits("near_exact"))
-    columns = {"n": "n", "kind": "kind", "clips": "clips", "near-exact of any clip": near}
+    near = pd.Series(defined_shares(known, "n_defined", "clips", *limits("near_exact")), known.index)
+    if one_gallery:
+        near = near.mask(known["kind"] == KNOWN["heldout"], "–")  # there is no own clip
+    columns = {"n": "n", "kind": "kind", "clips": "clips", near_exact_of(one_gallery): near}
     columns |= {"flagged": limits("flagged"), "nearest is its own clip": limits("own_top1")}
     caption = f"Clips of known kind by the rules for generated ones, at a stated rate of {100 * fpr:g} %."
     return arrange(known, columns, caption)

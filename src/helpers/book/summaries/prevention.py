@@ -10,6 +10,7 @@ from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, share_text, shares, with_interval
 from helpers.copies.pooled import published_nulls
 from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
+from helpers.copies.published import of_all_runs
 from helpers.sound.profiles import load_profile
 
 CHANGED = ("law_capped", "law_captions", "law_mixing")  # profiles that change one thing of `law`
@@ -20,8 +21,7 @@ DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges 
 def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
     ones that are published."""
-    nulls, parts = sorted((results / study.name).glob("retrieval/*/null.parquet")), [pd.DataFrame(columns=[*COLUMNS])]
-    null = pd.concat(map(pd.read_parquet, nulls)) if nulls else pd.DataFrame()
+    null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), [pd.DataFrame(columns=[*COLUMNS])]
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
         made, quality = own_scores(results / name, profile), _tables(results / name, "quality")
@@ -39,10 +39,8 @@ def sizes() -> tuple[int, ...]:
 
 
 def _tables(folder: Path, name: str) -> pd.DataFrame:
-    paths = sorted(folder.glob(f"{name}/*/{name}.csv"))
-    if paths:
-        return pd.concat(map(pd.read_csv, paths), ignore_index=True)
-    return pd.DataFrame(columns=["n_train", "draw", "updates", "held_out"])
+    table = of_all_runs(folder, name, f"{name}.csv")
+    return table if len(table) else pd.DataFrame(columns=["n_train", "draw", "updates", "held_out"])
 
 
 def compared(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:

@@ -39,6 +39,11 @@ def of_own(table: pd.DataFrame) -> pd.DataFrame:
     return renamed
 
 
+def near_exact_of(one_gallery: bool) -> str:
+    """What a table calls the column near_exact: where all runs share one gallery, it is of the own clip anyway."""
+    return f"near-exact of {'the own' if one_gallery else 'any'} clip"
+
+
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of replication.csv by size, draws pooled: means of shares, their lowest and highest limits, sums of counts; `draws`."""
     numbers = table.select_dtypes("number").columns.drop("n_train")
@@ -60,8 +65,10 @@ def of_both_readings(rows: pd.DataFrame, equal_epochs: int) -> pd.DataFrame:
 
 
 def is_checkpoint(table: pd.DataFrame) -> pd.Series:
-    """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints."""
-    return (table["arm"] == MAIN) | (table["updates"] < table.groupby("n_train")["updates"].transform("max"))
+    """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints,
+    asked for prompts of the same kind."""
+    earlier = table["updates"] < table.groupby("n_train")["updates"].transform("max")
+    return (table["arm"] == MAIN) | (earlier & table["arm"].str.startswith("u"))
 
 
 def checkpoints(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
-from helpers.book.summaries.rows import FLAGGED, pooled, rows_of
+from helpers.book.summaries.rows import FLAGGED, near_exact_of, pooled, rows_of
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, plain, shares
 from helpers.copies.calibration import COMMON, calibrate_threshold, flag, split_calibration
@@ -28,7 +28,7 @@ PAPER = (("5,000 clips", 5_000, 178, 30), ("all of AudioCaps", 45_000, 2_000, 10
 def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], rows: pd.DataFrame) -> pd.Series:
     """Of the clips played by rank, the row of decisions of one that a rule may mistake, with size, slot, tau and flagged.
 
-    It is the most similar one that is near-exact of another clip than its prompt's; where there is none, the one nearest to its
+    It is the most similar one that is near-exact though its match is another clip than its prompt's; where there is none, the one nearest to its
     threshold. `rows` of replication.csv, of one null, have these by n_train; where none is attainable it is the first clip.
     """
     played = pd.concat([gallery.rows("quantile").assign(size=n) for n, gallery in galleries.items()])
@@ -87,7 +87,7 @@ def copies_and_flags(rows: pd.DataFrame) -> pd.DataFrame:
     return arrange(sizes, columns, "What counts: copies of the own clip, and flags, each beside honest clips.")
 
 
-def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def near_exact_and_flags(rows: pd.DataFrame, confidence: float, one_gallery: bool = False) -> pd.DataFrame:
     """Near-exact clips and flags of each run, the paper's as summarised below them."""
     ours = rows.assign(
         trained_on=[
@@ -104,9 +104,10 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float) -> pd.DataFrame:
     texts = {"near": shares(paper, *limits("near_exact_rate")), "precise": shares(paper, *limits("precision"))}
     both = pd.concat([ours, paper.assign(spared="–", **texts)], ignore_index=True)
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
-    columns = {"trained on": "trained_on", "generated": "generated", "near-exact of any clip": "near"}
+    title = near_exact_of(one_gallery)
+    columns = {"trained on": "trained_on", "generated": "generated", title: "near"}
     columns |= {"different training clips": "distinct_clusters", "honest clips near-exact": "spared"}
-    caption = "Every run beside the paper's: near-exact of any clip, and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
+    caption = f"Every run beside the paper's: {title}, and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
     return arrange(both, columns | {"flagged": "flagged", "of the flagged, near-exact": "precise"}, caption)
 
 

@@ -15,11 +15,11 @@ from helpers.book.words import epochs_text
 
 def kept_checkpoints(profile: Profile, lengths: Sequence[int]) -> pd.DataFrame:
     """The checkpoints of the profile's training section after `lengths` updates, and what each is asked to generate."""
-    run = profile.training
+    run = profile.training_run(profile.training.n_train, profile.training.draw)
     clips = {
         arm.updates or run.updates: min(arm.n_prompts, run.n_train) * arm.seeds_per_prompt
         for name, arm in list_arms(profile, run.n_train, run.draw).items()
-        if name == MAIN or arm.updates
+        if name == MAIN or (arm.updates and not name.startswith("heldout"))
     }
     updates = pd.Series(lengths)
     table = pd.DataFrame({

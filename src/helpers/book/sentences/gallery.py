@@ -1,0 +1,69 @@
+"""What follows from where clips are searched: in each run's own training clips, or in one pool, the same for every run.
+
+Notebooks: 04_generation to 07_findings.
+"""
+
+from helpers.base.profile import Profile
+
+PAPERS_RATE = 10 / 45_000  # near-exact by ear on the whole data set, by a secondary summary
+
+# By what a sentence tells: how it reads for a gallery of each run's own, and for one pool.
+TEXTS = {
+    "counted": (
+        "So this book counts a near-exact clip only where the match is the clip of its own prompt, and sets the same count of "
+        "honest clips beside it.",
+        "So this book asks how near a clip comes to the clip of its own prompt, whichever is nearest, and sets the same count of "
+        "honest clips beside it.",
+    ),
+    "line_end": ("its match", "the clip of its prompt"),
+    "own_tau": (
+        "With more training clips the best of them is nearer by chance alone, so each training size has a τ of its own.",
+        "All sizes are searched in one gallery, so chance brings the nearest clip as near at each. Still each has a τ of its own, "
+        "set on twins of its own clips.",
+    ),
+    "folded_counts": (
+        "The folded table has every run, and counts a match with any clip, as the paper does.",
+        "The folded table has every run, and counts as the table above does; the paper counts a match with any clip.",
+    ),
+    "twins_by_size": (
+        "And look at the twins as the training set grows: the more clips there are, the nearer the nearest, copied or not.",
+        "And look at the twins at every size: they stand alike, as all were searched in the same clips.",
+    ),
+    "any_or_own": (
+        "The list and the figures count near-exact of the own clip. The last two tables count a match with any clip, as the paper "
+        "does. Where few of these are the own clip, the match is mostly another clip than the prompt asked for: a simple sound "
+        "that resembles many, or a copy of the wrong clip. The count cannot tell which; the ear may.",
+        "All of them count near-exact of the own clip. In the second table the column beside it tells for how many of these clips "
+        "none in the gallery is nearer. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
+        "are captions of clips that this model never met, so what is near-exact of these is no copy.",
+    ),
+    "simple_clips": (
+        "A small set has more of them: draw 0 takes the first clips, which are a little simpler.",
+        "Draws are dealt by chance, so no size has more of them by design.",
+    ),
+}  # fmt: skip
+
+
+def of_gallery(profile: Profile) -> dict[str, str]:
+    """The sentences of TEXTS as they are true of this profile."""
+    return {name: texts[profile.pooled] for name, texts in TEXTS.items()}
+
+
+def of_pool(profile: Profile) -> str:
+    """What a page says before anything else where all runs are searched in one pool; "" where they are not."""
+    if not profile.pooled:
+        return ""
+    return (
+        f"**One gallery for all sizes.** What a model makes is searched in all {profile.corpus.n_train:,} training clips of the "
+        "corpus, however few of them it learned, so that a score means the same at every size. So the *nearest training clip* may "
+        "be one that this model never met. What counts as a copy is judged by the clip whose caption was the prompt."
+    )
+
+
+def of_scale(profile: Profile, n_generated: int) -> dict[str, str]:
+    """How training was kept alike, in a few words, and how many copies the largest model would make at the paper's rate."""
+    expected = n_generated * PAPERS_RATE
+    return {
+        "training_kept": "longer for larger sets" if profile.schedules else "equal updates for all sizes",
+        "at_papers_rate": "about one copy, or none" if expected >= 0.5 else "most likely no copy",
+    }
