@@ -123,7 +123,7 @@ def kinds(profile: Profile, data: Corpus, members: np.ndarray) -> dict[str, Clip
 
 def measure(profile: Profile, work: Path) -> tuple[pd.DataFrame, float]:
     """All pairs (kind, clip_id, group, transform, distance, similarity, position), and the largest change of a distance by
-    bfloat16, as a share of it."""
+    bfloat16, as a share of it. `group`: a number for the own clip's leading source group, which intervals draw anew."""
     distance, data = PerceptualDistance(), load_corpus(registry.finished("corpus", profile).path)
     members = data.rows("train")[subset(profile.training_run(N_TRAIN, DRAW), profile.corpus.n_train)]
     rate_hz, audio, heard, made = profile.corpus.sample_rate_hz, {}, {}, kinds(profile, data, members)
@@ -138,34 +138,30 @@ def measure(profile: Profile, work: Path) -> tuple[pd.DataFrame, float]:
     others = np.empty(N_TRAIN, np.int64)
     others[order] = np.roll(order, 1)  # of each clip another one, each once
     made["other"], audio["other"], heard["other"] = made["replay"], audio["replay"][others], heard["replay"][others]
-    judge = _rule(profile, data, members, audio.pop("own"))
-    own, tables = heard.pop("own"), []
+    originals, own, tables = audio.pop("own"), heard.pop("own"), []
+    judge = _rule(profile, data, members, originals)
     for kind, sounds in audio.items():
         table = made[kind].table.assign(kind=kind, distance=distance.between(heard[kind], own[made[kind].table["own"]]))
         tables.append(table.assign(**judge(sounds, table["own"].to_numpy())))
     pairs = pd.concat(tables, ignore_index=True)
+    checked = pd.concat([table.head(N_CHECKED) for table in tables if table["kind"].iloc[0] in ("generated", *KINDS)])
+    sounds = np.concatenate([audio[kind][:N_CHECKED] for kind in checked["kind"].unique()])
+    moved = _moved(checked["distance"].to_numpy(), sounds, originals[checked["own"]], rate_hz)
     pairs = pairs[(pairs["kind"] != "generated") | (pairs["top1"] & (pairs["position"] >= profile.thresholds.theta))]
     ids = data.clips["clip_id"].to_numpy()[members]
     pairs = pairs.assign(
         kind=pairs["kind"].replace("generated", "near_exact"),
         clip_id=ids[pairs["own"]],
-        group=leading_groups(data.clips)[ids].to_numpy()[pairs["own"]],
+        group=pd.factorize(leading_groups(data.clips)[ids])[0][pairs["own"]],  # numbered: their names are long
     )
-    checked = {kind: audio[kind][:N_CHECKED] for kind in ("generated", "altered", "twins")}
     columns = ["kind", "clip_id", "group", "transform", "distance", "similarity", "position"]
-    return pairs[columns], _moved(distance, checked, made, heard, own, data, members, rate_hz)
+    return pairs[columns], moved
 
 
-def _moved(distance, checked, made, heard, own, data, members, rate_hz) -> float:
-    """The largest relative change of a distance by bfloat16, over `checked` clips int16 [n, S] by kind."""
-    exact, worst = PerceptualDistance(fast=False), 0.0
-    for kind, sounds in checked.items():
-        rows = made[kind].table["own"].to_numpy()[: len(sounds)]
-        clips = np.stack([np.asarray(data.audio[row]) for row in members[rows]])
-        true = exact.between(exact.embed(sounds, rate_hz), exact.embed(clips, rate_hz))
-        fast = distance.between(heard[kind][: len(sounds)], own[rows])
-        worst = max(worst, float(np.abs(fast / true - 1).max()))
-    return worst
+def _moved(fast: np.ndarray, sounds: np.ndarray, originals: np.ndarray, rate_hz: int) -> float:
+    """By what share bfloat16 moves a distance at most: distances [n] in it, of pairs of clips int16 [n, S]."""
+    exact = PerceptualDistance(fast=False)
+    return float(np.abs(fast / exact.between(exact.embed(sounds, rate_hz), exact.embed(originals, rate_hz)) - 1).max())
 
 
 def _rule(profile: Profile, data: Corpus, members: np.ndarray, own: np.ndarray):

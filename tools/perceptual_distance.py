@@ -3,7 +3,8 @@
 Source: Manocha et al. (2021), "CDPAM: Contrastive learning for perceptual audio similarity" (MIT licence). Network and
 weights are those of the package `cdpam`; `pip install --no-deps cdpam==0.0.6` installs it (98 MB). The package itself
 is not imported: it asks for libraries that it does not use, loads its weights as a pickle that may hold code, and by default
-wants a GPU. Its network is imported from its file, and its weights are read as tensors only.
+wants a GPU. Its network is imported from its file, and its weights are read as tensors only. So read, it gives 0.16963 for
+the pair of recordings for which its authors state 0.1696 (sample_audio/ref.wav and 2.wav of their repository), and 0.1707 in bfloat16.
 """
 
 import importlib.util
