@@ -113,6 +113,19 @@ def test_of_five_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_n
     assert claims._near_exact_middle(nowhere).verdict == CANNOT_TELL
 
 
+def test_with_a_schedule_for_each_size_the_pair_is_taken_where_shares_are_neither_none_nor_all():
+    found = of_five_sizes()
+    ends = found.checkpoints[found.checkpoints["n_train"].isin([100, 2000])].drop_duplicates("n_train")
+    moments = {100: [(700, 0.9), (900, 0.99), (1000, 1.0)], 2000: [(640, 0.02), (898, 0.97), (1001, 0.99)]}
+    curves = [
+        ends[ends["n_train"] == n].assign(epochs=epochs, updates=n * epochs // 32, own_near_exact_rate=rate, own_near_exact_low=rate, own_near_exact_high=rate)
+        for n, points in moments.items()
+        for epochs, rate in points
+    ]  # fmt: skip
+    judged = claims._falls_with_size("epochs")(dataclasses.replace(found, checkpoints=pd.concat(curves)))
+    assert judged.verdict == HOLDS and "700 epochs: 90.0%" in judged.why and "640 epochs: 2.0%" in judged.why
+
+
 def test_sizes_that_share_no_number_of_updates_are_compared_only_where_that_can_decide():
     found = of_five_sizes()  # 2,800 updates of 100 clips, all copied, against 8,000 of 2,000 clips, none
     judged = claims._falls_with_size("updates")(found)

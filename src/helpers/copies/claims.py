@@ -212,22 +212,21 @@ def _precision(size: str) -> Callable[[Evidence], Measured]:
 
 
 def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
-    """Smallest against largest set, at the checkpoints where `axis`, updates or epochs, is most alike (of these the last)."""
+    """Smallest against largest set, at checkpoints where `axis`, updates or epochs, is alike (`_alike`)."""
 
     def judge(evidence: Evidence) -> Measured:
         rows = evidence.checkpoints
         if len(evidence.sizes) < 2:
             return Measured(None, None, None, CANNOT_TELL, "this profile has one size")
         small, large = (_by_checkpoint(rows[rows["n_train"] == evidence.sizes[end]]) for end in (0, -1))
-        pairs = [(abs(math.log(few[axis] / many[axis])), -few[axis], few, many) for few in small for many in large]
-        unlike, _, few, many = min(pairs, key=lambda pair: (round(pair[0], 9), pair[1]))
+        few, many = _alike(small, large, axis, evidence.equally_long)
         measured = (few["rate"] - many["rate"], few["low"] - many["high"], few["high"] - many["low"])
         why = f"near-exact of the own clip at {_described(evidence.sizes[0], few)} less that at "
         why += f"{_described(evidence.sizes[-1], many)}: whether the interval, which combines both, lies above 0"
         why += "".join(
             f"; at n = {evidence.sizes[end]:,} {text}" for end in (0, -1) if (text := evidence.undefined(end))
         )
-        if unlike > math.log(MOST_UNLIKE) and not evidence.equally_long:
+        if _unlike(few, many, axis) > math.log(MOST_UNLIKE) and not evidence.equally_long:
             why += f"; the sizes share no moment of equal {axis}"
             if few[axis] > many[axis] or not measured[1] > 0:
                 return Measured(*measured, CANNOT_TELL, f"{why}, so this run cannot tell")
@@ -235,6 +234,25 @@ def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
         return _above(measured, 0.0, why)
 
     return judge
+
+
+def _unlike(few: dict, many: dict, axis: str) -> float:
+    return abs(math.log(few[axis] / many[axis]))
+
+
+def _alike(small: list[dict], large: list[dict], axis: str, equally_long: bool) -> tuple[dict, dict]:
+    """The checkpoints of two sizes where `axis` is most alike, of these the last.
+
+    Where each size has a schedule of its own, many pairs are alike up to a step of it. Of these, the pair whose shares lie
+    nearest to one half: where none or all are copied, the sizes cannot be told apart.
+    """
+    pairs = [(few, many) for few in small for many in large]
+    near = [pair for pair in pairs if _unlike(*pair, axis) <= math.log(MOST_UNLIKE)]
+    shares = {place: (few["rate"] + many["rate"]) / 2 for place, (few, many) in enumerate(near)}
+    known = {place: abs(share - 0.5) for place, share in shares.items() if not math.isnan(share)}
+    if known and not equally_long:
+        return near[min(known, key=lambda place: known[place])]
+    return min(pairs, key=lambda pair: (round(_unlike(*pair, axis), 9), -pair[0][axis]))
 
 
 def _described(n_train: int, point: dict) -> str:
