@@ -268,5 +268,17 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     assert law_table(onsets[onsets["draw"] == 0], [100, 200], [4500]).empty  # two points leave no interval
     levels = summaries.levels_in_words(law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]))
     assert levels["onset"].tolist() == ["20\u00a0% near-exact"] and "exploratory" in levels.attrs["caption"]
+    slower = law_table(
+        onsets.assign(level=0.2, updates=onsets["updates"] * onsets["n_train"] ** 0.4), [100, 200, 400], [4500]
+    )
+    shares = pd.DataFrame({"n_train": [200, 500], "draw": 0, "near_exact": [0.9, 0.3]})
+    relation = law_table(onsets, [100, 200, 400], [4500])
+    assert (
+        "would be 1.40 (exploratory)" in (said := summaries.levels_sentence(relation, slower, shares))
+        and "slower the rise" in said
+    )
+    even = summaries.levels_sentence(relation, law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]), shares)
+    assert even.endswith("about evenly.")
+    assert summaries.levels_sentence(relation, slower, shares.assign(near_exact=0.1)) == ""
     judged = pd.DataFrame({"n_train": 100, "draw": [0, 0, 0], "updates": [5, 5, 5], "near_exact": pd.array([True, False, None], "boolean")})  # fmt: skip
     assert summaries.shares_over_training(judged).iloc[0].tolist() == [100, 0, 5, 0.5, 2]

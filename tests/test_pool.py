@@ -101,6 +101,9 @@ def test_what_is_read_from_one_gallery_is_of_the_own_clip(profile):
     ceiling = pd.read_parquet(scores / "ceiling.parquet").query("detector == 'mel'")
     made = pd.read_parquet(scores / "scores.parquet").query("detector == 'mel' and arm == 'u00002' and rank == 1")
     judged = judge_own(made, null, ceiling, profile.thresholds.theta).set_index("query_id").loc[decisions["query_id"]]
+    sent = judged["position"].notna().to_numpy()  # of a clip that was not sent through the codec the ceiling is guessed
+    assert sent.sum() > 5 and decisions["position"].notna().all()
+    decisions, judged = decisions[sent], judged[sent]
     np.testing.assert_allclose(decisions["position"], judged["position"], atol=1e-5)
     assert decisions["own_near_exact"].tolist() == decisions["near_exact"].tolist() == judged["near_exact"].tolist()
     onsets = pd.read_csv(registry.finished("onset", profile).path / "onset.csv")

@@ -247,12 +247,12 @@ def _alike(small: list[dict], large: list[dict], axis: str, equally_long: bool) 
     nearest to one half: where none or all are copied, the sizes cannot be told apart.
     """
     pairs = [(few, many) for few in small for many in large]
-    near = [pair for pair in pairs if _unlike(*pair, axis) <= math.log(MOST_UNLIKE)]
+    near = [(few, many) for few, many in pairs if _unlike(few, many, axis) <= math.log(MOST_UNLIKE)]
     shares = {place: (few["rate"] + many["rate"]) / 2 for place, (few, many) in enumerate(near)}
     known = {place: abs(share - 0.5) for place, share in shares.items() if not math.isnan(share)}
     if known and not equally_long:
         return near[min(known, key=lambda place: known[place])]
-    return min(pairs, key=lambda pair: (round(_unlike(*pair, axis), 9), -pair[0][axis]))
+    return min(pairs, key=lambda pair: (round(_unlike(pair[0], pair[1], axis), 9), -pair[0][axis]))
 
 
 def _described(n_train: int, point: dict) -> str:

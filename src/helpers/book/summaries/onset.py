@@ -112,6 +112,21 @@ def levels_in_words(law: pd.DataFrame) -> pd.DataFrame:
     return relation_in_words(law, of, "The same where the onset is another share. Not in the plan, so exploratory.")
 
 
+def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """Whether one power stretches the whole curve: the exponent of `law` beside that of the greatest of the `levels`
+    (`relations_at`) that all runs of the planned sizes passed (`shares_over_training`); "" where they passed none."""
+    planned = shares[shares["n_train"].isin(plan()["exponent"]["sizes"])]
+    passed = planned.groupby(["n_train", "draw"])["near_exact"].max().min()
+    passed_by_all = levels[levels["level"] <= passed]
+    if law.empty or passed_by_all.empty:
+        return ""
+    last = passed_by_all.iloc[-1]
+    told = f"Were the onset {share_text(last['level'])} near-exact instead of 5 %, the exponent would be {last['exponent']:.2f} (exploratory). "
+    if last["exponent"] - law["exponent"].iloc[0] > 0.1:
+        return told + "So the larger the set, the slower the rise: no one power stretches the whole curve."
+    return told + "So one power stretches the curve about evenly."
+
+
 KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
 
 
