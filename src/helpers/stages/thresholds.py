@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.arms import MAIN, list_arms
+from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies import replication as rule, sensitivity, strata
@@ -122,7 +123,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
                 twins.append(pd.DataFrame(spared).assign(n_train=run[1], draw=run[2], kind="twins"))
     decisions = pd.concat(decisions, ignore_index=True)
     pd.DataFrame(replication).to_csv(out / "replication.csv", index=False)
-    decisions.to_parquet(out / "decisions.parquet", index=False, compression="zstd")
+    write_parquet(decisions, out / "decisions.parquet")
     _strata(decisions, twins, clips, profile).to_csv(out / "strata.csv", index=False)
     each = [(run, detector) for detector in profile.retrieval.detectors for run in table.runs()]
     choices = [sensitivity.choices(table, run, detector, profile) for run, detector in each]
