@@ -275,7 +275,7 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     relation = law_table(onsets, [100, 200, 400], [4500])
     assert (
         "would be 1.40 (exploratory)" in (said := summaries.levels_sentence(relation, slower, shares))
-        and "slower the rise" in said
+        and "In the one run of 500 clips the share rises more slowly" in said
     )
     even = summaries.levels_sentence(relation, law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]), shares)
     assert even.endswith("about evenly.")

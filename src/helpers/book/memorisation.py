@@ -90,7 +90,8 @@ def values(study: Study) -> pd.DataFrame:
 def onsets(folder: Path, profile: Profile) -> pd.DataFrame:
     """The onset of every run that is published so far, as `copies.onset.onset_table` gives it."""
     judged = judge_published(folder, profile).assign(detector=profile.thresholds.detector)
-    return onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
+    table = onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
+    return table.sort_values(["n_train", "draw"], kind="stable", ignore_index=True)
 
 
 def memorisation_map(study: Study, profile: Profile) -> HTML:

@@ -123,7 +123,10 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
     last = passed_by_all.iloc[-1]
     told = f"Were the onset {share_text(last['level'])} near-exact instead of 5 %, the exponent would be {last['exponent']:.2f} (exploratory). "
     if last["exponent"] - law["exponent"].iloc[0] > 0.1:
-        return told + "So the larger the set, the slower the rise: no one power stretches the whole curve."
+        largest = planned["n_train"].max()
+        runs = planned.loc[planned["n_train"] == largest, "draw"].nunique()
+        of = f"the one run of {largest:,} clips" if runs == 1 else f"the {runs} runs of {largest:,} clips"
+        return f"{told}In {of} the share rises more slowly, so no one power stretches the whole curve."
     return told + "So one power stretches the curve about evenly."
 
 
