@@ -76,7 +76,7 @@ def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
     return shares.reset_index()
 
 
-def relations_at(levels: Sequence[float], judged: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+def relations_at(judged: pd.DataFrame, profile: Profile, levels: Sequence[float] = (0.1, 0.2, 0.5)) -> pd.DataFrame:
     """The relation (law.csv's columns, of the sizes planned) where the onset is another near-exact share, a row a level.
 
     judged: clips of `copies.pooled.judge_published`. The plan names one level, so the others are exploratory.
