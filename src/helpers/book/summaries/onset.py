@@ -126,7 +126,10 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
         largest = planned["n_train"].max()
         runs = planned.loc[planned["n_train"] == largest, "draw"].nunique()
         of = f"the one run of {largest:,} clips" if runs == 1 else f"the {runs} runs of {largest:,} clips"
-        return f"{told}In {of} the share rises more slowly, so no one power stretches the whole curve."
+        return (
+            f"{told}In {of} the share rises more slowly, so no one power stretches the whole curve. "
+            "Whether that is due to the set or to the size of the network, networks of one size cannot tell."
+        )
     return told + "So one power stretches the curve about evenly."
 
 
