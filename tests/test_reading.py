@@ -58,7 +58,7 @@ def test_each_size_stands_beside_the_null():
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
         "Trained for long enough on 100 clips, a model replays them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000 clips, we cannot tell: its clips are near-exact no more often than honest ones."
+        "on 4,000 clips, we cannot tell: the clips are near-exact no more often than honest ones."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(

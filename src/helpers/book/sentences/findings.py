@@ -71,7 +71,7 @@ def of_answer(rows: pd.DataFrame) -> str:
         else:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
-                said += ": its clips are near-exact no more often than honest ones"
+                said += ": the clips are near-exact no more often than honest ones"
         parts.append((opening, said, f"{n_train:,}"))
     told = []
     for opening, group in groupby(parts, key=itemgetter(0)):
