@@ -280,5 +280,8 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     even = summaries.levels_sentence(relation, law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]), shares)
     assert even.endswith("about evenly.")
     assert summaries.levels_sentence(relation, slower, shares.assign(near_exact=0.1)) == ""
+    both = pd.concat([onsets, onsets.assign(level=0.2, updates=onsets["updates"] * 10)])
+    observed = law_table(both, [100, 200, 400], [400])["observed_updates"]
+    assert observed.iloc[1] == pytest.approx(10 * observed.iloc[0])  # a level's onsets are its own
     judged = pd.DataFrame({"n_train": 100, "draw": [0, 0, 0], "updates": [5, 5, 5], "near_exact": pd.array([True, False, None], "boolean")})  # fmt: skip
     assert summaries.shares_over_training(judged).iloc[0].tolist() == [100, 0, 5, 0.5, 2]

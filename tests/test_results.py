@@ -11,12 +11,13 @@ import pytest
 from helpers.book import memorisation, sentences
 from helpers.book.summaries import findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
-from helpers.book.summaries.onset import PREDICTED, plan
+from helpers.book.summaries.onset import PREDICTED, plan, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, share_text, shares
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
+from helpers.copies.pooled import judge_published
 from helpers.copies.relation import law_table
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
@@ -101,9 +102,12 @@ def test_the_answer_tells_what_was_found(profile, repository):
 def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
     law, folder = load_profile("law"), publication.RESULTS / "law"
     relation = law_table(memorisation.onsets(folder, law), plan()["exponent"]["sizes"], [PREDICTED])
-    assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in text_of(
-        repository / "book" / "answer.md"
-    )
+    answer = text_of(repository / "book" / "answer.md")
+    assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in answer
+    levels = relations_at(judge_published(folder, law), law, (0.1, 0.2))["exponent"]
+    rises = relation["exponent"].iloc[0] < levels.iloc[0] < levels.iloc[1]
+    assert rises and "a higher level gives a greater exponent" in answer
+    assert len(list(folder.glob("retrieval/n2000_*"))) == 1 and "one run stands for 2,000 clips" in answer
 
 
 def test_what_the_answer_says_in_words_is_so(profile, repository):

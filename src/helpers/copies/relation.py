@@ -129,8 +129,8 @@ def law_table(
     runs, has no relation, and no row. The leave-one-out range is of the exponents without one size each, where what is left has one.
     """
     rows = []
-    for (measure, level), part in onsets.groupby(["measure", "level"], sort=False):
-        part = part[part["n_train"].isin(fitted)]
+    for (measure, level), reached in onsets.groupby(["measure", "level"], sort=False):
+        part = reached[reached["n_train"].isin(fitted)]
         if not _has_relation(part):
             continue
         relation, others = fit_sizes(part, confidence), []
@@ -142,7 +142,7 @@ def law_table(
         sizes = " ".join(map(str, relation.sizes))
         about = (measure, level, relation.exponent, *relation.interval, *span, sizes)
         for n_train in predicted:
-            of_size = onsets[(onsets["measure"] == measure) & (onsets["n_train"] == n_train)]
+            of_size = reached[reached["n_train"] == n_train]
             rows.append((*about, n_train, *relation.predict(n_train), *_verdict(relation.predict(n_train), of_size)))
     return pd.DataFrame(rows, columns=LAW_COLUMNS)
 

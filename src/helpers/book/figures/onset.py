@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from helpers.book.figures.axes import (
     check_columns,
     count_axis,
+    legend_above,
     markers_of,
     new_axes,
     percent_axis,
@@ -90,7 +91,7 @@ def plot_collapse(shares: pd.DataFrame, exponent: float, level: float) -> Figure
         *size_handles(shares["n_train"]),
         Line2D([], [], color=COLOURS["blue"], linestyle="--", label="the onset's level"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    legend_above(figure, handles)
     return figure
 
 

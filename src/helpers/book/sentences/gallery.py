@@ -4,8 +4,7 @@ Notebooks: 04_generation to 07_findings.
 """
 
 from helpers.base.profile import Profile
-
-PAPERS_RATE = 10 / 45_000  # near-exact by ear on the whole data set, by a secondary summary
+from helpers.book.summaries.findings import PAPER_SHARES
 
 # By what a sentence tells: how it reads for a gallery of each run's own, and for one pool.
 TEXTS = {
@@ -62,7 +61,7 @@ def of_pool(profile: Profile) -> str:
 
 def of_scale(profile: Profile, n_generated: int) -> dict[str, str]:
     """How training was kept alike, in a few words, and how many copies the largest model would make at the paper's rate."""
-    expected = n_generated * PAPERS_RATE
+    expected = n_generated * PAPER_SHARES[max(PAPER_SHARES)]
     return {
         "training_kept": "longer for larger sets" if profile.schedules else "equal updates for all sizes",
         "at_papers_rate": "about one copy, or none" if expected >= 0.5 else "most likely no copy",

@@ -1,6 +1,6 @@
 """What CDPAM, a distance that others trained on what listeners said, makes of near-exact clips, altered copies and twins.
 
-Notebook: 06_thresholds.
+No page shows it before it is measured; a passage of chapter 6 is to.
 """
 
 from pathlib import Path
