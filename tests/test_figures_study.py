@@ -66,6 +66,7 @@ def test_curves_that_differ_by_the_relation_alone_fall_together():
     for line in together:
         assert line.get_xdata() == pytest.approx([1, 3, 9]) and list(line.get_ydata()) == list(together[0].get_ydata())
     assert len({tuple(line.get_xdata()) for line in apart}) == 3
+    assert [axis.get_xlabel() for axis in PLOTS["collapse"]().axes] == ["updates", "updates / n¹·¹⁰"]
 
 
 @pytest.mark.parametrize("name", PLOTS)

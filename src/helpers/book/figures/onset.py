@@ -26,6 +26,9 @@ from helpers.book.figures.axes import (
 from helpers.book.theme import COLOURS, themed
 from helpers.book.words import share_text
 
+RAISED = str.maketrans(
+    "-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·"
+)  # of an exponent: mathtext has fonts of its own, and warns on the page
 KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the trajectory stage names them
 
 
@@ -83,7 +86,7 @@ def plot_collapse(shares: pd.DataFrame, exponent: float, level: float) -> Figure
             )  # fmt: skip
         scaled = shares["updates"] / shares["n_train"] ** power
         ticks = round_ticks(scaled.min(), scaled.max())
-        axis.set(xscale="log", xlabel=f"updates / n$^{{{exponent:.2f}}}$" if power else "updates")
+        axis.set(xscale="log", xlabel=f"updates / n{f'{power:.2f}'.translate(RAISED)}" if power else "updates")
         count_axis(axis.xaxis, ticks or [scaled.min()])
     axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")
     percent_axis(axes[0][0].yaxis)
