@@ -162,7 +162,7 @@ def test_the_published_model_generates_and_its_clips_are_retrieved(loaded, fabri
 
 def test_the_same_configuration_is_trained_from_nothing(profile):
     training = registry.finished("training", profile, 6, 0).path
-    losses = pd.read_csv(training / "loss.csv")
+    losses = pd.read_parquet(training / "loss.parquet")
     assert (
         losses["learning_rate"].tolist() == pytest.approx([3e-5, 3e-5 * (1 - 0.25 / 2)], rel=0.02)
         and np.isfinite(losses["loss"]).all()

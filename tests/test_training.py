@@ -1,6 +1,5 @@
 """Training that resumes after a kill to the same losses, and refuses what it cannot use."""
 
-import csv
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -42,12 +42,11 @@ def make_data(n=6, seed=0):
 
 
 def read_losses(folder):
-    with (folder / "loss.csv").open() as file:
-        return [(row["update"], row["loss"], row["learning_rate"]) for row in csv.DictReader(file)]
+    return pd.read_parquet(folder / "loss.parquet").drop(columns="seconds")
 
 
 def assert_same_run(folder, other):
-    assert read_losses(folder) == read_losses(other)
+    pd.testing.assert_frame_equal(read_losses(folder), read_losses(other), check_exact=True)
     for path in sorted((folder / "checkpoints").iterdir()):
         assert path.read_bytes() == (other / "checkpoints" / path.name).read_bytes(), path.name
 
@@ -74,13 +73,13 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_its_files_and_no_state(finished):
     names = sorted(path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file())
     checkpoints = ["ema_000012.safetensors", "ema_000024.safetensors", "raw_000024.safetensors"]
-    assert names == [*(f"checkpoints/{name}" for name in checkpoints), "loss.csv", "unet.json"]
+    assert names == [*(f"checkpoints/{name}" for name in checkpoints), "loss.parquet", "unet.json"]
 
 
 def test_learning_rate_follows_the_schedule(finished):
     rows = read_losses(finished)
-    assert [int(update) for update, _, _ in rows] == list(range(1, 25))
-    rates = [float(rate) for _, _, rate in rows]
+    assert rows["update"].tolist() == list(range(1, 25))
+    rates = rows["learning_rate"].tolist()
     np.testing.assert_allclose(rates[:5], [0, 2.5e-3, 5e-3, 7.5e-3, 1e-2])  # four updates of warm-up
     assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] < 1e-3
 
@@ -89,7 +88,7 @@ def test_loss_decreases(finished, tmp_path):
     """On the same clips, noise and timesteps: those of the first update."""
     trainer = Trainer(tmp_path, CONFIG, Data(*make_data()))
     untrained = sum(trainer._losses()).item()
-    assert untrained == float(read_losses(finished)[0][1])
+    assert untrained == read_losses(finished)["loss"][0]
     trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
     assert sum(trainer._losses()).item() < 0.9 * untrained
 
@@ -129,7 +128,7 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    assert not (tmp_path / "loss.csv").exists()
+    assert not (tmp_path / "loss.parquet").exists()
     train(tmp_path, CONFIG, Data(*make_data()))
     assert_same_run(finished, tmp_path)
 
@@ -187,7 +186,7 @@ def test_in_parts_for_a_small_memory_it_is_the_same_training(finished, tmp_path)
     parted = replace(CONFIG, micro_batch=3, gradient_checkpointing=True)
     assert parted.digest_fields() == CONFIG.digest_fields()
     train(tmp_path, parted, Data(*make_data()))
-    ours, whole = ([float(loss) for _, loss, _ in read_losses(folder)] for folder in (tmp_path, finished))
+    ours, whole = (read_losses(folder)["loss"].tolist() for folder in (tmp_path, finished))
     assert ours != whole and ours[:3] == pytest.approx(whole[:3], rel=1e-3)  # rounding grows with the updates
     assert ours == pytest.approx(whole, rel=2e-2)
 
@@ -196,7 +195,7 @@ def test_a_linear_schedule_may_end_before_zero(tmp_path):
     config = replace(CONFIG, schedule="linear", warmup_updates=0, final_rate=0.75)
     assert trainer_module._schedule_length(config) == 96
     train(tmp_path, config, Data(*make_data()))
-    rates = [float(rate) for _, _, rate in read_losses(tmp_path)]
+    rates = read_losses(tmp_path)["learning_rate"].tolist()
     assert rates == pytest.approx([1e-2 * (1 - i / 96) for i in range(24)])
     with pytest.raises(ValueError, match="final_rate: expected 0 with schedule cosine, got 0.75"):
         replace(config, schedule="cosine")

@@ -83,7 +83,7 @@ def generator_figures(codec: Codec, data: corpus.Corpus, work: Path, updates: in
         ema_decay=0.99,
     )  # fmt: skip
     work.mkdir(parents=True, exist_ok=True)
-    if not (work / "loss.csv").is_file():
+    if not (work / "loss.parquet").is_file():
         trainer.train(work, recipe, trainer.Data(latents, states, mask, null_states[0], null_mask[0]))
     made = sampler.sample_latents(
         denoiser.load_unet(work), states, mask, null_states[0], null_mask[0], list(range(N_TRAIN)),

@@ -41,7 +41,7 @@ def judge_candidate(profile: Profile) -> pd.DataFrame:
     best = best[(best["detector"] == "mel") & best["kind"].isin(["generated", "twins"])]
     best["top1"] = best["ref_id"] == best["own_id"]
     table = best.groupby(["kind", "arm"]).agg(top1=("top1", "mean"), score=("score", "median"), n=("top1", "size"))
-    losses = pd.read_csv(registry.finished("training", profile, SIZE, 0).path / "loss.csv")
+    losses = pd.read_parquet(registry.finished("training", profile, SIZE, 0).path / "loss.parquet")
     return table.reset_index().merge(wide, on="arm", how="left").assign(loss=losses["loss"].tail(100).mean())
 
 

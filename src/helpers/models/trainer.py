@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
@@ -23,6 +24,7 @@ from safetensors.torch import save_file
 
 from helpers.base.machine import computes_in_bf16, refuse_several_processes
 from helpers.base.mapped import Selection, chunks
+from helpers.base.parquet_file import write_parquet
 from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.base.settings import TrainingConfig
@@ -304,12 +306,16 @@ class Trainer:
             _write_atomically(path, lambda part, weights=weights: save_file(weights, part))
 
     def finish(self) -> None:
-        """Writes `loss.csv` and removes the states."""
-        lines = [f"{int(update)},{loss!r},{rate!r},{seconds:.3f}" for update, loss, rate, seconds in self.rows]
-        text = "\n".join(["update,loss,learning_rate,seconds", *lines, ""])
-        _write_atomically(self.out / "loss.csv", lambda path: path.write_text(text))
+        """Writes `loss.parquet` and removes the states."""
+        _write_atomically(self.out / "loss.parquet", lambda path: write_losses(self.rows, path))
         for name in (STATE, PREVIOUS, DAMAGED):
             (self.out / name).unlink(missing_ok=True)
+
+
+def write_losses(rows: list[list[float]], path: Path) -> None:
+    """`loss.parquet`, a row an update: update, loss, learning_rate, seconds since the training began."""
+    table = pd.DataFrame(rows, columns=["update", "loss", "learning_rate", "seconds"], dtype=np.float64)
+    write_parquet(table.astype({"update": np.int32, "loss": np.float32, "seconds": np.float32}), path)
 
 
 def _schedule_length(config: TrainingConfig) -> int:
@@ -322,7 +328,7 @@ def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 3
 
     A state is saved every `save_every_s` or, where writing it takes long, as seldom as OVERHEAD asks. Writes into `out`:
     `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
-    `checkpoints/raw_<updates>.safetensors` at the end and, with `keep_raw`, at each of them, `unet.json`, and `loss.csv`
+    `checkpoints/raw_<updates>.safetensors` at the end and, with `keep_raw`, at each of them, `unet.json`, and `loss.parquet`
     (update, loss, learning_rate, seconds). A run that was cut off continues from `state.pt`, to the same losses and weights
     bit for bit (same machine, same number of threads). Raises ValueError for shapes that disagree with each other or with
     `n_train` and for latents that are not finite, FloatingPointError naming the update where the loss is not finite.

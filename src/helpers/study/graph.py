@@ -219,7 +219,7 @@ class Graph:
             seed=profile.controls.seed,
         )
 
-    @_stage(1, published=("loss.csv",), resumable=True)
+    @_stage(1, published=("loss.parquet",), resumable=True)
     def training(self, n_train: int, draw: int):
         """One denoiser, trained on one draw of n_train clips."""
         profile, config = self.profile, self.profile.training_run(n_train, draw)

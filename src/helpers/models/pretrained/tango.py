@@ -17,6 +17,7 @@ from helpers.base.settings import TrainingConfig
 from helpers.models.denoiser import build_unet
 from helpers.models.pretrained.checkpoint import load_exactly, read_tensors
 from helpers.models.pretrained.locate import find_main
+from helpers.models.trainer import write_losses
 
 PREFIXES = ("unet.", "text_encoder.")
 
@@ -47,7 +48,7 @@ def load_unet(config: TrainingConfig, latent_shape, text_dim: int) -> UNet2DCond
 
 
 def write_checkpoint(out: Path, config: TrainingConfig, latent_shape, text_dim: int) -> None:
-    """Writes what training would have left: `unet.json`, the weights as checkpoint 0, and a `loss.csv` without rows.
+    """Writes what training would have left: `unet.json`, the weights as checkpoint 0, and a `loss.parquet` without rows.
 
     Zero, since no update was made here; TANGO's authors trained for 40 epochs of AudioCaps and do not average weights.
     """
@@ -56,4 +57,4 @@ def write_checkpoint(out: Path, config: TrainingConfig, latent_shape, text_dim: 
     (out / "unet.json").write_text(json.dumps(json.loads(unet.to_json_string()), indent=1))
     weights = {name: tensor.contiguous() for name, tensor in unet.state_dict().items()}
     save_file(weights, out / "checkpoints" / "ema_000000.safetensors")
-    (out / "loss.csv").write_text("update,loss,learning_rate,seconds\n")
+    write_losses([], out / "loss.parquet")
