@@ -1,12 +1,14 @@
 """The verdicts: a claim holds or fails only where the whole interval lies on one side of the bound fixed beforehand."""
 
 import dataclasses
+import math
 
 import pandas as pd
 import pytest
 
 from helpers.copies import claims
-from helpers.copies.claims import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence
+from helpers.copies.equal_moments import nearest_to_half
+from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence, Measured
 from helpers.stages.findings import read_protocol
 
 ENDS = ("rate", "low", "high")
@@ -66,9 +68,7 @@ def test_few_at_the_middle_size(middle, expected):
 def test_a_profile_of_two_sizes_has_no_middle():
     two = evidence(HIGH, LOW, LOW)
     two = dataclasses.replace(two, replication=two.replication.query("n_train != 50"))
-    assert claims._near_exact_middle(two) == claims.Measured(
-        None, None, None, CANNOT_TELL, "this profile has no middle size"
-    )
+    assert claims._near_exact_middle(two) == Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
 
 
 @pytest.mark.parametrize(
@@ -224,3 +224,14 @@ def test_duplicates_are_counted_among_recordings_or_else_among_clips():
     assert claims._duplicates_exist(theirs).why == "2 of 3 similar pairs of clips share their waveform"
     none = claims._duplicates_exist(dataclasses.replace(theirs, pairs=pairs[:0]))
     assert none.value is None and none.why == "no pair of clips sounds alike"
+
+
+def test_equal_moments_of_three_schedules_are_where_the_shares_tell_most():
+    curves = [[{"epochs": e, "rate": rate} for e, rate in points.items()] for points in (
+        {10.0: 0.0, 20.0: 0.5, 40.0: 1.0},
+        {12.0: 0.1, 25.0: 0.6, 50.0: math.nan},
+        {19.5: 0.3, 50.0: 0.5},
+    )]  # fmt: skip
+    assert [point["epochs"] for point in nearest_to_half(curves, "epochs")] == [20.0, 25.0, 19.5]
+    assert nearest_to_half([curves[0], [{"epochs": 26.1, "rate": 0.5}]], "epochs") == ()  # 1.305 times as many
+    assert nearest_to_half([curves[0], [{"epochs": 26.0, "rate": math.nan}]], "epochs") == ()

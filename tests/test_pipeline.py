@@ -12,8 +12,8 @@ from helpers.base.paths import ROOT
 from helpers.book.gallery import Gallery
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag
-from helpers.copies.claims import VERDICTS
 from helpers.copies.detectors import Detectors
+from helpers.copies.evidence import VERDICTS
 from helpers.copies.search import top_k
 from helpers.models import regeneration
 from helpers.models.codec import load_codec

@@ -8,139 +8,36 @@ Notebook: 07_findings.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from helpers.base.settings import ThresholdsConfig
+from helpers.copies.equal_moments import MOST_UNLIKE, nearest_to_half
+from helpers.copies.evidence import (
+    CANNOT_TELL,
+    FAILS,
+    NOT_COMPARABLE,
+    UNKNOWN,
+    Evidence,
+    Measured,
+    above,
+    below,
+)
 from helpers.copies.rates import cluster_bootstrap
 
-HOLDS, FAILS = "holds", "fails"
-CANNOT_TELL = "cannot tell"  # it was measured, or tried: this run does not decide
-NOT_COMPARABLE = "not comparable"  # measured, but the paper's figure rests on something else
-UNKNOWN = "unknown"  # the paper's value is
-VERDICTS = (HOLDS, FAILS, CANNOT_TELL, NOT_COMPARABLE, UNKNOWN)
 REMARKS = {
     "clap": "the CLAP here is small and trained on the book's corpus, so nothing follows for LAION's",
     "laion": "LAION's CLAP, which may not be the paper's",
     "aisfx": "an encoder that others trained on sound effects; nothing follows for LAION's CLAP",
 }
-MOST_UNLIKE = 1.3  # two moments are called equal up to this factor: schedules of checkpoints have steps of 1.25
-Interval = tuple[float, float, float]  # value, low, high
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What this run says about one claim; `value`, `low` and `high` are None where nothing was measured."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    verdict: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The tables that claims are judged by; `replication` holds the main clips, primary detector, first null and rate.
-
-    `checkpoints`: the same of training prompts at every checkpoint; `detection`: detection.csv; `alterations`:
-    alterations.csv, of copies altered more and less strongly, against held-out clips altered alike.
-    """
-
-    replication: pd.DataFrame
-    checkpoints: pd.DataFrame
-    detection: pd.DataFrame
-    alterations: pd.DataFrame
-    pairs: pd.DataFrame  # of recordings that sound alike; where there are none but clips, of clips
-    trend: pd.DataFrame | None
-    rules: dict
-    limits: ThresholdsConfig = ThresholdsConfig()  # of the bootstrap
-    own_clap: bool = True  # the CLAP of this book, not LAION's
-    pairs_of: str = "recordings"
-    corpus: str = "pocket"
-
-    @property
-    def sizes(self) -> list[int]:
-        return sorted(self.replication["n_train"].unique())
-
-    @property
-    def middle(self) -> int:
-        """The place of the middle size among `sizes`."""
-        return len(self.sizes) // 2
-
-    @property
-    def equally_long(self) -> bool:
-        """Whether all sizes were trained for equally many updates."""
-        return self.replication["updates"].nunique() == 1
-
-    def at(self, which: int) -> pd.DataFrame:
-        """The draws of a size by its place: the smallest (0), a middle one or the largest (-1)."""
-        return self.replication[self.replication["n_train"] == self.sizes[which]]
-
-    def trained_for(self, which: int) -> str:
-        """ "15,000 updates", for the reasons."""
-        return f"{int(self.at(which)['updates'].max()):,} updates"
-
-    def rate(self, which: int, name: str, low: str, high: str) -> Interval:
-        """A rate at a size: mean over draws, lowest and highest limit of any."""
-        rows = self.at(which)
-        return float(rows[name].mean()), float(rows[low].min()), float(rows[high].max())
-
-    def share(self, which: int, stem: str) -> Interval:
-        """The rate with these columns: `stem`_rate, _low and _high."""
-        return self.rate(which, *(f"{stem}_{end}" for end in ("rate", "low", "high")))
-
-    def near_exact(self, which: int) -> Interval:
-        """Share that is near-exact of its own clip, at a size."""
-        return self.share(which, "own_near_exact")
-
-    def of_the_rule(self, which: int) -> str:
-        """How far the near-exact rule can be trusted at a size, for the reasons: it should spare all of the null's clips."""
-        rate, _, high = self.spared(which)
-        text = "" if math.isnan(rate) else f"of honest clips {rate:.2%} (at most {high:.2%}) are, by the same rule"
-        return "; ".join(filter(None, (text, self.undefined(which))))
-
-    def spared(self, which: int) -> Interval:
-        """Share of the null's clips that the rule takes for copies: of the own clip, where these are twins."""
-        own = self.share(which, "twins_own_near_exact")
-        return self.share(which, "null_near_exact") if math.isnan(own[0]) else own
-
-    def undefined(self, which: int) -> str:
-        """Of how many clips of a size it is undefined whether they are near-exact, for the reasons; "" where of none."""
-        n, n_defined = self.at(which)[["n_generated", "n_defined"]].sum().astype(int)
-        count = n - n_defined
-        return f"undefined for {count:,} of {n:,} clips, as null and ceiling cannot be told apart" if count else ""
-
-    def runs(self, which: int) -> str:
-        """ "n = 100, 3 draws", for the reasons."""
-        n_draws = len(self.at(which))
-        return f"n = {self.sizes[which]:,}, {n_draws} draw{'s' if n_draws > 1 else ''}"
-
-
-def _above(measured: Interval, bound: float, why: str) -> Measured:
-    """Holds where the whole interval of `measured` lies above the bound, fails where it lies below."""
-    return _judge(measured, measured[1] > bound, measured[2] < bound, why)
-
-
-def _below(measured: Interval, bound: float, why: str) -> Measured:
-    return _judge(measured, measured[2] < bound, measured[1] > bound, why)
-
-
-def _judge(measured: Interval, holds: bool, fails: bool, why: str) -> Measured:
-    if any(map(math.isnan, measured)):
-        return Measured(*measured, CANNOT_TELL, f"{why}; there is no interval to judge by")
-    if holds or fails:
-        return Measured(*measured, HOLDS if holds else FAILS, why)
-    return Measured(*measured, CANNOT_TELL, f"{why}; it reaches to both sides, so this run cannot tell")
 
 
 def _near_exact_smallest(evidence: Evidence) -> Measured:
     measured, bound = evidence.near_exact(0), evidence.rules["smallest_near_exact_above"]
     why = f"{evidence.runs(0)}, near-exact of the own clip, by rule ({evidence.of_the_rule(0)}): whether the interval lies above {bound:.0%}"
-    return _above(measured, bound, why)
+    return above(measured, bound, why)
 
 
 def _near_exact_middle(evidence: Evidence) -> Measured:
@@ -151,7 +48,7 @@ def _near_exact_middle(evidence: Evidence) -> Measured:
     if not evidence.equally_long:
         return _of_its_own_length(evidence, middle)
     why = f"{evidence.runs(middle)}, near-exact of the own clip, by rule ({evidence.of_the_rule(middle)}): whether the interval lies below {bound:.0%}"
-    return _below(measured, bound, why)
+    return below(measured, bound, why)
 
 
 def _of_its_own_length(evidence: Evidence, which: int) -> Measured:
@@ -231,7 +128,7 @@ def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
             if few[axis] > many[axis] or not measured[1] > 0:
                 return Measured(*measured, CANNOT_TELL, f"{why}, so this run cannot tell")
             why += ", but the small set has fewer of them here, and is copied more often the more it has"
-        return _above(measured, 0.0, why)
+        return above(measured, 0.0, why)
 
     return judge
 
@@ -243,16 +140,11 @@ def _unlike(few: dict, many: dict, axis: str) -> float:
 def _alike(small: list[dict], large: list[dict], axis: str, equally_long: bool) -> tuple[dict, dict]:
     """The checkpoints of two sizes where `axis` is most alike, of these the last.
 
-    Where each size has a schedule of its own, many pairs are alike up to a step of it. Of these, the pair whose shares lie
-    nearest to one half: where none or all are copied, the sizes cannot be told apart.
+    Where each size has a schedule of its own, those alike up to a step of it where the shares tell most (`nearest_to_half`).
     """
-    pairs = [(few, many) for few in small for many in large]
-    near = [(few, many) for few, many in pairs if _unlike(few, many, axis) <= math.log(MOST_UNLIKE)]
-    shares = {place: (few["rate"] + many["rate"]) / 2 for place, (few, many) in enumerate(near)}
-    known = {place: abs(share - 0.5) for place, share in shares.items() if not math.isnan(share)}
-    if known and not equally_long:
-        return near[min(known, key=lambda place: known[place])]
-    return min(pairs, key=lambda pair: (round(_unlike(pair[0], pair[1], axis), 9), -pair[0][axis]))
+    if not equally_long and (points := nearest_to_half([small, large], axis)):
+        return points[0], points[1]
+    return min(product(small, large), key=lambda pair: (round(_unlike(pair[0], pair[1], axis), 9), -pair[0][axis]))
 
 
 def _described(n_train: int, point: dict) -> str:
@@ -277,7 +169,7 @@ def _follows_own_clip(evidence: Evidence) -> Measured:
     if len(evidence.sizes) > 1:
         large, theirs = (evidence.share(-1, whose)[0] for whose in ("own_clip_top1", "twins_top1"))
         why += f" (at n = {evidence.sizes[-1]:,}: {large:.1%} beside {theirs:.1%} of twins)"
-    return _above(measured, twins, why)
+    return above(measured, twins, why)
 
 
 def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
@@ -298,7 +190,7 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
         )
         others = rows[rows["negatives"] == "heldout"]["below_mel"]
         why += f"; against held-out clips {others.min():+.2f} to {others.max():+.2f}" if len(others) else ""
-        return _above(measured, 0.0, f"{why}{_altered_alike(evidence, embedding)}; {remark}")
+        return above(measured, 0.0, f"{why}{_altered_alike(evidence, embedding)}; {remark}")
 
     return judge
 
@@ -335,7 +227,7 @@ def _duplicates_matter(evidence: Evidence) -> Measured:
         return Measured(None, None, None, CANNOT_TELL, f"log-odds of replication for twice the copies: {row['note']}")
     why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"
     measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
-    return _above(measured, 0.0, why)
+    return above(measured, 0.0, why)
 
 
 def _unknown(_: Evidence) -> Measured:

@@ -13,7 +13,8 @@ from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
 from helpers.base.settings import MAIN_SET
-from helpers.copies.claims import CLAIMS, COLUMNS, Evidence
+from helpers.copies.claims import CLAIMS, COLUMNS
+from helpers.copies.evidence import Evidence
 from helpers.models.pretrained.locate import is_laion
 
 

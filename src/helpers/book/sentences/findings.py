@@ -8,13 +8,13 @@ Notebooks: 07_findings and the first page.
 from itertools import groupby
 from operator import itemgetter
 
-import numpy as np
 import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
 from helpers.book.words import epochs_text, limits, listed, share_text, undefined_for
-from helpers.copies.claims import FAILS, HOLDS, MOST_UNLIKE, UNKNOWN
+from helpers.copies.equal_moments import nearest_to_half
+from helpers.copies.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.onset import rise
 
 PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
@@ -229,14 +229,10 @@ def _of_nearly_equal_epochs(curve: pd.DataFrame) -> str:
 
     `curve`: of `_shares` by epochs and n_train.
     """
-    table, moments = curve.dropna(subset="rate").reset_index(), []
-    for epochs in table["epochs"]:
-        nearest = table.loc[np.log(table["epochs"] / epochs).abs().groupby(table["n_train"]).idxmin()]
-        if nearest["epochs"].max() <= MOST_UNLIKE * nearest["epochs"].min():
-            moments.append((abs(nearest["rate"].mean() - 0.5), nearest))
-    if not moments or table["n_train"].nunique() < curve.index.unique("n_train").size:
+    sizes = [rows.to_dict("records") for _, rows in curve.reset_index().groupby("n_train")]
+    part = pd.DataFrame(nearest_to_half(sizes, "epochs"))
+    if part.empty:
         return "No number of epochs is common to all sizes here."
-    part = min(moments, key=itemgetter(0))[1].sort_values("n_train")
     low, high = (epochs_text(part["epochs"].agg(end)) for end in ("min", "max"))
     shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
     falls = part["low"].iloc[0] > part["high"].iloc[-1]
