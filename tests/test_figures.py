@@ -165,3 +165,13 @@ def test_a_figure_can_be_taken_along_as_a_file_in_letters_that_show():
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
     large = plot_loss(pd.concat([LOSS] * 400).assign(update=range(20_000), loss=RNG.random(20_000)))
     assert "download" not in theme.figure_html(large, "x"), "a large one would be twice on the page"
+
+
+def test_on_a_phone_spectrograms_stand_in_one_column_above_one_bar_of_colours():
+    shades = np.random.default_rng(0).normal(size=(3, 2, 8, 4))
+    figure = plot_matches(shades, ["near", "median", "far"], ["generated", "nearest"])
+    assert BeautifulSoup(theme.figure_html(figure, "x"), "html.parser").select_one(".figure-narrow svg")
+    *panels, bar = (axis.get_position() for axis in figure.axes)
+    assert len(panels) == 6 and len({round(panel.x0, 3) for panel in panels}) == 1
+    assert all(above.y0 > below.y1 for above, below in zip(panels, [*panels[1:], bar]))
+    assert [axis.get_xlabel() for axis in figure.axes[:6]] == [*[""] * 5, "seconds"]

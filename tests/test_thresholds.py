@@ -75,7 +75,7 @@ def test_exact_interval_against_the_beta_quantiles():
     assert (rate.count, rate.n, rate.rate) == (12, 500, 0.024)
     assert rate.low == pytest.approx(stats.beta.ppf(0.025, 12, 489))
     assert rate.high == pytest.approx(stats.beta.ppf(0.975, 13, 488))
-    assert str(rate) == "12 of 500 (2.4 %, 95.0 % interval 1.2 to 4.2 %)"
+    assert str(rate) == "12 of 500 (2.4 %, 95 % interval 1.2 to 4.2 %)"
 
 
 def test_a_count_of_zero_prints_its_upper_bound():

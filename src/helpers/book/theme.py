@@ -120,8 +120,8 @@ def _svg_link(svg: str, alt: str) -> str:
 def _narrow(figure: Figure) -> bool:
     """Draws the figure anew for a phone: panels below one another, the legend in few columns; whether it had to be."""
     width, height = figure.get_size_inches()
-    places = {axis: axis.get_subplotspec() for axis in figure.axes}
-    # a bar of colours beside its maps has no place of its own
+    bars = {bar.ax: bar for axis in figure.axes for image in axis.images if (bar := image.colorbar)}
+    places = {axis: axis.get_subplotspec() for axis in figure.axes if axis not in bars}
     if width <= NARROW_IN or not places or not all(places.values()):
         return False
     rows, columns = next(iter(places.values())).get_gridspec().get_geometry()
@@ -135,7 +135,15 @@ def _narrow(figure: Figure) -> bool:
         for number, axis in enumerate(in_order):
             axis.set_subplotspec(grid[number])
             axis.tick_params(labelleft=True, labelbottom=True)
+        if len({axis.get_xlabel() for axis in in_order} - {""}) == 1:
+            for axis in in_order[:-1]:
+                axis.set_xlabel("")
         height *= 0.85 * len(places) / rows
+    for bar in bars.values():  # beside its maps it would take of their width
+        image, label = bar.mappable, bar.ax.get_ylabel()
+        bar.remove()
+        figure.colorbar(image, ax=in_order, label=label, location="bottom", aspect=40)
+        height += 0.5
     for legend in list(figure.legends):
         texts = [text.get_text() for text in legend.get_texts()]
         columns = 1 if max(map(len, texts)) > 22 else 2

@@ -38,7 +38,7 @@ class Rate:
         if self.count == 0:
             return f"0 of {self.n} (at most {_percent(self.high)} %)"
         interval = f"{_percent(self.low)} to {_percent(self.high)} %"
-        return f"{self.count} of {self.n} ({_percent(self.rate)} %, {_percent(self.confidence)} % interval {interval})"
+        return f"{self.count} of {self.n} ({_percent(self.rate)} %, {100 * self.confidence:g} % interval {interval})"
 
 
 def interval_columns(name: str, rate: Rate | None, value: str = "") -> dict[str, float | None]:

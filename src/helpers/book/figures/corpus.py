@@ -57,6 +57,7 @@ def plot_pairs(pairs: pd.DataFrame, threshold: float) -> Figure:
     axis.set(xscale="log", xlabel="log-mel cosine of the two beginnings", ylabel="waveform correlation", ylim=(0, 1.04))
     axis.invert_xaxis()
     axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda gap, _: f"{1 - gap:.10g}"))
+    axis.xaxis.set_major_locator(mpl.ticker.LogLocator(base=100))  # of 0.99, 0.9999 and 0.999999 three fit a phone
     axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     figure.legend(loc="outside upper left", ncols=2)
     return figure

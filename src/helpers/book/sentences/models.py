@@ -68,7 +68,7 @@ def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) 
     """Whether clips made again are those that were kept, from `regeneration.check_live`; None where no weights are at hand."""
     if check is None:
         text = f"The study publishes one denoiser, that of {min(profile.sizes):,} clips; the check is on its page. "
-        return text + "For this one, compute the study yourself: make reproduce."
+        return text + "For this one, compute the study yourself: `make reproduce`."
     agree = "They agree" if check["agrees"].all() else "They do NOT agree: this machine makes other clips"
     return f"{agree}: a cosine of {check['cosine'].min():.6f}, where at least {least_cosine} is asked for."
 
