@@ -29,6 +29,7 @@ from helpers.book.words import share_text
 RAISED = str.maketrans(
     "-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·"
 )  # of an exponent: mathtext has fonts of its own, and warns on the page
+CLOSE = 1.17  # times as many updates: a share that is followed so soon is not written, as the next one would cover it
 KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the trajectory stage names them
 
 
@@ -46,7 +47,8 @@ def plot_map(cells: pd.DataFrame) -> Figure:
         shown, x="updates", y="size", hue="rate", hue_norm=(0, 1), palette=ramp, marker="s", s=90, linewidth=0,
         legend=False, ax=axes[0][0],
     )  # fmt: skip
-    for row in shown.itertuples():
+    after = shown.sort_values("updates").groupby("n_train")["updates"].shift(-1)
+    for row in shown[~(after < CLOSE * shown["updates"])].itertuples():
         text = share_text(row.rate).removesuffix("\u00a0%")
         axis.annotate(
             text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
