@@ -261,7 +261,7 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
         "1 (1 to 1"
     ).tolist() == [True]
     assert table["without one size"].tolist() == ["1.00 to 1.00"]
-    assert table["onset at 4,500 clips"].str.startswith("22,500 (").all()
+    assert table["onset at 4,500 clips"].str.startswith("22,000 (").all()
     onsets["updates"] *= [1, 1.1] * 3
     two = law_table(onsets, [100, 200], [4500])
     assert summaries.relation_in_words(two)["without one size"].tolist() == ["not known"]

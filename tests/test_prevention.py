@@ -52,7 +52,7 @@ def test_the_page_says_what_came_of_each_change(table):
         "**Nothing changed**: where held-out clips are best 50\u00a0% (KID 0.100) of the prompts come back near-exact. After the last "
         "update 90\u00a0% (KID 0.150).",
         "**Early stopping**, where the loss of held-out clips is lowest: 10\u00a0% (KID 0.200).",
-        "**A limit**: 4\u00a0% (KID 0.200) where held-out clips are best; unchanged, 10\u00a0% when first as good. After the last "
+        "**A limit**: 4\u00a0% (KID 0.200) where held-out clips are best; unchanged, 10\u00a0% when first as good. The intervals overlap. After the last "
         "update 6\u00a0% (KID 0.250).",
         "**Mixtures**: 20\u00a0% (KID 0.050) where held-out clips are best; unchanged, no checkpoint is as good. After the last "
         "update 20\u00a0% (KID 0.050).",

@@ -149,7 +149,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         ),
         "Against held-out clips mel leads neither": not any(leads(of_heldout, "clap") + leads(of_heldout, "aisfx")),
         "about half of our altered copies": altered.between(0.45, 0.55).all(),
-        f"the prompt's own for {own} of its clips, for {of_twins_top1} of twins": True,
+        f"the prompt's own for {own} of its clips; for twins it is {of_twins_top1}": True,
         "have had 125 and 625 of 5,625 updates": updates.tolist() == [125, 625, 5625],
         f"the other encoder finds more ({areas['aisfx']:.2f}) than mel ({areas['mel']:.2f})": areas["aisfx"]
         > areas["mel"],

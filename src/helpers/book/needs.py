@@ -120,7 +120,7 @@ def served_in_words(chapter: Chapter) -> str:
 
 def overview(read: Callable[[str], Chapter]) -> str:
     """A Markdown table of what the published study serves of each chapter that has parameters; `read` gives a chapter."""
-    rows = ["| Chapter | Served in seconds | Computed first, for any other |", "|---|---|--:|"]
+    rows = ["| Chapter | Ready at once | Computed first, for any other |", "|---|---|--:|"]
     for name in CHAPTERS:
         if found := served(read(name)):
             rows.append(f"| {' | '.join((name, *_told(found)))} |")

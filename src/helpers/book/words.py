@@ -21,6 +21,11 @@ def share_text(rate: float, low: float = math.nan, high: float = math.nan) -> st
     return f"{_number(rate)}\u00a0% ({_number(low)}\u00a0to\u00a0{_number(high)})"
 
 
+def two_digits(updates: float) -> str:
+    """ "25,000": two significant digits are all that an interval of such a width bears."""
+    return f"{float(f'{updates:.2g}'):,.0f}"
+
+
 def limits(value: str) -> tuple[str, str, str]:
     """The columns of a value and of its interval, by the value's: "near_exact_rate" goes with near_exact_low and _high."""
     stem = value.removesuffix("_rate")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import epochs_text, limits, listed, share_text, undefined_for
+from helpers.book.words import epochs_text, limits, listed, share_text, two_digits, undefined_for
 from helpers.copies.equal_moments import nearest_to_half
 from helpers.copies.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.onset import rise
@@ -151,11 +151,11 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         f"{defined if define else ''}With twice as many "
         f"clips {'it' if define else 'the onset'} comes {twice:.2f} times as late ({twice_low:.2f} to {twice_high:.2f}). So it grows with the number of clips as n to the power of "
         f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture), and growth in "
-        f"proportion is {linear}. A model of {int(row['n_predicted']):,} clips should then reach its onset at {_thousands(row['predicted_updates'])} "
-        f"updates ({_thousands(row['predicted_low'])} to {_thousands(row['predicted_high'])})"
+        f"proportion is {linear}. A model of {int(row['n_predicted']):,} clips should then reach its onset at {two_digits(row['predicted_updates'])} "
+        f"updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])})"
     )
     verdicts = {
-        "no run": "no such model was trained.",
+        "no run": "this study has no model of that size yet.",
         "undecided": "no run here was trained for long enough to tell."
         if pd.isna(row["observed_updates"])
         else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
@@ -163,6 +163,8 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         "refuted": "what the run did lies outside.",
     }
     told = f"{text}: {verdicts[row['verdict']]}"
+    if len(str(row["sizes_fitted"]).split()) == 2:
+        told += " Two sizes cannot show that the growth is a power at all."
     if pd.notna(row["leave_one_out_low"]):
         told += f" When one size is left out, the exponent is {row['leave_one_out_low']:.2f} to {row['leave_one_out_high']:.2f}."
     return told
@@ -193,11 +195,6 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
         f"within {least:.1f} times as many updates, and the paper's shares fall from about 90 % to below 5 %. So equal updates "
         f"{verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
     )
-
-
-def _thousands(updates: float) -> str:
-    """Two significant digits are all that such an interval bears."""
-    return f"{float(f'{updates:.2g}'):,.0f}"
 
 
 def of_equal_epochs(rows: pd.DataFrame) -> str:

@@ -60,10 +60,11 @@ def kept_worst(held: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame | None:
     heard = heard[heard["classes"] != ""]
     by_class = heard.drop_duplicates(["clip_id", "classes"]).groupby("classes")
     medians = by_class[shown].median().assign(clips=by_class.size())
+    medians[[name for name in shown if name.endswith("error")]] *= DB
     worst = medians[medians["clips"] >= 4].nsmallest(6, "both: cosine").reset_index(names="sound")
     if worst.empty:
         return None
-    caption = "The sounds kept worst: medians over the held-out clips that hold them, for classes heard in four clips or more."
+    caption = "The sounds kept worst: medians over the held-out clips that hold them, errors in dB, for classes heard in four clips or more."
     return captioned(worst, caption, dict.fromkeys(shown, ".3f"))
 
 

@@ -16,6 +16,7 @@ SIGNS = {  # by method: what its panel is called; the search itself, which defin
     "one_step": "one step is enough",
     "loss": "loss (needs the clip)",
 }
+TELLS = 0.65  # an AUROC below is called no help: a guess has 0.5
 NAMES = SIGNS | {"loss": "loss", "mel": "similarity (sets what a replay is)"}
 
 
@@ -114,7 +115,16 @@ def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_ef
     return (
         f"Prompts that aisfx does not confirm lie as near to their own clips by log-mel: medians {listed['unconfirmed']}, replayed "
         f"{listed['replayed']}, held out {listed['held_out']}. The {NAMES[sign]} tells replayed prompts from them with an AUROC of "
-        f"{listed['above']}, and them from held-out prompts with {listed['below']}."
+        f"{listed['above']}, and them from held-out prompts with {listed['below']}.{_reading(table)}"
+    )
+
+
+def _reading(table: pd.DataFrame) -> str:
+    """What follows where a sign tells replayed prompts from trained ones that are not confirmed, but not these from held-out ones."""
+    if table["above"].min() < TELLS or table["below"].max() >= TELLS:
+        return ""
+    return (
+        " So this sign does not tell trained prompts from new ones. It tells replays that aisfx confirms from all else."
     )
 
 

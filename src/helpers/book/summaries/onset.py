@@ -11,7 +11,7 @@ from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
-from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.book.words import limits, share_text, shares, two_digits, with_interval
 from helpers.copies.onset import onset_table
 from helpers.copies.relation import law_table
 
@@ -100,7 +100,8 @@ def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = 
         "exponent": with_interval(law, "exponent", "exponent_low", "exponent_high", percent=False),
         "without one size": without,
         f"onset at {PREDICTED:,} clips": [
-            f"{row.predicted_updates:,.0f} ({row.predicted_low:,.0f} to {row.predicted_high:,.0f})" for row in law.itertuples()
+            f"{two_digits(row.predicted_updates)} ({two_digits(row.predicted_low)} to {two_digits(row.predicted_high)})"
+            for row in law.itertuples()
         ],
     }  # fmt: skip
     return arrange(law, columns, caption)

@@ -92,8 +92,17 @@ def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
         else:
             first = rows["study_own_near_exact_rate"]
             beside = f"{_listed(first)} when first as good" if first.notna().any() else "no checkpoint is as good"
-            told.append(f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {beside}. {after}")
+            overlap = " The intervals overlap." if _overlap(rows) else ""
+            told.append(
+                f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {beside}.{overlap} {after}"
+            )
     return told
+
+
+def _overlap(rows: pd.DataFrame) -> bool:
+    """Whether in any draw the interval of a change reaches into that of the study at equal quality."""
+    _, low, high = limits("own_near_exact_rate")
+    return bool(((rows[low] <= rows[f"study_{high}"]) & (rows[f"study_{low}"] <= rows[high])).any())
 
 
 def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:

@@ -58,18 +58,22 @@ def scores_and_taus(scores: Mapping[tuple[int, str], np.ndarray], taus: Mapping[
 
 def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
     """Each threshold, the rate that it was set for and verified at, and what it flags, from rows of replication.csv."""
-    names = {"twins": "twins", "heldout": "held-out clips", null + COMMON: f"{null} of the largest size"}
+    names = {
+        "twins": "twins",
+        "heldout": "held-out clips",
+        null + COMMON: f"{null} of the largest size, τ at every size",
+    }
     tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
     columns = {
         "n": "n_train",
         "draw": "draw",
         "null": rates["null"].map(names),
-        "false alarms, wished": "fpr",
+        "false alarms, intended": "fpr",
         "τ": tau,
     }
     columns |= {"false alarms, checked": limits("fpr_verified"), "flagged": FLAGGED}
     return arrange(
-        rates, columns, "Every threshold, with what it flags: all draws and rates.", {"false alarms, wished": ".1%"}
+        rates, columns, "Every threshold, with what it flags: all draws and rates.", {"false alarms, intended": ".1%"}
     )
 
 
@@ -207,7 +211,7 @@ def bias_effect(table: ScoreTable, run: tuple, profile: Profile) -> pd.DataFrame
 
 
 def background_variants(sensitivity: pd.DataFrame, beta: float, k: int) -> tuple[pd.DataFrame, float, int]:
-    """Flagged shares with other backgrounds at one beta and K, and these two: those nearest to the wished that were tried.
+    """Flagged shares with other backgrounds at one beta and K, and these two: those nearest to what was asked for that were tried.
 
     Each size's whole background is in the table twice, by all clips and by the sample that the other backgrounds were
     tried on; the sample's row comes last and is kept, so that all rows count the same clips. No rows where no other
