@@ -104,6 +104,7 @@ def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
     relation = law_table(memorisation.onsets(folder, law), plan()["exponent"]["sizes"], [PREDICTED])
     answer = text_of(repository / "book" / "answer.md")
     assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in answer
+    assert sentences.of_second_measure(relation) in answer
     levels = relations_at(judge_published(folder, law), law, (0.1, 0.2))["exponent"]
     rises = relation["exponent"].iloc[0] < levels.iloc[0] < levels.iloc[1]
     assert rises and "a higher level gives a greater exponent" in answer

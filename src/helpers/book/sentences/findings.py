@@ -170,6 +170,20 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
     return told
 
 
+def of_second_measure(law: pd.DataFrame) -> str:
+    """What law.csv says of its secondary measure, the own clip at rank 1 for half of the prompts; "" where it has no row."""
+    rows = law[law["measure"] == "top1"]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    excluded = row["exponent_low"] > 1 or row["exponent_high"] < 1
+    return (
+        "A second measure takes as onset that for half of the prompts the nearest clip is the own one. By it the power is "
+        f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and growth in proportion is "
+        f"{'excluded' if excluded else 'not excluded'}."
+    )
+
+
 def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     """What the relation of law.csv would mean between the paper's two smaller sizes, and whether that could give its fall.
 
