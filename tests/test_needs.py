@@ -11,6 +11,8 @@ import pytest
 
 from helpers import __main__ as program
 from helpers.base import plain_yaml
+from helpers.base.arms import list_arms
+from helpers.base.paths import NOTEBOOKS
 from helpers.book import execution, needs, parameters
 from helpers.book.chapters import CHAPTERS, chapter_stages
 from helpers.models import aisfx
@@ -35,14 +37,15 @@ REFUSED = [
     ("smoke", "06_thresholds", "fpr=1e400", "fpr: expected float, got inf (float)"),
     ("smoke", "05_retrieval", "detectors=[]", "detectors: expected at least 1 value, got []"),
     ("smoke", "05_retrieval", "detectors=[mel,mel]", "detectors: expected each value once, got ['mel', 'mel']"),
-    ("smoke", "04_generation", "prompts=clusters", "prompts: expected train or heldout, as clusters are groups of planted copies, which this corpus (pocket) has not, got 'clusters'"),
+    ("smoke", "04_generation", "prompts=clusters", "prompts: expected train for the main clips of this corpus (pocket), got 'clusters'; the arms have the others"),
     ("pocket", "04_generation", "updates=17", "updates: expected a checkpoint, one of 125, 350, 625, 1400, 2800, 5625, or 0, got 17"),
     ("pocket", "04_generation", "weights=raw updates=125", "updates: expected 0 or 5625, as raw weights are kept after the last alone, got 125"),
     ("smoke", "03_training", "checkpoints=[]", "checkpoints: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[]", "block_out_channels: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[48]", "attention_head_dim: expected a divisor of each of (48,), got 32"),
     ("smoke", "03_training", "block_out_channels=[8,8,8,8,8] attention_head_dim=8", "block_out_channels: expected so many levels that latents of 32 x 8 can be halved from each to the next, got 5"),
-    ("smoke", "01_corpus", "sample_rate_hz=8000", "fmax_hz: expected at most half of sample_rate_hz = 8000, got 8000.0"),
+    ("smoke", "04_generation", "prompts=heldout", "prompts: expected train for the main clips of this corpus (pocket), got 'heldout'"),
+    ("smoke", "01_corpus", "sample_rate_hz=8000", "sample_rate_hz: expected 16000, that of the sound pack, got 8000"),
     ("pocket", "06_thresholds", "seed=7", 'quality dup4500_d0: seed is 7 in the profile, 2024 in the published study; to compute it (126 stages, about 10.'),
     ("pocket", "05_retrieval", "max_shift_s=0", "alterations: max_shift_s is 0 in the profile, 0.5 in the published study; to compute it ("),
     ("pocket", "04_generation", "n_train=500 draw=1", "clips n500_d1 is not part of the published study in results/pocket; to compute it ("),
@@ -144,6 +147,10 @@ PROFILES = [
     ("mel: {fmin_hz: 9000}", "profile own: mel.fmin_hz: expected below fmax_hz = 8000.0, got 9000"),
     ("planted: {n_train: 100}", "profile own: planted.n_train: expected at least the 1800 planted copies, got 100; lower"),
     ("corpus: {clip_samples: 4096}\nmel: {n_fft: 8192}", "profile own: clip_samples: expected at least n_fft = 8192, got 4096"),
+    ("corpus: {clip_samples: 12288}", "profile own: max_shift_s: expected less than half of a clip, 48 frames, for mel_aligned, got 0.5 (31 frames)"),
+    ("corpus: {n_train: all}", "profile own: n_train: expected a number, as kind pocket has no training split, got 'all'"),
+    ("corpus: {kind: audiofolder, path: x, sample_rate_hz: 20000}", "profile own: corpus.sample_rate_hz: expected one of 8000, 11025, "),
+    ("retrieval: {detectors: [clap]}", "profile own: detector: expected one that profile own retrieves by (clap), got 'mel'"),
 ]  # fmt: skip
 
 
@@ -207,11 +214,6 @@ def test_settings_of_several_sections_are_checked_together(call):
             "corpus.clip_samples=131072",
             "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
         ),
-        (
-            "alterations",
-            "corpus.sample_rate_hz=22050",
-            "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
-        ),
     ],
 )
 def test_clips_that_a_frozen_model_does_not_take_are_refused_before_anything_runs(call, stage, given, message):
@@ -234,6 +236,36 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
     """Controls do not train, so nothing else would look at it before the corpus is mixed."""
     code, out, err = call("run", "controls", "--profile", "smoke", "--set", *given.split())
     assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run training --profile law --set n_train=100 draw=3", "draw: expected 0 to 2, as training.offsets has 3, got 3"),
+        ("run training --profile law --set n_train=5000 draw=0", "n_train: expected at most half of the 9000 training clips"),
+        ("run training --profile law --set updates=500", "updates: expected no other than the schedules of profile law, got 500"),
+        ("run training --profile smoke --set training.n_train=40", "training.n_train: expected n_train alone, which picks a run"),
+        ("run thresholds --profile smoke --set detector=aisfx", "detector: expected one that profile smoke retrieves by (mel, "),
+        ("verify --folder no/such/study", "--folder: expected a published study, found no manifest.json in no/such/study"),
+        ("chapter 06_thresholds --profile smoke --output notebooks/06_thresholds.ipynb", "--output: expected a notebook to write outside notebooks/"),
+        ("chapter 06_thresholds --profile smoke --output .", "--output: expected a notebook to write outside notebooks/"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_lost_is_refused(call, command, message):
+    before = (NOTEBOOKS / "06_thresholds.ipynb").read_bytes()
+    code, out, err = call(*command.split())
+    assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"error: {message}")
+    assert (NOTEBOOKS / "06_thresholds.ipynb").read_bytes() == before
+
+
+def test_side_arms_take_weights_that_are_kept():
+    pocket, law = profiles.load_profile("pocket"), profiles.load_profile("law")
+    arms = list_arms(pocket.replace("generation", updates=350), 100, 0)
+    assert (arms["raw"].weights, arms["raw"].updates, arms["heldout"].updates) == ("raw", 0, 350)
+    arms = list_arms(pocket.replace("generation", weights="raw"), 100, 0)
+    assert {arm.weights for name, arm in arms.items() if arm.updates} == {"ema"} and arms["main"].weights == "raw"
+    arms = list_arms(law.replace("generation", weights="raw"), 100, 0)  # it keeps both at every checkpoint
+    assert {arm.weights for arm in arms.values()} == {"raw"}
 
 
 def test_stages_without_a_frozen_model_take_any_clips(call):

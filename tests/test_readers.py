@@ -1,5 +1,6 @@
 """Readers of a user's own audio: what is read, what is left out, what is refused, and what is said of it."""
 
+import dataclasses
 import json
 import sys
 
@@ -11,9 +12,10 @@ import soundfile
 from helpers import __main__ as command
 from helpers.base.paths import PROFILES
 from helpers.base.settings import CorpusConfig, MelConfig
+from helpers.book.pages import page_settings
 from helpers.sound import user_audio, user_table
 from helpers.sound.audio_file import read_clip
-from helpers.sound.audio_folder import list_files
+from helpers.sound.audio_folder import fingerprint, list_files
 from helpers.sound.corpus import load_corpus, reader_report
 from helpers.sound.profiles import load_profile
 from helpers.stages import corpus
@@ -86,6 +88,39 @@ def test_audiofolder_is_read_and_bad_clips_are_listed(audiofolder, tmp_path_fact
     assert "10 of 18 listed clips can be used; 4 missing, the first in line 14: no file 'missing.wav'; " in said
     assert "1 a further caption of a recording that is listed before, the first in line 17" in said
     assert [path.name for path in out.parent.iterdir()] == ["stage.part"]
+
+
+def test_a_corpus_is_known_by_the_files_that_it_names_and_a_page_by_the_corpus(tmp_path):
+    """Neither a system's stray file nor an editor's copy makes it another; a clip that can be read again does."""
+    for number in range(12):
+        write_wav(tmp_path / f"{number}.wav")
+    table = "".join(f"{number}.wav,caption {number}\n" for number in range(12))
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{table}")
+    config = user_config(tmp_path, n_background=3)
+    known = fingerprint(user_table.listed_files(config))
+    (tmp_path / ".DS_Store").write_bytes(b"x"), (tmp_path / "metadata.csv~").write_bytes(b"x")
+    assert fingerprint(user_table.listed_files(config)) == known
+    profile = dataclasses.replace(
+        load_profile("tiny").replace("planted", trained=False), sizes=(4,), draws=(1,), corpus=config
+    )
+    page = page_settings(profile, "01_corpus")
+    assert page_settings(profile, "01_corpus") == page
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{table}".replace("caption 3", "another"))
+    input_files.listing.__wrapped__.cache_clear()
+    changed = page_settings(profile, "01_corpus")
+    assert changed != page and changed["clips"][1] == page["clips"][1]
+    write_wav(tmp_path / "3.wav", seconds=0.5)
+    input_files.listing.__wrapped__.cache_clear()
+    assert page_settings(profile, "01_corpus")["clips"][1] != page["clips"][1]
+
+
+def test_a_caption_is_one_line(tmp_path):
+    for number in range(12):
+        write_wav(tmp_path / f"{number}.wav")
+    rows = "".join(f'{number}.wav,"a dog\r barks\n twice {number}"\n' for number in range(12))
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{rows}", newline="")
+    data = load_corpus(compute(tmp_path / "out", user_config(tmp_path)))
+    assert data.clips["caption"].str.fullmatch(r"a dog barks twice \d+").all()
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,16 @@ def _print_plan(stages: list[Stage], folder: Path | None) -> list[Stage]:
 
 
 def _with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
-    sections = {}
+    sections: dict[str, dict] = {}
     for key, value in settings.items():
-        sections.setdefault(_section(profile, stage, key), {})[key.split(".")[-1]] = value
+        field = key.split(".")[-1]
+        if field in ("n_train", "draw") and (section := _section(profile, stage, key)) not in ("corpus", "planted"):
+            raise ValueError(
+                f"{key}: expected {field} alone, which picks a run, as {section} has one for each, got {value}"
+            )
+        if profile.schedules and field in ("updates", "checkpoints") and _section(profile, stage, key) == "training":
+            raise ValueError(f"{key}: expected no other than the schedules of profile {profile.name}, got {value}")
+        sections.setdefault(_section(profile, stage, key), {})[field] = value
     return profile.replace_in(sections)  # at once: updates and checkpoints must fit each other
 
 
@@ -197,6 +204,8 @@ def run_chapter(arguments):
         settings = parameters.parse_settings(arguments.settings)
         if "profile" in settings:
             raise ValueError("profile: give it as --profile")
+        if arguments.output:
+            execution.check_output(arguments.output)
         chapter = parameters.check_parameters(arguments.name, {"profile": arguments.profile, **settings})
         if arguments.dry_run:
             _print_plan(chapters.chapter_stages(chapter), publication.find(chapter.profile.name))
@@ -242,6 +251,8 @@ def verify_stages(arguments):
     """`verify`: a line for each stage or file that is not as recorded."""
     from helpers.study import verification
 
+    if arguments.folder and not (arguments.folder / "manifest.json").is_file():
+        raise UserError(f"--folder: expected a published study, found no manifest.json in {arguments.folder}")
     with checking():
         problems, n_stages, n_files = verification.verify(_all_stages(arguments.profile), _folder(arguments))
     if problems:

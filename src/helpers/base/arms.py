@@ -25,16 +25,21 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     training = profile.training_run(n_train, draw)
     trained = not training.checkpoint_path  # weights that were loaded are one checkpoint
     earlier = sorted(set(training.checkpoints) - {training.updates}) if trained else ()
+    kept = (
+        main.weights if training.keep_raw else "ema"
+    )  # of earlier checkpoints: raw weights are else of the last alone
     if sizes.n_checkpoint:
         for updates in earlier:
             equal = 0 < sizes.equal_epochs == training.batch_size * updates / n_train
             n_prompts = main.n_prompts if equal else sizes.n_checkpoint
-            arms[f"u{updates:05d}"] = _part(main, n_prompts, updates=updates)
+            arms[f"u{updates:05d}"] = _part(main, n_prompts, updates=updates, weights=kept)
     if sizes.n_heldout_checkpoint:
         of_heldout = replace(main, prompts="heldout")
-        arms |= {f"heldout_u{n:05d}": _part(of_heldout, sizes.n_heldout_checkpoint, updates=n) for n in earlier}
+        arms |= {
+            f"heldout_u{n:05d}": _part(of_heldout, sizes.n_heldout_checkpoint, updates=n, weights=kept) for n in earlier
+        }
     if sizes.n_raw and trained:
-        arms["raw"] = _part(main, sizes.n_raw, weights="raw")
+        arms["raw"] = _part(main, sizes.n_raw, weights="raw", updates=main.updates if training.keep_raw else 0)
     if sizes.n_heldout:
         arms["heldout"] = _part(main, sizes.n_heldout, prompts="heldout")
     if sizes.n_other_draw:

@@ -135,9 +135,23 @@ class Profile:
             raise ValueError(
                 f"clip_samples: expected at least n_fft = {self.mel.n_fft}, got {self.corpus.clip_samples}"
             )
+        frames, shift_s = self.corpus.clip_samples // self.mel.hop_length, self.retrieval.max_shift_s
+        shift = round(shift_s * self.corpus.sample_rate_hz / self.mel.hop_length)
+        if "mel_aligned" in self.retrieval.detectors and not shift < frames / 2:
+            raise ValueError(
+                f"max_shift_s: expected less than half of a clip, {frames} frames, for mel_aligned, got {shift_s} ({shift} frames)"
+            )
         if self.mel.fmax_hz > self.corpus.sample_rate_hz / 2:
             raise ValueError(
                 f"fmax_hz: expected at most half of sample_rate_hz = {self.corpus.sample_rate_hz}, got {self.mel.fmax_hz}"
+            )
+
+    def check_detector(self):
+        """Raises ValueError where thresholds are asked of a detector that this profile does not search by."""
+        if self.thresholds.detector not in self.retrieval.detectors:
+            raise ValueError(
+                f"detector: expected one that profile {self.name} retrieves by ({', '.join(self.retrieval.detectors)}), "
+                f"got {self.thresholds.detector!r}"
             )
 
     def _check_generation(self):
@@ -151,10 +165,10 @@ class Profile:
             raise ValueError(
                 f"updates: expected 0 or {last}, as raw weights are kept after the last alone, got {updates}"
             )
-        if self.generation.prompts == "clusters" and self.training_set != DUPLICATE_SET:
+        if self.generation.prompts != (expected := "clusters" if self.training_set == DUPLICATE_SET else "train"):
             raise ValueError(
-                "prompts: expected train or heldout, as clusters are groups of planted copies, which this corpus "
-                f"({self.corpus.kind}) has not, got 'clusters'"
+                f"prompts: expected {expected} for the main clips of this corpus ({self.corpus.kind}), got "
+                f"{self.generation.prompts!r}; the arms have the others (arms.n_heldout, arms.n_other_draw)"
             )
 
     def replace(self, section: str, **changes) -> "Profile":

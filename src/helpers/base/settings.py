@@ -10,6 +10,8 @@ from helpers.base.fields import Checked, option, settings
 MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column `training_set` of result files
 ALL = "all"  # in a profile: all training clips
 AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training split, in April 2023
+PACK_RATE_HZ = 16_000  # of the sound pack's recordings, and so of what is mixed of them
+MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
@@ -42,6 +44,14 @@ class CorpusConfig(Checked):
         for name in {"audiofolder": ["path"], "audiocaps": ["path", "audio_path"]}.get(self.kind, ()):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected where the clips of kind {self.kind} lie, got nothing")
+        if self.mixed and self.sample_rate_hz != PACK_RATE_HZ:
+            raise ValueError(
+                f"sample_rate_hz: expected {PACK_RATE_HZ}, that of the sound pack, got {self.sample_rate_hz}"
+            )
+        if self.sample_rate_hz not in MP3_RATES_HZ:
+            raise ValueError(
+                f"sample_rate_hz: expected one of {', '.join(map(str, MP3_RATES_HZ))}, which players take, got {self.sample_rate_hz}"
+            )
 
     @property
     def mixed(self) -> bool:

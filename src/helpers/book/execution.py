@@ -27,6 +27,12 @@ class ChapterError(RuntimeError):
     """A chapter's notebook failed while it ran; the message is one line and says where the notebook was kept."""
 
 
+def check_output(output: Path) -> None:
+    """Raises ValueError for a place that must not be written: a folder, or among the notebooks that chapters are run from."""
+    if output.is_dir() or NOTEBOOKS.resolve() in output.resolve().parents:
+        raise ValueError(f"--output: expected a notebook to write outside {NOTEBOOKS.name}/, got {output}")
+
+
 def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path:
     """Executes the chapter's notebook with `profile`'s values and `parameters` over them; returns `output`.
 

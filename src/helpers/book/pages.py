@@ -5,10 +5,12 @@ import hashlib
 import re
 from pathlib import Path
 
+from helpers.base.hashing import hash_file
 from helpers.base.profile import Profile
+from helpers.base.settings import CorpusConfig
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
-from helpers.study import store
+from helpers.study import input_files, store
 
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
 FURTHER_SECTIONS = {
@@ -45,9 +47,21 @@ def page_settings(profile: Profile, page: str) -> dict:
         profile = profile.replace(section, **settings)
     sections = [*([section] if section else []), *FURTHER_SECTIONS.get(name, ())]
     found = {"profile": profile.name, **{key: dataclasses.asdict(getattr(profile, key)) for key in sections}}
+    if name == "01_corpus" and not profile.corpus.mixed:
+        found["clips"] = _clips_of(profile.corpus)
+    if name == "03_training" and profile.schedules:
+        found["schedule"] = list(profile.training_run(*settings.values()).checkpoints)
     if name == "05_retrieval":
         found["second_opinion"] = aisfx.installed()  # the page shows it where it can be had
     return found
+
+
+def _clips_of(config: CorpusConfig) -> list[str] | str:
+    """What a user's tables and files are known by; where they cannot be read, why: the page says so when it runs."""
+    try:
+        return [*map(hash_file, input_files.user_files(config)), input_files.listing(config)]
+    except (OSError, ValueError) as error:
+        return str(error)
 
 
 def every_setting(profile: Profile) -> dict:

@@ -113,11 +113,8 @@ def check_parameters(name: str, values: dict) -> Chapter:
     own, config = getattr(study, section), getattr(profile, section)
     if section == "training":
         own, config = _scheduled(study, config, values)
-    if name == "06_thresholds" and config.detector not in profile.retrieval.detectors:
-        detectors = ", ".join(profile.retrieval.detectors)
-        raise ValueError(
-            f"detector: expected one that profile {profile_name} retrieves by ({detectors}), got {config.detector!r}"
-        )
+    if name == "06_thresholds":
+        profile.check_detector()
     if name == "06_thresholds" and config.labels:
         from helpers.book import listeners  # draws in the libraries that pages show things with
 

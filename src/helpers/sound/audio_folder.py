@@ -23,10 +23,12 @@ class Listing(NamedTuple):
     left_out: dict[str, str]
 
 
-def fingerprint(listing: Listing) -> str:
-    """sha256 of names, sizes and times of its files: to read thousands of them anew each time would take minutes."""
-    files = {name: file.stat() for name, file in listing.files.items()}
-    stats = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
+def fingerprint(files: dict[str, Path]) -> str:
+    """sha256 of names, sizes and times of files, and whether they can be read: to read thousands anew would take minutes."""
+    stats = [
+        (name, (stat := file.stat()).st_size, stat.st_mtime_ns, os.access(file, os.R_OK))
+        for name, file in files.items()
+    ]
     return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 

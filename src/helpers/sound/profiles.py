@@ -29,7 +29,9 @@ def load_profile(name: str, folder: Path = PROFILES) -> Profile:
         if isinstance(corpus, dict) and isinstance(data.get("sizes"), list | tuple):
             n_all = corpus.get("n_train", CorpusConfig.n_train)
             data["sizes"] = tuple(n_all if size == ALL else size for size in data["sizes"])
-        return Profile(name=name, **data)
+        profile = Profile(name=name, **data)
+        profile.check_detector()
+        return profile
     except (TypeError, ValueError) as error:
         raise type(error)(f"profile {name}: {error}") from None
 
@@ -65,6 +67,8 @@ def read_yaml(name: str, folder: Path = PROFILES, above: tuple[str, ...] = ()) -
 
 
 def _usable(config: CorpusConfig) -> int:
+    if config.mixed:
+        raise ValueError(f"n_train: expected a number, as kind {config.kind} has no training split, got 'all'")
     from helpers.sound.user_audio import count_training  # where it is needed: it loads what reads audio
 
     try:

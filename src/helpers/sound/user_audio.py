@@ -22,7 +22,16 @@ from helpers.base.seeds import seeded
 from helpers.base.settings import CorpusConfig
 from helpers.sound.audio_file import read_clip
 from helpers.sound.audio_folder import fingerprint, list_files
-from helpers.sound.user_table import READERS_VERSION, SPLITS, UserDataError, locate, names_of, places, read_tables
+from helpers.sound.user_table import (
+    READERS_VERSION,
+    SPLITS,
+    UserDataError,
+    listed_files,
+    locate,
+    names_of,
+    places,
+    read_tables,
+)
 
 CHUNK = 64
 REPORT = "left_out.json"
@@ -89,7 +98,7 @@ def check_clips(config: CorpusConfig) -> pd.DataFrame:
     found = locate((names_of(rows[line]) for line in clips.index), listing, folder, config.kind)
     clips["file"] = pd.Series(found, clips.index, dtype=object)
     read_as = (READERS_VERSION, config.kind, config.sample_rate_hz, config.clip_samples, config.channel)
-    key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(listing)).bytes(16).hex()
+    key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(listed_files(config))).bytes(16).hex()
     kept = runs_root() / "checked" / f"{key}.json"
     if kept.is_file():
         clips["why"] = json.loads(kept.read_text())
@@ -190,7 +199,7 @@ def _split(usable: pd.DataFrame, config: CorpusConfig) -> tuple[list[int], pd.Da
     if (got := {split: len(rows) for split, rows in chosen.items()}) != needed:
         raise ValueError(f"expected {needed} clips from disjoint sources, got {got}")
     clips = pd.DataFrame(
-        [(f"{split}_{i:05d}", split, i, usable["caption"][row].strip(), [of := usable["source"][row]], [of], [""], "")
+        [(f"{split}_{i:05d}", split, i, " ".join(usable["caption"][row].split()), [of := usable["source"][row]], [of], [""], "")
          for split, rows in chosen.items() for i, row in enumerate(rows)],
         columns=["clip_id", "split", "index", "caption", "source_ids", "source_groups", "classes", "recipe"],
     )  # fmt: skip

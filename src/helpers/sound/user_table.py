@@ -16,11 +16,11 @@ from pathlib import Path
 
 from helpers.base.paths import resolve
 from helpers.base.settings import CorpusConfig
-from helpers.sound.audio_folder import Listing
+from helpers.sound.audio_folder import Listing, list_files
 
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
 # mending a reader touches no published study.
-READERS_VERSION = 4
+READERS_VERSION = 5
 COLUMNS = {"audiofolder": ("file_name", "text"), "audiocaps": ("audiocap_id", "youtube_id", "start_time", "caption")}
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # AudioCaps' own, as people write them
 FILES = ("train.csv", "val.csv", "test.csv")  # as AudioCaps comes
@@ -167,6 +167,17 @@ def locate(names: Iterable[tuple[str, ...]], listing: Listing, folder: Path, kin
         path = next((there[form] for form in forms if form in there), None)
         found.append(path or _missing(wanted, forms, near, listing))
     return found
+
+
+def listed_files(config: CorpusConfig) -> dict[str, Path]:
+    """The files that a row of a user's tables names, by their names in the folder: no other has a say in the corpus.
+
+    Raises what `places` and `read_tables` raise.
+    """
+    tables, folder = places(config)
+    rows, listing = read_tables(tables, config.kind).values(), list_files(folder)
+    named = {file for file in locate(map(names_of, rows), listing, folder, config.kind) if isinstance(file, Path)}
+    return {name: file for name, file in listing.files.items() if file in named}
 
 
 def _missing(wanted, forms: list[str], near: dict[str, str], listing: Listing) -> str:

@@ -25,15 +25,18 @@ N_PAIRS = 5
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """Writes gallery.csv (slot, n_train, kind, query_id, own_id, caption, file), and each clip as Ogg Vorbis.
 
-    The sizes in turn, first draws; by the toss of a coin an altered copy, or an honest clip: a twin, or where clips
-    cannot be mixed anew a held-out one.
+    The sizes in turn, first draws; by the toss of a coin an altered copy, where the profile has any, or an honest clip: a
+    twin, or where clips cannot be mixed anew a held-out one.
     """
     data, rng = load_corpus(upstream["corpus"]), seeded(profile.retrieval.seed, "blind pairs")
     honest = _twin if "twins" in profile.nulls else _heldout
     rate_hz, sizes, rows, sounds = profile.corpus.sample_rate_hz, sorted(profile.sizes), [], []
     for number in range(N_PAIRS):
         n = sizes[number % len(sizes)]
-        kind, query_id, row, sound = (_altered, honest)[int(rng.integers(2))](data, profile, n, rng)
+        toss = int(rng.integers(2))
+        kind, query_id, row, sound = (_altered, honest)[toss if profile.controls.n_altered else 1](
+            data, profile, n, rng
+        )
         own_id, caption = data.clips[["clip_id", "caption"]].iloc[row]
         rows.append((f"pair {number + 1}", n, kind, query_id, own_id, caption, f"pair_{number + 1}.ogg"))
         sounds.append(sound)

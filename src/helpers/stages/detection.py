@@ -48,7 +48,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, own: dict[st
         mel: dict[str, tuple] = {}
         for detector in detectors:
             best = own.get(detector, NO_BIAS) if bias == "own" else NO_BIAS
-            beta, k = best["beta"], min(best["k"], profile.retrieval.k_max)
+            beta, k = best["beta"], min(best["k"], profile.retrieval.k_max, profile.corpus.n_background)
             sides = [_scored(table, n_train, detector, kind, beta, k, groups) for kind in ("altered", negatives)]
             if any(side.empty for side in sides):
                 continue  # a corpus that cannot be mixed anew has held-out clips alone

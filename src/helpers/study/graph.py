@@ -456,6 +456,7 @@ class Graph:
     def thresholds(self):
         """Flagged and near-exact shares."""
         profile = self.profile
+        profile.check_detector()
         upstream = {"scores": self.scores(), "duplicates": self.duplicates(), "corpus": self.corpus()}
         if profile.planted.trained:
             upstream["planted"] = self.planted()

@@ -16,8 +16,8 @@ from helpers.models.pretrained.locate import (
     is_audioldm,
     is_laion,
 )
-from helpers.sound.audio_folder import fingerprint, list_files
-from helpers.sound.user_table import places
+from helpers.sound.audio_folder import fingerprint
+from helpers.sound.user_table import listed_files, places
 
 _lacking: ContextVar[list[str] | None] = ContextVar("lacking", default=None)  # what plans are told of
 
@@ -105,4 +105,4 @@ def user_files(config: CorpusConfig) -> tuple[Path, ...]:
 @functools.cache
 def listing(config: CorpusConfig) -> str:
     """What a user's files are known by."""
-    return fingerprint(list_files(places(config)[1]))
+    return fingerprint(listed_files(config))

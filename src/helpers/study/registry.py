@@ -62,7 +62,16 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
 
 def check_run(profile: Profile, n_train: int, draw: int):
     """Raises ValueError or TypeError for a training run that the profile's corpus cannot have."""
-    profile.replace("training", n_train=n_train, draw=draw)
+    run = profile.replace("training", n_train=n_train, draw=draw).training
+    if run.offsets and draw >= len(run.offsets):
+        raise ValueError(
+            f"draw: expected 0 to {len(run.offsets) - 1}, as training.offsets has {len(run.offsets)}, got {draw}"
+        )
+    if profile.arms.n_other_draw and 2 * n_train > profile.corpus.n_train:
+        raise ValueError(
+            f"n_train: expected at most half of the {profile.corpus.n_train} training clips, as arms.n_other_draw asks for "
+            f"those of another draw, got {n_train}"
+        )
     if n_train > profile.corpus.n_train:
         raise ValueError(
             f"n_train: expected at most the {profile.corpus.n_train} training clips of profile {profile.name}, got {n_train}"

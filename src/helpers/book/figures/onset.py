@@ -39,6 +39,7 @@ KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the traject
 def plot_map(cells: pd.DataFrame) -> Figure:
     """Near-exact share of the own clip over updates and training size. Columns: n_train, updates, rate."""
     cells = check_columns(cells, "n_train", "updates", "rate").dropna(subset="rate")
+    cells = cells.sort_values(["n_train", "updates"], ignore_index=True)
     sizes = sorted(cells["n_train"].unique())
     figure, axes = new_axes(1, 1, 1.3 + 0.5 * len(sizes))
     ramp = sns.blend_palette([COLOURS["blue"], COLOURS["orange"]], as_cmap=True)
@@ -47,7 +48,7 @@ def plot_map(cells: pd.DataFrame) -> Figure:
         shown, x="updates", y="size", hue="rate", hue_norm=(0, 1), palette=ramp, marker="s", s=90, linewidth=0,
         legend=False, ax=axes[0][0],
     )  # fmt: skip
-    after = shown.sort_values("updates").groupby("n_train")["updates"].shift(-1)
+    after = shown.groupby("n_train")["updates"].shift(-1)
     for row in shown[~(after < CLOSE * shown["updates"])].itertuples():
         text = share_text(row.rate).removesuffix("\u00a0%")
         axis.annotate(
