@@ -208,3 +208,21 @@ def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, mon
         without = profile.replace("retrieval", detectors=("mel",))
         assert audit._store(tmp_path / "kept", without).key(tmp_path / "clip")
         assert audit._store(None, profile).key(tmp_path / "clip") == ""
+
+
+def test_a_damaged_entry_counts_as_none_whichever_byte_it_is(tmp_path):
+    kept = Kept(tmp_path)
+    kept.store("ab" * 32, "sound", sound=np.arange(8, dtype=np.int16))
+    (path,) = tmp_path.rglob("*.npz")
+    content = path.read_bytes()
+    for place in [*range(0, 64), *range(len(content) - 120, len(content))]:
+        for bit in (1, 64):
+            path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+            entry = kept.load("ab" * 32, "sound")
+            assert entry is None or entry.keys() != {"sound"} or np.array_equal(entry["sound"], np.arange(8))
+
+
+def test_a_file_that_vanished_is_left_out_whether_or_not_anything_is_kept(tmp_path):
+    profile = load_profile("smoke")
+    for kept in (NOTHING_KEPT, Kept(tmp_path / "kept")):
+        assert str(audit_folders._read(tmp_path / "gone.wav", profile, kept)).startswith("cannot be opened")

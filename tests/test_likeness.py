@@ -44,6 +44,20 @@ def test_each_difference_is_named_and_goes_where_honest_clips_are_made_alike(nam
     assert all(np.array_equal(a, b) for a, b in zip(alike, again)) and alike[0].dtype == np.int16
 
 
+def test_no_honest_clip_is_cut_from_a_pause():
+    """It sounds in its first and last second; cut to two, most places lie in the eight seconds between."""
+    rng, long = np.random.default_rng(0), 10 * RATE
+    clips = []
+    for _ in range(12):
+        clip = np.zeros(long, np.int16)
+        clip[:RATE], clip[-RATE:] = rng.integers(-9999, 9999, (2, RATE))
+        clips.append(clip)
+    wanted = pd.DataFrame([measure(clip[: 2 * RATE] + np.int16(0), RATE) for clip in clips])
+    measures = pd.DataFrame([measure(clip, RATE) for clip in clips])
+    made = make_alike(clips, measures, wanted, RATE, 0)
+    assert all(np.abs(clip).max() > 1000 and np.isfinite(measure(clip, RATE)["bandwidth_hz"]) for clip in made)
+
+
 def test_folders_of_one_kind_do_not_differ_and_few_clips_prove_little():
     one, other = table([clip(i) for i in range(40)]), table([clip(100 + i) for i in range(60)])
     assert not differences(one, other)

@@ -173,7 +173,9 @@ def _grid(cells: pd.DataFrame) -> str:
         )
     apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most
     for row in cells.drop_duplicates("place").sort_values("place").itertuples():
-        if row.place - last >= apart:
+        if (
+            row.place - last >= apart and cells["end"].max() - row.place > 0.7 * apart
+        ):  # a number at the edge would be cut
             buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
             last = row.place
     return (

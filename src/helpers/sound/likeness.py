@@ -100,10 +100,21 @@ def make_alike(
         end = len(clip) - round(own["trail_s"] * sample_rate_hz)
         sound = clip[round(own["lead_s"] * sample_rate_hz) : end].astype(np.float64)
         long = max(1, total - lead - trail)
-        start = int(rng.integers(max(1, len(sound) - long + 1)))
-        sound = librosa.util.fix_length(sound[start : start + long], size=long)
+        sound = librosa.util.fix_length(_cut(sound, long, rng), size=long)
         alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rng), (lead, trail))))
     return alike
+
+
+def _cut(sound: np.ndarray, long: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `long` samples from a place drawn at random, but not from a pause: a clip that is silent has no measures."""
+    starts, magnitudes = max(1, len(sound) - long + 1), np.abs(sound)
+    for _ in range(20):
+        start = int(rng.integers(starts))
+        if magnitudes[start : start + long].max() > magnitudes.max() * 10 ** (SILENT_DB / 20):
+            break
+    else:
+        start = int(np.clip(magnitudes.argmax() - long // 2, 0, starts - 1))
+    return sound[start : start + long]
 
 
 def _roughen(sound: np.ndarray, own: dict, row: dict, rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,8 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   }
   for (const audio of root.querySelectorAll("audio[data-of]")) {  // sounds that the page holds already
     const player = document.getElementById(audio.dataset.of);
-    audio.src = player.src, audio.dataset.start = player.dataset.start;
+    audio.src = player.src;
+    if (player.dataset.start) audio.dataset.start = player.dataset.start;
   }
   root.prepend(head, bar);
   root.append(choices, told, foot, both);

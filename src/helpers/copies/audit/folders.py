@@ -173,6 +173,9 @@ def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarra
     rate = profile.corpus.sample_rate_hz
     try:
         key = kept.key(path)
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    try:
         if (entry := kept.load(key, "sound")) is None:
             sound, level_db = read_sound(path, rate, profile.corpus.channel)
             measures, found = measure(sound, rate, level_db), landmarks(sound, rate)
@@ -253,7 +256,7 @@ def _alike(honest: Clips, generated: Clips, profile: Profile, scratch: Path) -> 
     rate = profile.corpus.sample_rate_hz
     sounds = [honest.sounds[row] for row in range(len(honest.sounds))]
     made = make_alike(sounds, honest.measures, generated.measures, rate, profile.thresholds.seed)
-    measures = pd.DataFrame([measure(one, rate) for one in made])
+    measures = pd.DataFrame([measure(one, rate, had) for one, had in zip(made, honest.measures["level_db"])])
     kept = Sounds(scratch / "honest_alike.int16").extend(made)
     keys = [""] * len(made)  # what is made of them is no file's
     return Clips(honest.names, kept, measures, [landmarks(one, rate) for one in made], keys, honest.left_out)

@@ -9,6 +9,7 @@ import hashlib
 import os
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Kept:
         try:
             with np.load(self._path(key, name)) as entry:
                 return {part: entry[part] for part in entry.files}
-        except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError, KeyError):
+        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError):
             return None
 
     def store(self, key: str, name: str, **arrays) -> None:

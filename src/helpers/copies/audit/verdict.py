@@ -97,8 +97,9 @@ def judged(matches: pd.DataFrame, about: pd.DataFrame) -> pd.DataFrame:
         best.loc[rows, "evidence"] = tail.evidence(best.loc[rows, "score"])
     together = combined(best, OF_MELS).rename(columns={"evidence": "score"}).assign(detector=TOGETHER)
     together = together.merge(about.assign(row=about.index), on=["kind", "clip"])
-    # the time of the match: by the detector with most evidence for this clip, the local one before others
-    order = best.assign(local=best["detector"] == LOCAL).sort_values(["local", "evidence"], ascending=False)
+    # the time of the match: by the detector with most evidence for this clip, the local one before others where it found any
+    order = best.assign(placed=best[PLACES[0]].notna(), local=best["detector"] == LOCAL)
+    order = order.sort_values(["placed", "local", "evidence"], ascending=False)
     places = order.drop_duplicates(["row", "nearest"])[["row", "nearest", "reference", *PLACES]]
     together = together.merge(places, on=["row", "nearest"], how="left").assign(similarity=np.nan, bias=np.nan)
     table = pd.concat([best.drop(columns="evidence"), together], ignore_index=True)
