@@ -150,6 +150,18 @@ def test_power_is_told_for_each_kind_of_copy_and_its_remedy_where_it_is_low(resu
     assert "most of the kind 'shift 0.2 s'. " in remedies[0][0] and "'2 s excerpt'. " in remedies[1][0]
 
 
+def test_copies_of_a_training_clip_that_is_there_twice_are_found(folders, profile, tmp_path, few_planted):
+    twice = tmp_path / "training"
+    shutil.copytree(folders / "training", twice)
+    for path in sorted(twice.iterdir()):
+        shutil.copy(path, path.with_name(f"again_{path.name}"))
+    some, found = profile.replace("retrieval", detectors=("mel",)), []
+    for training in (folders / "training", twice):
+        made = audit.audit(*map(str, (of(folders) | {"training": training}).values()), some)
+        found.append(made.power.set_index("alteration").loc["exact", "combined"])
+    assert found[1] >= found[0] >= 0.75, found
+
+
 def test_an_honest_clip_that_alone_sets_a_threshold_is_named(result):
     """30 honest clips give p: at 4 % and 5 % the highest one sets the threshold, at 10 % the third, at 1 % none could."""
     together = result.table[(result.table["detector"] == "combined") & (result.table["part"] == "C2")]

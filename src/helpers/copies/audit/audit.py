@@ -207,7 +207,9 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     """
     training, used = folders.clips["training"], profile.thresholds
     searched = np.setdiff1d(np.arange(len(training.names)), folders.stand_ins)
-    queries = gather(folders.clips, searched, profile, scratch)
+    queries, equal = gather(folders.clips, searched, profile, scratch), training.first_of_equal()
+    planted = (queries.about["kind"] == "planted").to_numpy()
+    queries.about.loc[planted, "of"] = equal[queries.about.loc[planted, "of"]]
     local = _local(training, queries, folders.kept, profile.corpus.sample_rate_hz, chromaprint)
     sides: dict[str, Clips | Queries] = {"training": training, "queries": queries}
     size = profile.corpus.clip_samples
@@ -231,13 +233,16 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         of_mels = name in OF_MELS
         heard: dict = {side: OfMels(detectors, name, mels[side]) for side in sides} if of_mels else features(name)
         matches, *weights[name] = global_matches(
-            detectors, name, heard, queries.about, windows, folders.stand_ins, used
+            detectors, name, heard, queries.about, windows, folders.stand_ins, used, equal
         )
         found.append(matches.assign(detector=name))
     for name, (index, marks, frame_s) in local.items():
         some = progress(marks, desc=name, unit="file")
         found.append(local_matches(index, some, frame_s, queries.about, folders.stand_ins).assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
+    # a copy of one of two equal training clips is found where the other is named
+    of_planted = planted[matches["row"]]
+    matches.loc[of_planted, "reference"] = equal[matches.loc[of_planted, "reference"]]
     matches["nearest"] = training.names[matches["reference"]]
     table = judged(matches, queries.about)
     return account_of(table, matches, queries.about, weights, folders, used)

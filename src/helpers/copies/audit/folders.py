@@ -44,6 +44,10 @@ class Clips(NamedTuple):
     keys: list[str]
     left_out: dict[str, str]
 
+    def first_of_equal(self) -> np.ndarray:
+        """For each clip the number of the first that has the same samples: its own where none before it has."""
+        return pd.Series(range(len(self.names))).groupby(np.array(_digests(self))).transform("min").to_numpy()
+
 
 class Folders(NamedTuple):
     """The clips of each of KINDS, and in what generated and honest ones differ. `stand_ins` [H] are the numbers of the

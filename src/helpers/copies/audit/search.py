@@ -96,10 +96,11 @@ def global_matches(
     windows: dict,
     stand_ins,
     used: ThresholdsConfig,
+    equal: np.ndarray,
 ):
     """The K_BEST training clips of each query by the windows that are nearest; and the weights chosen.
 
-    features: of the `windows` of either side, "queries" and "training".
+    features: of the `windows` of either side, "queries" and "training". equal: see `Clips.first_of_equal`.
     """
     owner = windows["queries"].owner
     of_honest = (about["kind"] == "honest").to_numpy()[owner]
@@ -118,7 +119,7 @@ def global_matches(
     pairs = pd.concat(parts, ignore_index=True)
     beside = _beside(detectors, name, features["queries"], about, owner, max(used.ks + (used.k,)))
     pairs["row"], pairs["reference"] = owner[pairs["window"]], learned[pairs["reference_window"]]
-    beta, k = _weights(pairs, beside, about, used)
+    beta, k = _weights(pairs.assign(reference=equal[pairs["reference"]]), beside, about, used)
     pairs["bias"] = bias(beside, k)[pairs["window"]]
     pairs["score"] = pairs["similarity"] - beta * pairs["bias"]
     best = pairs.sort_values(["row", "score"], ascending=[True, False], kind="stable").drop_duplicates(
