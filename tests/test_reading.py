@@ -256,7 +256,8 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
     assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
     assert "twice as many clips it comes 2.16 times as late (2.01 to 2.31)" in said
-    assert "60,000 updates (42,000 to 86,000)" in said and said.endswith("trained for long enough to tell.")
+    assert "60,000 updates (42,000 to 86,000): no run here was trained for long enough to tell." in said
+    assert said.endswith("Two sizes cannot show that the growth is a power at all.")
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion is not excluded" in linear
     three = {
@@ -265,7 +266,7 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
         "leave_one_out_high": 1.2,
         "observed_updates": np.nan,
     }
-    assert sentences.of_relation(pd.DataFrame([row | three])).endswith("left out, the exponent is 1.05 to 1.20.")
+    assert sentences.of_relation(pd.DataFrame([row | three])).endswith("enough to tell. When one size is left out, the exponent is 1.05 to 1.20.")
     assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")
 
 
