@@ -266,7 +266,9 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
         "leave_one_out_high": 1.2,
         "observed_updates": np.nan,
     }
-    assert sentences.of_relation(pd.DataFrame([row | three])).endswith("enough to tell. When one size is left out, the exponent is 1.05 to 1.20.")
+    assert sentences.of_relation(pd.DataFrame([row | three])).endswith(
+        "enough to tell. When one size is left out, the exponent is 1.05 to 1.20."
+    )
     assert sentences.of_relation(pd.DataFrame(columns=list(row))).startswith("Too few sizes")
 
 
