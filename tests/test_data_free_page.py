@@ -84,3 +84,9 @@ def test_prompts_that_the_second_judge_does_not_confirm_are_looked_at(folder):
     every = pd.DataFrame({"kind": ["train"] * 2 + ["heldout"], "replayed": [True, True, False], "mel": 1.0})
     every.assign(caption_effect_first=1.0).to_csv(folder / "data_free" / "n100_d0" / "prompts.csv", index=False)
     assert summaries.beside_unconfirmed(folder, runs[runs["n_train"] == 100]) == "", "all are confirmed"
+
+
+@pytest.mark.parametrize(("above", "below", "told"), [(0.82, 0.51, True), (0.82, 0.7, False), (0.6, 0.51, False)])
+def test_a_sign_that_follows_the_second_judge_alone_is_said_to(above, below, told):
+    table = pd.DataFrame({"above": [above, 0.9], "below": [below, 0.5]})
+    assert ("does not tell trained prompts from new ones" in summaries._reading(table)) == told

@@ -219,7 +219,7 @@ def test_a_damaged_entry_counts_as_none_whichever_byte_it_is(tmp_path):
         for bit in (1, 64):
             path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
             entry = kept.load("ab" * 32, "sound")
-            assert entry is None or entry.keys() != {"sound"} or np.array_equal(entry["sound"], np.arange(8))
+            assert entry is None or np.array_equal(entry["sound"], np.arange(8))
 
 
 def test_a_file_that_vanished_is_left_out_whether_or_not_anything_is_kept(tmp_path):

@@ -31,7 +31,7 @@ COMMANDS = {
         "audit": (
             commands.run_audit,
             "which of a model's clips come too near to its training clips, from folders of audio",
-            "audit --generated made --training learned --honest others --set fpr=0.02",
+            "audit --generated made --training learned --honest others",
             "generated training honest within match-honest chromaprint keep keep-shard fail-above table profile set",
         ),
     },

@@ -18,7 +18,7 @@ from helpers.models import aisfx
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, frozen, input_files, plan, publication, registry, store
 from helpers.study.graph import Graph
-from helpers.study.manifest import read_manifest
+from helpers.study.manifest import MANIFEST, read_manifest
 from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 40  # it is kept in git
@@ -131,14 +131,14 @@ def _print_plan(stages: list[Stage], folder: Path | None) -> list[Stage]:
 def _with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
     sections: dict[str, dict] = {}
     for key, value in settings.items():
-        field = key.split(".")[-1]
-        if field in ("n_train", "draw") and (section := _section(profile, stage, key)) not in ("corpus", "planted"):
+        section, field = _section(profile, stage, key), key.split(".")[-1]
+        if field in ("n_train", "draw") and section not in ("corpus", "planted"):
             raise ValueError(
                 f"{key}: expected {field} alone, which picks a run, as {section} has one for each, got {value}"
             )
-        if profile.schedules and field in ("updates", "checkpoints") and _section(profile, stage, key) == "training":
+        if profile.schedules and section == "training" and field in ("updates", "checkpoints"):
             raise ValueError(f"{key}: expected no other than the schedules of profile {profile.name}, got {value}")
-        sections.setdefault(_section(profile, stage, key), {})[field] = value
+        sections.setdefault(section, {})[field] = value
     return profile.replace_in(sections)  # at once: updates and checkpoints must fit each other
 
 
@@ -251,9 +251,9 @@ def verify_stages(arguments):
     """`verify`: a line for each stage or file that is not as recorded."""
     from helpers.study import verification
 
-    if arguments.folder and not (arguments.folder / "manifest.json").is_file():
-        raise UserError(f"--folder: expected a published study, found no manifest.json in {arguments.folder}")
     with checking():
+        if arguments.folder and not entries.read_entries(arguments.folder):
+            raise ValueError(f"--folder: expected a published study, found no {MANIFEST} in {arguments.folder}")
         problems, n_stages, n_files = verification.verify(_all_stages(arguments.profile), _folder(arguments))
     if problems:
         print(*problems, sep="\n")

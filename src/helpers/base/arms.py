@@ -25,9 +25,8 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
     training = profile.training_run(n_train, draw)
     trained = not training.checkpoint_path  # weights that were loaded are one checkpoint
     earlier = sorted(set(training.checkpoints) - {training.updates}) if trained else ()
-    kept = (
-        main.weights if training.keep_raw else "ema"
-    )  # of earlier checkpoints: raw weights are else of the last alone
+    # of earlier checkpoints: without keep_raw, raw weights are of the last alone
+    kept = main.weights if training.keep_raw else "ema"
     if sizes.n_checkpoint:
         for updates in earlier:
             equal = 0 < sizes.equal_epochs == training.batch_size * updates / n_train

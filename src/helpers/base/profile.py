@@ -135,11 +135,12 @@ class Profile:
             raise ValueError(
                 f"clip_samples: expected at least n_fft = {self.mel.n_fft}, got {self.corpus.clip_samples}"
             )
-        frames, shift_s = self.corpus.clip_samples // self.mel.hop_length, self.retrieval.max_shift_s
-        shift = round(shift_s * self.corpus.sample_rate_hz / self.mel.hop_length)
+        frames = self.corpus.clip_samples // self.mel.hop_length
+        shift = self.retrieval.max_shift(self.corpus.sample_rate_hz, self.mel.hop_length)
         if "mel_aligned" in self.retrieval.detectors and not shift < frames / 2:
             raise ValueError(
-                f"max_shift_s: expected less than half of a clip, {frames} frames, for mel_aligned, got {shift_s} ({shift} frames)"
+                f"max_shift_s: expected less than half of a clip, {frames} frames, for mel_aligned, got "
+                f"{self.retrieval.max_shift_s} ({shift} frames)"
             )
         if self.mel.fmax_hz > self.corpus.sample_rate_hz / 2:
             raise ValueError(

@@ -264,6 +264,10 @@ class RetrievalConfig(Checked):
     n_strengths: int = option(3, unit="strengths per alteration", low=1, high=10)
     seed: int = option(2024, low=0)
 
+    def max_shift(self, sample_rate_hz: int, hop_length: int) -> int:
+        """`max_shift_s` in frames."""
+        return round(self.max_shift_s * sample_rate_hz / hop_length)
+
 
 @settings
 class ThresholdsConfig(Checked):

@@ -172,10 +172,9 @@ def _grid(cells: pd.DataFrame) -> str:
             f' style="--row:{sizes.index(row.n_train) + 2};--from:{row.place + 2};--to:{row.end + 2}"></button>'
         )
     apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most
+    edge = cells["end"].max() - 0.7 * apart  # beyond it a number would be cut
     for row in cells.drop_duplicates("place").sort_values("place").itertuples():
-        if (
-            row.place - last >= apart and cells["end"].max() - row.place > 0.7 * apart
-        ):  # a number at the edge would be cut
+        if row.place - last >= apart and row.place < edge:
             buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
             last = row.place
     return (

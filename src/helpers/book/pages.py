@@ -50,7 +50,7 @@ def page_settings(profile: Profile, page: str) -> dict:
     if name == "01_corpus" and not profile.corpus.mixed:
         found["clips"] = _clips_of(profile.corpus)
     if name == "03_training" and profile.schedules:
-        found["schedule"] = list(profile.training_run(*settings.values()).checkpoints)
+        found["schedule"] = list(profile.training_run(**settings).checkpoints)
     if name == "05_retrieval":
         found["second_opinion"] = aisfx.installed()  # the page shows it where it can be had
     return found

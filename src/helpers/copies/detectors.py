@@ -48,7 +48,7 @@ class Detectors:
         sounding_only: bool = False,
     ):
         self.config, self.names, self.mel, self.rate = config, config.detectors, mel, sample_rate_hz
-        self.max_shift = round(config.max_shift_s * sample_rate_hz / mel.hop_length)  # frames
+        self.max_shift = config.max_shift(sample_rate_hz, mel.hop_length)
         self.mean, self.sounding_only = mel_mean, sounding_only
         path, sha256 = config.clap_path, config.clap_sha256
         self.clap = load_clap(path, sample_rate_hz, sha256) if "clap" in config.detectors else None

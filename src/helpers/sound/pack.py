@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import soundfile
 
 from helpers.base.paths import not_carried
+from helpers.base.settings import PACK_RATE_HZ
 from helpers.sound.silence import RECORDING_RMS
 
-SAMPLE_RATE_HZ = 16_000
+SAMPLE_RATE_HZ = PACK_RATE_HZ
 N_THREADS = 4  # that decode; libsndfile works outside Python's lock
 METADATA_COLUMNS = (
     "id", "package", "version", "path", "sha256", "author", "licence", "title", "class", "role", "caption",

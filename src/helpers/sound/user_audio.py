@@ -26,8 +26,8 @@ from helpers.sound.user_table import (
     READERS_VERSION,
     SPLITS,
     UserDataError,
-    listed_files,
     locate,
+    named_files,
     names_of,
     places,
     read_tables,
@@ -98,7 +98,7 @@ def check_clips(config: CorpusConfig) -> pd.DataFrame:
     found = locate((names_of(rows[line]) for line in clips.index), listing, folder, config.kind)
     clips["file"] = pd.Series(found, clips.index, dtype=object)
     read_as = (READERS_VERSION, config.kind, config.sample_rate_hz, config.clip_samples, config.channel)
-    key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(listed_files(config))).bytes(16).hex()
+    key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(named_files(found, listing))).bytes(16).hex()
     kept = runs_root() / "checked" / f"{key}.json"
     if kept.is_file():
         clips["why"] = json.loads(kept.read_text())

@@ -169,15 +169,17 @@ def locate(names: Iterable[tuple[str, ...]], listing: Listing, folder: Path, kin
     return found
 
 
-def listed_files(config: CorpusConfig) -> dict[str, Path]:
-    """The files that a row of a user's tables names, by their names in the folder: no other has a say in the corpus.
+def named_files(found: Iterable[Path | str], listing: Listing) -> dict[str, Path]:
+    """The files that a row names (`found`: see `locate`), by their names in the folder: no other has a say in the corpus."""
+    named = {file for file in found if isinstance(file, Path)}
+    return {name: file for name, file in listing.files.items() if file in named}
 
-    Raises what `places` and `read_tables` raise.
-    """
+
+def listed_files(config: CorpusConfig) -> dict[str, Path]:
+    """`named_files` of a user's corpus. Raises what `places` and `read_tables` raise."""
     tables, folder = places(config)
     rows, listing = read_tables(tables, config.kind).values(), list_files(folder)
-    named = {file for file in locate(map(names_of, rows), listing, folder, config.kind) if isinstance(file, Path)}
-    return {name: file for name, file in listing.files.items() if file in named}
+    return named_files(locate(map(names_of, rows), listing, folder, config.kind), listing)
 
 
 def _missing(wanted, forms: list[str], near: dict[str, str], listing: Listing) -> str:

@@ -30,13 +30,11 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     """
     data, rng = load_corpus(upstream["corpus"]), seeded(profile.retrieval.seed, "blind pairs")
     honest = _twin if "twins" in profile.nulls else _heldout
+    makers = (_altered if profile.controls.n_altered else honest, honest)
     rate_hz, sizes, rows, sounds = profile.corpus.sample_rate_hz, sorted(profile.sizes), [], []
     for number in range(N_PAIRS):
         n = sizes[number % len(sizes)]
-        toss = int(rng.integers(2))
-        kind, query_id, row, sound = (_altered, honest)[toss if profile.controls.n_altered else 1](
-            data, profile, n, rng
-        )
+        kind, query_id, row, sound = makers[int(rng.integers(2))](data, profile, n, rng)
         own_id, caption = data.clips[["clip_id", "caption"]].iloc[row]
         rows.append((f"pair {number + 1}", n, kind, query_id, own_id, caption, f"pair_{number + 1}.ogg"))
         sounds.append(sound)
