@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from helpers.base.csv_file import read_csv
 from helpers.book.tables import arrange
-from helpers.book.words import share_text, shares, with_interval
+from helpers.book.words import listed, share_text, shares, with_interval
 
 SIGNS = {  # by method: what its panel is called; the search itself, which defines the truth, has none
     "caption_effect": "effect of the caption",
@@ -108,14 +108,13 @@ def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_ef
     if not rows:
         return ""
     table = pd.DataFrame(rows, columns=["replayed", "unconfirmed", "held_out", "above", "below"])
-    listed = {
-        name: " and ".join(f"{value:.{3 if name in table.columns[:3] else 2}f}" for value in table[name])
-        for name in table
+    told = {
+        name: listed([f"{value:.{3 if name in table.columns[:3] else 2}f}" for value in table[name]]) for name in table
     }
     return (
-        f"Prompts that aisfx does not confirm lie as near to their own clips by log-mel: medians {listed['unconfirmed']}, replayed "
-        f"{listed['replayed']}, held out {listed['held_out']}. The {NAMES[sign]} tells replayed prompts from them with an AUROC of "
-        f"{listed['above']}, and them from held-out prompts with {listed['below']}.{_reading(table)}"
+        f"Prompts that aisfx does not confirm lie about as near to their own clips by log-mel: medians {told['unconfirmed']}, replayed "
+        f"{told['replayed']}, held out {told['held_out']}. The {NAMES[sign]} tells replayed prompts from them with an AUROC of "
+        f"{told['above']}, and them from held-out prompts with {told['below']}.{_reading(table)}"
     )
 
 
