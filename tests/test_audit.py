@@ -14,7 +14,13 @@ import soundfile
 
 from helpers import __main__ as command
 from helpers.base import spreadsheet
-from helpers.copies.audit import audit, search as audit_search, verdict as audit_verdict, within as audit_within
+from helpers.copies.audit import (
+    audit,
+    planting,
+    search as audit_search,
+    verdict as audit_verdict,
+    within as audit_within,
+)
 from helpers.copies.detectors import Detectors
 from helpers.sound.mel import level, log_mel
 from helpers.sound.profiles import load_profile
@@ -247,6 +253,60 @@ def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path
     assert not (honest["nearest"] == honest["clip"]).any()
 
 
+def test_a_training_clip_that_stands_in_is_searched_in_all_others_as_a_generated_clip_is(profile, tmp_path):
+    """Were it searched in those alone that do not stand in, generated clips had more to be near to, and more of them were
+    flagged than is stated. Each of these pairs is alike but for noise; some of both stand in."""
+    for kind in ("training", "generated"):
+        (tmp_path / kind).mkdir()
+    for i in range(96):
+        soundfile.write(tmp_path / "training" / f"{i:03d}.wav", 0.5 * sound(i // 2) + 0.3 * sound(500 + i), RATE)
+    for i in range(8):  # copies of all kinds of training clips, of those that stand in as background too
+        shutil.copy(tmp_path / "training" / f"{12 * i:03d}.wav", tmp_path / "generated")
+    given = {"generated": tmp_path / "generated", "training": tmp_path / "training", "honest": None}
+    some = profile.replace("retrieval", detectors=("mel",)).replace("thresholds", k=2, ks=(2,), fpr=0.2)
+    (scratch := tmp_path / "scratch").mkdir()
+    folders = audit.read_folders(given, some, scratch)
+    standing = set(folders.clips["honest"].names)
+    found = audit.judge(folders, audit.load_detectors(some), some, scratch)
+    first = found.matches[(found.matches["rank"] == 1) & (found.matches["kind"] == "honest")]
+    for name in ("mel", "landmarks"):
+        beside = first[first["detector"] == name]
+        assert (beside["clip"] != beside["nearest"]).all() and beside["nearest"].isin(standing).any()
+    made = found.table[(found.table["kind"] == "generated") & (found.table["detector"] == "mel")]
+    assert (made["clip"] == made["nearest"]).all() and made["flagged"].all()
+    assert made["clip"].isin(standing).any()
+
+
+def test_the_background_leaves_out_the_clip_that_is_compared_and_its_half(profile):
+    """Of four background clips, two a half, a query's bias beside one of them is that of the other half."""
+    about = pd.DataFrame({"part": ["C1", "C2", "C1", "C1", "C1"], "itself": [0, 1, 2, 3, 4]})
+    assert audit_search._halves(about).tolist() == [1, 0, 2, 1, 2]
+    features = np.eye(5, 3, dtype=np.float32)[[0, 0, 1, 2, 1]] + 0.1
+    detectors = Detectors(profile.retrieval, profile.mel, RATE, np.zeros(profile.mel.n_mels, np.float32))
+    beside = audit_search._beside(detectors, "mel", features, about, np.arange(5), 9).reshape(3, 5, 2)
+    cosines = (features @ features.T) / np.outer(*[np.linalg.norm(features, axis=1)] * 2)
+    for side, background in enumerate(([0, 2, 3, 4], [2, 4], [0, 3])):
+        np.testing.assert_allclose(beside[side], -np.sort(-cosines[:, background])[:, :2], atol=1e-5)
+
+
+def test_copies_are_planted_as_long_as_generated_clips_are(folders, profile, tmp_path):
+    """Power that is told of longer ones would be too good. Those of long generated clips stay as long as the training clips."""
+    some = of(folders) | {"generated": tmp_path / "generated"}
+    some["generated"].mkdir()
+    lengths = [SAMPLES // 4, SAMPLES // 2, 3 * SAMPLES]
+    for i, samples in enumerate(lengths):
+        soundfile.write(some["generated"] / f"{i}.wav", np.resize(sound(700 + i), samples), RATE)
+    (scratch := tmp_path / "scratch").mkdir()
+    clips = audit.read_folders(some, profile, scratch).clips
+    queries = audit_search.gather(clips, np.zeros(0, np.int64), profile, scratch)
+    exact = queries.about[queries.about["part"] == "exact"]
+    assert {len(queries.sounds[row]) for row in exact.index} == {SAMPLES // 4, SAMPLES // 2, SAMPLES}
+    for row, copied in exact["of"].items():
+        original, copy = clips["training"].sounds[copied], queries.sounds[row]
+        windows = np.lib.stride_tricks.sliding_window_view(original, len(copy))
+        assert (windows[windows[:, 0] == copy[0]] == copy).all(axis=1).any()
+
+
 def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     some = of(folders) | {"honest": tmp_path / "honest"}
     shutil.copytree(folders / "honest", some["honest"])
@@ -409,6 +469,46 @@ def test_duplicates_inside_a_folder_come_as_clusters_with_those_to_drop(profile,
     assert command.main() == 1 and "expected at most 1 files to drop, got 2" in capsys.readouterr().err
     assert pd.read_csv(out)["cluster"].tolist() == [1, 1, 2, 2]
     assert "<h1>2 files to drop, in 2 clusters</h1>" in out.with_suffix(".html").read_text()
+
+
+def test_a_mirror_image_hides_no_duplicates_and_equal_files_are_joined_whatever_they_hold(profile, tmp_path):
+    """One file is another played backwards; two pairs are the same samples, one of them too short to have landmarks."""
+    (home := tmp_path / "set").mkdir()
+    clips = {f"{i:02d}": np.concatenate([sound(i), sound(50 + i)]) for i in range(12)}
+    clips |= {"mirror": clips["05"][::-1], "softer": 0.2 * clips["03"], "again": clips["07"]}
+    clips |= {name: np.full(400, 0.1) * np.sign(np.sin(np.arange(400))) for name in ("click", "click again")}
+    for name, clip in clips.items():
+        soundfile.write(home / f"{name}.wav", clip, RATE)
+    table = audit_within.duplicates(home, profile).table
+    clusters = sorted(sorted(part["file"]) for _, part in table.groupby("cluster"))
+    assert clusters == [["03.wav", "softer.wav"], ["07.wav", "again.wav"], ["click again.wav", "click.wav"]]
+    click = table.set_index("file").loc["click.wav"]
+    assert click["drop"] and click["like"] == "click again.wav" and click["length_s"] == 400 / RATE
+
+
+def test_only_what_matches_a_kept_file_is_dropped(profile, tmp_path):
+    """A chain: the first shares with the second, that with the third. The longest is kept, and the end that it does not match."""
+    (home := tmp_path / "set").mkdir()
+    parts = [sound(200 + i) for i in range(4)]
+    chain = {"a": parts[:2], "b": [*parts[1:3]], "c": [*parts[2:], sound(300)]}
+    for name, some in chain.items():
+        soundfile.write(home / f"{name}.wav", np.concatenate(some), RATE)
+    for i in range(10):
+        soundfile.write(home / f"other{i}.wav", np.concatenate([sound(i), sound(50 + i)]), RATE)
+    table = audit_within.duplicates(home, profile).table.set_index("file")
+    assert table["drop"].to_dict() == {"c.wav": False, "a.wav": False, "b.wav": True}
+    assert table["cluster"].nunique() == 1 and table.loc["b.wav", "like"] in ("a.wav", "c.wav")
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_every_kind_of_copy_can_be_planted_at_any_rate(rate):
+    rng = np.random.default_rng(rate)
+    clip, other = (np.round(9_000 * rng.standard_normal(rate)).clip(-32768, 32767).astype(np.int16) for _ in range(2))
+    for kind in planting.ALTERATIONS:
+        copy = planting.plant(kind, clip, other, rate, 0)
+        assert copy.dtype == np.int16 and copy.any() and len(clip) // 2 <= len(copy) <= len(clip), kind
+    coded = planting.plant("MP3 32 kbit/s", clip, other, rate, 0)
+    assert len(coded) == len(clip) and not np.array_equal(coded, clip)
 
 
 @pytest.mark.parametrize("name", ["t.aiff", "t.caf", "t.w64", "t.au", "t.oga", "t.m4a", "more/t.wav"])

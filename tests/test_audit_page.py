@@ -184,7 +184,7 @@ def test_the_players_are_there_without_javascript(markup, bare_page):
 
 def test_where_no_rate_is_stated_the_page_says_why_and_what_helps(found, folders, bare_page, faults_of_axe):
     table = found.table.assign(p=np.nan, q=np.nan, tau=np.nan, flagged=pd.array([pd.NA] * len(found.table), "boolean"))
-    apart = audit_verdict.Difference("lead_s", "s", 1.5, 0.01, 1.0)
+    apart = audit_verdict.Difference("lead_s", "s", 1.5, 0.01, 1.0, 8, 8)
     refused = found._replace(table=table, differing=[apart], power=found.power.assign(combined=np.nan))
     page = bare_page(audit_page.audit_page(refused, folders))
     assert page.inner_text("h1") == "No rate can be stated"
@@ -329,6 +329,21 @@ def test_a_recipe_fills_the_folders_of_an_audit(recipe, rate, tmp_path, monkeypa
 def test_a_file_that_is_gone_meanwhile_is_named(tmp_path):
     (card,) = audit_page._cards([audit_page.Match("a.wav", "b.wav", 0, 0, 1)], tmp_path, tmp_path, ("a", "b"), "mean")
     assert card["silent"] == "'a.wav' is no longer there" and not card["players"]
+
+
+def test_a_page_says_how_many_duplicates_it_does_not_list(tmp_path, monkeypatch):
+    columns = {
+        "cluster": [1, 1, 1, 2, 2],
+        "file": list("abcde"),
+        "drop": [False, True, True, False, True],
+        "seconds": 1.0,
+    }
+    table = pd.DataFrame(columns | {"like": list("baaed"), "score": 9.0} | dict.fromkeys(audit_within.PLACES, 0.0))
+    found = audit_within.Duplicates(table, {})
+    monkeypatch.setattr(audit_page, "LISTED", 3)
+    assert "2 more files of such clusters are not listed here" in audit_page.within_page(found, tmp_path)
+    monkeypatch.setattr(audit_page, "LISTED", 5)
+    assert "not listed here" not in audit_page.within_page(found, tmp_path)
 
 
 def test_duplicates_have_their_page(tmp_path, bare_page, faults_of_axe):

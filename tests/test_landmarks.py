@@ -86,3 +86,14 @@ def test_what_many_clips_hold_weighs_less_than_what_one_holds():
     hum = landmarks(sound(1), RATE)
     rare, common = (Index([hum] * n + [landmarks(sound(30 + i), RATE) for i in range(20 - n)]) for n in (1, 12))
     assert common.match(hum, 1).scores[0] < 0.8 * rare.match(hum, 1).scores[0]
+
+
+def test_a_reference_that_is_searched_in_the_others_scores_as_if_it_were_not_among_them():
+    marks = [landmarks(sound(900 + i) + sound(901 + i), RATE) for i in range(6)]
+    found = Index(marks).match(marks[2], 3, itself=2)
+    rest = [*range(2), *range(3, 6)]
+    alone = Index([marks[row] for row in rest]).match(marks[2], 3)
+    assert [rest[row] for row in alone.indices] == found.indices.tolist() and 2 not in found.indices
+    # as many landmarks weigh less in a larger index, by the logarithm of its size alone
+    assert found.scores[0] == pytest.approx(alone.scores[0], rel=0.05) and found.scores[0] >= alone.scores[0]
+    assert Index(marks).match(marks[2], 1).indices.tolist() == [2]

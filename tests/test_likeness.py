@@ -61,7 +61,23 @@ def test_no_honest_clip_is_cut_from_a_pause():
 def test_folders_of_one_kind_do_not_differ_and_few_clips_prove_little():
     one, other = table([clip(i) for i in range(40)]), table([clip(100 + i) for i in range(60)])
     assert not differences(one, other)
-    assert not differences(table([clip(0, 1.0)]), other)
+    assert not differences(table([clip(0)]), other)
+
+
+def test_a_part_of_the_clips_that_no_honest_one_is_like_is_named_whatever_the_medians_say():
+    """31 of one second beside honest ones of one second, and 29 of four; then twelve of sixty; then one alone."""
+    honest = pd.DataFrame([measure(clip(i, 1.0), RATE) for i in range(60)])
+    for short, long in ((31, 29), (48, 12), (0, 2), (0, 1)):
+        lengths = [1.0] * short + [4.0] * long
+        found = differences(table([clip(900 + i, length) for i, length in enumerate(lengths)]), honest)
+        assert [(one.outside, one.n) for one in found if one.measure == "seconds"] == [(long, short + long)]
+        assert f"{long} of {short + long} generated outside the range of honest" in str(found[0])
+
+
+def test_a_hair_is_no_difference():
+    """All are longer than any honest one, by a hundredth of their length."""
+    one, other = table([clip(i, 3.03) for i in range(40)]), table([clip(100 + i) for i in range(60)])
+    assert not differences(one, other)
 
 
 def test_measures_are_those_of_a_known_clip():

@@ -102,6 +102,7 @@ def within_page(found: Duplicates, folder: Path, channel: str = "mean") -> str:
         cards=cards,
         clusters=[part.to_dict("records") for _, part in table.head(LISTED).groupby("cluster")],
         n_clusters=table["cluster"].nunique(),
+        n_unlisted=max(0, len(table) - LISTED),
         n_dropped=len(dropped),
         lab=_lab(cards, lambda query, reference: together[query] == together[reference]),
         left_out={"within": left_out},

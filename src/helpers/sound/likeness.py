@@ -23,7 +23,7 @@ FLOOR_SHARE = 0.1  # of the frames between the silences are at most as loud as t
 # Level is told but not compared: every clip is brought to one level before it is searched.
 COMPARED = {"seconds": "s", "lead_s": "s", "trail_s": "s", "bandwidth_hz": "Hz", "floor_db": "dB"}
 MEASURES = (*COMPARED, "level_db")
-# distance of two distributions (Kolmogorov-Smirnov), and its p-value, from which on they differ
+# distance of two distributions (Kolmogorov-Smirnov) from which on they differ, and the p-value below which that is no chance
 LARGE, SURE = 0.35, 0.01
 
 
@@ -33,16 +33,20 @@ def in_figures(value: float) -> str:
 
 
 class Difference(NamedTuple):
-    """A measure in which two folders differ: its unit, both medians, and the Kolmogorov-Smirnov distance, 0 to 1."""
+    """A measure in which two folders differ: its unit, both medians, the Kolmogorov-Smirnov distance, 0 to 1, and how many of
+    the `n` generated clips lie outside the range of the honest ones."""
 
     measure: str
     unit: str
     generated: float
     honest: float
     distance: float
+    outside: int
+    n: int
 
     def __str__(self) -> str:
-        return f"{self.measure} (median {in_figures(self.generated)} {self.unit} of generated, {in_figures(self.honest)} of honest)"
+        medians = f"median {in_figures(self.generated)} {self.unit} of generated, {in_figures(self.honest)} of honest"
+        return f"{self.measure} ({medians}; {self.outside} of {self.n} generated outside the range of honest)"
 
 
 def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> dict[str, float]:
@@ -54,31 +58,38 @@ def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> 
     loudness -= loudness.max()
     sounding = np.flatnonzero(loudness > SILENT_DB)
     first, last = int(sounding[0]), int(sounding[-1]) + 1
-    n_fft = min(1024, last * size - first * size)
-    frequencies, power = signal.welch(
-        clip[first * size : last * size].astype(np.float32), sample_rate_hz, nperseg=n_fft
-    )
-    heard = np.flatnonzero(power > power.max() * 10 ** (DEEP_DB / 10))
+    heard = clip[first * size : last * size].astype(np.float32)
+    frequencies, power = signal.welch(heard, sample_rate_hz, nperseg=min(1024, len(heard)))
+    strong = np.flatnonzero(power > power.max() * 10 ** (DEEP_DB / 10))
     return {
         "seconds": len(clip) / sample_rate_hz,
         "lead_s": first * FRAME_S,
         "trail_s": max(0.0, len(clip) / sample_rate_hz - last * FRAME_S),
-        "bandwidth_hz": float(frequencies[heard[-1]]),
+        "bandwidth_hz": float(frequencies[strong[-1]]),
         "floor_db": float(np.quantile(loudness[first:last], FLOOR_SHARE)),
         "level_db": level_db,
     }
 
 
 def differences(generated: pd.DataFrame, honest: pd.DataFrame) -> list[Difference]:
-    """The measures in which two tables of MEASURES, a row a clip, differ by more than chance and more than a little."""
+    """The measures in which two tables of MEASURES, a row a clip, differ by more than chance and more than a little.
+
+    They do where their distributions lie LARGE apart and, on average (Wasserstein's distance), by more than a hair. They do
+    too where more generated clips lie outside the range of the honest ones, by more than a hair, than chance puts there, or
+    more than half of them: a test of one or two clips could not be sure of anything. (Of clips from one distribution the
+    share outside the range of N others is beta-distributed with 2 and N - 1.)
+    """
     found = []
     for name, unit in COMPARED.items():
         one, other = generated[name].to_numpy(), honest[name].to_numpy()
-        test = stats.ks_2samp(one, other)
-        apart = abs(np.median(one) - np.median(other))
         hair = {"Hz": 500.0, "dB": 3.0}.get(unit, 0.1 * max(np.median(generated["seconds"]), FRAME_S))
-        if test.statistic >= LARGE and test.pvalue < SURE / len(COMPARED) and apart >= hair:
-            found.append(Difference(name, unit, float(np.median(one)), float(np.median(other)), float(test.statistic)))
+        test, sure = stats.ks_2samp(one, other), SURE / len(COMPARED)
+        apart = test.statistic >= LARGE and test.pvalue < sure and stats.wasserstein_distance(one, other) >= hair
+        outside = int(((one < other.min() - hair) | (one > other.max() + hair)).sum())
+        by_chance = stats.betabinom.sf(outside - 1, len(one), 2, max(len(other) - 1, 1))
+        if apart or outside > len(one) / 2 or by_chance < sure:
+            medians = float(np.median(one)), float(np.median(other))
+            found.append(Difference(name, unit, *medians, float(test.statistic), outside, len(one)))
     return found
 
 
@@ -100,14 +111,14 @@ def make_alike(
         end = len(clip) - round(own["trail_s"] * sample_rate_hz)
         sound = clip[round(own["lead_s"] * sample_rate_hz) : end].astype(np.float64)
         long = max(1, total - lead - trail)
-        sound = librosa.util.fix_length(_cut(sound, long, rng), size=long)
+        sound = librosa.util.fix_length(cut(sound, long, rng), size=long)
         alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rng), (lead, trail))))
     return alike
 
 
-def _cut(sound: np.ndarray, long: int, rng: np.random.Generator) -> np.ndarray:
+def cut(sound: np.ndarray, long: int, rng: np.random.Generator) -> np.ndarray:
     """At most `long` samples from a place drawn at random, but not from a pause: a clip that is silent has no measures."""
-    starts, magnitudes = max(1, len(sound) - long + 1), np.abs(sound)
+    starts, magnitudes = max(1, len(sound) - long + 1), np.abs(sound.astype(np.float64))
     for _ in range(20):
         start = int(rng.integers(starts))
         if magnitudes[start : start + long].max() > magnitudes.max() * 10 ** (SILENT_DB / 20):

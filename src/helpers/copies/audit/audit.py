@@ -26,7 +26,8 @@ from helpers.copies.audit import chromaprint as fingerprinting
 from helpers.copies.audit.folders import KINDS, Clips, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
-from helpers.copies.audit.search import Queries, gather, global_matches, local_matches
+from helpers.copies.audit.planting import ALTERATIONS
+from helpers.copies.audit.search import PLANTED, Queries, gather, global_matches, local_matches
 from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
@@ -189,8 +190,11 @@ def _store(kept: Path | None, profile: Profile) -> Kept:
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:
     samples, mel = profile.corpus.clip_samples, profile.mel
-    heard = sum(clips.measures["seconds"].sum() for clips in folders.clips.values()) * profile.corpus.sample_rate_hz
-    files = sum(len(clips.names) for clips in folders.clips.values())
+    seconds = {kind: clips.measures["seconds"] for kind, clips in folders.clips.items()}
+    copies = 2 * PLANTED * len(ALTERATIONS)
+    planted = copies * min(seconds["training"].mean(), seconds["generated"].mean())
+    heard = (sum(part.sum() for part in seconds.values()) + planted) * profile.corpus.sample_rate_hz
+    files = sum(map(len, seconds.values())) + copies
     needed = (2 * heard / samples + files) * 2 * samples // mel.hop_length * mel.n_mels  # log-mels in 16 bits
     if needed > (free := shutil.disk_usage(scratch).free):
         raise OSError(
@@ -206,8 +210,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     three detectors share, are kept in 16 bits: no cosine moves by more than 3e-5, a five-hundredth of the scale of honest ones.
     """
     training, used = folders.clips["training"], profile.thresholds
-    searched = np.setdiff1d(np.arange(len(training.names)), folders.stand_ins)
-    queries, equal = gather(folders.clips, searched, profile, scratch), training.first_of_equal()
+    queries, equal = gather(folders.clips, folders.stand_ins, profile, scratch), training.first_of_equal()
     planted = (queries.about["kind"] == "planted").to_numpy()
     queries.about.loc[planted, "of"] = equal[queries.about.loc[planted, "of"]]
     local = _local(training, queries, folders.kept, profile.corpus.sample_rate_hz, chromaprint)
@@ -232,13 +235,11 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     for name in progress(detectors.names, desc="audit", unit="detector"):
         of_mels = name in OF_MELS
         heard: dict = {side: OfMels(detectors, name, mels[side]) for side in sides} if of_mels else features(name)
-        matches, *weights[name] = global_matches(
-            detectors, name, heard, queries.about, windows, folders.stand_ins, used, equal
-        )
+        matches, *weights[name] = global_matches(detectors, name, heard, queries.about, windows, used, equal)
         found.append(matches.assign(detector=name))
     for name, (index, marks, frame_s) in local.items():
         some = progress(marks, desc=name, unit="file")
-        found.append(local_matches(index, some, frame_s, queries.about, folders.stand_ins).assign(detector=name))
+        found.append(local_matches(index, some, frame_s, queries.about).assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
     # a copy of one of two equal training clips is found where the other is named
     of_planted = planted[matches["row"]]

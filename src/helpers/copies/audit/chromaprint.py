@@ -116,11 +116,11 @@ class Index:
         self.values = np.concatenate([np.zeros(0, np.uint32), *references])
         self.first = np.cumsum([0, *map(len, references)])
 
-    def match(self, query: np.ndarray, k: int) -> Matches:
-        """The up to k references that share most with a query; of one without a fingerprint there is none."""
+    def match(self, query: np.ndarray, k: int, itself: int = -1) -> Matches:
+        """The up to k references that share most with a query, but for `itself`; of one without a fingerprint there is none."""
         shares, offsets, lengths = _best_overlaps(query, self.values, self.first)
-        best = np.argsort(-shares, kind="stable")[:k]
-        best = best[lengths[best] > 0]
+        best = np.argsort(-shares, kind="stable")
+        best = best[(lengths[best] > 0) & (best != itself)][:k]
         start = np.maximum(0, -offsets[best])
         return Matches(shares[best], best, start, start + offsets[best], lengths[best] + HEARD)
 

@@ -51,7 +51,7 @@ class Clips(NamedTuple):
 
 class Folders(NamedTuple):
     """The clips of each of KINDS, and in what generated and honest ones differ. `stand_ins` [H] are the numbers of the
-    training clips that stand in for honest ones, where no honest folder was given; nothing is searched in them for these."""
+    training clips that stand in for honest ones, where no honest folder was given; none of these is searched in itself."""
 
     clips: dict[str, Clips]
     differing: list[Difference]

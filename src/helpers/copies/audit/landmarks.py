@@ -122,8 +122,9 @@ class Index:
         order = np.argsort(codes, kind="stable")
         self.codes, self.places, self.n = codes[order], places[order], len(references)
 
-    def match(self, query: Landmarks, k: int) -> Matches:
-        """The up to k references that share most with a query."""
+    def match(self, query: Landmarks, k: int, itself: int = -1) -> Matches:
+        """The up to k references that share most with a query. `itself`: the number of the reference that the query is; its
+        landmarks are neither matched nor counted, as if it were not in the index."""
         order = np.argsort(query.codes)  # bisection is several times as fast where what is looked up ascends
         codes, query_frames = query.codes[order], query.frames[order].astype(np.int64)
         first = np.searchsorted(self.codes, codes, "left")
@@ -131,6 +132,9 @@ class Index:
         counts[counts > COMMON] = 0
         rows = np.repeat(np.arange(len(counts)), counts)
         places = self.places[np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts - first, counts)]
+        if itself >= 0:
+            rows, places = rows[kept := places >> 20 != itself], places[kept]
+            counts = np.bincount(rows, minlength=len(counts))
         weights = np.log(max(len(self.codes), 2) / np.maximum(counts, 1))
         frames = query_frames[rows]
         offsets = (places & (2 * MOST_FRAMES - 1)) - frames + MOST_FRAMES
