@@ -34,12 +34,15 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
 
 def shared_prompts(profile: Profile, draw: int) -> np.ndarray:
     """Row numbers of at most N_PROMPTS training clips, drawn by a seed from those that this draw of every size is asked
-    for at every checkpoint; none where no clip is in all."""
-    alike, asked = checkpoint_arms(profile), []
-    for n, d in profile.runs:
-        if d == draw:
-            members = corpus.subset(profile.training_run(n, d), profile.corpus.n_train)
-            arms = list_arms(profile, n, d)
-            asked += [corpus.spread(members, arm.n_prompts) for name, arm in arms.items() if name in alike]
-    common = reduce(np.intersect1d, asked)
+    for at every checkpoint; where these are too few, of every size but the largest, and so on. None where no clip is in two."""
+    alike, asked = checkpoint_arms(profile), {}
+    for n in sorted(n for n, d in profile.runs if d == draw):
+        members = corpus.subset(profile.training_run(n, draw), profile.corpus.n_train)
+        arms = list_arms(profile, n, draw)
+        some = [corpus.spread(members, arm.n_prompts) for name, arm in arms.items() if name in alike]
+        asked[n] = reduce(np.intersect1d, some)
+    common = reduce(np.intersect1d, asked.values())
+    for last in range(len(asked) - 1, 1, -1):
+        if len(common) < N_PROMPTS:
+            common = reduce(np.intersect1d, [*asked.values()][:last])
     return np.sort(seeded(profile.retrieval.seed, "prompts", draw).permutation(common)[:N_PROMPTS])
