@@ -215,7 +215,9 @@ def test_prompts_are_those_that_every_size_is_asked_for():
         for n in LAW.sizes
     }
     shared = set.intersection(*(asked[n] for n in LAW.sizes[:-1]))
-    assert set(chosen) <= shared and len(shared & asked[LAW.sizes[-1]]) < prompts.N_PROMPTS  # so the largest does not choose
+    assert (
+        set(chosen) <= shared and len(shared & asked[LAW.sizes[-1]]) < prompts.N_PROMPTS
+    )  # so the largest does not choose
 
 
 def test_the_exercise_is_answered_by_the_tables(pool, repository):

@@ -203,7 +203,9 @@ def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths()
     one = POCKET.replace("training", checkpoints=(125, 5625), updates=5625)
     assert "40 epochs of a set: 125 updates are 40 epochs of 100 clips" in sentences.of_lengths(one)
     law = sentences.of_lengths(load_profile("law"))
-    assert "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law
+    assert (
+        "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law
+    )
     assert "the same number" not in law and law.endswith("No checkpoint falls on TANGO's 40 epochs of its set.")
 
 
