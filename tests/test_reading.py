@@ -209,16 +209,15 @@ def test_quality_of_the_largest_size_is_told_by_each_embedding():
                           (50, "train", "aisfx", 0.5, 0.4, 0.6, 0.02, 0.3), (50, "heldout", "clap", 9.0, 8.0, 10.0, 9.0, 9.0)],
                          columns=names)  # fmt: skip
     table = table.assign(clap_agreement=0.5, clap_agreement_low=0.4, clap_agreement_high=0.6, silent_rate=0.0)
-    words = sentences.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
-    assert words["distances"] == (
-        "by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
-        "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3"
+    told = sentences.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
+    assert plain(told) == (
+        "The model of 50 clips (first draw) stands by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
+        "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3. "
+        "Silent clips: none (at most 2 %)."
     )
     alone = sentences.of_quality(table.assign(twins_kid=np.nan, silent_low=0.0, silent_high=0.02))
-    assert alone["distances"].startswith("by clap at 0.2 (0.1 to 0.3), where held-out clips stand at 0.4; by aisfx")
-    assert words["n_large"] == "50" and words["caption_agreement"] == "0.5 (0.4 to 0.6)"
-    assert plain(words["silent"]) == "none (at most 2 %)"
-    assert set(sentences.of_quality(table[:0]).values()) == {"unknown"}
+    assert "stands by clap at 0.2 (0.1 to 0.3), where held-out clips stand at 0.4; by aisfx" in plain(alone)
+    assert sentences.of_quality(table[:0]).startswith("No detector here is an embedding")
 
 
 def test_mel_leads_where_the_whole_difference_lies_above_0():

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from helpers.book.summaries.onset import PREDICTED, plan
 from helpers.copies.onset import fit_onset, onset_table
 from helpers.copies.pooled import judge_published
 from helpers.copies.relation import fit_relation, law_table
@@ -33,24 +34,26 @@ def clips(folder: Path) -> pd.DataFrame:
 
 
 def predict_second(folder: Path) -> dict:
-    """The onsets of the runs that are published, and the relation where two sizes at least have one."""
-    law = load_profile("law")
-    onsets = onset_table(judge_published(folder, law).assign(detector="mel"), law.training.block_out_channels[0])
+    """The content of `second_prediction`: the onsets of the published runs of no more clips than are fitted, and the relation
+    where two sizes at least have one."""
+    law, sizes = load_profile("law"), plan()["exponent"]["sizes"]
+    judged = judge_published(folder, law, max(sizes)).assign(detector="mel")
+    onsets = onset_table(judged, law.training.block_out_channels[0])
     result = {}
     for measure, part in onsets.groupby("measure", sort=False):
         runs = zip(part["n_train"], part["draw"], part[["updates", "updates_low", "updates_high"]].round().to_numpy())
         result[measure] = {"onsets": {f"n{n}_d{draw}": values.tolist() for n, draw, values in runs}}
-    table = law_table(onsets, [n for n in law.sizes if n >= 200], [4500])
+    table = law_table(onsets, sizes, [PREDICTED])
     for row in table.itertuples():
         interval = [round(value, 3) for value in (row.exponent, row.exponent_low, row.exponent_high)]
         predicted = [round(value) for value in (row.predicted_updates, row.predicted_low, row.predicted_high)]
-        result[row.measure] |= {"sizes": row.sizes_fitted, "exponent": interval, "predicted": {4500: predicted}}
+        result[row.measure] |= {"sizes": row.sizes_fitted, "exponent": interval, "predicted": {PREDICTED: predicted}}
     return result
 
 
 def predict(folder: Path) -> dict:
     """The content of `first_prediction`."""
-    made, law = clips(folder), load_profile("law")
+    made, law = clips(folder), load_profile("law")  # whose largest size is PREDICTED
     result = {}
     for measure, level in LEVELS.items():
         onsets = {
@@ -62,7 +65,7 @@ def predict(folder: Path) -> dict:
             "level": level,
             "onsets": {f"n{n}_d{draw}": round(onset.updates) for (n, draw), onset in onsets.items()},
             "exponent": [round(value, 3) for value in (relation.exponent, *relation.interval)],
-            "predicted": {n: [round(value) for value in relation.predict(n)] for n in (*law.sizes, 4500)},
+            "predicted": {n: [round(value) for value in relation.predict(n)] for n in law.sizes},
         }
     return result
 

@@ -3,6 +3,7 @@
 Such a study is published run by run, so these read what is published so far. Notebooks: 08_onset, 10_prevention.
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -32,11 +33,14 @@ def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, the
     return made.assign(position=where, near_exact=near_exact(where, theta), top1=top1)
 
 
-def judge_published(folder: Path, profile: Profile) -> pd.DataFrame:
-    """`judge_own` of the training prompts at every checkpoint, of the runs of a pooled study that are published so far."""
+def judge_published(folder: Path, profile: Profile, largest: float = math.inf) -> pd.DataFrame:
+    """`judge_own` of the training prompts at every checkpoint, of the runs of a pooled study that are published so far.
+
+    largest: training clips at most of the runs that are read, and of the twins whose median is used.
+    """
     made, twins, ceiling = _published(folder, profile.thresholds.detector)
-    made = made[made["arm"].isin(checkpoint_arms(profile))]
-    return judge_own(made, twins, ceiling, profile.thresholds.theta)
+    made = made[made["arm"].isin(checkpoint_arms(profile)) & (made["n_train"] <= largest)]
+    return judge_own(made, twins[twins["n_train"] <= largest], ceiling, profile.thresholds.theta)
 
 
 def published_nulls(folder: Path, profile: Profile, detector: str = "") -> pd.DataFrame:

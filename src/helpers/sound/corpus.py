@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks, create, forget
+from helpers.base.parquet_file import LEVEL
 from helpers.base.paths import SOUND_PACK
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
@@ -206,7 +207,9 @@ def write_clips(
         raise ValueError(f"corpus: expected audio for {n} clips, got {row}")
     audio.flush()
     mels.flush()
-    clips.to_parquet(out / "clips.parquet", index=False, compression="zstd")  # published, in git
+    clips.to_parquet(
+        out / "clips.parquet", index=False, compression="zstd", compression_level=LEVEL
+    )  # published, in git
 
 
 def twin_recipes(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
+from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import deal, seeded
@@ -43,7 +44,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     latents, title = np.concatenate(parts), f"controls of n = {n_train}"
     synthesis.decode_and_vocode(out, len(latents), lambda rows: codec.decode(latents[rows]), profile, title)
     table = pd.DataFrame([row for rows in tables for row in rows], columns=list(COLUMNS)).astype(COLUMNS)
-    table.assign(updates=0, sample_seed=0).to_parquet(out / "queries.parquet", index=False)
+    write_parquet(table.assign(updates=0, sample_seed=0), out / "queries.parquet")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import chunks, forget
+from helpers.base.parquet_file import write_parquet
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
@@ -50,7 +51,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Gene
         arm=arm, weights=config.weights, prompt_set=config.prompts, guidance=float(config.guidance), steps=config.steps,
         silent=peak < GENERATED_PEAK, clipped=peak >= 32767,
     )  # fmt: skip
-    queries.to_parquet(out / "queries.parquet", index=False)
+    write_parquet(queries, out / "queries.parquet")
 
 
 def compute_shard(

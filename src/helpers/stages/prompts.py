@@ -33,16 +33,29 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
 
 
 def shared_prompts(profile: Profile, draw: int) -> np.ndarray:
-    """Row numbers of at most N_PROMPTS training clips, drawn by a seed from those that this draw of every size is asked
-    for at every checkpoint; where these are too few, of every size but the largest, and so on. None where no clip is in two."""
+    """Row numbers of at most N_PROMPTS training clips, drawn by a seed from those that this draw of each of `sharing_sizes` is
+    asked for at every checkpoint; none where no clip is in all."""
+    asked = _asked(profile, draw)
+    common = reduce(np.intersect1d, [asked[n] for n in sharing_sizes(profile, draw)])
+    return np.sort(seeded(profile.retrieval.seed, "prompts", draw).permutation(common)[:N_PROMPTS])
+
+
+def sharing_sizes(profile: Profile, draw: int) -> list[int]:
+    """The training sizes whose prompts are shared: all of a draw; where these have fewer than N_PROMPTS in common, all but the
+    largest, and so on, down to two."""
+    asked = _asked(profile, draw)
+    sizes = [*asked]
+    while len(sizes) > 2 and len(reduce(np.intersect1d, [asked[n] for n in sizes])) < N_PROMPTS:
+        sizes.remove(max(sizes))
+    return sizes
+
+
+def _asked(profile: Profile, draw: int) -> dict[int, np.ndarray]:
+    """The rows of the training clips that each size is asked for at every checkpoint, sizes in the profile's order."""
     alike, asked = checkpoint_arms(profile), {}
-    for n in sorted(n for n, d in profile.runs if d == draw):
+    for n in [n for n, d in profile.runs if d == draw]:
         members = corpus.subset(profile.training_run(n, draw), profile.corpus.n_train)
         arms = list_arms(profile, n, draw)
         some = [corpus.spread(members, arm.n_prompts) for name, arm in arms.items() if name in alike]
         asked[n] = reduce(np.intersect1d, some)
-    common = reduce(np.intersect1d, asked.values())
-    for last in range(len(asked) - 1, 1, -1):
-        if len(common) < N_PROMPTS:
-            common = reduce(np.intersect1d, [*asked.values()][:last])
-    return np.sort(seeded(profile.retrieval.seed, "prompts", draw).permutation(common)[:N_PROMPTS])
+    return asked

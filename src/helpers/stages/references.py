@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection
+from helpers.base.parquet_file import write_parquet
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
@@ -42,7 +43,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
             own = detectors.similarity(name, features["ceiling"], Selection(features["train"], np.arange(len(ids))))
         ceiling.append(pd.DataFrame({"detector": name, "clip_id": ids, "own_score": own.astype(np.float32)}))
     if ceiling:
-        pd.concat(ceiling, ignore_index=True).to_parquet(out / "ceiling.parquet", index=False)
+        write_parquet(pd.concat(ceiling, ignore_index=True), out / "ceiling.parquet")
 
 
 def compute_shard(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.mapped import Selection, chunks
+from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.settings import TrainingConfig
 from helpers.models.synthesis import CHUNK, pass_through_codec
@@ -52,7 +53,7 @@ def compute(
         measures.append(pd.DataFrame(measured))
     table = data.clips.iloc[rows][["split", "index", "clip_id", "caption"]].reset_index(drop=True)
     table = table.join(pd.concat(measures, ignore_index=True)).assign(updates=0, sample_seed=0)
-    table.assign(query_id="roundtrip_" + table["clip_id"]).to_parquet(out / "queries.parquet", index=False)
+    write_parquet(table.assign(query_id="roundtrip_" + table["clip_id"]), out / "queries.parquet")
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

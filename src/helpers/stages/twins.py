@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.models.synthesis import pass_through_codec
 from helpers.sound import corpus
@@ -27,4 +28,4 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     pass_through_codec(out, mels, profile, f"twins of n = {n_train}")
     if profile.corpus.kind == "planted":
         table["query_id"] = "dup_" + table["query_id"]  # another set's clips under the same numbers
-    table.assign(updates=0, sample_seed=0).to_parquet(out / "queries.parquet", index=False)
+    write_parquet(table.assign(updates=0, sample_seed=0), out / "queries.parquet")

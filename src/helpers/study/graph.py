@@ -366,7 +366,7 @@ class Graph:
         profile, alike = self.profile, checkpoint_arms(self.profile)
         arms = [arm for arm in list_arms(profile, n_train, draw) if arm in alike]
         return _described(
-            {"n_train": n_train, "draw": draw, "sizes": list(profile.sizes)},
+            {"n_train": n_train, "draw": draw, "sizes": stages.prompts.sharing_sizes(profile, draw)},
             lambda *folders: stages.prompts.compute(*folders, profile, n_train, draw),
             upstream={arm: self.generation(n_train, draw, arm) for arm in arms},
             seed=profile.retrieval.seed,

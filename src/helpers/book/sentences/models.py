@@ -73,21 +73,21 @@ def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) 
     return f"{agree}: a cosine of {check['cosine'].min():.6f}, where at least {least_cosine} is asked for."
 
 
-def of_quality(rows: pd.DataFrame) -> dict[str, str]:
-    """The largest size's clips of training prompts, from rows of quality.csv: n_large, distances, caption_agreement, silent."""
+def of_quality(rows: pd.DataFrame) -> str:
+    """How far the largest size's clips of training prompts stand from the training set, beside twins and held-out clips, and
+    how many are silent, from rows of quality.csv; says so where there are none."""
     large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
     if large.empty:
-        return dict.fromkeys(("n_large", "distances", "caption_agreement", "silent"), "unknown")
+        return "No detector here is an embedding, so nothing is measured of this sound."
     distances = with_interval(large, *limits("kid"), percent=False)
     places = []
     for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
         honest = [f"{kind} at {mark:.2g}" for kind, mark in zip(("twins", "held-out clips"), marks) if pd.notna(mark)]
         beside = " and ".join(honest).replace(" at ", " stand at ", 1)
         places.append(f"by {embedding} at {distance}" + (f", where {beside}" if honest else ""))
-    agreement = with_interval(large, *limits("clap_agreement"), percent=False)[0]
     silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
-    return {"n_large": f"{large['n_train'].iloc[0]:,}", "distances": "; ".join(places),
-            "caption_agreement": agreement, "silent": silent}  # fmt: skip
+    n_train = f"{large['n_train'].iloc[0]:,}"
+    return f"The model of {n_train} clips (first draw) stands {'; '.join(places)}. Silent clips: {silent}."
 
 
 def of_negatives(detection: pd.DataFrame) -> list[str]:

@@ -34,11 +34,12 @@ SAME = 0.25  # of a clip's own landmarks, by weight: a training clip that shares
 
 
 class Clips(NamedTuple):
-    """The usable files of a folder: their names in it, their sounds, a table of `likeness.MEASURES`, their landmarks, the keys
-    by which they are kept; and the files left out, each with its reason."""
+    """The usable files of a folder: their names in it, their sounds and the sha256 of each, a table of `likeness.MEASURES`,
+    their landmarks, the keys by which they are kept; and the files left out, each with its reason."""
 
     names: np.ndarray
     sounds: Sounds
+    digests: list[str]
     measures: pd.DataFrame
     marks: list[Landmarks]
     keys: list[str]
@@ -46,7 +47,7 @@ class Clips(NamedTuple):
 
     def first_of_equal(self) -> np.ndarray:
         """For each clip the number of the first that has the same samples: its own where none before it has."""
-        return pd.Series(range(len(self.names))).groupby(np.array(_digests(self))).transform("min").to_numpy()
+        return pd.Series(range(len(self.names))).groupby(np.array(self.digests)).transform("min").to_numpy()
 
 
 class Folders(NamedTuple):
@@ -143,7 +144,7 @@ def read_clips(
 ) -> Clips:
     """The clips that can be read of `files`; the others join `left_out`. Those that are `kept` are not read again."""
     names: list[str] = []
-    sounds, rows, marks, keys = Sounds(scratch / f"{kind}.int16"), [], [], []
+    sounds, digests, rows, marks, keys = Sounds(scratch / f"{kind}.int16"), [], [], [], []
     read = partial(_read, profile=profile, kept=kept)
     with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="file") as bar:
         for start in range(0, len(files), CHUNK):  # a chunk at a time: sounds of any length do not pile up
@@ -155,6 +156,7 @@ def read_clips(
                 entry, key = got
                 names.append(name)
                 sounds.extend([entry["sound"]])
+                digests.append(_digest(entry["sound"]))
                 rows.append(entry["measures"])
                 marks.append(Landmarks(entry["codes"], entry["frames"]))
                 keys.append(key)
@@ -169,7 +171,7 @@ def read_clips(
         f"{kind}: {len(names)} files used; medians: {middle['seconds']:.3g} s, silence before {middle['lead_s']:.2g} s and after "
         f"{middle['trail_s']:.2g} s, up to {middle['bandwidth_hz']:,.0f} Hz, noise floor {middle['floor_db']:.0f} dB"
     )
-    return Clips(np.array(names), sounds, measures, marks, keys, left_out)
+    return Clips(np.array(names), sounds, digests, measures, marks, keys, left_out)
 
 
 def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarray], str] | str:
@@ -193,18 +195,17 @@ def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarra
 
 def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:
     sounds = Sounds(file).extend(clips.sounds[row] for row in rows)
-    marks, keys = ([part[row] for row in rows] for part in (clips.marks, clips.keys))
-    return Clips(
-        clips.names[rows], sounds, clips.measures.iloc[rows].reset_index(drop=True), marks, keys, clips.left_out
-    )
+    digests, marks, keys = ([part[row] for row in rows] for part in (clips.digests, clips.marks, clips.keys))
+    measures = clips.measures.iloc[rows].reset_index(drop=True)
+    return Clips(clips.names[rows], sounds, digests, measures, marks, keys, clips.left_out)
 
 
 def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
     """The honest clips without repetitions and without training clips, also in another encoding. One of these would set tau at
     a perfect copy."""
-    learned, digests = set(_digests(training)), _digests(honest)
+    learned = set(training.digests)
     kept, seen, index = [], set(), Index(training.marks)
-    for row, (name, digest) in enumerate(zip(honest.names, digests)):
+    for row, (name, digest) in enumerate(zip(honest.names, honest.digests)):
         near = index.match(honest.marks[row], 1).indices
         if digest in learned or digest in seen:
             honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
@@ -213,11 +214,11 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
         else:
             kept.append(row)
             seen.add(digest)
-    if len(kept) == len(digests):
+    if len(kept) == len(honest.names):
         return honest
     trained = sum(why.startswith("is a training clip") for why in honest.left_out.values())
     say(
-        f"honest: {len(digests) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
+        f"honest: {len(honest.names) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
     )
     return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
 
@@ -229,8 +230,8 @@ def same_recording(one: np.ndarray, other: np.ndarray) -> bool:
     return waveform_correlation(one, other) >= SAME_WAVE
 
 
-def _digests(clips: Clips) -> list[str]:
-    return [hashlib.sha256(clips.sounds[row].tobytes()).hexdigest() for row in range(len(clips.sounds))]
+def _digest(sound: np.ndarray) -> str:
+    return hashlib.sha256(sound.tobytes()).hexdigest()
 
 
 def _stand_ins(training: Clips, seed: int) -> tuple[Clips, np.ndarray]:
@@ -263,4 +264,5 @@ def _alike(honest: Clips, generated: Clips, profile: Profile, scratch: Path) -> 
     measures = pd.DataFrame([measure(one, rate, had) for one, had in zip(made, honest.measures["level_db"])])
     kept = Sounds(scratch / "honest_alike.int16").extend(made)
     keys = [""] * len(made)  # what is made of them is no file's
-    return Clips(honest.names, kept, measures, [landmarks(one, rate) for one in made], keys, honest.left_out)
+    digests, marks = [_digest(one) for one in made], [landmarks(one, rate) for one in made]
+    return Clips(honest.names, kept, digests, measures, marks, keys, honest.left_out)
