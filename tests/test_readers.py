@@ -205,6 +205,24 @@ def test_a_users_mistake_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}/t.csv, line 1: expected each of the columns")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "audiofolder", "path": "x", "audio_path": "y"},
+        {"kind": "audiofolder", "path": "x", "pilot": True},
+        {"kind": "audiocaps", "path": "x", "audio_path": "y", "captions": "generic"},
+        {"path": "x"},
+        {"channel": "first"},
+    ],
+)
+def test_a_setting_that_these_clips_make_no_use_of_is_refused(given):
+    """Were it ignored, its reader would believe that it was obeyed."""
+    *_, name = given
+    kind = given.get("kind", "pocket")
+    with pytest.raises(ValueError, match=f"^{name}: expected .*, as clips of kind {kind} make no use of it, got "):
+        CorpusConfig(**given)
+
+
 def test_missing_places_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="corpus.path: expected metadata.csv in a folder of audio, found none"):
         input_files.user_files(user_config(tmp_path))

@@ -115,7 +115,7 @@ def test_settings_are_values(section):
         ("mel: {n_mels: x}", TypeError, "profile own: mel.n_mels: expected int, got 'x' (str)"),
         ("mel: 3", TypeError, "profile own: mel: expected MelConfig, got 3 (int)"),
         ("planted: {copies: [2, x]}", TypeError, "profile own: planted.copies: expected a list of int, got (2, 'x') (tuple)"),
-        ("planted: {copies: [2, 1]}", ValueError, "profile own: planted.copies: expected 2 to 64 copies, got 1"),
+        ("planted: {copies: [2, 1]}", ValueError, "profile own: planted.copies: expected 2 to 128 copies, got 1"),
         ("training: {updates: 5}", ValueError, "profile own: training.checkpoints: expected at most updates = 5, got 5625"),
         ("moll: {}", ValueError, "profile own: unknown section 'moll'; expected corpus, planted, duplicates, mel, "),
         ("sizes: 4", TypeError, "profile own: sizes: expected a list of int, got 4 (int)"),

@@ -44,6 +44,13 @@ class CorpusConfig(Checked):
         for name in {"audiofolder": ["path"], "audiocaps": ["path", "audio_path"]}.get(self.kind, ()):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected where the clips of kind {self.kind} lie, got nothing")
+        used = {"path": not self.mixed, "audio_path": self.kind == "audiocaps", "channel": not self.mixed}
+        for name, is_used in (used | {"pilot": self.mixed, "captions": self.mixed}).items():
+            default, value = self.__dataclass_fields__[name].default, getattr(self, name)
+            if not is_used and value != default:
+                raise ValueError(
+                    f"{name}: expected {default!r}, as clips of kind {self.kind} make no use of it, got {value!r}"
+                )
         if self.mixed and self.sample_rate_hz != PACK_RATE_HZ:
             raise ValueError(
                 f"sample_rate_hz: expected {PACK_RATE_HZ}, that of the sound pack, got {self.sample_rate_hz}"
@@ -65,7 +72,7 @@ class PlantedConfig(Checked):
 
     n_train: int = option(4500, unit="clips", low=2)
     groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
-    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=64, min_items=1, distinct=True)
+    copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=128, min_items=1, distinct=True)
     seed: int = option(2024, low=0)
     trained: bool = option(False, digest=False)  # whether a model is trained on this set
     n_prompts: int = option(540, unit="clusters of which that model is asked for one clip", low=2, digest=False)
