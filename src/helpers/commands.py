@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from helpers.base.fields import Checked
-from helpers.base.paths import BOOK, PROFILES
+from helpers.base.paths import BOOK, PROFILES, shown
 from helpers.base.profile import Profile
 from helpers.base.progress import say
 from helpers.book import chapters, execution, needs, pages, parameters
@@ -114,6 +114,11 @@ def _chosen_stages(arguments, require=None) -> tuple[list[Stage], Path | None, P
         for stage in stages:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
         folder = publication.find(profile.name) if arguments.published else None
+        if arguments.published and not folder:
+            raise ValueError(
+                f"--published: expected a published study of profile {profile.name} in {shown(publication.RESULTS)}, found "
+                f"none; the same command without it computes"
+            )
         if folder and arguments.stage == "all":
             # what a reader needs; the rest is nowhere but where it was computed
             stages = publication.wanted(stages, folder)
