@@ -293,7 +293,9 @@ def test_the_plan_of_a_published_chapter_says_what_would_stop_it(call):
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_a_published_study_that_is_not_there_is_not_computed_instead(call, command):
     code, _, err = call(command, "corpus", "--published", "--profile", "tiny")
-    assert code == 2 and "--published: expected a published study of profile tiny in results, found none" in "\n".join(err)
+    assert code == 2 and "--published: expected a published study of profile tiny in results, found none" in "\n".join(
+        err
+    )
 
 
 def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_remedy(call):

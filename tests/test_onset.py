@@ -184,6 +184,32 @@ def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
     assert late.censored, "one clip in twenty at first, and none later, is no onset of a tenth"
 
 
+@pytest.mark.parametrize(
+    ("updates", "censored", "factor", "told"),
+    [
+        ([], [], 2, "None of them is searched yet."),
+        ([25_000], [False], 2, "It came at 25,000: inside, as predicted."),
+        ([25_000], [False], 3, "It came at 25,000: inside. But the plan calls a prediction supported only where "),
+        ([9_000], [False], 2, "It came at 9,000: outside."),
+        ([99_000], [True], 2, "It has not come by then."),
+        ([21_000], [True], 2, "The run was stopped before it came."),
+    ],
+)
+def test_what_became_of_the_second_prediction(updates, censored, factor, told):
+    columns = {
+        "measure": "near_exact",
+        "n_train": 4500,
+        "updates": updates,
+        "censored": censored,
+        "trained_to": updates,
+    }
+    runs = pd.DataFrame(columns)
+    prediction = {"near_exact": {"sizes": "200 2000", "predicted": {4500: [24_000, 20_000, 20_000 * factor]}}}
+    said = summaries.second_sentence(runs, prediction)
+    assert "of 200 and 2,000 clips: the onset at 24,000 updates (20,000 to " in said and told in said
+    assert summaries.second_sentence(runs, {"of": "what is yet to be predicted"}) == ""
+
+
 def test_what_was_predicted_stands_beside_what_came():
     onsets = pd.DataFrame({"measure": ["near_exact"] * 6, "n_train": [50, 50, 100, 100, 200, 200], "draw": [0, 1] * 3})
     onsets = onsets.assign(updates=[5.0, 5.0, 90.0, 110.0, 150.0, 400.0], censored=False)

@@ -143,7 +143,9 @@ def law_table(
         about = (measure, level, relation.exponent, *relation.interval, *span, sizes)
         for n_train in predicted:
             of_size = reached[reached["n_train"] == n_train]
-            rows.append((*about, n_train, *relation.predict(n_train), *_verdict(relation.predict(n_train), of_size)))
+            rows.append(
+                (*about, n_train, *relation.predict(n_train), *of_prediction(relation.predict(n_train), of_size))
+            )
     return pd.DataFrame(rows, columns=LAW_COLUMNS)
 
 
@@ -152,10 +154,12 @@ def _has_relation(runs: pd.DataFrame) -> bool:
     return len(runs) >= 3 and runs.loc[~runs["censored"], "n_train"].nunique() >= 2
 
 
-def _verdict(predicted: tuple[float, float, float], runs: pd.DataFrame) -> tuple[float, str]:
-    """The mean onset of the runs of a size that was predicted, and what it says of the prediction.
+def of_prediction(predicted: Sequence[float], runs: pd.DataFrame) -> tuple[float, str]:
+    """The mean onset of the runs (ONSET_COLUMNS) of a size that was predicted, and what it says of the prediction: expected,
+    low, high.
 
-    Supported: inside, and the interval no wider than a factor of MOST_WIDE; refuted: outside, or none by its upper end.
+    Supported: inside, and the interval no wider than a factor of MOST_WIDE; refuted: outside, or none by its upper end;
+    undecided: inside a wider one, or the run was stopped earlier; "no run". Without an onset the mean is NaN.
     """
     _, low, high = predicted
     if runs.empty:

@@ -11,9 +11,9 @@ from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
-from helpers.book.words import limits, share_text, shares, two_digits, with_interval
+from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
 from helpers.copies.onset import onset_table
-from helpers.copies.relation import law_table
+from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
 
 PREDICTED = 4_500  # clips: what the second prediction of the plan is of
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
@@ -66,6 +66,30 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
             f"It came {came:.1f} times as late: {place} that interval."
         )
     return told
+
+
+def second_sentence(onsets: pd.DataFrame, prediction: Mapping) -> str:
+    """What `second_prediction` of the plan says of the primary measure, and what came of it; "" before it was made."""
+    measure = next(iter(ONSETS))
+    if measure not in prediction:
+        return ""
+    expected, low, high = prediction[measure]["predicted"][PREDICTED]
+    runs = onsets[(onsets["measure"] == measure) & (onsets["n_train"] == PREDICTED)]
+    came, verdict = of_prediction((expected, low, high), runs)
+    told = {
+        "no run": "None of them is searched yet.",
+        "supported": f"It came at {came:,.0f}: inside, as predicted.",
+        "refuted": "It has not come by then." if math.isnan(came) else f"It came at {came:,.0f}: outside.",
+        "undecided": "The run was stopped before it came."
+        if math.isnan(came)
+        else f"It came at {came:,.0f}: inside. But the plan calls a prediction supported only where its interval is no wider than "
+        f"a factor of {MOST_WIDE:g}; this one is wider.",
+    }
+    sizes = listed([f"{int(n):,}" for n in prediction[measure]["sizes"].split()])
+    return (
+        f"The second prediction, of {PREDICTED:,} clips, was committed before a clip of such a model was made. It rests on the runs of this "
+        f"study alone, of {sizes} clips: the onset at {expected:,} updates ({low:,} to {high:,}). {told[verdict]}"
+    )
 
 
 def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
