@@ -92,7 +92,7 @@ def test_sizes_are_compared_at_equal_updates_and_at_equal_epochs():
     assert "n = 450 (1,000 updates, 71 epochs" in epochs.why
 
 
-def of_five_sizes() -> Evidence:
+def of_many_sizes() -> Evidence:
     """Five sizes, each trained for a length of its own, as in the study of onsets: copies at the end of each."""
     rows = evidence(HIGH, HIGH, HIGH).replication.drop_duplicates("n_train").head(1)
     ends = {100: 2800, 200: 5600, 500: 15000, 1000: 16000, 2000: 32000}
@@ -103,8 +103,8 @@ def of_five_sizes() -> Evidence:
     return dataclasses.replace(found, replication=last, checkpoints=pd.concat([last, none]))
 
 
-def test_of_five_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_not_judged():
-    found = of_five_sizes()
+def test_of_many_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_not_judged():
+    found = of_many_sizes()
     for judge, n in ((claims._near_exact_middle, "n = 500"), (claims._near_exact_largest, "n = 2,000")):
         judged = judge(found)
         assert judged.verdict == NOT_COMPARABLE and judged.why.startswith(n) and "a length of its own" in judged.why
@@ -114,7 +114,7 @@ def test_of_five_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_n
 
 
 def test_with_a_schedule_for_each_size_the_pair_is_taken_where_shares_are_neither_none_nor_all():
-    found = of_five_sizes()
+    found = of_many_sizes()
     ends = found.checkpoints[found.checkpoints["n_train"].isin([100, 2000])].drop_duplicates("n_train")
     moments = {100: [(700, 0.9), (900, 0.99), (1000, 1.0)], 2000: [(640, 0.02), (898, 0.97), (1001, 0.99)]}
     curves = [
@@ -127,7 +127,7 @@ def test_with_a_schedule_for_each_size_the_pair_is_taken_where_shares_are_neithe
 
 
 def test_sizes_that_share_no_number_of_updates_are_compared_only_where_that_can_decide():
-    found = of_five_sizes()  # 2,800 updates of 100 clips, all copied, against 8,000 of 2,000 clips, none
+    found = of_many_sizes()  # 2,800 updates of 100 clips, all copied, against 8,000 of 2,000 clips, none
     judged = claims._falls_with_size("updates")(found)
     assert judged.verdict == HOLDS and "n = 100 (2,800 updates" in judged.why and "n = 2,000 (8,000" in judged.why
     assert "share no moment of equal updates, but the small set has fewer" in judged.why

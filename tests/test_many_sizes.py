@@ -1,4 +1,4 @@
-"""A study of five sizes in one gallery, each trained for a length of its own: what pages and figures make of it."""
+"""A study of six sizes in one gallery, each trained for a length of its own: what pages and figures make of it."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import synthetic_study as made_up
 from bs4 import BeautifulSoup
-from five_sizes import LAST, LAW, SIZES, of_five, scheduled
+from many_sizes import LAST, LAW, SIZES, of_many, scheduled
 
 from helpers.book import listening, memorisation, needs, sentences
 from helpers.book.figures.axes import MOST_PANELS, MOST_TICKS
@@ -28,11 +28,11 @@ NULL = {"null_near_exact_rate": 0.02, "null_near_exact_low": 0.01, "null_near_ex
 KEPT = pd.DataFrame([(n, u) for n, of in zip(SIZES, LAW.schedules) for u in of], columns=["n_train", "updates"])
 PLOTS = {
     "quality": lambda: plot_quality(scheduled(made_up.quality())),
-    "ladder": lambda: plot_ladder(of_five(made_up.ladder())),
-    "top1": lambda: plot_top1(of_five(made_up.top1())),
+    "ladder": lambda: plot_ladder(of_many(made_up.ladder())),
+    "top1": lambda: plot_top1(of_many(made_up.top1())),
     "curve": lambda: plot_curve(scheduled(made_up.replication().assign(**NULL))),
-    "thresholds": lambda: plot_thresholds(*map(of_five, made_up.normalised())),
-    "sensitivity": lambda: plot_sensitivity(of_five(made_up.sensitivity())),
+    "thresholds": lambda: plot_thresholds(*map(of_many, made_up.normalised())),
+    "sensitivity": lambda: plot_sensitivity(of_many(made_up.sensitivity())),
     "lengths": lambda: plot_training_lengths(KEPT, 32, 500),
 }
 
@@ -62,7 +62,7 @@ def test_panels_of_many_sizes_stand_in_rows_and_on_a_phone_by_size(name):
 
 
 def test_points_stand_where_they_belong_where_there_is_no_room_beside():
-    """Draws of 100 and of 200 clips end after as many epochs, but steps of a quarter leave no room for five sizes."""
+    """Draws of 100 and of 200 clips end after as many epochs, but steps of a quarter leave no room for so many sizes."""
     shares = {"near_exact_rate": 0.5, "near_exact_low": 0.4, "near_exact_high": 0.6}
     rows = KEPT.assign(epochs=KEPT["updates"] * 32 / KEPT["n_train"], **shares, **NULL)
     assert rows.groupby("epochs")["n_train"].nunique().max() > 1
@@ -193,15 +193,15 @@ def test_the_map_keeps_positions_that_are_of_the_own_clip_anyway():
 
 def test_sizes_that_end_alike_share_a_part_of_the_answer():
     rows = []
-    for n, share in zip(SIZES, (0.99, 0.97, 0.9, 0.4, 0.3)):
+    for n, share in zip(SIZES, (0.99, 0.97, 0.9, 0.4, 0.3, 0.2)):
         for arm, updates, rate in (("u00100", LAST[n] // 4, 0.0), ("main", LAST[n], share)):
             rows.append((n, 0, arm, updates, 32 * updates / n, rate, max(0, rate - 0.05), rate + 0.05))
         rows.append((n, 0, "heldout_u00100", LAST[n] // 4, 8 * LAST[n] / n, np.nan, np.nan, np.nan))
     names = ["n_train", "draw", "arm", "updates", "epochs", "near_exact_rate", "near_exact_low", "near_exact_high"]
     table = pd.DataFrame(rows, columns=names).assign(**NULL, n_generated=250, n_defined=250)
     assert sentences.of_answer(table) == (
-        "Trained for long enough on 100, 200 and 500 clips, a model replays them; on 1,000 and 2,000 clips, a model replays "
-        "some of them."
+        "Trained for long enough on 100, 200 and 500 clips, a model replays them; on 1,000, 2,000 and 4,500 clips, a model "
+        "replays some of them."
     )
     assert len(sentences.of_onset(table)) == len(SIZES)
 

@@ -1,4 +1,4 @@
-"""Made-up tables of a study of five sizes, each with checkpoints of its own: those of three sizes, stretched."""
+"""Made-up tables of a study of six sizes, each with checkpoints of its own: those of three sizes, stretched."""
 
 import pandas as pd
 
@@ -6,18 +6,18 @@ from helpers.sound.profiles import load_profile
 
 LAW = load_profile("law")
 SIZES = LAW.sizes
-SOURCE = dict(zip(SIZES, (100, 500, 500, 500, 4500)))  # whose rows each size has
+SOURCE = dict(zip(SIZES, (100, 500, 500, 500, 4500, 4500)))  # whose rows each size has
 LAST = {n: schedule[-1] for n, schedule in zip(SIZES, LAW.schedules)}
 
 
-def of_five(table: pd.DataFrame) -> pd.DataFrame:
+def of_many(table: pd.DataFrame) -> pd.DataFrame:
     """`table` of the sizes 100, 500 and 4,500, by size, with rows for each of SIZES."""
     return pd.concat([table[table["n_train"] == SOURCE[n]].assign(n_train=n) for n in SIZES], ignore_index=True)
 
 
 def scheduled(table: pd.DataFrame) -> pd.DataFrame:
-    """`of_five`, whose sizes are trained for as long as those of `law`, so that they share no moment."""
-    rows = of_five(table)
+    """`of_many`, whose sizes are trained for as long as those of `law`, so that they share no moment."""
+    rows = of_many(table)
     last = rows["n_train"].map(LAST)
     rows["updates"] = (rows["updates"] * last / rows.groupby("n_train")["updates"].transform("max")).round().astype(int)
     if "epochs" in rows:
