@@ -69,10 +69,10 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
 
 
 def second_sentence(onsets: pd.DataFrame, prediction: Mapping) -> str:
-    """What `second_prediction` of the plan says of the primary measure, and what came of it; "" before it was made."""
+    """What `second_prediction` of the plan says of the primary measure, and what came of it."""
     measure = next(iter(ONSETS))
     if measure not in prediction:
-        return ""
+        return f"The second prediction, of {PREDICTED:,} clips, will rest on the runs of this study alone. It is not made yet."
     expected, low, high = prediction[measure]["predicted"][PREDICTED]
     runs = onsets[(onsets["measure"] == measure) & (onsets["n_train"] == PREDICTED)]
     came, verdict = of_prediction((expected, low, high), runs)
