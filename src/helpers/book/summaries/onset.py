@@ -14,8 +14,8 @@ from helpers.book.tables import arrange
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
 from helpers.copies.onset import onset_table
 from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
+from helpers.stages.onset import PREDICTED
 
-PREDICTED = 4_500  # clips: what the second prediction of the plan is of
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
 
 

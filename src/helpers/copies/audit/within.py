@@ -100,8 +100,7 @@ def _joined(pairs: pd.DataFrame, mirrored: pd.DataFrame, own: np.ndarray, equals
         lesser = np.minimum(own[table["row"]], own[table["other"]])
         return table["score"].to_numpy(float) / np.maximum(lesser, 1e-9)
 
-    chance = mirrored.loc[shares(mirrored) < MIRRORED, "score"].max() if len(mirrored) else 0.0
-    chance = 0.0 if np.isnan(chance) else chance
+    chance = mirrored["score"].to_numpy(float)[shares(mirrored) < MIRRORED].max(initial=0.0)
     found = pairs[(pairs["score"] > chance) & (shares(pairs) >= SHARE)]
     swapped = {"row": "other", "other": "row", PLACES[0]: PLACES[1], PLACES[1]: PLACES[0]}
     return pd.concat([found, equals, found.rename(columns=swapped)], ignore_index=True)
