@@ -82,7 +82,11 @@ def of_quality(rows: pd.DataFrame) -> str:
     distances = with_interval(large, *limits("kid"), percent=False)
     places = []
     for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
-        honest = [f"{kind} at {round(mark, 3) + 0:g}" for kind, mark in zip(("twins", "held-out clips"), marks) if pd.notna(mark)]
+        honest = [
+            f"{kind} at {round(mark, 3) + 0:g}"
+            for kind, mark in zip(("twins", "held-out clips"), marks)
+            if pd.notna(mark)
+        ]
         beside = " and ".join(honest).replace(" at ", " stand at ", 1)
         places.append(f"by {embedding} at {distance}" + (f", where {beside}" if honest else ""))
     silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
