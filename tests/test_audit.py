@@ -17,8 +17,9 @@ from helpers.base import spreadsheet
 from helpers.copies.audit import (
     audit,
     planting,
-    search as audit_search,
+    queries as audit_queries,
     verdict as audit_verdict,
+    weights,
     within as audit_within,
 )
 from helpers.copies.detectors import Detectors
@@ -63,14 +64,19 @@ def profile():
     return changed.replace("retrieval", detectors=("mel", "mel_aligned"))
 
 
+def plant_few(patch: pytest.MonkeyPatch, copies: int, *kinds: str) -> None:
+    """Some kinds of copies, few of each: what all of them cost, no test needs."""
+    patch.setattr(audit_queries, "PLANTED", copies)
+    for module in (audit_verdict, audit_queries):
+        patch.setattr(module, "ALTERATIONS", {name: planting.ALTERATIONS[name] for name in kinds})
+
+
+KINDS_PLANTED = ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")
+
+
 @pytest.fixture(autouse=True)
 def few_planted(monkeypatch):
-    """Some kinds of copies, few of each: what all of them cost, no test needs."""
-    kinds = ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")
-    few = {name: audit_search.ALTERATIONS[name] for name in kinds}
-    monkeypatch.setattr(audit_search, "PLANTED", 4)
-    for module in (audit_verdict, audit_search):
-        monkeypatch.setattr(module, "ALTERATIONS", few)
+    plant_few(monkeypatch, 4, *KINDS_PLANTED)
 
 
 def of(root) -> dict:
@@ -80,10 +86,7 @@ def of(root) -> dict:
 @pytest.fixture(scope="module")
 def result(folders, profile):
     with pytest.MonkeyPatch.context() as patch:
-        few = {name: audit_search.ALTERATIONS[name] for name in ("exact", "shift 0.2 s", "2 s excerpt", "noise 20 dB")}
-        patch.setattr(audit_search, "PLANTED", 4)
-        for module in (audit_verdict, audit_search):
-            patch.setattr(module, "ALTERATIONS", few)
+        plant_few(patch, 4, *KINDS_PLANTED)
         return audit.audit(*map(str, of(folders).values()), profile)
 
 
@@ -280,10 +283,10 @@ def test_a_training_clip_that_stands_in_is_searched_in_all_others_as_a_generated
 def test_the_background_leaves_out_the_clip_that_is_compared_and_its_half(profile):
     """Of four background clips, two a half, a query's bias beside one of them is that of the other half."""
     about = pd.DataFrame({"part": ["C1", "C2", "C1", "C1", "C1"], "itself": [0, 1, 2, 3, 4]})
-    assert audit_search._halves(about).tolist() == [1, 0, 2, 1, 2]
+    assert weights.halves(about).tolist() == [1, 0, 2, 1, 2]
     features = np.eye(5, 3, dtype=np.float32)[[0, 0, 1, 2, 1]] + 0.1
     detectors = Detectors(profile.retrieval, profile.mel, RATE, np.zeros(profile.mel.n_mels, np.float32))
-    beside = audit_search._beside(detectors, "mel", features, about, np.arange(5), 9).reshape(3, 5, 2)
+    beside = weights.similarities_beside(detectors, "mel", features, about, np.arange(5), 9).reshape(3, 5, 2)
     cosines = (features @ features.T) / np.outer(*[np.linalg.norm(features, axis=1)] * 2)
     for side, background in enumerate(([0, 2, 3, 4], [2, 4], [0, 3])):
         np.testing.assert_allclose(beside[side], -np.sort(-cosines[:, background])[:, :2], atol=1e-5)
@@ -298,7 +301,7 @@ def test_copies_are_planted_as_long_as_generated_clips_are(folders, profile, tmp
         soundfile.write(some["generated"] / f"{i}.wav", np.resize(sound(700 + i), samples), RATE)
     (scratch := tmp_path / "scratch").mkdir()
     clips = audit.read_folders(some, profile, scratch).clips
-    queries = audit_search.gather(clips, np.zeros(0, np.int64), profile, scratch)
+    queries = audit_queries.gather(clips, np.zeros(0, np.int64), profile, scratch)
     exact = queries.about[queries.about["part"] == "exact"]
     assert {len(queries.sounds[row]) for row in exact.index} == {SAMPLES // 4, SAMPLES // 2, SAMPLES}
     for row, copied in exact["of"].items():

@@ -12,13 +12,13 @@ import pytest
 import soundfile
 import torch
 from scipy import signal
-from test_audit import RATE, sound
+from test_audit import RATE, plant_few, sound
 
 from helpers.base.paths import ROOT
 from helpers.book import audit_page, listeners, recall
 from helpers.book.listening import GRADES
 from helpers.book.words import share_text
-from helpers.copies.audit import audit, search as audit_search, verdict as audit_verdict, within as audit_within
+from helpers.copies.audit import audit, verdict as audit_verdict, within as audit_within
 from helpers.copies.audit.landmarks import HOP
 from helpers.sound.profiles import load_profile
 
@@ -50,10 +50,7 @@ def folders(tmp_path_factory):
 def found(folders):
     profile = load_profile("smoke").replace("corpus", clip_samples=SAMPLES).replace("retrieval", detectors=("mel",))
     with pytest.MonkeyPatch.context() as patch:
-        few = {name: audit_search.ALTERATIONS[name] for name in ("exact", "noise 20 dB")}
-        patch.setattr(audit_search, "PLANTED", 2)
-        for module in (audit_verdict, audit_search):
-            patch.setattr(module, "ALTERATIONS", few)
+        plant_few(patch, 2, "exact", "noise 20 dB")
         return audit.audit(*folders.values(), profile, fpr=0.1)
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from test_audit import plant_few
 from test_room import on_small_disk
 
-from helpers.copies.audit import audit, folders as audit_folders, search as audit_search, verdict as audit_verdict
+from helpers.copies.audit import audit, folders as audit_folders
 from helpers.copies.audit.folders import NOTHING_KEPT, read_clips
 from helpers.copies.audit.kept import Kept
-from helpers.copies.audit.planting import ALTERATIONS
 from helpers.sound.profiles import load_profile
 from helpers.sound.sounds import Windows
 
@@ -148,10 +148,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_of_an_entry(tmp_path
 def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says_the_same(tmp_path, monkeypatch, capfd):
     """The features of training and honest windows are not computed a second time either; nor after their parts were put
     there, more parts than there are training files."""
-    few = {name: ALTERATIONS[name] for name in ("exact", "shift 0.2 s")}
-    monkeypatch.setattr(audit_search, "PLANTED", 2)
-    for module in (audit_verdict, audit_search):
-        monkeypatch.setattr(module, "ALTERATIONS", few)
+    plant_few(monkeypatch, 2, "exact", "shift 0.2 s")
     rng = np.random.default_rng(1)
     for kind, n in (("generated", 2), ("training", 6), ("honest", 40)):
         (tmp_path / kind).mkdir()

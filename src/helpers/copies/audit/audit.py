@@ -27,7 +27,8 @@ from helpers.copies.audit.folders import KINDS, Clips, Folders, list_folders, re
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
 from helpers.copies.audit.planting import ALTERATIONS
-from helpers.copies.audit.search import PLANTED, Queries, gather, global_matches, local_matches
+from helpers.copies.audit.queries import PLANTED, Queries, gather
+from helpers.copies.audit.search import global_matches, local_matches
 from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
