@@ -198,7 +198,8 @@ def test_sizes_that_end_alike_share_a_part_of_the_answer():
             rows.append((n, 0, arm, updates, 32 * updates / n, rate, max(0, rate - 0.05), rate + 0.05))
         rows.append((n, 0, "heldout_u00100", LAST[n] // 4, 8 * LAST[n] / n, np.nan, np.nan, np.nan))
     names = ["n_train", "draw", "arm", "updates", "epochs", "near_exact_rate", "near_exact_low", "near_exact_high"]
-    table = pd.DataFrame(rows, columns=names).assign(**NULL, n_generated=250, n_defined=250)
+    table = pd.DataFrame(rows, columns=names).assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
+    table.loc[table["arm"] == "heldout_u00100", "prompt_set"] = "heldout"
     assert sentences.of_answer(table) == (
         "Trained for long enough on 100, 200 and 500 clips, a model replays them; on 1,000, 2,000 and 4,500 clips, a model "
         "replays some of them."
@@ -215,7 +216,7 @@ def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_e
     table = table.assign(
         near_exact_low=table["near_exact_rate"] - 0.05, near_exact_high=table["near_exact_rate"] + 0.05
     )
-    table = table.assign(**NULL, n_generated=250, n_defined=250)
+    table = table.assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
     assert sentences.of_equal_epochs(table).replace("\u00a0", " ") == (
         "At nearly as many epochs at every size (100 to 120), where the shares lie nearest to one half, the near-exact share is "
         "40 % (35 to 45) with 100 clips, 40 % (35 to 45) with 200 clips, 40 % (35 to 45) with 500 clips: no fall shows."

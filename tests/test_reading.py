@@ -15,7 +15,7 @@ def rows(*given):
     table = pd.DataFrame([(n, d, arm, u, 32 * u / n, s, s - 0.05, s + 0.05) for n, d, arm, u, s in given])
     table.columns = COLUMNS + SHARES
     table = table.assign(null_near_exact_rate=0.02, null_near_exact_low=0.0, null_near_exact_high=0.04)
-    return table.assign(n_generated=96, n_defined=96)
+    return table.assign(n_generated=96, n_defined=96, prompt_set="train")
 
 
 def undefined(table, **columns):

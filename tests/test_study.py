@@ -48,7 +48,8 @@ def test_rows_are_of_the_main_training_set_in_order():
 
 def test_checkpoints_are_the_arms_that_differ_in_updates_alone():
     names, updates = ["main", "u00125", "raw", "seeds", "heldout_u00125"], [350, 125, 350, 350, 125]
-    arms = pd.DataFrame({"arm": names, "updates": updates, "n_train": 100})
+    prompts = ["train"] * 4 + ["heldout"]
+    arms = pd.DataFrame({"arm": names, "updates": updates, "n_train": 100, "prompt_set": prompts})
     assert checkpoints(arms)["arm"].tolist() == ["main", "u00125"]
 
 

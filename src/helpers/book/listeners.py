@@ -134,8 +134,10 @@ def against_detectors(pairs: pd.DataFrame, table: ScoreTable, taus: Mapping, dec
         called[detector] = [(p.query, p.reference) in found[p.n_train] for p in pairs.itertuples()]
     exact = decisions[decisions["near_exact"].fillna(False)]
     exact = set(zip(exact["query_id"], exact["ref_id"], exact["n_train"]))
+    generated = set(zip(decisions["query_id"], decisions["n_train"]))
     rule = [
-        (p.query, p.reference, p.n_train) in exact if p.query.startswith("gen_") else None for p in pairs.itertuples()
+        (p.query, p.reference, p.n_train) in exact if (p.query, p.n_train) in generated else None
+        for p in pairs.itertuples()
     ]
     rows = [_row(name, np.array(calls), pairs["copy"].to_numpy()) for name, calls in called.items()]
     judged = np.array([call is not None for call in rule])

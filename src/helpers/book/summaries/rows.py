@@ -61,14 +61,14 @@ def of_both_readings(rows: pd.DataFrame, equal_epochs: int) -> pd.DataFrame:
     Whether a study like the paper keeps updates or epochs equal across sizes, its row is there.
     """
     equal = (rows["epochs"] == equal_epochs) & (rows["prompt_set"] == "train") & (rows["weights"] == "ema")
-    return rows[(rows["arm"] == MAIN) | (equal & rows["arm"].str.startswith("u"))].reset_index(drop=True)
+    return rows[(rows["arm"] == MAIN) | (equal & is_checkpoint(rows))].reset_index(drop=True)
 
 
 def is_checkpoint(table: pd.DataFrame) -> pd.Series:
     """Which rows are of arms that differ in nothing but the number of updates: the main one and the earlier checkpoints,
     asked for prompts of the same kind."""
     earlier = table["updates"] < table.groupby("n_train")["updates"].transform("max")
-    return (table["arm"] == MAIN) | (earlier & table["arm"].str.startswith("u"))
+    return (table["arm"] == MAIN) | (earlier & (table["prompt_set"] == "train"))
 
 
 def checkpoints(table: pd.DataFrame) -> pd.DataFrame:

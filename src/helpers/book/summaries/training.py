@@ -19,7 +19,7 @@ def kept_checkpoints(profile: Profile, lengths: Sequence[int]) -> pd.DataFrame:
     clips = {
         arm.updates or run.updates: min(arm.n_prompts, run.n_train) * arm.seeds_per_prompt
         for name, arm in list_arms(profile, run.n_train, run.draw).items()
-        if name == MAIN or (arm.updates and not name.startswith("heldout"))
+        if name == MAIN or (arm.updates and arm.prompts != "heldout")
     }
     updates = pd.Series(lengths)
     table = pd.DataFrame({
