@@ -19,7 +19,9 @@ from helpers.sound.audio_folder import fingerprint, list_files
 from helpers.sound.corpus import load_corpus, reader_report
 from helpers.sound.profiles import load_profile
 from helpers.stages import corpus
-from helpers.study import input_files, store
+from helpers.study import input_files, publication, store
+from helpers.study.graph import Graph
+from helpers.study.store import load_or_run
 
 RATE, SAMPLES = 16_000, 16_384
 rng = np.random.default_rng(0)
@@ -270,6 +272,24 @@ def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
     names = "'2000' or '../../etc/pw_0' or 'Y../../etc/pw_0' or '../../etc/pw' or 'Y../../etc/pw'"
     assert report["clips"][0] == {"line": 10, "clip": "2000", "why": f"missing: no file {names}"}
     assert report["clips"][2]["why"] == "missing: the row names no file"
+
+
+@pytest.mark.usefixtures("committed")
+def test_clips_of_ones_own_are_read_again_where_a_published_study_is_restored(audiofolder, tmp_path, monkeypatch):
+    """They can be played there; what is published holds neither them nor their captions."""
+    monkeypatch.delenv("HELPERS_COMPUTE", raising=False)
+    own = dataclasses.asdict(user_config(audiofolder, n_train=8, n_heldout=1, n_background=1))
+    stage = Graph(
+        load_profile("tiny").replace_in(
+            {"corpus": own, "planted": {"trained": False}, "thresholds": {"k": 1, "ks": (1,)}}
+        )
+    ).corpus()
+    folder = tmp_path / "published"
+    load_or_run(stage, tmp_path / "here")
+    assert publication.publish([stage], folder, tmp_path / "here") == []
+    with publication.use_publication(folder):
+        data = load_corpus(load_or_run(stage, tmp_path / "there").path)
+    assert data.audio.shape == (10, SAMPLES) and data.mels is not None
 
 
 def test_one_row_without_an_id_leaves_the_others_theirs(tmp_path):

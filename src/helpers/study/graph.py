@@ -122,11 +122,14 @@ class Graph:
         if config.kind == "planted":
             return self.planted()
         own = {} if config.mixed else {"audio": listing(config), "readers": READERS_VERSION}
+        # a user's clips cannot be mixed again: they are no part of a publication, and are read anew where one is restored
+        facts = {} if config.mixed else {"published": (), "light": True}
         return _described(
             {"corpus": _corpus_fields(config), "mel": mel.digest_fields()} | own,
             lambda *folders: stages.corpus.compute(*folders, config, mel),
             files=self._pack() or user_files(config),
             seed=config.seed,
+            **facts,
         )
 
     @_stage(2, published=("clips.parquet",), label="main")  # its table has the name of the corpus'
