@@ -80,7 +80,7 @@ def test_prompts_that_the_second_judge_does_not_confirm_are_looked_at(folder):
     runs = summaries.runs_of(folder)
     told = summaries.beside_unconfirmed(folder, runs)  # of 1,000 clips nothing is replayed
     assert "medians 0.100, replayed 0.100, held out 0.100" in told
-    assert told.endswith("AUROC of 0.50, and them from held-out prompts with 0.50.")
+    assert told.endswith("replayed and unconfirmed prompts is 0.50, and between unconfirmed and held-out ones 0.50.")
     every = pd.DataFrame({"kind": ["train"] * 2 + ["heldout"], "replayed": [True, True, False], "mel": 1.0})
     every.assign(caption_effect_first=1.0).to_csv(folder / "data_free" / "n100_d0" / "prompts.csv", index=False)
     assert summaries.beside_unconfirmed(folder, runs[runs["n_train"] == 100]) == "", "all are confirmed"
@@ -89,4 +89,4 @@ def test_prompts_that_the_second_judge_does_not_confirm_are_looked_at(folder):
 @pytest.mark.parametrize(("above", "below", "told"), [(0.82, 0.51, True), (0.82, 0.7, False), (0.6, 0.51, False)])
 def test_a_sign_that_follows_the_second_judge_alone_is_said_to(above, below, told):
     table = pd.DataFrame({"above": [above, 0.9], "below": [below, 0.5]})
-    assert ("does not tell trained prompts from new ones" in summaries._reading(table)) == told
+    assert ("follows the replays that aisfx confirms, not training alone" in summaries._reading(table)) == told

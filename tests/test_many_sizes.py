@@ -218,8 +218,8 @@ def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_e
     )
     table = table.assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
     assert sentences.of_equal_epochs(table).replace("\u00a0", " ") == (
-        "At nearly as many epochs at every size (100 to 120), where the shares lie nearest to one half, the near-exact share is "
-        "40 % (35 to 45) with 100 clips, 40 % (35 to 45) with 200 clips, 40 % (35 to 45) with 500 clips: no fall shows."
+        "At nearly as many epochs at every size (100 to 120), where the shares lie nearest to one half, near-exact copies of the own clip are "
+        "40 % (35 to 45) with 100 clips, 40 % (35 to 45) with 200 clips and 40 % (35 to 45) with 500 clips. No fall shows."
     )
     later = table.assign(epochs=table["epochs"] * np.where(table["n_train"] == 500, 10, 1))
     assert sentences.of_equal_epochs(later) == "No number of epochs is common to all sizes here."

@@ -37,7 +37,7 @@ def table():
 
 
 def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that_is_as_good(table):
-    study, changed = table[table["intervention"] == "nothing"], table[table["intervention"] != "nothing"]
+    study, changed = table[table["intervention"] == summaries.STUDY], table[table["intervention"] != summaries.STUDY]
     read = at_equal_quality(changed, study, "mel").set_index("intervention")
     assert read.loc["a limit", ["updates", "study_updates"]].tolist() == [400, 200]
     assert read.loc["a limit", ["own_near_exact_rate", "study_own_near_exact_rate"]].tolist() == [0.04, 0.1]
@@ -49,17 +49,30 @@ def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that
 def test_the_page_says_what_came_of_each_change(table):
     told = summaries.sentences(table)
     assert told == [
-        "**Nothing changed**: where held-out clips are best 50\u00a0% (KID 0.100) of the prompts come back near-exact. After the last "
-        "update 90\u00a0% (KID 0.150).",
-        "**Early stopping**, where the loss of held-out clips is lowest: 10\u00a0% (KID 0.200).",
-        "**A limit**: 4\u00a0% (KID 0.200) where held-out clips are best; unchanged, 10\u00a0% when first as good. The intervals overlap. After the last "
-        "update 6\u00a0% (KID 0.250).",
-        "**Mixtures**: 20\u00a0% (KID 0.050) where held-out clips are best; unchanged, no checkpoint is as good. After the last "
-        "update 20\u00a0% (KID 0.050).",
+        "**Unchanged**, where held-out clips sound best (held-out KID 0.100): 50\u00a0% of the prompts bring back a near-exact copy, "
+        "a number a draw. After the last update: 90\u00a0% (KID 0.150).",
+        "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%. These clips are no better than "
+        "those at its best checkpoint, and may be worse.",
+        "**A limit**, where its held-out clips sound best (held-out KID 0.200): 4\u00a0%; the unchanged model, when it first sounds as "
+        "good, 10\u00a0%. The intervals overlap, so this does not settle whether the change helps. After the last update: 6\u00a0% (KID 0.250).",
+        "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good. "
+        "After the last update: 20\u00a0% (KID 0.050).",
+        "**So far**, no change is shown to prevent copying at equal quality.",
     ]
+    apart = table.assign(
+        own_near_exact_high=table["own_near_exact_rate"], own_near_exact_low=table["own_near_exact_rate"]
+    )
+    assert summaries.sentences(apart)[-1] == "**So far**, fewer prompts are replayed at equal quality with a limit."
+    assert len(summaries.sentences(table[table["intervention"] == summaries.STUDY])) == 2, "nothing is changed yet"
     shown = summaries.in_words(summaries.compared(table), "mel", "4.2\u00a0%")
-    assert shown["unchanged, when first as good"].tolist() == ["–", "–", "10\u00a0% (5\u00a0to\u00a015)", "–", "–"]
-    assert shown.iloc[-1][["what is changed", "near-exact"]].tolist() == ["twins: no copies", "4.2\u00a0%"]
+    assert shown["unchanged, at the first checkpoint as good"].tolist() == [
+        "–",
+        "–",
+        "10\u00a0% (5\u00a0to\u00a015)",
+        "–",
+        "–",
+    ]
+    assert shown.iloc[-1][["change", "near-exact"]].tolist() == ["twins: no copies", "4.2\u00a0%"]
     two = pd.concat([table, table.assign(draw=1)])
     assert (
         "50\u00a0% and 50\u00a0%" in summaries.sentences(two)[0]

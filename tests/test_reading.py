@@ -47,18 +47,18 @@ def test_each_size_stands_beside_the_null():
     small, middle, large = map(plain, sentences.of_sizes(STUDY))
     assert (
         small
-        == "After training on 100 clips, 85 % (75 to 95) of what is generated is near-exact of its own clip, more than of twins (2 %)."
+        == "After training on 100 clips, 85 % (75 to 95) of the generated clips are near-exact copies of their own clip, more than among twins (2 %)."
     )
     assert middle.endswith(
-        "5 % (0 to 10) of what is generated is near-exact of its own clip, not clearly more than of twins (2 %)."
+        "5 % (0 to 10) of the generated clips are near-exact copies of their own clip, not clearly more than among twins (2 %)."
     )
-    assert large.endswith("no more than of twins (2 %), so the share is no sign of copying.")
+    assert large.endswith("no more than among twins (2 %), so the share is no sign of copying.")
 
 
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
         "Trained for long enough on 100 clips, a model replays them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000 clips, we cannot tell: the clips are near-exact no more often than honest ones."
+        "on 4,000 clips, we cannot tell: no more clips count as near-exact than among honest ones."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(
@@ -85,11 +85,11 @@ def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
     assert "; no threshold is attainable; the nearest" in small and small.endswith("50), of twins for 20 % (10 to 30).")
     partly = STUDY.assign(n_defined=np.where(STUDY["n_train"] == 4000, 90, 96))
     assert plain(sentences.of_sizes(partly)[-1]).startswith(
-        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of what is generated is near-exact of its own clip, no more"
+        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of the generated clips are near-exact copies of their own clip, no more"
     )
     alone = STUDY.assign(null_near_exact_rate=np.nan)
     assert plain(sentences.of_sizes(alone)[0]).endswith(
-        "near-exact of its own clip, which is undefined for all twins, so nothing follows."
+        "near-exact copies of their own clip, a share that is undefined for all twins, so nothing follows."
     )
 
 
@@ -176,11 +176,11 @@ def test_equal_epochs_are_those_that_every_size_has():
     assert sentences.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     assert plain(sentences.of_equal_epochs(both)) == (
-        "After 32 epochs at every size, the near-exact share is 2 % (-3 to 7) with 100 clips, 3 % (-2 to 8) with 400 clips: no fall shows. "
+        "After 32 epochs at every size, near-exact copies of the own clip are 2 % (-3 to 7) with 100 clips and 3 % (-2 to 8) with 400 clips. No fall shows. "
         "But by then the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
-    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips: it falls.")
+    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips. The share falls.")
 
 
 def test_machines_and_number_formats_are_told_by_run():
@@ -211,12 +211,12 @@ def test_quality_of_the_largest_size_is_told_by_each_embedding():
     table = table.assign(clap_agreement=0.5, clap_agreement_low=0.4, clap_agreement_high=0.6, silent_rate=0.0)
     told = sentences.of_quality(table.assign(silent_low=0.0, silent_high=0.02))
     assert plain(told) == (
-        "The model of 50 clips (first draw) stands by clap at 0.2 (0.1 to 0.3), where twins stand at 0.01 and held-out clips at 0.4; "
-        "by aisfx at 0.5 (0.4 to 0.6), where twins stand at 0.02 and held-out clips at 0.3. "
+        "Kernel distance from the clips of the model of 50 clips (first draw) to its training clips: 0.2 (0.1 to 0.3) by clap, beside "
+        "0.01 for twins and 0.4 for held-out clips; 0.5 (0.4 to 0.6) by aisfx, beside 0.02 for twins and 0.3 for held-out clips. "
         "Silent clips: none (at most 2 %)."
     )
     alone = sentences.of_quality(table.assign(twins_kid=np.nan, silent_low=0.0, silent_high=0.02))
-    assert "stands by clap at 0.2 (0.1 to 0.3), where held-out clips stand at 0.4; by aisfx" in plain(alone)
+    assert "0.2 (0.1 to 0.3) by clap, beside 0.4 for held-out clips; 0.5" in plain(alone)
     assert sentences.of_quality(table[:0]).startswith("No detector here is an embedding")
 
 
@@ -253,12 +253,12 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
         "leave_one_out_high": np.nan,
     }
     said = sentences.of_relation(pd.DataFrame([row | {"observed_updates": np.nan}]))
-    assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion is excluded" in said
-    assert "twice as many clips it comes 2.16 times as late (2.01 to 2.31)" in said
+    assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion to n is excluded" in said
+    assert "Twice as many clips delay it by a factor of 2.16 (2.01 to 2.31)" in said
     assert "60,000 updates (42,000 to 86,000): no run here was trained for long enough to tell." in said
-    assert said.endswith("Two sizes cannot show that the growth is a power at all.")
+    assert said.endswith("Two sizes cannot show that the growth follows a power of n at all.")
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
-    assert "in proportion is not excluded" in linear
+    assert "in proportion to n is not excluded" in linear
     three = {
         "sizes_fitted": "100 200 500",
         "leave_one_out_low": 1.05,
@@ -293,7 +293,7 @@ def test_departures_from_tango_follow_from_the_settings():
     said = sentences.of_departures(pocket, pocket.training, 2_000_000)
     assert said == (
         "Here the network is 433 times smaller, the text encoder is MiniLM, the number of updates is the same at every "
-        "size, weights are averaged (EMA) and captions are dropped so that guidance has a null prompt it was trained on."
+        "size, weights are averaged (EMA) and some captions are dropped, so that the model also learns the empty prompt, which guidance needs."
     )
     said = sentences.of_departures(paper, paper.training, 866_000_000)
     assert said == "Here the number of updates is the same at every size."

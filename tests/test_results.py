@@ -11,7 +11,7 @@ import pytest
 from helpers.book import memorisation, sentences
 from helpers.book.summaries import findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
-from helpers.book.summaries.onset import PREDICTED, plan, relations_at
+from helpers.book.summaries.onset import PREDICTED, above_floor, floor_sentence, plan, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, share_text, shares
@@ -105,7 +105,9 @@ def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
     answer = text_of(repository / "book" / "answer.md")
     assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in answer
     assert sentences.of_second_measure(relation) in answer
-    levels = relations_at(judge_published(folder, law), law, (0.1, 0.2))["exponent"]
+    judged = judge_published(folder, law)
+    assert floor_sentence(above_floor(judged)) in answer
+    levels = relations_at(judged, law, (0.1, 0.2))["exponent"]
     rises = relation["exponent"].iloc[0] < levels.iloc[0] < levels.iloc[1]
     assert rises and "a higher level gives a greater exponent" in answer
     assert len(list(folder.glob("retrieval/n2000_*"))) == 1 and "one run stands for 2,000 clips" in answer
@@ -136,17 +138,23 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     of_twins, of_heldout = (detection[detection["negatives"] == name] for name in ("twins", "heldout"))
 
     def named(detector: str) -> str:
-        return ", ".join(f"{area:.2f}" for area in of_twins[of_twins["detector"] == detector]["auroc"])
+        return " | ".join(f"{area:.2f}" for area in of_twins[of_twins["detector"] == detector]["auroc"])
 
     def leads(rows: pd.DataFrame, detector: str) -> list[bool]:
         return (rows.loc[rows["detector"] == detector, "below_mel_low"] > 0).tolist()
 
     so = {
-        f"pass, are {small}, {middle} and {large}.": profile.thresholds.fpr == 0.05,
-        f"mel reaches an AUROC of {named('mel')} (100, 500 and 4,500 clips)": True,
-        f"the encoder that others trained {named('aisfx')}, the CLAP trained here {named('clap')}": True,
-        "above 0 at all three sizes against CLAP, at two of three against the other encoder": (
-            leads(of_twins, "clap") == [True] * 3 and leads(of_twins, "aisfx") == [False, True, True]
+        f"5 % of twins pass flags {small}, {middle} and {large}.": profile.thresholds.fpr == 0.05,
+        "| 100 clips | 500 clips | 4,500 clips |": list(profile.sizes) == [100, 500, 4500],
+        f"| mel | {named('mel')} |": True,
+        f"an encoder that others trained | {named('aisfx')} |": True,
+        f"CLAP, trained here | {named('clap')} |": True,
+        "lies above 0 at all three sizes": leads(of_twins, "clap") == [True] * 3,
+        "there it does at two of three": leads(of_twins, "aisfx") == [False, True, True],
+        "A *near-exact copy* lies at 0.69 or above": profile.thresholds.theta == 0.69,
+        "These are 2 of 9,000 clips": (
+            primary.query("arm == 'main' and n_train == 4500")[["own_near_exact", "n_generated"]].sum().tolist()
+            == [2, 9000]
         ),
         "Against held-out clips mel leads neither": not any(leads(of_heldout, "clap") + leads(of_heldout, "aisfx")),
         "about half of our altered copies": altered.between(0.45, 0.55).all(),
@@ -163,7 +171,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         == "holds",
         "At equal epochs (40) this study cannot tell": (
             verdict["Replication falls as the training set grows, at equal epochs"] == "cannot tell"
-            and "no fall shows" in sentences.of_equal_epochs(of_own(primary))
+            and "No fall shows" in sentences.of_equal_epochs(of_own(primary))
         ),
     }
     assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []

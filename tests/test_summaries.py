@@ -82,7 +82,10 @@ def test_checkpoints_kept_say_how_many_clips_each_is_asked_for():
         5625: min(asked[5625], 500),
         6000: 0,
     }
-    assert table.loc[625 * 9, "epochs of this set"] == "360" and table.loc[350, "are 40 epochs of … clips"] == 280
+    assert (
+        table.loc[625 * 9, "epochs of this set"] == "360"
+        and table.loc[350, "set size of which this is 40 epochs"] == 280
+    )
 
 
 def test_the_clip_nearest_to_its_threshold_is_the_hardest_to_judge(gallery):
@@ -188,7 +191,7 @@ def test_clusters_are_those_found_in_the_main_set_and_those_planted(tmp_path):
 
 def test_nothing_merged_is_said_in_words():
     none, one = pd.DataFrame({"kind": ["planted"], "cluster_id": [1]}), pd.DataFrame({"score": [1.0]})
-    assert sentences.of_merged(none, one).startswith("No clips are merged")
+    assert sentences.of_merged(none, one).startswith("So no clips are merged")
     assert sentences.of_merged(none, one[:0]) == "So no clips are merged."
     merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
     assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
@@ -197,11 +200,11 @@ def test_nothing_merged_is_said_in_words():
 def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths():
     assert sentences.of_lengths(POCKET) == (
         "Every model gets the same number of updates, and where the profile lists earlier checkpoints, its weights are kept on the way. "
-        "Among them, TANGO's 40 epochs of each set: 125 updates are 40 epochs of 100 clips, 625 updates are 40 epochs of 500 clips, "
-        "5,625 updates are 40 epochs of 4,500 clips."
+        "One checkpoint of each size falls on TANGO's 40 epochs: 125 updates for 100 clips, 625 updates for 500 clips and "
+        "5,625 updates for 4,500 clips."
     )
     one = POCKET.replace("training", checkpoints=(125, 5625), updates=5625)
-    assert "40 epochs of a set: 125 updates are 40 epochs of 100 clips" in sentences.of_lengths(one)
+    assert "of a size falls on TANGO's 40 epochs: 125 updates for 100 clips and" in sentences.of_lengths(one)
     law = sentences.of_lengths(load_profile("law"))
     assert (
         "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law

@@ -1,6 +1,6 @@
-"""The predictions of the study of onsets, from published tables alone.
+"""The predictions of the onset study, from published tables alone.
 
-    python tools/predict_onset.py results/pocket    # P1: the first study's
+    python tools/predict_onset.py results/pocket    # P1: the main study's
     python tools/predict_onset.py results/law       # P2: of the runs that are published so far
 
 Prints, as YAML, the onset of each run, the exponent and what it predicts. P1 was committed as `first_prediction` of
@@ -17,11 +17,11 @@ import yaml
 from helpers.book.summaries.onset import PREDICTED, plan
 from helpers.copies.onset import fit_onset, onset_table
 from helpers.copies.pooled import judge_published
-from helpers.copies.relation import fit_relation, law_table
+from helpers.copies.relation import fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
-SIZES = (100, 500)  # those of the first study that reached the levels, three draws each
+SIZES = (100, 500)  # those of the main study that reached the levels, three draws each
 
 
 def clips(folder: Path) -> pd.DataFrame:
@@ -60,7 +60,8 @@ def predict(folder: Path) -> dict:
             (int(n), int(draw)): fit_onset(part["updates"], part[measure], part["own_id"], level)
             for (n, draw), part in made[made["n_train"].isin(SIZES)].groupby(["n_train", "draw"])
         }
-        relation = fit_relation([n for n, _ in onsets], [onset.updates for onset in onsets.values()])
+        runs = pd.DataFrame([(n, onset.updates) for (n, _), onset in onsets.items()], columns=["n_train", "updates"])
+        relation = fit_sizes(runs.assign(trained_to=runs["updates"], censored=False))
         result[measure] = {
             "level": level,
             "onsets": {f"n{n}_d{draw}": round(onset.updates) for (n, draw), onset in onsets.items()},
@@ -74,5 +75,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a published study")
     folder = parser.parse_args().folder
-    found = predict_second(folder) if (folder / "loss_gap").is_dir() else predict(folder)  # the first study has none
+    found = predict_second(folder) if (folder / "loss_gap").is_dir() else predict(folder)  # the main study has none
     print(yaml.safe_dump(found, sort_keys=False, default_flow_style=None))

@@ -128,37 +128,45 @@ OPTIONS = {
         "within", "instead of these: duplicates inside this folder, as clusters, with the files to drop"
     ),
     "match-honest": _flag("match-honest", "cut, pad and filter honest clips to be like the generated ones"),
-    "keep": _folder_of(
-        "keep", "what is computed of training and honest files is kept here by content, for the next audit"
-    ),
+    "keep": _folder_of("keep", "keep here what is computed of training and honest files, for the next audit"),
     "keep-shard": (
         "--shard",
         {
             "metavar": "K/N",
-            "help": "of the same command only this: put into --keep the K-th of N parts of that, as on N machines at once",
+            "help": "do only part K of N of the work that --keep keeps, so that N machines can share it",
         },
     ),
     "chromaprint": _flag("chromaprint", "one more detector, by the program fpcalc, which must be installed"),
-    "fail-above": ("--fail-above", {"type": int, "metavar": "N", "help": "exit with 1 where more are flagged"}),
+    "fail-above": (
+        "--fail-above",
+        {
+            "type": int,
+            "metavar": "N",
+            "help": "exit with code 1 if more than N clips are flagged, or no rate can be stated",
+        },
+    ),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
-    "label": ("--label", {"help": "only the stage of this name that `list` shows with this label, as dup4500_d0"}),
+    "label": (
+        "--label",
+        {"help": "if there are several stages of this name: the one with this label (see `list`), as dup4500_d0"},
+    ),
     "shard": (
         "--shard",
         {
             "metavar": "K/N",
-            "help": "of encoding, references or generation only the K-th of N parts, as on N machines at once",
+            "help": "of encoding, references or generation: do only part K of N, so that N machines can share the work",
         },
     ),
-    "published": _flag("published", "from the published study; compute what takes seconds only"),
+    "published": _flag("published", "use the published study, and compute only what takes seconds"),
     "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),
-    "stale": _flag("stale", "only those that were made with other settings or other code"),
-    "folder": ("--folder", {"type": Path, "help": "of the published study (default: results/<profile>)"}),
+    "stale": _flag("stale", "show only stages that were made with other settings or other code"),
+    "folder": ("--folder", {"type": Path, "help": "folder of the published study (default: results/<profile>)"}),
     "profile": ("--profile", {"default": DEFAULT_PROFILE, "help": "profiles/<name>.yml (default: %(default)s)"}),
     "set": (
         "--set",
         {"nargs": "*", "action": "extend", "default": [], "dest": "settings", "metavar": "name=value"}
-        | {"help": "over the profile"},
+        | {"help": "settings that replace those of the profile, as fpr=0.02"},
     ),
 }
 

@@ -91,16 +91,20 @@ def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, prof
     scores = table.normalised(("main", n, 0), detector, best, profile.thresholds.beta, profile.thresholds.k)
     flagged = bool(tau is not None and not pd.isna(tau) and flag(scores, tau)[0])
     sounds, swapped = (gallery.audio(slot), other), bool(seeded(profile.retrieval.seed, "blind", name).integers(2))
-    says = "flags this clip" if flagged else "does not flag this clip"
+    says = (
+        "This book's detector flags the clip as a possible copy."
+        if flagged
+        else "This book's detector does not flag the clip."
+    )
     if question == "which":
         right = "A" if swapped else "B"
         prompt = "the same words" if row["caption"] == caption else f"“{row['caption']}”"
         made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, from {prompt}"
-        told = f"{right} is the training clip, “{caption}”. {made}. The detector {says}."
+        told = f"{right} is the training clip, “{caption}”. {made}. {says}"
     else:
         right = "yes" if copy else "no"
-        first = f"{KIND_LABELS[kind]}: " + ("a training clip, made to sound otherwise" if copy else "no copy")
-        told = f"{first}. Beside “{caption}”. The detector {says}."
+        kind_of = "a training clip, changed on purpose" if copy else "no copy"
+        told = f"One of the two is the training clip “{caption}”. The other, {KIND_LABELS[kind].lower()}, is {kind_of}. {says}"
     answer = ("yes" if flagged else "no") if question == "same" else ""
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
 

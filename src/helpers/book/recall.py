@@ -14,8 +14,8 @@ UNRELATED, PEER, SETS = (
 )
 NOT_YET = "This table is not measured yet; `benchmarks/audit.py` measures it."
 ABOUT = (
-    "A copy is found if it is flagged *beside the clip that it was made of*. Shares come with 95 % intervals. Of unrelated clips the share that is flagged is told: "
-    "these are false alarms. *Refuses*: an audit of such clips alone states no rate, and says why. The difference is paired, clip by clip. Neither "
+    "A copy is found if it is flagged *and matched with the clip that it was made of*. Shares come with 95 % intervals. The rows of unrelated clips show false alarms. "
+    "*No rate stated*: an audit of such clips alone refuses to state a rate, and says why. The difference is paired, clip by clip. Neither "
     "this book's models nor its detectors learned from these recordings."
 )
 
@@ -46,13 +46,16 @@ def _in_short(part: pd.DataFrame) -> str:
     """The least and the most that is found of a kind of copy, and at how many kinds that is surely more, or less, than the peer finds."""
     copies = part[(part["detector"] == TOGETHER) & ~part["kind"].str.startswith(UNRELATED)]
     least, most = (copies.loc[copies["percent"].astype(float).agg(end)] for end in ("idxmin", "idxmax"))
-    text = f"least is found of *{least['kind']}*, {_share(least)}; most of *{most['kind']}*, {_share(most)}."
+    text = f"hardest to find is *{least['kind']}*, with {_share(least)} found; easiest *{most['kind']}*, with {_share(most)}."
     if not (part["detector"] == PEER).any():
         return text
     more, fewer = (copies["over_low"] > 0).sum(), (copies["over_high"] < 0).sum()
+    unclear = len(copies) - more - fewer
+    if more == len(copies):
+        return f"{text} Of all {more} kinds of copy the audit finds more than {PEER} does."
     return (
-        f"{text} Of {len(copies)} kinds of copy the audit finds more than {PEER} does of {more}, less of {fewer}; of "
-        f"{len(copies) - more - fewer} the interval of the difference holds 0."
+        f"{text} Of {len(copies)} kinds of copy, the audit finds more than {PEER} does for {more}, fewer for {fewer}, and the "
+        f"difference is unclear for {unclear}."
     )
 
 
@@ -60,7 +63,7 @@ def _row(kind: str, part: pd.DataFrame) -> dict[str, str]:
     by = part.set_index("detector")
     ours, theirs = by.loc[TOGETHER], by.loc[PEER] if PEER in by.index else None
     found = _share(ours)
-    row = {"Kind": kind, "audit": f"refuses; {found} flagged" if ours["refused"] is True else found}
+    row = {"Kind": kind, "audit": f"no rate stated ({found} would be flagged)" if ours["refused"] is True else found}
     if theirs is not None:
         row[PEER] = _share(theirs)
         row["difference"] = "{:+.0f} ({:+.0f} to {:+.0f})".format(

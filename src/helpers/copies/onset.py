@@ -6,12 +6,14 @@ Notebooks: 07_findings, 08_onset.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.special import logit
+from scipy.optimize import minimize
+from scipy.special import expit, logit, rel_entr
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.tools import add_constant
@@ -87,6 +89,50 @@ def fit_onset(
             margin = stats.norm.ppf((1 + confidence) / 2) * math.sqrt(variance)
             low, high = math.exp(log_onset - margin), math.exp(min(log_onset + margin, 700))
     return Onset(onset, low, high, trained_to, onset > trained_to)
+
+
+class FlooredOnset(NamedTuple):
+    """The updates at which a share lies `level` of the way from its floor to 1; `floor`; and how well the checkpoints' counts
+    are met by a logistic curve with that floor, and by one from 0: p of the deviance, small where a curve is not met."""
+
+    updates: float
+    floor: float
+    p_with_floor: float
+    p_without: float
+
+
+def fit_with_floor(updates: ArrayLike, outcomes: ArrayLike, level: float) -> FlooredOnset:
+    """Fits `P(outcome) = floor + (1 - floor) / (1 + exp(-(a + b log updates)))` by maximum likelihood, as some clips count
+    whatever a model has learned. Arguments as `fit_onset` takes them.
+
+    Checkpoints are taken for independent, though the same prompts are asked at each. p is NaN where there are no more
+    checkpoints than the curve has parameters; `updates` is infinite where the curve does not rise.
+    """
+    counts = pd.DataFrame({"x": np.log(np.asarray(updates, np.float64)), "y": np.asarray(outcomes, bool)})
+    points = counts.groupby("x")["y"].agg(["sum", "size"])
+    x, hits, n = points.index.to_numpy(), points["sum"].to_numpy(float), points["size"].to_numpy(float)
+
+    def deviance(share: np.ndarray) -> float:
+        seen, share = hits / n, np.clip(share, 1e-9, 1 - 1e-9)
+        return float(2 * (n * (rel_entr(seen, share) + rel_entr(1 - seen, 1 - share))).sum())
+
+    def curve(params: np.ndarray) -> np.ndarray:
+        return expit(params[0]) + expit(-params[0]) * expit(params[1] + params[2] * (x - x.mean()))
+
+    plain = GLM(np.column_stack([hits, n - hits]), add_constant(x - x.mean()), Binomial()).fit()
+    starts = [[logit(floor), *plain.params] for floor in (0.001, 0.02, 0.1)]
+    fits = [
+        minimize(lambda params: deviance(curve(params)), start, method="Nelder-Mead", options={"maxiter": 4000})
+        for start in starts
+    ]
+    best = min(fits, key=lambda fit: fit.fun)
+    floor, intercept, slope = expit(best.x[0]), best.x[1], best.x[2]
+    onset = math.exp(min((logit(level) - intercept) / slope + x.mean(), 700)) if slope > 0 else math.inf
+    p_with, p_without = (
+        float(stats.chi2.sf(off, len(x) - used)) if len(x) > used else math.nan
+        for off, used in ((best.fun, 3), (deviance(plain.fittedvalues), 2))
+    )
+    return FlooredOnset(onset, float(floor), p_with, p_without)
 
 
 def rise(shares: pd.DataFrame, low: float = 0.05, high: float = 0.9) -> float:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.base.model import GenericLikelihoodModel
 from statsmodels.regression.linear_model import OLS, WLS
 from statsmodels.tools.tools import add_constant
 
@@ -22,6 +20,7 @@ LAW_COLUMNS = (
     *("sizes_fitted", "n_predicted", "predicted_updates", "predicted_low", "predicted_high"),
     *("observed_updates", "verdict"),
 )
+LEAST_SPREAD, MOST_STEPS = 1e-3, 1000  # of log onsets about the line; of expectation and maximisation
 MOST_WIDE = 2  # a prediction whose interval is wider than this factor is not supported by a hit
 
 
@@ -62,62 +61,53 @@ class ScalingRelation:
         return math.exp(expected), math.exp(expected - margin), math.exp(expected + margin)
 
 
-def fit_relation(n_train: ArrayLike, onsets: ArrayLike, confidence: float = 0.95) -> ScalingRelation:
-    """The scaling relation through onsets [N] of training sizes [N] by least squares, every onset a point.
-
-    Raises ValueError below three points or two sizes: there would be no interval.
-    """
-    n_train, onsets = np.asarray(n_train, np.float64), np.asarray(onsets, np.float64)
-    if len(n_train) < 3 or len(np.unique(n_train)) < 2:
-        raise ValueError(f"onsets: expected at least three of at least two sizes, got {len(n_train)}")
-    fit = OLS(np.log(onsets), add_constant(np.log(n_train))).fit()
-    return _relation(fit, int(fit.df_resid), n_train, confidence)
-
-
-def _relation(fit, df: int, n_train: ArrayLike, confidence: float) -> ScalingRelation:
-    sizes = tuple(sorted({int(n) for n in np.asarray(n_train)}))
-    return ScalingRelation(fit.params, np.asarray(fit.cov_params()), float(fit.scale), df, sizes, confidence)
-
-
 def fit_sizes(onsets: pd.DataFrame, confidence: float = 0.95) -> ScalingRelation:
     """The scaling relation through the mean log onset of each size: a table of runs n_train, updates, trained_to, censored.
 
     The limits are Student's t with (sizes - 2) degrees of freedom, as runs of one size share that size's luck. A mean
-    weighs as many runs as it is of, so that `predict` speaks of one further run. With a run that has no onset, the fit is by
-    maximum likelihood over runs, and that run enters as a value above its `trained_to` (Tobin 1958). Two sizes leave no
-    degree of freedom to their means, so every run is a point there. Raises ValueError below two sizes with an onset.
+    weighs as many runs as it is of, so that `predict` speaks of one further run. A run that has no onset enters as a value
+    above its `trained_to` (`_expected`). Two sizes leave no degree of freedom to their means, so every run is a point there.
+    Raises ValueError below two sizes with an onset.
     """
     n_train, censored = onsets["n_train"].to_numpy(), onsets["censored"].to_numpy(bool)
     sizes, reached = np.unique(n_train), np.unique(n_train[~censored])
     if len(reached) < 2:
         raise ValueError(f"onsets: expected some of at least two sizes, got those of {reached.tolist()}")
-    df = (len(sizes) if len(sizes) > 2 else len(onsets)) - 2
-    if censored.any():
-        return _fit_censored(onsets, df, confidence)
-    if len(sizes) == 2:
-        return fit_relation(n_train, onsets["updates"], confidence)
-    logs = np.log(onsets["updates"]).groupby(onsets["n_train"]).agg(["mean", "size"])
-    fit = WLS(logs["mean"].to_numpy(), add_constant(np.log(logs.index.to_numpy(float))), logs["size"].to_numpy()).fit()
-    return _relation(fit, df, n_train, confidence)
-
-
-def _fit_censored(onsets: pd.DataFrame, df: int, confidence: float) -> ScalingRelation:
-    """Normal regression of log onsets on log sizes by maximum likelihood, where some are only known to be greater."""
-    censored = onsets["censored"].to_numpy(bool)
     at = np.log(onsets["updates"].where(~censored, onsets["trained_to"]).to_numpy(np.float64))
-    x = add_constant(np.log(onsets["n_train"].to_numpy(np.float64)))
+    logs, variances, information = _expected(np.log(n_train.astype(np.float64)), at, censored)
+    runs = pd.DataFrame({
+        "size": n_train if len(sizes) > 2 else np.arange(len(onsets)), "n_train": n_train.astype(np.float64), "log": logs,
+        "variance": variances, "information": information, "runs": 1,
+    })  # fmt: skip
+    points = runs.groupby("size").agg(
+        {"n_train": "first", "log": "mean", "variance": "sum", "information": "sum", "runs": "sum"}
+    )
+    x, weights, df = add_constant(np.log(points["n_train"].to_numpy())), points["runs"].to_numpy(), len(points) - 2
+    params = WLS(points["log"].to_numpy(), x, weights).fit().params
+    off = (points["log"].to_numpy() - x @ params) ** 2 + (points["variance"] / points["runs"] ** 2).to_numpy()
+    variance = float((weights * off).sum() / df)
+    covariance = variance * np.linalg.inv(x.T @ (points["information"].to_numpy()[:, None] * x))
+    return ScalingRelation(params, covariance, variance, df, tuple(map(int, sizes)), confidence)
 
-    class Tobit(GenericLikelihoodModel):
-        def loglikeobs(self, params):
-            spread = math.exp(params[2])
-            z = (at - x @ params[:2]) / spread
-            return np.where(censored, stats.norm.logsf(z), stats.norm.logpdf(z) - params[2])
 
-    start = OLS(at[~censored], x[~censored]).fit()
-    begin = np.append(start.params, math.log(max(math.sqrt(start.scale), 0.01)) if start.df_resid else math.log(0.1))
-    fit = Tobit(at, x, extra_params_names=["log_spread"]).fit(begin, method="bfgs", disp=0)
-    variance, sizes = math.exp(2 * fit.params[2]), tuple(sorted(set(onsets["n_train"].astype(int))))
-    return ScalingRelation(fit.params[:2], fit.cov_params()[:2, :2], variance, df, sizes, confidence)
+def _expected(x: np.ndarray, at: np.ndarray, censored: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each run at log size x [N] its log onset, as the line expects it where only a lower bound `at` is known; that
+    value's variance, 0 where it is known; and what share of a known onset's information it has, 1 where it is known.
+
+    The line is that of greatest likelihood (Tobin 1958), found by expectation and maximisation (Dempster et al. 1977).
+    """
+    logs, variance, spread = at.copy(), np.zeros(len(at)), LEAST_SPREAD
+    for _ in range(MOST_STEPS if censored.any() else 0):
+        fit = OLS(logs, add_constant(x)).fit()
+        spread = max(math.sqrt((fit.resid**2 + variance).mean()), LEAST_SPREAD)
+        beyond = stats.truncnorm(
+            (at - fit.fittedvalues)[censored] / spread, math.inf, fit.fittedvalues[censored], spread
+        )
+        moved = np.abs(beyond.mean() - logs[censored]).max()
+        logs[censored], variance[censored] = beyond.mean(), beyond.var()
+        if moved < 1e-7:
+            break
+    return logs, variance, 1 - variance / spread**2
 
 
 def law_table(

@@ -470,7 +470,7 @@ class Graph:
             seed=profile.thresholds.seed,
         )
 
-    @_stage(1, published=("onset.csv", "law.csv", "shares.csv"), light=True)
+    @_stage(2, published=("onset.csv", "law.csv", "shares.csv"), light=True)
     def onset(self):
         """When each run begins to copy, and the scaling relation with the size of the training set."""
         profile, sizes = self.profile, _plan_of_onsets()["exponent"]["sizes"]

@@ -25,7 +25,7 @@ from helpers.book.figures.axes import (
 )
 from helpers.book.theme import COLOURS, INK, themed
 
-# From stranger to copy, with what each is called in a figure.
+# From honest clip to copy, with what each is called in a figure.
 LADDER = {
     "heldout": ("held-out", COLOURS["grey"]),
     "same_bed": ("same bed", COLOURS["purple"]),
@@ -111,7 +111,7 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
     "Box plots of best-match similarity for clips of seven kinds, from held-out clips to training clips themselves, by training size."
 )
 def plot_ladder(scores: pd.DataFrame, detector: str = "") -> Figure:
-    """Best-match similarity of clips of every kind, from strangers to copies. Columns: score, kind (of LADDER), n_train.
+    """Best-match similarity of clips of every kind, from honest clips to copies. Columns: score, kind (of LADDER), n_train.
 
     Boxes are the middle half with the median, whiskers reach from the 5th to the 95th percentile.
     """
@@ -237,6 +237,6 @@ def plot_roc(curves: pd.DataFrame, columns: int = 4) -> Figure:
         axis.remove()
     handles = [Line2D([], [], color=colour, label=name) for name, colour in detectors.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    figure.supxlabel("strangers taken for copies", fontsize=10)
+    figure.supxlabel("honest clips taken for copies", fontsize=10)
     figure.supylabel("copies found", fontsize=10)
     return figure

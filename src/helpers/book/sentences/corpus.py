@@ -14,7 +14,7 @@ def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
     if merged.empty and pairs.empty:
         return "So no clips are merged."
     if merged.empty:
-        return "No clips are merged, so of this finder's pairs here none was right: the precision above is that of a set full of copies."
+        return "So no clips are merged: without planted copies every pair on the list was a false alarm. The precision above is that of a set full of copies."
     n_clusters = merged["cluster_id"].nunique()
     return (
         f"They join {len(merged):,} clips to {n_clusters:,} clusters, and each cluster counts as one clip from here on."

@@ -45,14 +45,14 @@ def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
         share = share_text(last["rate"], last["low"], last["high"]) + (f" ({undefined})" if undefined else "")
         theirs = share_text(last["null_rate"])
         if pd.isna(last["null_rate"]):
-            verdict = f"which is undefined for all {null}, so nothing follows"
+            verdict = f"a share that is undefined for all {null}, so nothing follows"
         elif last["low"] > last["null_high"]:
-            verdict = f"more than of {null} ({theirs})"
+            verdict = f"more than among {null} ({theirs})"
         elif last["rate"] <= last["null_rate"]:
-            verdict = f"no more than of {null} ({theirs}), so the share is no sign of copying"
+            verdict = f"no more than among {null} ({theirs}), so the share is no sign of copying"
         else:
-            verdict = f"not clearly more than of {null} ({theirs})"
-        sentences.append(f"{after}, {share} of what is generated is near-exact of its own clip, {verdict}.")
+            verdict = f"not clearly more than among {null} ({theirs})"
+        sentences.append(f"{after}, {share} of the generated clips are near-exact copies of their own clip, {verdict}.")
     return sentences
 
 
@@ -71,7 +71,7 @@ def of_answer(rows: pd.DataFrame) -> str:
         else:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
-                said += ": the clips are near-exact no more often than honest ones"
+                said += ": no more clips count as near-exact than among honest ones"
         parts.append((opening, said, f"{n_train:,}"))
     told = []
     for opening, group in groupby(parts, key=itemgetter(0)):
@@ -146,13 +146,13 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
     linear = "excluded" if row["exponent_low"] > 1 or row["exponent_high"] < 1 else "not excluded"
     sizes = listed([f"{int(n):,}" for n in str(row["sizes_fitted"]).split()])
     twice, twice_low, twice_high = (2 ** row[f"exponent{end}"] for end in ("", "_low", "_high"))
-    defined = "The onset is the number of updates at which 5 % of what a model makes is near-exact of its own clip. "
+    defined = "The onset is the number of updates at which 5 % of the clips that a model makes are near-exact copies of their own clip. "
     text = (
-        f"{defined if define else ''}With twice as many "
-        f"clips {'it' if define else 'the onset'} comes {twice:.2f} times as late ({twice_low:.2f} to {twice_high:.2f}). So it grows with the number of clips as n to the power of "
-        f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}; sizes {sizes}, one architecture), and growth in "
-        f"proportion is {linear}. A model of {int(row['n_predicted']):,} clips should then reach its onset at {two_digits(row['predicted_updates'])} "
-        f"updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])})"
+        f"{defined if define else ''}Twice as many clips delay {'it' if define else 'the onset'} by a factor of {twice:.2f} "
+        f"({twice_low:.2f} to {twice_high:.2f}). So it grows as n to the power of {row['exponent']:.2f} ({row['exponent_low']:.2f} to "
+        f"{row['exponent_high']:.2f}; sizes {sizes}, one architecture), where n is the number of clips. Growth in proportion to n is "
+        f"{linear}. If this holds further, a model of {int(row['n_predicted']):,} clips begins to copy after "
+        f"{two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])})"
     )
     verdicts = {
         "no run": "this study has no model of that size yet.",
@@ -164,7 +164,7 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
     }
     told = f"{text}: {verdicts[row['verdict']]}"
     if len(str(row["sizes_fitted"]).split()) == 2:
-        told += " Two sizes cannot show that the growth is a power at all."
+        told += " Two sizes cannot show that the growth follows a power of n at all."
     if pd.notna(row["leave_one_out_low"]):
         told += f" When one size is left out, the exponent is {row['leave_one_out_low']:.2f} to {row['leave_one_out_high']:.2f}."
     return told
@@ -178,8 +178,8 @@ def of_second_measure(law: pd.DataFrame) -> str:
     row = rows.iloc[0]
     excluded = row["exponent_low"] > 1 or row["exponent_high"] < 1
     return (
-        "A second measure takes as onset that for half of the prompts the nearest clip is the own one. By it the power is "
-        f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and growth in proportion is "
+        "A second measure puts the onset where, for half of the prompts, the nearest clip is the prompt's own. By it the exponent is "
+        f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and growth in proportion to n is "
         f"{'excluded' if excluded else 'not excluded'}."
     )
 
@@ -225,8 +225,8 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
     small, large = part.iloc[0], part.iloc[-1]
     falls = small["low"] > large["high"]
-    text = f"After {epochs_text(epochs)} epochs at every size, the near-exact share is {', '.join(shares)}: "
-    text += "it falls." if falls else "no fall shows."
+    text = f"After {epochs_text(epochs)} epochs at every size, near-exact copies of the own clip are {listed(shares)}. "
+    text += "The share falls." if falls else "No fall shows."
     smallest = rows[rows["n_train"] == sizes.min()]
     updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
     if not falls and updates < last:
@@ -248,8 +248,8 @@ def _of_nearly_equal_epochs(curve: pd.DataFrame) -> str:
     shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
     falls = part["low"].iloc[0] > part["high"].iloc[-1]
     return (
-        f"At nearly as many epochs at every size ({low} to {high}), where the shares lie nearest to one half, the near-exact share "
-        f"is {', '.join(shares)}: {'it falls' if falls else 'no fall shows'}."
+        f"At nearly as many epochs at every size ({low} to {high}), where the shares lie nearest to one half, near-exact copies of the "
+        f"own clip are {listed(shares)}. {'The share falls' if falls else 'No fall shows'}."
     )
 
 

@@ -38,7 +38,7 @@ def of_departures(profile: Profile, run: TrainingConfig, n_parameters: int) -> s
     if run.ema_decay:
         parts.append("weights are averaged (EMA)")
     if run.caption_dropout:
-        parts.append("captions are dropped so that guidance has a null prompt it was trained on")
+        parts.append("some captions are dropped, so that the model also learns the empty prompt, which guidance needs")
     if not parts:
         return "Here it is the same."
     return f"Here {' and '.join([', '.join(parts[:-1]), parts[-1]] if parts[1:] else parts)}."
@@ -58,10 +58,10 @@ def of_lengths(profile: Profile) -> str:
             "Weights are kept on the way, so two sizes can be compared at nearly equal updates, or at nearly equal epochs, where both have such models."
         )
     named = {n: 40 * n / profile.training.batch_size for n in kept}
-    told = [f"{u:,.0f} updates are 40 epochs of {n:,} clips" for n, u in named.items() if u in kept[n]]
+    told = [f"{u:,.0f} updates for {n:,} clips" for n, u in named.items() if u in kept[n]]
     if not told:
         return f"{text} No checkpoint falls on TANGO's 40 epochs of its set."
-    return f"{text} Among them, TANGO's 40 epochs of {'each set' if len(told) == len(kept) else 'a set'}: {', '.join(told)}."
+    return f"{text} One checkpoint of {'each' if len(told) == len(kept) else 'a'} size falls on TANGO's 40 epochs: {listed(told)}."
 
 
 def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) -> str:
@@ -83,20 +83,19 @@ def of_quality(rows: pd.DataFrame) -> str:
     places = []
     for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
         honest = [
-            f"{kind} at {round(mark, 3) + 0:g}"
+            f"{round(mark, 3) + 0:g} for {kind}"
             for kind, mark in zip(("twins", "held-out clips"), marks)
             if pd.notna(mark)
         ]
-        beside = " and ".join(honest).replace(" at ", " stand at ", 1)
-        places.append(f"by {embedding} at {distance}" + (f", where {beside}" if honest else ""))
+        places.append(f"{distance} by {embedding}" + (f", beside {listed(honest)}" if honest else ""))
     silent = share_text(*large[list(limits("silent_rate"))].iloc[0])
     n_train = f"{large['n_train'].iloc[0]:,}"
-    return f"The model of {n_train} clips (first draw) stands {'; '.join(places)}. Silent clips: {silent}."
+    return f"Kernel distance from the clips of the model of {n_train} clips (first draw) to its training clips: {'; '.join(places)}. Silent clips: {silent}."
 
 
 def of_negatives(detection: pd.DataFrame) -> list[str]:
     """A sentence a kind of negatives, from detection.csv: at how many sizes mel leads each embedding, each by its own bias."""
-    names = {"twins": "twins", "heldout": "held-out clips", "same_bed": "strangers over the same bed"}
+    names = {"twins": "twins", "heldout": "held-out clips", "same_bed": "clips that keep only the bed"}
     rows = detection[(detection["transform"] == "all") & (detection["bias"] == "own")]
     sentences = []
     for negatives, part in rows[rows["detector"].isin(["clap", "aisfx"])].groupby("negatives", sort=False):

@@ -1,4 +1,4 @@
-"""What tells a replay without the training set, from the published runs of the study of onsets."""
+"""What tells a replay without the training set, from the published runs of the onset study."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from helpers.book.words import listed, share_text, shares, with_interval
 SIGNS = {  # by method: what its panel is called; the search itself, which defines the truth, has none
     "caption_effect": "effect of the caption",
     "caption_effect_first": "effect at the first step",
-    "one_step": "one step is enough",
+    "one_step": "first guess near the end",
     "loss": "loss (needs the clip)",
 }
 TELLS = 0.65  # an AUROC below is called no help: a guess has 0.5
@@ -84,7 +84,7 @@ def sentences(runs: pd.DataFrame) -> list[str]:
             told.append(f"With **{n_train:,} clips** too few prompts are replayed to say.")
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]
-        beside = "more" if means["loss"] > alone.max() else "no more"
+        beside = "more" if means["loss"] > alone.max() else "less"
         told.append(
             f"With **{n_train:,} clips** the best of the three signs is the {NAMES[alone.idxmax()]}, with an AUROC of "
             f"{alone.max():.2f}. The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
@@ -104,17 +104,21 @@ def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_ef
         kinds = [prompts[replayed], prompts[trained & ~replayed], prompts[~trained]]
         if all(map(len, kinds)):
             high, middle, low = (kind[sign] for kind in kinds)
-            rows.append((*(kind["mel"].median() for kind in kinds), _auroc(high, middle), _auroc(middle, low)))
+            medians = (kind["mel"].median() for kind in kinds)
+            rows.append((f"{run.n_train:,}", *medians, _auroc(high, middle), _auroc(middle, low)))
     if not rows:
         return ""
-    table = pd.DataFrame(rows, columns=["replayed", "unconfirmed", "held_out", "above", "below"])
+    table = pd.DataFrame(rows, columns=["n_train", "replayed", "unconfirmed", "held_out", "above", "below"])
+    table = table.set_index("n_train")
     told = {
         name: listed([f"{value:.{3 if name in table.columns[:3] else 2}f}" for value in table[name]]) for name in table
     }
+    counts = f"a number a model, of {listed(table.index)} clips"
     return (
-        f"Prompts that aisfx does not confirm lie about as near to their own clips by log-mel: medians {told['unconfirmed']}, replayed "
-        f"{told['replayed']}, held out {told['held_out']}. The {NAMES[sign]} tells replayed prompts from them with an AUROC of "
-        f"{told['above']}, and them from held-out prompts with {told['below']}.{_reading(table)}"
+        f"Does this sign detect training, or replay? Compare the prompts that were trained on but are not confirmed. By log-mel they come about "
+        f"as near to their own clips as replayed ones: medians {told['unconfirmed']}, replayed {told['replayed']}, held out "
+        f"{told['held_out']} ({counts}). By the {NAMES[sign]}, the AUROC between replayed and unconfirmed prompts is {told['above']}, and "
+        f"between unconfirmed and held-out ones {told['below']}.{_reading(table)}"
     )
 
 
@@ -122,9 +126,7 @@ def _reading(table: pd.DataFrame) -> str:
     """What follows where a sign tells replayed prompts from trained ones that are not confirmed, but not these from held-out ones."""
     if table["above"].min() < TELLS or table["below"].max() >= TELLS:
         return ""
-    return (
-        " So this sign does not tell trained prompts from new ones. It tells replays that aisfx confirms from all else."
-    )
+    return " So the sign follows the replays that aisfx confirms, not training alone."
 
 
 def _auroc(positives: pd.Series, negatives: pd.Series) -> float:

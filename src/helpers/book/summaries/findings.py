@@ -22,7 +22,7 @@ from helpers.copies.rates import clustered_rate, exact_interval
 from helpers.copies.replication import near_exact, own_clip_top1
 from helpers.copies.score_table import ScoreTable
 
-# From copy to stranger. "generated" is not among them: of those it is not known.
+# From copy to honest clip. "generated" is not among them: of those it is not known.
 KNOWN = {
     "empirical": "perfect replays",
     "altered": "altered copies",

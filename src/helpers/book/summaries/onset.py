@@ -1,4 +1,4 @@
-"""What was predicted of the study of onsets before it began, beside what came; and what its shares are held against."""
+"""What was predicted of the onset study before it began, beside what came; and what its shares are held against."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from helpers.base.profile import Profile
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
-from helpers.copies.onset import onset_table
+from helpers.copies.onset import MEASURES, fit_with_floor, onset_table
 from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
 from helpers.stages.onset import PREDICTED
 
@@ -53,7 +53,7 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
     runs = primary.explode("observed")
     inside = runs["observed"].between(runs["low"], runs["high"]).sum()
     earlier, later = (runs["observed"] < runs["low"]).sum(), (runs["observed"] > runs["high"]).sum()
-    told = f"Of {len(runs)} runs so far, {inside} lie inside the predicted interval; {earlier} began earlier and {later} later."
+    told = f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {later} later."
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
     if len(planned) > 1 and np.isfinite(means).all():
@@ -146,16 +146,57 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
     if law.empty or passed_by_all.empty:
         return ""
     last = passed_by_all.iloc[-1]
-    told = f"Were the onset {share_text(last['level'])} near-exact instead of 5 %, the exponent would be {last['exponent']:.2f} (exploratory). "
+    told = f"With the onset at {share_text(last['level'])} of the prompts instead of 5 %, the exponent is {last['exponent']:.2f} (exploratory). "
     if last["exponent"] - law["exponent"].iloc[0] > 0.1:
         largest = planned["n_train"].max()
         runs = planned.loc[planned["n_train"] == largest, "draw"].nunique()
         of = f"the one run of {largest:,} clips" if runs == 1 else f"the {runs} runs of {largest:,} clips"
         return (
-            f"{told}In {of} the share rises more slowly, so no one power stretches the whole curve. "
-            "Whether that is due to the set or to the size of the network, networks of one size cannot tell."
+            f"{told}In {of} the share rises more slowly, so no single power fits the whole curve. "
+            "Networks of one size cannot tell whether that is due to the set or to the size of the network."
         )
-    return told + "So one power stretches the curve about evenly."
+    return told + "So one power fits the whole curve about equally well."
+
+
+def above_floor(judged: pd.DataFrame) -> pd.DataFrame:
+    """The onset of each run of `copies.pooled.judge_published` above a floor that is fitted to it: n_train, draw, updates,
+    trained_to, censored, floor, p_with_floor and p_without (`copies.onset.FlooredOnset`). Exploratory."""
+    known, rows = judged.dropna(subset="near_exact").astype({"near_exact": bool}), []
+    for (n_train, draw), run in known.groupby(["n_train", "draw"]):
+        found = fit_with_floor(run["updates"], run["near_exact"], MEASURES["near_exact"])
+        trained_to = run["updates"].max()
+        about = {"n_train": n_train, "draw": draw, "trained_to": trained_to, "censored": found.updates > trained_to}
+        rows.append(about | found._asdict())
+    return pd.DataFrame(rows)
+
+
+def _relation_above(floors: pd.DataFrame) -> pd.DataFrame:
+    return law_table(floors.assign(measure="near_exact", level=0.05), plan()["exponent"]["sizes"], [PREDICTED])
+
+
+def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
+    """`above_floor` as it is shown: a row a run."""
+    columns = {
+        "n": "n_train", "draw": "draw", "floor": shares(floors, "floor"),
+        "onset above it": [f"{row.updates:,.0f}" if not row.censored else "not yet" for row in floors.itertuples()],
+        "fit with it, p": floors["p_with_floor"].map("{:.2g}".format), "fit without, p": floors["p_without"].map("{:.2g}".format),
+    }  # fmt: skip
+    caption = "Onsets (updates) where each run has a floor, and how well curves with and without it fit. Not in the plan, so exploratory."
+    return arrange(floors, columns, caption)
+
+
+def floor_sentence(floors: pd.DataFrame) -> str:
+    """Whether the curve that onsets are read from fits, and what follows where each run has a floor; "" without a relation."""
+    relation, planned = _relation_above(floors), floors[floors["n_train"].isin(plan()["exponent"]["sizes"])]
+    if relation.empty:
+        return ""
+    row, misfits = relation.iloc[0], int((planned["p_without"] < 0.01).sum())
+    return (
+        "The curve that an onset is read from starts at 0. But some clips count whatever a model has learned, as among twins. For "
+        f"{misfits} of {len(planned)} runs the curve does not fit (p below 0.01). With a floor of its own for each run, and the onset at 5 % "
+        f"above it, the exponent is {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and {PREDICTED:,} clips are "
+        f"expected at {two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])}; exploratory)."
+    )
 
 
 KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
@@ -170,7 +211,7 @@ def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
     return arrange(
         told,
         columns,
-        "Near-exact of the own clip after the last update: own prompts beside two kinds that cannot be copies.",
+        "Share that counts as near-exact of the own clip, after the last update: own prompts beside two kinds that cannot be copies.",
     )
 
 
@@ -182,6 +223,6 @@ def nulls_sentence(nulls: pd.DataFrame) -> str:
         low, high = by_kind.loc[[kind]].min(), by_kind.loc[[kind]].max()
         ranges[kind] = share_text(high) if low == high else f"{share_text(low)} to {share_text(high)}"
     return (
-        f"Of twins {ranges['twins']} count as near-exact, by size. Of the models' own clips from prompts whose clips they "
-        f"never met it is {ranges['other draw']}."
+        f"Among twins, {ranges['twins']} count as near-exact, depending on the size. Among the models' own clips from prompts of "
+        f"clips that they never met, {ranges['other draw']}."
     )

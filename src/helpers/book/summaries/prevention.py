@@ -1,4 +1,4 @@
-"""What prevents copying, from the published runs of the study of onsets and of the studies that change one thing in it."""
+"""What prevents copying, from the published runs of the onset study and of the studies that change one thing in it."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ import pandas as pd
 from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import limits, share_text, shares, with_interval
+from helpers.book.words import limits, listed, share_text, shares, with_interval
 from helpers.copies.pooled import published_nulls
 from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
 from helpers.copies.published import of_all_runs
 from helpers.sound.profiles import load_profile
 
 CHANGED = ("law_capped", "law_captions", "law_mixing")  # profiles that change one thing of `law`
-STUDY, EARLY = "nothing", "early stopping"
+STUDY, EARLY = "unchanged", "early stopping"
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
 
@@ -56,16 +56,16 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     """`compared` as it is shown, and below it the share of `twins` that counts as near-exact by the same rule."""
     share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
     columns = {
-        "what is changed": "intervention",
+        "change": "intervention",
         "read at": [f"draw {row.draw}, {row.updates:,.0f} updates" for row in rows.itertuples()],
         "held-out KID": with_interval(rows.round(2), "kid", "kid_low", "kid_high", percent=False),
         "caption agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
     }  # fmt: skip
     if set(beside) <= set(rows):  # of changed runs
-        columns["unchanged, when first as good"] = shares(rows, *beside)
-    caption = f"What is changed, and how many prompts come back near-exact by {DETECTORS[detector]}."
+        columns["unchanged, at the first checkpoint as good"] = shares(rows, *beside)
+    caption = f"What is changed, and the share of prompts that bring back a near-exact copy, by {DETECTORS[detector]}."
     shown = arrange(rows, columns, caption)
-    last = dict.fromkeys(shown, "–") | {"what is changed": "twins: no copies", "near-exact": twins}
+    last = dict.fromkeys(shown, "–") | {"change": "twins: no copies", "near-exact": twins}
     return captioned(pd.concat([shown, pd.DataFrame([last])], ignore_index=True), caption)
 
 
@@ -77,25 +77,42 @@ def twins_in_words(study: Profile, detector: str) -> str:
 
 
 def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
-    """A sentence a change: its shares, each with the KID that it is read at, draw by draw."""
-    told, last = [], at_the_end(table, detector)
-    for name, rows in compared(table, detector).groupby("intervention", sort=False):
-        here = f"{_listed(rows['own_near_exact_rate'])} (KID {_kids(rows['kid'])})"
+    """A sentence a change: its shares and the KID at which they are read, draw by draw; last, what follows so far."""
+    told, last, helping = [], at_the_end(table, detector), []
+    rows_of = dict([*compared(table, detector).groupby("intervention", sort=False)])
+    for name, rows in rows_of.items():
+        here, quality = _listed(rows["own_near_exact_rate"]), f"(held-out KID {_kids(rows['kid'])})"
         end = last[last["intervention"] == name]
-        after = f"After the last update {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
+        after = f"After the last update: {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
         if name == EARLY:
-            told.append(f"**{EARLY.capitalize()}**, where the loss of held-out clips is lowest: {here}.")
+            worse = " These clips are no better than those at its best checkpoint, and may be worse."
+            told.append(
+                f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}."
+                + worse * bool(rows["kid"].mean() > rows_of[STUDY]["kid"].mean())
+            )
         elif name == STUDY:
             told.append(
-                f"**Nothing changed**: where held-out clips are best {here} of the prompts come back near-exact. {after}"
+                f"**{STUDY.capitalize()}**, where held-out clips sound best {quality}: {here} of the prompts bring back a near-exact "
+                f"copy, a number a draw. {after}"
             )
         else:
-            first = rows["study_own_near_exact_rate"]
-            beside = f"{_listed(first)} when first as good" if first.notna().any() else "no checkpoint is as good"
-            overlap = " The intervals overlap." if _overlap(rows) else ""
+            first, overlap = rows["study_own_near_exact_rate"], ""
+            beside = "the unchanged model never sounds as good"
+            if first.notna().any():
+                beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
+                if _overlap(rows):
+                    overlap = " The intervals overlap, so this does not settle whether the change helps."
+                elif (rows["own_near_exact_rate"] < first).all():
+                    helping.append(name)
             told.append(
-                f"**{name.capitalize()}**: {here} where held-out clips are best; unchanged, {beside}.{overlap} {after}"
+                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap} {after}"
             )
+    if any(name not in (STUDY, EARLY) for name in rows_of):
+        told.append(
+            f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}."
+            if helping
+            else "**So far**, no change is shown to prevent copying at equal quality."
+        )
     return told
 
 

@@ -37,7 +37,7 @@ def sound_of_clips(rows: pd.DataFrame) -> pd.DataFrame:
     agreement = with_interval(rows, *limits("clap_agreement"), percent=False)
     columns = _asked(rows) | {"caption agreement": agreement}
     columns |= {"of real captions": plain(rows["real_agreement"]), "silent": limits("silent_rate")}
-    columns |= {"at full scale": plain(rows["clipped_rate"], ".0%")}
+    columns |= {"turned down": plain(rows["clipped_rate"], ".0%")}
     return arrange(rows, columns, "Caption agreement, silence and full scale of the same clips.")
 
 
