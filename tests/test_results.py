@@ -108,6 +108,9 @@ def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
     judged = judge_published(folder, law)
     assert floor_sentence(above_floor(judged)) in answer
     levels = relations_at(judged, law, (0.1, 0.2))["exponent"]
+    both = pd.concat([relation, pd.read_csv(FOLDER / "law.csv")]).query("measure == 'near_exact'")
+    assert ((both["exponent_low"] < 1) & (both["exponent_high"] > 1)).tolist() == [True, True]
+    assert "neither the main study nor the *onset study* can say" in answer
     rises = relation["exponent"].iloc[0] < levels.iloc[0] < levels.iloc[1]
     assert rises and "a higher level gives a greater exponent" in answer
     assert len(list(folder.glob("retrieval/n2000_*"))) == 1 and "one run stands for 2,000 clips" in answer
