@@ -113,11 +113,11 @@ html:
 	@if [ -e $(BUILT) ] && [ -z "$$(find book $(READY) -path book/_build -prune -o -newer $(BUILT) -print)" ]; then \
 	  echo "HTML is up to date"; \
 	else \
-	  start=$$(date +%s); rm -rf book/_build; \
+	  start=$$(date +%s); rm -rf book/_build; begun=$$(mktemp); \
 	  if ! .venv/bin/jupyter-book build book/ -W -n --keep-going --quiet >/dev/null; then \
-	    echo "error: the HTML was not built; the reasons are above" >&2; exit 1; \
+	    rm -f $$begun; echo "error: the HTML was not built; the reasons are above" >&2; exit 1; \
 	  fi; \
-	  touch $(BUILT); echo "HTML built in $$(( $$(date +%s) - start )) s"; \
+	  mv $$begun $(BUILT); echo "HTML built in $$(( $$(date +%s) - start )) s"; \
 	fi
 	@printf '%s\n' "$$PWD/book/_build/html/index.html"
 

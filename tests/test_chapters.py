@@ -357,6 +357,19 @@ def test_every_section_of_the_profile_reaches_a_page():
     assert differing == ["06_thresholds"]
 
 
+def test_a_page_is_made_again_where_what_lies_behind_a_path_changes(tmp_path):
+    """Grades that are saved under the same name, and weights outside of the folder of models."""
+    labels, model = tmp_path / "grades.csv", tmp_path / "clap"
+    labels.write_text("a")
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    profile = load_profile("smoke").replace("thresholds", labels=str(labels)).replace("retrieval", clap_path=str(model))
+    before = {page: page_settings(profile, page) for page in ("05_retrieval", "06_thresholds")}
+    labels.write_text("b")
+    (model / "config.json").write_text("{ }")
+    assert all(page_settings(profile, page) != settings for page, settings in before.items())
+
+
 def test_stale_pages_are_removed(tmp_path):
     for name in ("01_corpus.ipynb", "03_training_n100.ipynb", "06_thresholds.failed.ipynb", "notes.md"):
         (tmp_path / name).write_text("{}")

@@ -365,6 +365,10 @@ def test_verify_checks_the_frozen_models(call, monkeypatch, tmp_path):
     (tmp_path / "models" / "codec").mkdir(parents=True)
     config = {"weights": {"file": "codec.safetensors", "sha256": "0" * 64}}
     (tmp_path / "models" / "codec" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "models" / "flan-t5").mkdir()
+    (tmp_path / "models" / "flan-t5" / "config.json").write_text(
+        '{"model_type": "t5"}'
+    )  # of others: it has no such list
     monkeypatch.setattr(verification, "ROOT", tmp_path)
     code, out, _ = call("verify", "--profile", "tiny")
     assert (

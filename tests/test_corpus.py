@@ -1,10 +1,13 @@
 """The corpus stage on the real sound pack, a few clips of each split; twins, subsets, planted duplicates."""
 
+import dataclasses
 import hashlib
 import json
 
 import numpy as np
 import pytest
+import soxr
+from scipy import signal
 
 from helpers.base.paths import SOUND_PACK
 from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig, TrainingConfig
@@ -162,6 +165,18 @@ def test_planted_truth_matches_the_audio(tmp_path):
         else:
             assert (part["alteration"] == "none").sum() == 1 and sum(same) < len(part)
     assert {"exact", "altered", "single"} == set(clips["kind"])
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+def test_planted_copies_beside_clips_of_another_rate_are_the_same_mixtures(rate):
+    samples = TINY.clip_samples * rate // TINY.sample_rate_hz
+    own = dataclasses.replace(TINY, kind="audiofolder", path="clips", sample_rate_hz=rate, clip_samples=samples)
+    recipes = generator(TINY, pools(TINY)["train"], "t").recipes(3)
+    (ours,), (theirs,) = (list(render_all(recipes, one)) for one in (TINY, own))
+    again = soxr.resample(theirs.T.astype(np.float32), rate, TINY.sample_rate_hz).T[:, : TINY.clip_samples]
+    low = signal.butter(6, 3000, fs=TINY.sample_rate_hz, output="sos")
+    for one, other in zip(signal.sosfilt(low, ours), signal.sosfilt(low, again)):
+        assert np.corrcoef(one[: len(other)], other)[0, 1] > 0.99
 
 
 def test_too_many_planted_copies_are_refused():

@@ -214,6 +214,17 @@ def test_settings_of_several_sections_are_checked_together(call):
             "corpus.clip_samples=131072",
             "clip_samples: expected the 65536 samples at 16000 Hz that models/clap",
         ),
+        (
+            "encoding",
+            "codec.codec_path=models/clap",
+            "codec_path: expected the folder of a model of this kind, got models/clap",
+        ),
+        (
+            "alterations",
+            "retrieval.clap_path=models/codec",
+            "clap_path: expected the folder of a model of this kind, got models/codec",
+        ),
+        ("corpus", "corpus.n_heldout=2", "n_heldout: expected at least 3, as a null is split in three, got 2"),
     ],
 )
 def test_clips_that_a_frozen_model_does_not_take_are_refused_before_anything_runs(call, stage, given, message):
@@ -246,6 +257,8 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
         ("run training --profile law --set updates=500", "updates: expected no other than the schedules of profile law, got 500"),
         ("run training --profile smoke --set training.n_train=40", "training.n_train: expected n_train alone, which picks a run"),
         ("run thresholds --profile smoke --set detector=aisfx", "detector: expected one that profile smoke retrieves by (mel, "),
+        ("run encoding --profile smoke --published --shard 1/2", "--shard: expected no --published beside it"),
+        ("plan corpus --profile smoke --set corpus.path=x_#2", "corpus.path: expected quotes about a value with ' #'"),
         ("verify --folder no/such/study", "--folder: expected a published study, found no manifest.json in no/such/study"),
         ("chapter 06_thresholds --profile smoke --output notebooks/06_thresholds.ipynb", "--output: expected a notebook to write outside notebooks/"),
         ("chapter 06_thresholds --profile smoke --output .", "--output: expected a notebook to write outside notebooks/"),
@@ -253,7 +266,7 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
 )  # fmt: skip
 def test_what_would_be_ignored_or_lost_is_refused(call, command, message):
     before = (NOTEBOOKS / "06_thresholds.ipynb").read_bytes()
-    code, out, err = call(*command.split())
+    code, out, err = call(*(word.replace("_#", " #") for word in command.split()))
     assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"error: {message}")
     assert (NOTEBOOKS / "06_thresholds.ipynb").read_bytes() == before
 
@@ -266,6 +279,27 @@ def test_side_arms_take_weights_that_are_kept():
     assert {arm.weights for name, arm in arms.items() if arm.updates} == {"ema"} and arms["main"].weights == "raw"
     arms = list_arms(law.replace("generation", weights="raw"), 100, 0)  # it keeps both at every checkpoint
     assert {arm.weights for arm in arms.values()} == {"raw"}
+
+
+def test_a_codec_that_learned_other_log_mels_is_told_of(call):
+    code, _, err = call("plan", "encoding", "--profile", "smoke", "--set", "mel.fmax_hz=4000", "vocoder=griffin_lim")
+    assert code == 0 and any(line.startswith("codec: models/codec learned log-mels of MelConfig(") for line in err)
+
+
+def test_a_run_of_the_planted_set_is_found_by_its_size_and_draw(call):
+    tiny = profiles.load_profile("tiny")
+    (n_train,) = tiny.with_duplicates().sizes
+    assert (n_train, 0) not in tiny.runs
+    assert [stage.label for stage in registry.build("training", tiny, n_train=n_train, draw=0)] == [f"dup{n_train}_d0"]
+
+
+def test_a_set_with_planted_duplicates_may_stand_beside_any_schedule_or_arm():
+    law = profiles.load_profile("law").replace("planted", trained=True, n_train=9000)
+    assert law.with_duplicates().schedules == () and law.with_duplicates().sizes == (9000,)
+    with pytest.raises(ValueError, match="planted.trained: expected false for clips that were not mixed here"):
+        profiles.load_profile("smoke").replace_in({
+            "planted": {"trained": True}, "corpus": {"kind": "audiofolder", "path": "clips"},
+        })  # fmt: skip
 
 
 def test_stages_without_a_frozen_model_take_any_clips(call):

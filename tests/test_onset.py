@@ -262,7 +262,7 @@ def test_what_became_of_the_second_prediction(updates, censored, factor, told):
 
 def test_what_was_predicted_stands_beside_what_came():
     onsets = pd.DataFrame({"measure": ["near_exact"] * 6, "n_train": [50, 50, 100, 100, 200, 200], "draw": [0, 1] * 3})
-    onsets = onsets.assign(updates=[5.0, 5.0, 90.0, 110.0, 150.0, 400.0], censored=False)
+    onsets = onsets.assign(updates=[5.0, 5.0, 90.0, 110.0, 150.0, 400.0], censored=False, trained_to=500)
     prediction = {"near_exact": {"predicted": {50: [5, 4, 6], 100: [100, 80, 120], 200: [220, 180, 260]}}}
     rows = summaries.beside_prediction(onsets, prediction)
     assert summaries.in_words(rows)["came"].tolist() == ["5 / 5", "90 / 110", "150 / 400"]

@@ -450,6 +450,7 @@ def test_command_line_publishes_what_there_is(repository, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 files published") and "missing: thresholds is not part of" in done.stdout
+    assert publication.find("smoke") is None and not (tmp_path / "results").exists(), "nothing is no published study"
 
 
 def test_changed_line_ends_are_named_as_the_cause(published, tmp_path):

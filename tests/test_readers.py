@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
 
 import numpy as np
@@ -98,7 +100,7 @@ def test_a_corpus_is_known_by_the_files_that_it_names_and_a_page_by_the_corpus(t
         write_wav(tmp_path / f"{number}.wav")
     table = "".join(f"{number}.wav,caption {number}\n" for number in range(12))
     (tmp_path / "metadata.csv").write_text(f"file_name,text\n{table}")
-    config = user_config(tmp_path, n_background=3)
+    config = user_config(tmp_path, n_background=3, n_heldout=3)
     known = fingerprint(user_table.listed_files(config))
     (tmp_path / ".DS_Store").write_bytes(b"x"), (tmp_path / "metadata.csv~").write_bytes(b"x")
     assert fingerprint(user_table.listed_files(config)) == known
@@ -114,6 +116,20 @@ def test_a_corpus_is_known_by_the_files_that_it_names_and_a_page_by_the_corpus(t
     write_wav(tmp_path / "3.wav", seconds=0.5)
     input_files.listing.__wrapped__.cache_clear()
     assert page_settings(profile, "01_corpus")["clips"][1] != page["clips"][1]
+
+
+def test_clips_are_known_by_what_they_hold_wherever_and_whenever_they_were_copied(audiofolder, tmp_path_factory):
+    config = user_config(audiofolder)
+    known = input_files.listing(config)
+    copied = tmp_path_factory.mktemp("elsewhere") / "clips"
+    shutil.copytree(audiofolder, copied, copy_function=shutil.copyfile)
+    assert input_files.listing(user_config(copied)) == known
+    os.utime(audiofolder / "3.wav")
+    input_files.listing.__wrapped__.cache_clear()
+    assert input_files.listing(config) == known
+    write_wav(audiofolder / "3.wav", seconds=0.7 + 0.1 * 3, rate=22_050)  # as long, other sound
+    input_files.listing.__wrapped__.cache_clear()
+    assert input_files.listing(config) != known
 
 
 def test_a_caption_is_one_line(tmp_path):
@@ -278,12 +294,9 @@ def test_audiocaps_finds_files_and_keeps_a_video_in_one_split(tmp_path):
 def test_clips_of_ones_own_are_read_again_where_a_published_study_is_restored(audiofolder, tmp_path, monkeypatch):
     """They can be played there; what is published holds neither them nor their captions."""
     monkeypatch.delenv("HELPERS_COMPUTE", raising=False)
-    own = dataclasses.asdict(user_config(audiofolder, n_train=8, n_heldout=1, n_background=1))
-    stage = Graph(
-        load_profile("tiny").replace_in(
-            {"corpus": own, "planted": {"trained": False}, "thresholds": {"k": 1, "ks": (1,)}}
-        )
-    ).corpus()
+    few = load_profile("tiny").replace_in({"planted": {"trained": False}, "thresholds": {"k": 1, "ks": (1,)}})
+    config = user_config(audiofolder, n_heldout=3, n_background=1)
+    stage = Graph(dataclasses.replace(few, sizes=(4,), draws=(1,), corpus=config)).corpus()
     folder = tmp_path / "published"
     load_or_run(stage, tmp_path / "here")
     assert publication.publish([stage], folder, tmp_path / "here") == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import __main__ as command
+from helpers.base.parts import make_parts
 from helpers.models import codec, sampler, synthesis
 from helpers.models.clap import Clap
 from helpers.sound.profiles import load_profile
@@ -40,6 +41,16 @@ def shards(stage, whole, tmp_path, monkeypatch):
     for before in ("training", "encoding", "corpus"):
         (tmp_path / before).symlink_to(whole.parents[1] / before)
     return stage.folder().with_suffix(store.SHARDS)
+
+
+def test_a_part_that_was_cut_short_is_made_again(tmp_path):
+    def make(rows):
+        return np.arange(rows.start, rows.stop)
+
+    files = make_parts(tmp_path, 5, 2, make)
+    files[1].write_bytes(b"")
+    files[2].write_bytes(files[2].read_bytes()[:-4])
+    assert np.concatenate([np.load(file) for file in make_parts(tmp_path, 5, 2, make)]).tolist() == [0, 1, 2, 3, 4]
 
 
 def assert_same_clips(stage, whole):

@@ -119,6 +119,14 @@ def test_codecs_keep_the_timing(name, strength):
     assert lag == 0 and snr_db(CLIP, after) > 5
 
 
+@pytest.mark.parametrize("rate", [8000, 22_050, 32_000, 44_100, 48_000])
+@pytest.mark.parametrize("kbps", TRANSFORMS["mp3"].strengths)
+def test_mp3_is_as_weak_as_asked_at_any_rate(kbps, rate):
+    tone = np.rint(9000 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.int16)
+    coded = apply_transform("mp3", tone, kbps, np.random.default_rng(0), sample_rate_hz=rate)
+    assert coded.shape == tone.shape and snr_db(tone, coded) > 5
+
+
 def test_pitch_and_speed_move_a_tone_by_the_stated_ratio():
     tone = np.rint(9000 * np.sin(2 * np.pi * 1000 * np.arange(SAMPLES) / RATE)).astype(np.int16)
 

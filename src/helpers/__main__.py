@@ -221,6 +221,9 @@ def main() -> int:
     except (execution.ChapterError, commands.AuditFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has had enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it flushes
+        return 0
     except OSError as error:
         if error.errno not in NO_PLACE:
             raise

@@ -43,6 +43,8 @@ def checking(*others: type[Exception]):
 
 def run_stage(arguments):
     """`run`: n_train and draw choose one training run; other settings replace fields of the profile's section."""
+    if arguments.shard and arguments.published:
+        raise UserError("--shard: expected no --published beside it, as what is published is not computed")
     if arguments.dry_run:
         return plan_stages(arguments)
     stages, folder, _ = _chosen_stages(arguments, aisfx.require)

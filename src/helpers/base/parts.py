@@ -27,12 +27,23 @@ def make_parts(
     starts = range(0, n_rows, step)
     files = [folder / f"{name}{start:06d}-{min(start + step, n_rows):06d}.npy" for start in starts]
     for start, file in list(zip(starts, files))[k - 1 :: n]:
-        if not file.exists():
+        if not _is_whole(file):
             part = file.with_suffix(f".{os.getpid()}")
             try:
                 with part.open("wb") as stream:
                     np.save(stream, make(slice(start, min(start + step, n_rows))))
+                    stream.flush()
+                    os.fsync(stream.fileno())  # else a power cut may leave an empty file under the final name
                 part.replace(file)
             finally:
                 part.unlink(missing_ok=True)
     return files
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a part is there, as long as its header says."""
+    try:
+        np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return True

@@ -26,7 +26,7 @@ def runs_root() -> Path:
 
     A relative path counts from the root of the checkout; with an installed package, from the current folder.
     """
-    return (WORK / os.environ.get("HELPERS_RUNS", "runs")).absolute()
+    return (WORK / (os.environ.get("HELPERS_RUNS") or "runs")).absolute()
 
 
 def resolve(path: str | Path) -> Path:

@@ -84,7 +84,8 @@ class Profile:
             "arms": dict.fromkeys(arms, 0),
             "controls": {"n_empirical": 0},
         }
-        return dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,)).replace_in(changes)
+        sections: dict = {name: dataclasses.replace(getattr(self, name), **some) for name, some in changes.items()}
+        return dataclasses.replace(self, sizes=(self.planted.n_train,), draws=(1,), schedules=(), **sections)
 
     @property
     def variants(self) -> "tuple[Profile, ...]":
@@ -113,10 +114,18 @@ class Profile:
             )
         if max(self.sizes) > self.corpus.n_train:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
+        if self.planted.trained and not self.corpus.mixed:
+            raise ValueError(
+                f"planted.trained: expected false for clips that were not mixed here (corpus.kind {self.corpus.kind!r}), got true"
+            )
         if self.planted.trained and self.planted.n_train != self.corpus.n_train:
             raise ValueError(
                 f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
                 f"got {self.planted.n_train}"
+            )
+        if self.corpus.n_heldout < 3:
+            raise ValueError(
+                f"n_heldout: expected at least 3, as a null is split in three, got {self.corpus.n_heldout}"
             )
         for name, k in (("k", self.thresholds.k), ("ks", max(self.thresholds.ks))):
             if k > min(self.retrieval.k_max, self.corpus.n_background):

@@ -3,15 +3,23 @@
 import dataclasses
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers.base.hashing import hash_file
+from helpers.base.paths import ROOT, resolve
 from helpers.base.profile import Profile
 from helpers.base.settings import CorpusConfig
 from helpers.book.chapters import CHAPTERS, PER_SIZE, Chapter
 from helpers.models import aisfx
 from helpers.study import input_files, store
 
+# The files of models that first matter in a chapter, as they may lie outside of models/, at which Snakemake looks itself.
+MODELS_OF: dict[str, Callable[[Profile], tuple[Path, ...]]] = {
+    "02_codec": lambda profile: input_files.codec_files(profile.codec) + input_files.text_files(profile.text),
+    "03_training": lambda profile: input_files.checkpoint_files(profile.training),
+    "05_retrieval": lambda profile: input_files.clap_files(profile.retrieval),
+}
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
 FURTHER_SECTIONS = {
     "01_corpus": ("mel", "planted", "duplicates"),
@@ -51,6 +59,15 @@ def page_settings(profile: Profile, page: str) -> dict:
         found["clips"] = _clips_of(profile.corpus)
     if name == "03_training" and profile.schedules:
         found["schedule"] = list(profile.training_run(**settings).checkpoints)
+    if name in MODELS_OF:
+        with input_files.telling_missing():  # the page says so when it runs
+            stats = [(path, path.stat()) for path in MODELS_OF[name](profile)]
+        found["models"] = [
+            (path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats if not path.is_relative_to(ROOT)
+        ]
+    if name == "06_thresholds" and profile.thresholds.labels:
+        labels = resolve(profile.thresholds.labels)
+        found["labels"] = hash_file(labels) if labels.is_file() else ""
     if name == "05_retrieval":
         found["second_opinion"] = aisfx.installed()  # the page shows it where it can be had
     return found

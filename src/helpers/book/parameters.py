@@ -8,6 +8,7 @@ every notebook calls in its second code cell, checks again what arrived: a bare 
 import ast
 import dataclasses
 import difflib
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields
@@ -187,6 +188,10 @@ def parse_settings(settings: list[str]) -> dict:
             raise ValueError(f"expected name=value, got {setting!r}{BLANKS}")
         if name in parsed:
             raise ValueError(f"{name}: given twice")
+        if re.search(r"\s#", text) and text.strip()[:1] not in ("'", '"'):
+            raise ValueError(
+                f"{name}: expected quotes about a value with ' #', else a comment begins there, got {text!r}"
+            )
         try:
             parsed[name] = plain_yaml.parse(text.strip(), name)
         except ValueError:

@@ -42,9 +42,10 @@ def check_live(
     """Makes the first `n` clips of a finished generation again and compares their latents with those kept.
 
     Columns: query_id, caption, cosine, relative_difference (norm of the difference over that of the latent kept), agrees
-    (cosine at least LEAST_COSINE). None where the denoiser is not at hand, as in most of a published study.
+    (cosine at least LEAST_COSINE). None where the denoiser is not at hand, as in most of a published study, or where clips were
+    kept away from training clips (`max_similarity`), which takes all of these.
     """
-    if not any((Path(training_folder) / "checkpoints").glob(f"{config.weights}_*")):
+    if config.max_similarity < 1 or not any((Path(training_folder) / "checkpoints").glob(f"{config.weights}_*")):
         return None
     queries = pd.read_parquet(Path(generation_folder) / "queries.parquet").head(min(n, N_REFERENCE))
     kept = np.load(Path(generation_folder) / "first_latents.npy")[: len(queries)]

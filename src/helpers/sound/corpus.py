@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soxr
 
 from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.parquet_file import LEVEL
 from helpers.base.paths import SOUND_PACK
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import CorpusConfig, MelConfig, TrainingConfig
+from helpers.base.settings import PACK_RATE_HZ, CorpusConfig, MelConfig, TrainingConfig
 from helpers.sound.mel import log_mel, mean_of_bands
 from helpers.sound.mixtures import Generator, Recipe, level_recording, render, split_sources, vary
 from helpers.sound.pack import decode_sounds, load_soundpack
@@ -159,7 +160,11 @@ def generator(config: CorpusConfig, pool: pd.DataFrame, name: str) -> Generator:
 
 
 def render_all(recipes: list[Recipe], config: CorpusConfig, desc: str = "mixing") -> Iterable[np.ndarray]:
-    """Mixes recipes in order, CHUNK at a time: yields int16 [<=CHUNK, S]. Each recording is decoded once."""
+    """Mixes recipes in order, CHUNK at a time: yields int16 [<=CHUNK, S]. Each recording is decoded once.
+
+    At another rate than the sound pack's, mixtures are brought to it.
+    """
+    samples = round(config.clip_samples * PACK_RATE_HZ / config.sample_rate_hz)
     needed = sorted({layer.source_id for recipe in recipes for layer in recipe.layers})
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         decoded = decode_sounds(SOUND_PACK, needed)
@@ -167,8 +172,17 @@ def render_all(recipes: list[Recipe], config: CorpusConfig, desc: str = "mixing"
         with progress(total=len(recipes), desc=desc, unit="clip") as bar:
             for start in range(0, len(recipes), CHUNK):
                 part = recipes[start : start + CHUNK]
-                yield np.stack(list(threads.map(lambda r: render(r, recordings, config.clip_samples), part)))
+                mixed = np.stack(list(threads.map(lambda r: render(r, recordings, samples), part)))
+                yield mixed if config.sample_rate_hz == PACK_RATE_HZ else _at_rate(mixed, config)
                 bar.update(len(part))
+
+
+def _at_rate(mixed: np.ndarray, config: CorpusConfig) -> np.ndarray:
+    """Mixtures int16 [N, S] at the sound pack's rate, brought to the corpus' rate and length."""
+    resampled = soxr.resample(mixed.T.astype(np.float32), PACK_RATE_HZ, config.sample_rate_hz).T
+    resampled = resampled[:, : config.clip_samples]
+    padded = np.pad(resampled, [(0, 0), (0, config.clip_samples - resampled.shape[1])])
+    return np.clip(np.round(padded), -32767, 32767).astype(np.int16)
 
 
 def clip_row(clip_id: str, split: str, index: int, recipe: Recipe, sources: dict[str, dict]) -> dict:

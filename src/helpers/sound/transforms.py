@@ -17,6 +17,7 @@ from scipy import signal
 
 from helpers.sound.silence import is_silent
 
+LOW_HZ = 16_000  # a rate at which MP3 has few kbit/s
 FULL_SCALE = 32768  # of int16; the positive peak allowed is 32767
 
 
@@ -112,6 +113,9 @@ def _ogg(x, level, rng, sample_rate_hz):
 
 
 def _mp3(x, kbps, rng, sample_rate_hz):
+    if sample_rate_hz >= 32_000 and kbps <= 32:  # encoders bring a sound to a lower rate before they spend so little
+        low = soxr.resample(x, sample_rate_hz, LOW_HZ)
+        return librosa.util.fix_length(soxr.resample(_mp3(low, kbps, rng, LOW_HZ), LOW_HZ, sample_rate_hz), size=len(x))
     # libsndfile maps its level 0..1 linearly onto the bit rates of the MPEG version that the sample rate implies.
     low, high = (32, 320) if sample_rate_hz >= 32_000 else (8, 160) if sample_rate_hz >= 16_000 else (8, 64)
     if not low < kbps <= high:

@@ -82,7 +82,7 @@ def _judge(
 ) -> tuple[dict, np.ndarray]:
     """A row of one detector and alteration, and the resampled AUROCs behind its interval."""
     scores, groups = zip(*((side["score"].to_numpy(), side["group"]) for side in (copies, others)))
-    row = detection_row(detector, transform, math.nan, split, *scores, *groups, n_bootstrap=1)
+    row = detection_row(detector, transform, math.nan, split, *scores, *groups, config.confidence, n_bootstrap=1)
     drawn = resampled_aurocs(*scores, copies["transform"], *groups, config.n_bootstrap, config.seed)
     if row["auroc"] in (0, 1):  # without spread: detection_row has the exact interval then
         return row, drawn

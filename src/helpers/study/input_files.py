@@ -2,10 +2,14 @@
 
 import contextlib
 import functools
+import hashlib
+import os
 from contextvars import ContextVar
 from pathlib import Path
 
-from helpers.base.paths import resolve
+from helpers.base.hashing import hash_file
+from helpers.base.paths import resolve, runs_root
+from helpers.base.progress import progress
 from helpers.base.settings import CodecConfig, CorpusConfig, RetrievalConfig, TextConfig, TrainingConfig
 from helpers.models.pretrained.locate import (
     find_clap,
@@ -104,5 +108,21 @@ def user_files(config: CorpusConfig) -> tuple[Path, ...]:
 @_told("")
 @functools.cache
 def listing(config: CorpusConfig) -> str:
-    """What a user's files are known by."""
-    return fingerprint(listed_files(config))
+    """What a user's files are known by: names and contents, wherever and whenever they were copied.
+
+    To read them takes minutes, so what came out is kept with the results until a size or time of one changes.
+    """
+    files = listed_files(config)
+    kept = runs_root() / "checked" / f"{fingerprint(files)}.contents"
+    if kept.is_file() and (known := kept.read_text()):
+        return known
+    read = [
+        (name, hash_file(file) if os.access(file, os.R_OK) else "")
+        for name, file in progress(files.items(), desc="reading your clips", unit="file")
+    ]
+    found = hashlib.sha256(repr(read).encode()).hexdigest()
+    with contextlib.suppress(OSError):  # a place that may not be written: read again the next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (part := kept.with_suffix(f".{os.getpid()}")).write_text(found)
+        part.replace(kept)
+    return found

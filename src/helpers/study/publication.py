@@ -78,6 +78,9 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             if manifest := _publishable(stage, root, earlier.get(key)):
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
         merged = {**earlier, **fresh}
+        if not merged:  # a manifest of nothing would be a published study
+            folder.rmdir() if not any(folder.iterdir()) else None
+            return []
         for stage in stages:
             if (key := key_of(stage)) in merged and _collected(stage, merged[key]["digest"], merged):
                 merged[key] = {**merged[key], "files": {}}

@@ -42,6 +42,9 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:
+        for of in graph.variants:
+            if (n_train, draw) in of.profile.runs and isinstance(n_train, int):  # 16.0 == 16
+                return _of_run(name, of, n_train, draw)
         check_run(graph.profile, n_train, draw)
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
     first = (

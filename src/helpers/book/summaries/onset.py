@@ -25,13 +25,14 @@ def plan() -> dict:
 
 
 def beside_prediction(onsets: pd.DataFrame, prediction: Mapping) -> pd.DataFrame:
-    """A row a measure and size of onset.csv: expected, low, high, and `observed`, the onsets of its runs (infinite: not yet)."""
+    """A row a measure and size of onset.csv: expected, low, high, `observed`, the onsets of its runs (infinite: not yet), and
+    `trained_to`, for how many updates each was looked at."""
     rows = []
     for (measure, n_train), runs in onsets.groupby(["measure", "n_train"], sort=False):
         expected = prediction[measure]["predicted"][n_train]
         observed = [math.inf if run.censored else run.updates for run in runs.itertuples()]
-        rows.append((measure, n_train, *expected, observed))
-    return pd.DataFrame(rows, columns=["measure", "n_train", "expected", "low", "high", "observed"])
+        rows.append((measure, n_train, *expected, observed, runs["trained_to"].to_list()))
+    return pd.DataFrame(rows, columns=["measure", "n_train", "expected", "low", "high", "observed", "trained_to"])
 
 
 def in_words(rows: pd.DataFrame) -> pd.DataFrame:
@@ -50,10 +51,14 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
     `exponent`: the one predicted, and its limits; growth is told of the smallest and the largest of `sizes` that are there.
     """
     primary = rows[rows["measure"] == next(iter(ONSETS))].sort_values("n_train")
-    runs = primary.explode("observed")
+    runs = primary.explode(["observed", "trained_to"])
     inside = runs["observed"].between(runs["low"], runs["high"]).sum()
-    earlier, later = (runs["observed"] < runs["low"]).sum(), (runs["observed"] > runs["high"]).sum()
-    told = f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {later} later."
+    earlier, late = (runs["observed"] < runs["low"]).sum(), runs["observed"] > runs["high"]
+    open_ = (late & np.isinf(runs["observed"].astype(float)) & (runs["trained_to"] < runs["high"])).sum()
+    told = (
+        f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {late.sum() - open_} later."
+        + f" {open_} had not begun when training ended, within the interval." * bool(open_)
+    )
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
     if len(planned) > 1 and np.isfinite(means).all():
