@@ -54,7 +54,7 @@ def test_the_page_says_what_came_of_each_change(table):
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%. These clips are no better than "
         "those at its best checkpoint, and may be worse.",
         "**A limit**, where its held-out clips sound best (held-out KID 0.200): 4\u00a0%; the unchanged model, when it first sounds as "
-        "good, 10\u00a0%. The intervals overlap, so this does not settle whether the change helps. After the last update: 6\u00a0% (KID 0.250).",
+        "good, 10\u00a0%. The intervals overlap, so they do not settle whether the change helps (both models got the same prompts, but no paired test was planned). After the last update: 6\u00a0% (KID 0.250).",
         "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good. "
         "After the last update: 20\u00a0% (KID 0.050).",
         "**So far**, no change is shown to prevent copying at equal quality.",

@@ -11,14 +11,13 @@ import pytest
 from helpers.book import memorisation, sentences
 from helpers.book.summaries import findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
-from helpers.book.summaries.onset import PREDICTED, above_floor, floor_sentence, plan, relations_at
+from helpers.book.summaries.onset import above_floor, floor_sentence, relation_of, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, share_text, shares
 from helpers.commands import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.copies.pooled import judge_published
-from helpers.copies.relation import law_table
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 
@@ -101,7 +100,7 @@ def test_the_answer_tells_what_was_found(profile, repository):
 
 def test_the_answer_tells_the_relation_of_the_study_of_onsets_too(repository):
     law, folder = load_profile("law"), publication.RESULTS / "law"
-    relation = law_table(memorisation.onsets(folder, law), plan()["exponent"]["sizes"], [PREDICTED])
+    relation = relation_of(memorisation.onsets(folder, law))
     answer = text_of(repository / "book" / "answer.md")
     assert sentences.of_relation(relation, define=False).replace("\u00a0", " ") in answer
     assert sentences.of_second_measure(relation) in answer

@@ -24,6 +24,11 @@ def plan() -> dict:
     return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")
 
 
+def relation_of(onsets: pd.DataFrame) -> pd.DataFrame:
+    """law.csv (`copies.relation.LAW_COLUMNS`) of the sizes that the plan names, from the study's onset.csv."""
+    return law_table(onsets, plan()["exponent"]["sizes"], [PREDICTED])
+
+
 def beside_prediction(onsets: pd.DataFrame, prediction: Mapping) -> pd.DataFrame:
     """A row a measure and size of onset.csv: expected, low, high, `observed`, the onsets of its runs (infinite: not yet), and
     `trained_to`, for how many updates each was looked at."""
@@ -175,10 +180,6 @@ def above_floor(judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _relation_above(floors: pd.DataFrame) -> pd.DataFrame:
-    return law_table(floors.assign(measure="near_exact", level=0.05), plan()["exponent"]["sizes"], [PREDICTED])
-
-
 def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
     """`above_floor` as it is shown: a row a run."""
     columns = {
@@ -192,7 +193,8 @@ def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
 
 def floor_sentence(floors: pd.DataFrame) -> str:
     """Whether the curve that onsets are read from fits, and what follows where each run has a floor; "" without a relation."""
-    relation, planned = _relation_above(floors), floors[floors["n_train"].isin(plan()["exponent"]["sizes"])]
+    relation = relation_of(floors.assign(measure="near_exact", level=MEASURES["near_exact"]))
+    planned = floors[floors["n_train"].isin(plan()["exponent"]["sizes"])]
     if relation.empty:
         return ""
     row, misfits = relation.iloc[0], int((planned["p_without"] < 0.01).sum())

@@ -101,7 +101,10 @@ def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
             if first.notna().any():
                 beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
                 if _overlap(rows):
-                    overlap = " The intervals overlap, so this does not settle whether the change helps."
+                    overlap = (
+                        " The intervals overlap, so they do not settle whether the change helps (both models got the same prompts, but no "
+                        "paired test was planned)."
+                    )
                 elif (rows["own_near_exact_rate"] < first).all():
                     helping.append(name)
             told.append(
