@@ -133,8 +133,8 @@ def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
 
 def _listed(rates: pd.Series) -> str:
     """ "11 % and 12 %", a draw each."""
-    return " and ".join(map(share_text, rates))
+    return listed([*map(share_text, rates)])
 
 
 def _kids(values: pd.Series) -> str:
-    return " and ".join(map("{:.3f}".format, values))
+    return listed([*map("{:.3f}".format, values)])
