@@ -15,7 +15,7 @@ from statsmodels.tools.tools import add_constant
 from helpers.base.paths import PROFILES, RESULTS
 from helpers.book.summaries import onset as summaries
 from helpers.copies.onset import ONSET_COLUMNS, fit_onset, fit_with_floor, onset_table
-from helpers.copies.pooled import judge_own, published_nulls
+from helpers.copies.pooled import judge_own, judge_published, published_nulls
 from helpers.copies.relation import LAW_COLUMNS, fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 from helpers.stages.onset import choose_sizes
@@ -339,6 +339,19 @@ def test_what_follows_with_a_floor_is_told():
     assert re.search(r"the exponent is (0\.9|1\.0)\d \(.*4,500 clips are expected at 1[0-9],000 updates", told)
     assert summaries.floors_in_words(floors)["n"].tolist() == [200, 500, 1000]
     assert summaries.floor_sentence(floors[:1]) == ""
+
+
+def test_what_was_expected_above_a_floor_comes_from_the_nine_runs_of_then():
+    law = load_profile("law")
+    floors = summaries.above_floor(judge_published(RESULTS / "law", law, 2000))
+    of_then = floors[(floors["n_train"] < 2000) | (floors["draw"] == 0)]
+    row = summaries.relation_of(of_then.assign(measure="near_exact", level=0.05)).iloc[0]
+    told = summaries.plan()["second_prediction"]["above_a_floor"]
+    # roughly, as the median twin is of all runs that are published since
+    assert told["exponent"] == pytest.approx([row[f"exponent{end}"] for end in ("", "_low", "_high")], abs=0.03)
+    assert told["predicted"] == {
+        4500: pytest.approx([row[f"predicted_{name}"] for name in ("updates", "low", "high")], rel=0.1)
+    }
 
 
 def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_out():

@@ -32,13 +32,13 @@ def kernel_distances(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sound_of_clips(rows: pd.DataFrame) -> pd.DataFrame:
-    """Caption agreement, silence and full scale of the same clips, which are alike for every embedding."""
+    """Caption agreement of the same clips, and the silent and turned-down ones, which are alike for every embedding."""
     rows = rows.drop_duplicates(["n_train", "prompt_set"])
     agreement = with_interval(rows, *limits("clap_agreement"), percent=False)
     columns = _asked(rows) | {"caption agreement": agreement}
     columns |= {"of real captions": plain(rows["real_agreement"]), "silent": limits("silent_rate")}
     columns |= {"turned down": plain(rows["clipped_rate"], ".0%")}
-    return arrange(rows, columns, "Caption agreement, silence and full scale of the same clips.")
+    return arrange(rows, columns, "Caption agreement of the same clips, and the silent and turned-down ones.")
 
 
 def _asked(rows: pd.DataFrame) -> dict:
