@@ -13,7 +13,14 @@ from helpers.book.figures.prevention import plot_trajectories
 from helpers.book.summaries import prevention as summaries
 from helpers.book.words import share_text
 from helpers.copies.pooled import published_nulls
-from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
+from helpers.copies.prevention import (
+    COLUMNS,
+    at_equal_quality,
+    own_scores,
+    replayed_by_one,
+    stopped_early,
+    trajectories,
+)
 from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
 
@@ -54,10 +61,10 @@ def test_the_page_says_what_came_of_each_change(table):
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%. These clips are no better than "
         "those at its best checkpoint, and may be worse.",
         "**A limit**, where its held-out clips sound best (held-out KID 0.200): 4\u00a0%; the unchanged model, when it first sounds as "
-        "good, 10\u00a0%. The intervals overlap, so they do not settle whether the change helps (both models got the same prompts, but no paired test was planned). After the last update: 6\u00a0% (KID 0.250).",
+        "good, 10\u00a0%. The intervals overlap. After the last update: 6\u00a0% (KID 0.250).",
         "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good. "
         "After the last update: 20\u00a0% (KID 0.050).",
-        "**So far**, no change is shown to prevent copying at equal quality.",
+        "**So far**, the planned comparison shows no change that prevents copying at equal quality.",
     ]
     apart = table.assign(
         own_near_exact_high=table["own_near_exact_rate"], own_near_exact_low=table["own_near_exact_rate"]
@@ -78,6 +85,19 @@ def test_the_page_says_what_came_of_each_change(table):
         "50\u00a0% and 50\u00a0%" in summaries.sentences(two)[0]
         and len(plot_trajectories(two).axes[0].get_lines()) >= 6
     )
+
+
+def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
+    ours = pd.DataFrame({"own_id": list("abcdefgh"), "near_exact": pd.array([True, False] * 4, "boolean")})
+    theirs = ours.assign(near_exact=pd.array([True] * 7 + [None], "boolean"))[::-1]
+    assert replayed_by_one(ours, theirs) == (0, 3, 0.25), "the last position is undefined"
+    run = {"n_train": 500, "draw": 0}
+    clips = [
+        ours.assign(intervention="a limit", updates=400, **run),
+        theirs.assign(intervention=summaries.STUDY, updates=200, **run),
+    ]
+    told = summaries.sentences(table, pd.concat(clips))
+    assert "0 come back only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
 
 
 def test_what_is_published_of_a_changed_study_without_its_quality_is_passed_over(tmp_path):

@@ -74,8 +74,8 @@ def epochs_text(epochs: float) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """ "100", "100 and 200", "100, 200 and 500"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    """ "100", "100 and 200", "100, 200 and 500"; "" of none."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def file_stem(text: str) -> str:

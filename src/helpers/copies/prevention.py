@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
@@ -61,14 +62,14 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
 
     The interval of a share is the exact binomial one, given the model: there is one clip a prompt.
     """
+    clips = judge_made(made, null, profile)
     held_out = quality[(quality["prompt_set"] == "heldout") & (quality["embedding"] == EMBEDDING)]
     held_out = held_out.rename(columns={"clap_agreement": "caption_agreement"})
     loss = losses.groupby([*RUN, "updates"])["held_out"].mean().rename("held_out_loss").reset_index()
     rows = []
-    for detector, part in made.groupby("detector", sort=False):
-        judged = judge_own(part, *twins_and_ceiling(null, str(detector)), profile.thresholds.theta)
-        for (n_train, draw, updates), clips in judged.groupby([*RUN, "updates"]):
-            rate = flagged_rate(clips["near_exact"], profile.thresholds.confidence)
+    for detector, judged in clips.groupby("detector", sort=False):
+        for (n_train, draw, updates), part in judged.groupby([*RUN, "updates"]):
+            rate = flagged_rate(part["near_exact"], profile.thresholds.confidence)
             shares = (rate.n, rate.rate, rate.low, rate.high)
             rows.append((intervention, n_train, draw, updates, detector, *shares))
     table = pd.DataFrame(rows, columns=COLUMNS[:9])
@@ -76,6 +77,31 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
     return table.merge(known, on=[*RUN, "updates"], how="left").merge(loss, on=[*RUN, "updates"], how="left")[
         [*COLUMNS]
     ]
+
+
+def judge_made(made: pd.DataFrame, null: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """`pooled.judge_own` of the clips of `own_scores`, each detector by its own twins and ceiling."""
+    parts = [
+        judge_own(part, *twins_and_ceiling(null, str(detector)), profile.thresholds.theta)
+        for detector, part in made.groupby("detector", sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else made.assign(near_exact=pd.Series(dtype="boolean"))
+
+
+def replayed_by_one(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[int, int, float]:
+    """Of the prompts that two models were both asked, how many only the first brings back near-exact, how many only the second,
+    and p of McNemar's exact test that a prompt is as likely to be among the ones as among the others.
+
+    `ours` and `theirs` of `judge_made`, a clip a prompt; prompts whose position is undefined are left out.
+    """
+    pairs = ours.merge(theirs, on="own_id", suffixes=("_ours", "_theirs")).dropna(
+        subset=["near_exact_ours", "near_exact_theirs"]
+    )
+    first, second = (pairs[f"near_exact_{side}"].astype(bool).to_numpy() for side in ("ours", "theirs"))
+    counts = np.array(
+        [[(first & second).sum(), (first & ~second).sum()], [(~first & second).sum(), (~first & ~second).sum()]]
+    )
+    return int(counts[0, 1]), int(counts[1, 0]), float(mcnemar(counts, exact=True).pvalue)
 
 
 def at_equal_quality(changed: pd.DataFrame, study: pd.DataFrame, detector: str) -> pd.DataFrame:

@@ -9,7 +9,15 @@ from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, listed, share_text, shares, with_interval
 from helpers.copies.pooled import published_nulls
-from helpers.copies.prevention import COLUMNS, at_equal_quality, own_scores, stopped_early, trajectories
+from helpers.copies.prevention import (
+    COLUMNS,
+    at_equal_quality,
+    judge_made,
+    own_scores,
+    replayed_by_one,
+    stopped_early,
+    trajectories,
+)
 from helpers.copies.published import of_all_runs
 from helpers.sound.profiles import load_profile
 
@@ -31,6 +39,17 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
             parts.append(trajectories(made, null, quality, losses, profile.intervention or STUDY, profile))
     table = pd.concat(parts[1:] or parts, ignore_index=True).dropna(subset="kid")
     return table[table["n_train"].isin(sizes())].reset_index(drop=True)
+
+
+def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
+    """`copies.prevention.judge_made` of the same runs, with `intervention`: a row a clip, by log-mel."""
+    null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), []
+    for name in (study.name, *CHANGED):
+        profile = study if name == study.name else load_profile(name)
+        made = own_scores(results / name, profile)
+        made = made[(made["detector"] == "mel") & made["n_train"].isin(sizes())]
+        parts.append(judge_made(made, null, profile).assign(intervention=profile.intervention or STUDY))
+    return pd.concat(parts, ignore_index=True)
 
 
 def sizes() -> tuple[int, ...]:
@@ -76,14 +95,18 @@ def twins_in_words(study: Profile, detector: str) -> str:
     return ", ".join(shares(twins, *limits("own_near_exact_rate")))
 
 
-def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
-    """A sentence a change: its shares and the KID at which they are read, draw by draw; last, what follows so far."""
+def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: str = "mel") -> list[str]:
+    """A sentence a change: its shares and the KID at which they are read, draw by draw; last, what follows so far.
+
+    `clips` of `all_clips`: with them, prompts that only one of two models replays are told.
+    """
     told, last, helping = [], at_the_end(table, detector), []
     rows_of = dict([*compared(table, detector).groupby("intervention", sort=False)])
     for name, rows in rows_of.items():
         here, quality = _listed(rows["own_near_exact_rate"]), f"(held-out KID {_kids(rows['kid'])})"
-        end = last[last["intervention"] == name]
-        after = f"After the last update: {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
+        end, after = last[last["intervention"] == name], ""
+        if len(end):  # early stopping has no end of its own
+            after = f"After the last update: {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
         if name == EARLY:
             worse = " These clips are no better than those at its best checkpoint, and may be worse."
             told.append(
@@ -101,10 +124,7 @@ def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
             if first.notna().any():
                 beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
                 if _overlap(rows):
-                    overlap = (
-                        " The intervals overlap, so they do not settle whether the change helps (both models got the same prompts, but no "
-                        "paired test was planned)."
-                    )
+                    overlap = " The intervals overlap." + _one_by_one(rows, clips)
                 elif (rows["own_near_exact_rate"] < first).all():
                     helping.append(name)
             told.append(
@@ -114,9 +134,25 @@ def sentences(table: pd.DataFrame, detector: str = "mel") -> list[str]:
         told.append(
             f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}."
             if helping
-            else "**So far**, no change is shown to prevent copying at equal quality."
+            else "**So far**, the planned comparison shows no change that prevents copying at equal quality."
         )
     return told
+
+
+def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
+    """Of the runs of one change (`at_equal_quality`), how many of the prompts that only one of both models replays are whose."""
+    told = []
+    for row in rows.dropna(subset="study_updates").itertuples() if clips is not None else ():
+        run = clips[(clips["n_train"] == row.n_train) & (clips["draw"] == row.draw)]
+        ours, theirs = (
+            run[(run["intervention"] == name) & (run["updates"] == updates)]
+            for name, updates in ((row.intervention, row.updates), (STUDY, row.study_updates))
+        )
+        only, without, p = replayed_by_one(ours, theirs)
+        told.append(
+            f"{only} come back only with the change, {without} only without it (McNemar's exact test: p {p:.2g})"
+        )
+    return f" Prompt by prompt, {listed(told)}; exploratory." if told else ""
 
 
 def _overlap(rows: pd.DataFrame) -> bool:
