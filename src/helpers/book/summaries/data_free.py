@@ -84,7 +84,8 @@ def sentences(runs: pd.DataFrame) -> list[str]:
             told.append(f"With **{n_train:,} clips** too few prompts are replayed to say.")
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]
-        beside = "more" if means["loss"] > alone.max() else "less"
+        more = round(means["loss"], 2) - round(alone.max(), 2)
+        beside = "more" if more > 0 else "less" if more < 0 else "as much"
         told.append(
             f"With **{n_train:,} clips** the best of the three signs is the {NAMES[alone.idxmax()]}, with an AUROC of "
             f"{alone.max():.2f}. The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."

@@ -59,10 +59,10 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
     runs = primary.explode(["observed", "trained_to"])
     inside = runs["observed"].between(runs["low"], runs["high"]).sum()
     earlier, late = (runs["observed"] < runs["low"]).sum(), runs["observed"] > runs["high"]
-    open_ = (late & np.isinf(runs["observed"].astype(float)) & (runs["trained_to"] < runs["high"])).sum()
+    pending = (late & np.isinf(runs["observed"].astype(float)) & (runs["trained_to"] < runs["high"])).sum()
     told = (
-        f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {late.sum() - open_} later."
-        + f" {open_} had not begun when training ended, within the interval." * bool(open_)
+        f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {late.sum() - pending} later."
+        + f" {pending} had not begun when training ended, within the interval." * bool(pending)
     )
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
