@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.base import hashing, machine
@@ -16,6 +18,7 @@ from helpers.study import entries, publication
 from helpers.study.publication import difference, publish, restore, use_publication
 from helpers.study.stage import Stage
 from helpers.study.store import NotPublished, load_or_run
+from tools import repack_published
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -525,3 +528,19 @@ def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monke
     load_or_run(changed, root)
     command.restore_stages(Namespace(folder=folder, profile="pocket"))
     assert capsys.readouterr().out == "1 stages: 0 restored, 1 there already\n"
+
+
+def test_published_tables_are_written_anew_where_that_makes_them_smaller(tmp_path):
+    table = pd.DataFrame(
+        {"name": [f"clip_{i // 40:05d}" for i in range(4000)], "score": np.linspace(0, 1, 4000, dtype=np.float32)}
+    )
+    stage = Stage(
+        "scores", {}, lambda folder, upstream: table.to_parquet(folder / "scores.parquet"), published=("*.parquet",)
+    )
+    load_or_run(stage, tmp_path / "runs")
+    (path,) = publish([stage], tmp_path / "published", tmp_path / "runs")
+    before = path.stat().st_size
+    assert repack_published.repack(tmp_path / "published") == before - path.stat().st_size > 0
+    assert difference(stage, tmp_path / "published") == "" and repack_published.repack(tmp_path / "published") == 0
+    assert restore(stage, tmp_path / "published", tmp_path / "elsewhere")
+    pd.testing.assert_frame_equal(pd.read_parquet(stage.folder(tmp_path / "elsewhere") / "scores.parquet"), table)
