@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -118,6 +120,14 @@ def test_what_is_wrong_is_told_in_one_line(call, arguments, message):
     code, out, err = call(*arguments)
     assert code == 2 and not out and len(err) == 1
     assert err[0].startswith("error: ") and message in err[0]
+
+
+def test_a_reader_that_has_had_enough_is_no_error(repository, tmp_path):
+    """As `helpers plan all | head`: the list is longer than what a pipe holds back."""
+    call = f"{sys.executable} -m helpers profile pocket | true; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "HELPERS_RUNS": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, cwd=repository, env=environment)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 # What is there
