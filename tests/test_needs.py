@@ -254,6 +254,7 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
     [
         ("run training --profile law --set n_train=100 draw=3", "draw: expected 0 to 2, as training.offsets has 3, got 3"),
         ("run training --profile law --set n_train=5000 draw=0", "n_train: expected at most half of the 9000 training clips"),
+        ("plan findings --profile law --set generation.updates=2050", "updates: expected a checkpoint of the run of 200 clips, one of 600, "),
         ("run training --profile law --set updates=500", "updates: expected no other than the schedules of profile law, got 500"),
         ("run training --profile smoke --set training.n_train=40", "training.n_train: expected n_train alone, which picks a run"),
         ("run thresholds --profile smoke --set detector=aisfx", "detector: expected one that profile smoke retrieves by (mel, "),

@@ -282,7 +282,13 @@ class Graph:
     def generation(self, n_train: int, draw: int, arm: str = MAIN):
         """The clips of one arm of a run."""
         profile = self.profile
-        config = list_arms(profile, n_train, draw)[arm]
+        config, run = list_arms(profile, n_train, draw)[arm], profile.training_run(n_train, draw)
+        kept = sorted({*run.checkpoints, run.updates})
+        if not run.checkpoint_path and config.updates not in (0, *kept):  # of another size's schedule
+            raise ValueError(
+                f"updates: expected a checkpoint of the run of {n_train} clips, one of {', '.join(map(str, kept))}, or 0, "
+                f"got {config.updates}"
+            )
         return _described(
             {"generation": config.digest_fields(), "codec": profile.codec.digest_fields(), "arm": arm},
             lambda *folders: stages.generation.compute(*folders, profile, config, arm),
