@@ -136,7 +136,8 @@ def test_fewer_clips_are_the_first_of_more(made, profile, upstream, tmp_path):
 
 
 def test_a_corpus_of_ones_own_has_no_same_bed_clips(upstream, tmp_path):
-    own = with_counts(1, 5, 1).replace("corpus", kind="audiofolder", path="anywhere")
+    own = {"corpus": {"kind": "audiofolder", "path": "anywhere"}, "planted": {"trained": False}}
+    own = with_counts(1, 5, 1).replace_in(own)
     assert run(tmp_path, upstream, own)[0]["kind"].tolist() == ["altered", "empirical"]
 
 

@@ -16,13 +16,13 @@ from helpers.models.denoiser import load_unet
 from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
-RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 2, "n_background": 2}
+RATE, SAMPLES, CLIPS = 16_000, 40_960, {"n_train": 6, "n_heldout": 3, "n_background": 2}
 ANIMALS, VERBS = ("dog", "cat", "bird"), ("barks", "sings", "falls", "loudly")
 
 
 @pytest.fixture(scope="module")
 def audio_folder(tmp_path_factory):
-    """Ten clips of 2.56 s, each with noise bursts at a rate of its own."""
+    """Eleven clips of 2.56 s, each with noise bursts at a rate of its own."""
     folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
     t, rows = np.arange(SAMPLES) / RATE, []
     for i in range(sum(CLIPS.values())):
@@ -138,7 +138,7 @@ def test_clips_pass_through_the_published_parts(profile):
     assert text["states"].shape == (6, 16, 32) and text["null_mask"].sum() == 1
     roundtrip = registry.finished("roundtrip", profile).path
     queries, audio = pd.read_parquet(roundtrip / "queries.parquet"), np.load(roundtrip / "audio.npy")
-    assert audio.shape == (6, SAMPLES) and queries["split"].value_counts().to_dict() == {"train": 4, "heldout": 2}
+    assert audio.shape == (7, SAMPLES) and queries["split"].value_counts().to_dict() == {"train": 4, "heldout": 3}
     assert np.isfinite(queries[["codec_cosine", "vocoder_mae"]]).all(axis=None)
 
 
