@@ -256,7 +256,9 @@ def test_the_relation_is_told_with_its_interval_and_what_became_of_its_predictio
     assert "1.11 (1.01 to 1.21; sizes 100 and 500" in said and "in proportion to n is excluded" in said
     assert "Twice as many clips delay it by a factor of 2.16 (2.01 to 2.31)" in said
     assert "60,000 updates (42,000 to 86,000): no run here was trained for long enough to tell." in said
-    assert said.endswith("Two sizes cannot show that the growth follows a power of n at all.")
+    assert said.endswith(
+        "Two sizes cannot show that the growth follows a power of n at all, and luck that the runs of one size share is not in these intervals."
+    )
     linear = sentences.of_relation(pd.DataFrame([row | {"exponent_low": 0.9, "observed_updates": np.nan}]))
     assert "in proportion to n is not excluded" in linear
     three = {

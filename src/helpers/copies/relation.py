@@ -66,7 +66,8 @@ def fit_sizes(onsets: pd.DataFrame, confidence: float = 0.95) -> ScalingRelation
 
     The limits are Student's t with (sizes - 2) degrees of freedom, as runs of one size share that size's luck. A mean
     weighs as many runs as it is of, so that `predict` speaks of one further run. A run that has no onset enters as a value
-    above its `trained_to` (`_expected`). Two sizes leave no degree of freedom to their means, so every run is a point there.
+    above its `trained_to` (`_expected`). Two sizes leave no degree of freedom to their means, so every
+    run is a point there, and the luck that a size's runs share is not in the limits.
     Raises ValueError below two sizes with an onset.
     """
     n_train, censored = onsets["n_train"].to_numpy(), onsets["censored"].to_numpy(bool)

@@ -79,7 +79,8 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
         merged = {**earlier, **fresh}
         if not merged:  # a manifest of nothing would be a published study
-            folder.rmdir() if not any(folder.iterdir()) else None
+            if not any(folder.iterdir()):
+                folder.rmdir()
             return []
         for stage in stages:
             if (key := key_of(stage)) in merged and _collected(stage, merged[key]["digest"], merged):

@@ -164,7 +164,7 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
     }
     told = f"{text}: {verdicts[row['verdict']]}"
     if len(str(row["sizes_fitted"]).split()) == 2:
-        told += " Two sizes cannot show that the growth follows a power of n at all."
+        told += " Two sizes cannot show that the growth follows a power of n at all, and luck that the runs of one size share is not in these intervals."
     if pd.notna(row["leave_one_out_low"]):
         told += f" When one size is left out, the exponent is {row['leave_one_out_low']:.2f} to {row['leave_one_out_high']:.2f}."
     return told
