@@ -225,6 +225,11 @@ def test_the_committed_prediction_comes_from_the_published_tables():
     assert plan == predict_onset.predict(RESULTS / "pocket")
 
 
+def test_the_second_prediction_comes_from_the_published_runs_of_no_more_than_2000_clips():
+    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["second_prediction"]
+    assert predict_onset.predict_second(RESULTS / "law") == {name: plan[name] for name in ("near_exact", "top1")}
+
+
 def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
     updates, prompts = np.repeat([100, 200, 400], 20), np.tile(np.arange(20), 3)
     for outcomes in (np.ones(60, bool), prompts < 2):
