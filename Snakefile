@@ -26,7 +26,7 @@ from helpers.study import plan, registry, store
 profile = load_profile(config.get("profile", "pocket"))
 pages = book_pages.list_pages(profile)
 MODELS = sorted(str(p) for p in Path("models").glob("*/*") if p.suffix in (".safetensors", ".json"))
-PUBLISHED = sorted(str(path) for path in Path("results", profile.name).glob("manifest.json"))
+PUBLISHED = sorted(map(str, Path("results").glob(f"{profile.name}*/manifest.json")))  # of what changes one thing in it, too
 DATA = [*MODELS, "data/sounds.parquet", "profiles/protocol.yml", *PUBLISHED]
 CODE = sorted(str(path) for path in Path("src/helpers").rglob("*.*") if path.suffix in (".py", ".js", ".css"))
 STAMP = os.path.relpath(store.runs_root() / "stamps" / profile.name) + "/{stage}_n{n}_d{d}"

@@ -4,7 +4,7 @@ import pandas as pd
 
 from helpers.sound.profiles import load_profile
 
-LAW = load_profile("law")
+LAW = load_profile("pocket")
 SIZES = LAW.sizes
 SOURCE = dict(zip(SIZES, (100, 500, 500, 500, 4500, 4500)))  # whose rows each size has
 LAST = {n: schedule[-1] for n, schedule in zip(SIZES, LAW.schedules)}

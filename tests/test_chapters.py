@@ -300,8 +300,8 @@ def test_a_label_picks_one_stage_of_a_name(monkeypatch, capsys):
     monkeypatch.setattr(store, "load_or_run", Loaded)
     command = ["helpers", "run", "quality", "--profile", "pocket", "--label"]
     monkeypatch.setattr(aisfx, "installed", lambda: True)  # an optional package that pocket retrieves by
-    monkeypatch.setattr(sys, "argv", [*command, "dup4500_d0"])
-    assert __main__.main() == 0 and capsys.readouterr().out == "quality dup4500_d0\n"
+    monkeypatch.setattr(sys, "argv", [*command, "n500_d1"])
+    assert __main__.main() == 0 and capsys.readouterr().out == "quality n500_d1\n"
     monkeypatch.setattr(sys, "argv", [*command, "dup100_d0"])
     assert __main__.main() == 2
     assert capsys.readouterr().err.startswith("error: --label: expected one of n100_d0, n100_d1,")

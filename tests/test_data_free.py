@@ -9,7 +9,7 @@ import pytest
 from helpers.sound.profiles import load_profile
 from helpers.stages import data_free
 
-PROFILE = load_profile("law")
+PROFILE = load_profile("pocket")
 IDS = np.array(["a", "b", "c", "d"])
 
 

@@ -6,10 +6,10 @@ import math
 import pandas as pd
 import pytest
 
+from helpers.base.protocol import read_protocol
 from helpers.copies import claims
 from helpers.copies.equal_moments import nearest_to_half
 from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence, Measured
-from helpers.stages.findings import read_protocol
 
 ENDS = ("rate", "low", "high")
 

@@ -1,7 +1,6 @@
 """A study of six sizes in one gallery, each trained for a length of its own: what pages and figures make of it."""
 
 import dataclasses
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import synthetic_study as made_up
 from bs4 import BeautifulSoup
 from many_sizes import LAST, LAW, SIZES, of_many, scheduled
+from three_sizes import THREE_SIZES
 
 from helpers.book import listening, memorisation, needs, sentences
 from helpers.book.figures.axes import MOST_PANELS, MOST_TICKS
@@ -22,7 +22,6 @@ from helpers.book.summaries import findings, thresholds
 from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.theme import figure_html
 from helpers.copies.score_table import ScoreTable
-from helpers.sound.profiles import load_profile
 
 NULL = {"null_near_exact_rate": 0.02, "null_near_exact_low": 0.01, "null_near_exact_high": 0.03}
 KEPT = pd.DataFrame([(n, u) for n, of in zip(SIZES, LAW.schedules) for u in of], columns=["n_train", "updates"])
@@ -76,21 +75,23 @@ def test_the_line_of_equal_updates_is_that_of_the_page():
 
 
 def test_a_page_on_one_size_has_its_own_schedule():
-    chapter = check_parameters("03_training", {"profile": "law", "n_train": 500})
+    chapter = check_parameters("03_training", {"profile": "pocket", "n_train": 500})
     assert (chapter.config.updates, chapter.config.checkpoints) == (LAST[500], LAW.schedules[2])
     assert chapter.changed == {"n_train": 500}
     given = dataclasses.asdict(chapter.config) | {"checkpoints": list(chapter.config.checkpoints)}
-    assert check_parameters("03_training", {"profile": "law", **given}).changed == {"n_train": 500}
+    assert check_parameters("03_training", {"profile": "pocket", **given}).changed == {"n_train": 500}
     kept = kept_checkpoints(chapter.profile, [LAST[500], 1650]).set_index("updates")
     assert (kept["clips generated in chapter 4"] == 250).all(), "each checkpoint is asked for as many clips"
     with pytest.raises(
-        ValueError, match="updates: expected 15000, as profile law has a schedule for 500 clips, got 400"
+        ValueError, match="updates: expected 15000, as profile pocket has a schedule for 500 clips, got 400"
     ):
-        check_parameters("03_training", {"profile": "law", "n_train": 500, "updates": 400, "checkpoints": [400]})
-    unlisted = check_parameters("03_training", {"profile": "law", "n_train": 300, "updates": 400, "checkpoints": [400]})
+        check_parameters("03_training", {"profile": "pocket", "n_train": 500, "updates": 400, "checkpoints": [400]})
+    unlisted = check_parameters(
+        "03_training", {"profile": "pocket", "n_train": 300, "updates": 400, "checkpoints": [400]}
+    )
     assert unlisted.config.updates == 400
     assert not list(needs._other_values(chapter, "updates")), "no other is served"
-    generation = check_parameters("04_generation", {"profile": "law", "n_train": 500})
+    generation = check_parameters("04_generation", {"profile": "pocket", "n_train": 500})
     assert set(needs._other_values(generation, "updates")) == set(LAW.schedules[2])
 
 
@@ -134,12 +135,11 @@ def test_an_altered_copy_of_a_clip_that_was_not_sent_through_has_a_position():
 
 
 def test_what_is_said_follows_the_gallery():
-    pocket = load_profile("pocket")
-    one, other = sentences.of_gallery(pocket), sentences.of_gallery(LAW)
+    one, other = sentences.of_gallery(THREE_SIZES), sentences.of_gallery(LAW)
     assert set(one) == set(other) and all(one[name] != other[name] for name in one)
     assert "nearer by chance alone" in one["own_tau"] and "one gallery" in other["own_tau"]
-    assert sentences.of_pool(pocket) == "" and "all 9,000 training clips" in sentences.of_pool(LAW)
-    assert sentences.of_scale(pocket, 4500) == {
+    assert sentences.of_pool(THREE_SIZES) == "" and "all 9,000 training clips" in sentences.of_pool(LAW)
+    assert sentences.of_scale(THREE_SIZES, 4500) == {
         "training_kept": "equal updates for all sizes", "at_papers_rate": "about one copy, or none",
     }  # fmt: skip
     assert sentences.of_scale(LAW, 250) == {
@@ -170,25 +170,25 @@ def test_a_pair_to_judge_holds_the_clip_that_the_model_learned():
     table = SimpleNamespace(best=lambda *_: best, normalised=lambda *_: np.array([0.5]))
     data = SimpleNamespace(clip=lambda name: (np.zeros(8, np.int16), name))
     references = {
-        name: listening._blind(table, gallery, slot, "which", data, load_profile(name), 100, 0.4).reference
-        for name in ("pocket", "law")
+        study.pooled: listening._blind(table, gallery, slot, "which", data, study, 100, 0.4).reference
+        for study in (THREE_SIZES, LAW)
     }
-    assert references == {"pocket": "stranger", "law": "own"}
+    assert references == {False: "stranger", True: "own"}
 
 
-def test_the_map_keeps_positions_that_are_of_the_own_clip_anyway():
-    decisions = pd.DataFrame({
-        "training_set": "main", "detector": "mel", "kind": "generated", "draw": 0, "arm": "main", "n_train": 100,
-        "updates": 2800, "query_id": ["a", "b"], "own_id": ["x", "y"], "position": [0.9, 0.8],
-        "own_near_exact": [True, True], "own_top1": [True, False],
+def test_the_map_keeps_positions_that_are_of_the_own_clip_anyway(tmp_path):
+    judged = pd.DataFrame({
+        "draw": 0, "n_train": 100, "updates": 2800, "query_id": ["a", "b"], "own_id": ["x", "y"], "position": [0.9, 0.8],
+        "near_exact": pd.array([True, False], "boolean"), "top1": [True, False],
     })  # fmt: skip
     arms = pd.DataFrame({"query_id": ["a", "b"], "caption": "words", "file": ["a.ogg", "b.ogg"]})
-    gallery = SimpleNamespace(folder=Path(), rows=lambda _: arms)
+    arms.assign(silent=False).to_csv(tmp_path / "prompts.csv", index=False)
+    arms.assign(slot=["arm u1", "arm u2"], kind="generated", role="arm").to_csv(tmp_path / "gallery.csv", index=False)
     found = {
-        name: memorisation.of_study({100: gallery}, decisions, None, load_profile(name)).clips["position"].tolist()
-        for name in ("pocket", "law")
+        study.pooled: memorisation.of_study(judged, [tmp_path], None, study).clips["position"].tolist()
+        for study in (THREE_SIZES, LAW)
     }
-    assert found["law"] == [0.9, 0.8] and found["pocket"][0] == 0.9 and np.isnan(found["pocket"][1])
+    assert found[True] == [0.9, 0.8] and found[False][0] == 0.9 and np.isnan(found[False][1])
 
 
 def test_sizes_that_end_alike_share_a_part_of_the_answer():

@@ -8,6 +8,7 @@ import sys
 
 import papermill.cli
 import pytest
+from three_sizes import THREE_SIZES
 
 from helpers import __main__ as program
 from helpers.base import plain_yaml
@@ -38,15 +39,15 @@ REFUSED = [
     ("smoke", "05_retrieval", "detectors=[]", "detectors: expected at least 1 value, got []"),
     ("smoke", "05_retrieval", "detectors=[mel,mel]", "detectors: expected each value once, got ['mel', 'mel']"),
     ("smoke", "04_generation", "prompts=clusters", "prompts: expected train for the main clips of this corpus (pocket), got 'clusters'; the arms have the others"),
-    ("pocket", "04_generation", "updates=17", "updates: expected a checkpoint, one of 125, 350, 625, 1400, 2800, 5625, or 0, got 17"),
-    ("pocket", "04_generation", "weights=raw updates=125", "updates: expected 0 or 5625, as raw weights are kept after the last alone, got 125"),
+    ("pocket", "04_generation", "updates=17", "updates: expected a checkpoint, one of 275, 345, 430, 535, 670, 840, 1050, 1310, 1640, 2050, 2400, 2800, or 0, got 17"),
+    ("tiny", "04_generation", "weights=raw updates=3", "updates: expected 0 or 6, as raw weights are kept after the last alone, got 3"),
     ("smoke", "03_training", "checkpoints=[]", "checkpoints: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[]", "block_out_channels: expected at least 1 value, got []"),
     ("smoke", "03_training", "block_out_channels=[48]", "attention_head_dim: expected a divisor of each of (48,), got 32"),
     ("smoke", "03_training", "block_out_channels=[8,8,8,8,8] attention_head_dim=8", "block_out_channels: expected so many levels that latents of 32 x 8 can be halved from each to the next, got 5"),
     ("smoke", "04_generation", "prompts=heldout", "prompts: expected train for the main clips of this corpus (pocket), got 'heldout'"),
     ("smoke", "01_corpus", "sample_rate_hz=8000", "sample_rate_hz: expected 16000, that of the sound pack, got 8000"),
-    ("pocket", "06_thresholds", "seed=7", 'quality dup4500_d0: seed is 7 in the profile, 2024 in the published study; to compute it (126 stages, about 10.'),
+    ("pocket", "06_thresholds", "seed=7", 'quality n4500_d0: seed is 7 in the profile, 2024 in the published study; to compute it ('),
     ("pocket", "05_retrieval", "max_shift_s=0", "alterations: max_shift_s is 0 in the profile, 0.5 in the published study; to compute it ("),
     ("pocket", "04_generation", "n_train=500 draw=1", "clips n500_d1 is not part of the published study in results/pocket; to compute it ("),
 ]  # fmt: skip
@@ -252,10 +253,10 @@ def test_a_training_run_that_cannot_be_is_refused(call, given, message):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("run training --profile law --set n_train=100 draw=3", "draw: expected 0 to 2, as training.offsets has 3, got 3"),
-        ("run training --profile law --set n_train=5000 draw=0", "n_train: expected at most half of the 9000 training clips"),
-        ("plan findings --profile law --set generation.updates=2050", "updates: expected a checkpoint of the run of 200 clips, one of 600, "),
-        ("run training --profile law --set updates=500", "updates: expected no other than the schedules of profile law, got 500"),
+        ("run training --profile pocket --set n_train=100 draw=3", "draw: expected 0 to 2, as training.offsets has 3, got 3"),
+        ("run training --profile pocket --set n_train=5000 draw=0", "n_train: expected at most half of the 9000 training clips"),
+        ("plan findings --profile pocket --set generation.updates=2050", "updates: expected a checkpoint of the run of 200 clips, one of 600, "),
+        ("run training --profile pocket --set updates=500", "updates: expected no other than the schedules of profile pocket, got 500"),
         ("run training --profile smoke --set training.n_train=40", "training.n_train: expected n_train alone, which picks a run"),
         ("run thresholds --profile smoke --set detector=aisfx", "detector: expected one that profile smoke retrieves by (mel, "),
         ("run encoding --profile smoke --published --shard 1/2", "--shard: expected no --published beside it"),
@@ -273,12 +274,12 @@ def test_what_would_be_ignored_or_lost_is_refused(call, command, message):
 
 
 def test_side_arms_take_weights_that_are_kept():
-    pocket, law = profiles.load_profile("pocket"), profiles.load_profile("law")
-    arms = list_arms(pocket.replace("generation", updates=350), 100, 0)
+    pocket = profiles.load_profile("pocket")
+    arms = list_arms(THREE_SIZES.replace("generation", updates=350), 100, 0)
     assert (arms["raw"].weights, arms["raw"].updates, arms["heldout"].updates) == ("raw", 0, 350)
-    arms = list_arms(pocket.replace("generation", weights="raw"), 100, 0)
+    arms = list_arms(THREE_SIZES.replace("generation", weights="raw"), 100, 0)
     assert {arm.weights for name, arm in arms.items() if arm.updates} == {"ema"} and arms["main"].weights == "raw"
-    arms = list_arms(law.replace("generation", weights="raw"), 100, 0)  # it keeps both at every checkpoint
+    arms = list_arms(pocket.replace("generation", weights="raw"), 100, 0)  # it keeps both at every checkpoint
     assert {arm.weights for arm in arms.values()} == {"raw"}
 
 
@@ -295,7 +296,7 @@ def test_a_run_of_the_planted_set_is_found_by_its_size_and_draw(call):
 
 
 def test_a_set_with_planted_duplicates_may_stand_beside_any_schedule_or_arm():
-    law = profiles.load_profile("law").replace("planted", trained=True, n_train=9000)
+    law = profiles.load_profile("pocket").replace("planted", trained=True, n_train=9000)
     assert law.with_duplicates().schedules == () and law.with_duplicates().sizes == (9000,)
     with pytest.raises(ValueError, match="planted.trained: expected false for clips that were not mixed here"):
         profiles.load_profile("smoke").replace_in({
@@ -445,6 +446,6 @@ def test_what_nothing_is_known_of_is_announced(empty):
 
 def test_clips_of_another_draw_are_made_where_they_are_asked_for():
     profile = profiles.load_profile("pocket")
-    assert [stage.label for stage in registry.build("clips", profile)] == ["n100_d0", "n500_d0", "n4500_d0"]
+    assert [stage.label for stage in registry.build("clips", profile)] == [f"n{n}_d0" for n in profile.sizes]
     assert [stage.label for stage in registry.build("clips", profile, 500, 1)] == ["n500_d1"]
     assert publication.find("pocket") and not registry.build("clips", profile.with_duplicates(), 4500, 0)

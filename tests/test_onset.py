@@ -11,8 +11,10 @@ import yaml
 from scipy import optimize, stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools.tools import add_constant
+from three_sizes import THREE_SIZES
 
 from helpers.base.paths import PROFILES, RESULTS
+from helpers.base.protocol import read_protocol
 from helpers.book.summaries import onset as summaries
 from helpers.copies.onset import ONSET_COLUMNS, fit_onset, fit_with_floor, onset_table
 from helpers.copies.pooled import judge_own, judge_published, published_nulls
@@ -214,20 +216,20 @@ def test_the_law_and_what_becomes_of_its_prediction():
 
 def test_the_planned_sizes_are_fitted_all_of_them():
     planned = [200, 500, 1000, 2000]
-    assert choose_sizes(load_profile("law").sizes, planned) == (planned, 4500)
+    assert choose_sizes(load_profile("pocket").sizes, planned) == (planned, 4500)
     assert choose_sizes((100, *planned, 4500), planned) == (planned, 4500)
-    assert choose_sizes(load_profile("pocket").sizes, planned) == ([100, 500], 4500)
+    assert choose_sizes(THREE_SIZES.sizes, planned) == ([100, 500], 4500)
     assert choose_sizes((4, 8), planned) == ([4], 8)
 
 
 def test_the_committed_prediction_comes_from_the_published_tables():
-    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["first_prediction"]
-    assert plan == predict_onset.predict(RESULTS / "pocket")
+    plan = yaml.safe_load((PROFILES / "protocol.yml").read_text())["first_prediction"]
+    assert plan == predict_onset.predict(RESULTS / "pocket_first")
 
 
 def test_the_second_prediction_comes_from_the_published_runs_of_no_more_than_2000_clips():
-    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["second_prediction"]
-    assert predict_onset.predict_second(RESULTS / "law") == {name: plan[name] for name in ("near_exact", "top1")}
+    plan = yaml.safe_load((PROFILES / "protocol.yml").read_text())["second_prediction"]
+    assert predict_onset.predict_second(RESULTS / "pocket") == {name: plan[name] for name in ("near_exact", "top1")}
 
 
 def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
@@ -284,7 +286,7 @@ def test_what_was_predicted_stands_beside_what_came():
 
 
 def test_the_first_prediction_is_as_it_was_committed():
-    first = summaries.plan()["first_prediction"]
+    first = read_protocol()["first_prediction"]
     assert first["near_exact"]["exponent"] == [1.104, 1.004, 1.203] and first["top1"]["exponent"] == [
         1.168,
         1.035,
@@ -298,7 +300,7 @@ def test_the_first_prediction_is_as_it_was_committed():
 
 def test_what_cannot_be_a_copy_is_told_beside_what_was_trained_on(tmp_path):
     """Of four prompts three are replayed, of four of another draw one, of eight twins of two clips two."""
-    law = load_profile("law")
+    law = load_profile("pocket")
     clips = [f"clip{i}" for i in range(8)]
     made = pd.DataFrame({"arm": ["main"] * 4 + ["other_draw"] * 4, "own_id": clips, "ref_id": clips, "rank": 1})
     made = made.assign(own_score=[0.99, 0.99, 0.99, 0.8, 0.99, 0.8, 0.8, 0.8], detector="mel", n_train=100)
@@ -340,18 +342,20 @@ def test_what_follows_with_a_floor_is_told():
         runs.append(pd.DataFrame({"n_train": n_train, "draw": 0, "updates": updates, "near_exact": hits}))
     floors = summaries.above_floor(pd.concat(runs))
     assert floors["floor"].between(0.05, 0.11).all() and not floors["censored"].any()
-    assert "For 3 of 3 runs the curve does not fit" in (told := summaries.floor_sentence(floors))
+    assert "For 3 of 3 runs the curve does not fit" in (
+        told := summaries.floor_sentence(floors, load_profile("pocket"))
+    )
     assert re.search(r"the exponent is (0\.9|1\.0)\d \(.*4,500 clips are expected at 1[0-9],000 updates", told)
     assert summaries.floors_in_words(floors)["n"].tolist() == [200, 500, 1000]
-    assert summaries.floor_sentence(floors[:1]) == ""
+    assert summaries.floor_sentence(floors[:1], load_profile("pocket")) == ""
 
 
 def test_what_was_expected_above_a_floor_comes_from_the_nine_runs_of_then():
-    law = load_profile("law")
-    floors = summaries.above_floor(judge_published(RESULTS / "law", law, 2000))
+    law = load_profile("pocket")
+    floors = summaries.above_floor(judge_published(RESULTS / "pocket", law, 2000))
     of_then = floors[(floors["n_train"] < 2000) | (floors["draw"] == 0)]
-    row = summaries.relation_of(of_then.assign(measure="near_exact", level=0.05)).iloc[0]
-    told = summaries.plan()["second_prediction"]["above_a_floor"]
+    row = summaries.relation_of(of_then.assign(measure="near_exact", level=0.05), law).iloc[0]
+    told = read_protocol()["second_prediction"]["above_a_floor"]
     # roughly, as the median twin is of all runs that are published since
     assert told["exponent"] == pytest.approx([row[f"exponent{end}"] for end in ("", "_low", "_high")], abs=0.03)
     assert told["predicted"] == {
@@ -379,11 +383,11 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     slower = law_table(
         onsets.assign(level=0.2, updates=onsets["updates"] * onsets["n_train"] ** 0.4), [100, 200, 400], [4500]
     )
-    shares = pd.DataFrame({"n_train": [200, 500], "draw": 0, "near_exact": [0.9, 0.3]})
+    shares = pd.DataFrame({"n_train": [200, 400], "draw": 0, "near_exact": [0.9, 0.3]})
     relation = law_table(onsets, [100, 200, 400], [4500])
     assert (
         "is 1.40 (exploratory)" in (said := summaries.levels_sentence(relation, slower, shares))
-        and "In the one run of 500 clips the share rises more slowly" in said
+        and "In the one run of 400 clips the share rises more slowly" in said
     )
     even = summaries.levels_sentence(relation, law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]), shares)
     assert even.endswith("about equally well.")

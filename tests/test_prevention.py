@@ -102,14 +102,14 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
 
 def test_what_is_published_of_a_changed_study_without_its_quality_is_passed_over(tmp_path):
     """In the order of CONTRIBUTING.md, quality comes second."""
-    law = load_profile("law")
-    for path in (RESULTS / "law").glob("*/n500_d0"):
-        shutil.copytree(path, tmp_path / "law" / path.parent.name / path.name)
+    law = load_profile("pocket")
+    for path in (RESULTS / "pocket").glob("*/n500_d0"):
+        shutil.copytree(path, tmp_path / "pocket" / path.parent.name / path.name)
     alone = summaries.all_trajectories(law, tmp_path)
     assert set(alone["intervention"]) == {summaries.STUDY} and set(alone["draw"]) == {0}
-    made = own_scores(tmp_path / "law", law)
-    (tmp_path / "law_capped" / "own_scores" / "n500_d0").mkdir(parents=True)
-    made.to_parquet(tmp_path / "law_capped" / "own_scores" / "n500_d0" / "own_scores.parquet")
+    made = own_scores(tmp_path / "pocket", law)
+    (tmp_path / "pocket_capped" / "own_scores" / "n500_d0").mkdir(parents=True)
+    made.to_parquet(tmp_path / "pocket_capped" / "own_scores" / "n500_d0" / "own_scores.parquet")
     pd.testing.assert_frame_equal(summaries.all_trajectories(law, tmp_path), alone)
     assert summaries.all_trajectories(law, tmp_path / "none").empty
 
@@ -150,18 +150,18 @@ def test_a_changed_study_publishes_what_it_is_judged_by_and_no_more(tmp_path, mo
 
 
 def test_the_changed_studies_differ_from_the_study_in_one_thing():
-    law = load_profile("law")
+    law = load_profile("pocket")
     sections = ("corpus", "training", "generation", "retrieval", "thresholds", "twins", "codec", "text", "mel")
     changes = {}
     for name in summaries.CHANGED:
         profile = load_profile(name)
         assert profile.intervention and profile.schedules[0] == law.schedules[law.sizes.index(500)]
         changes[name] = [section for section in sections if getattr(profile, section) != getattr(law, section)]
-    assert changes == {"law_capped": ["generation"], "law_captions": ["training"], "law_mixing": ["training"]}
+    assert changes == {"pocket_capped": ["generation"], "pocket_captions": ["training"], "pocket_mixing": ["training"]}
 
 
 def test_the_mark_for_every_share_is_that_of_the_twins_of_the_same_size():
-    law = load_profile("law")
-    nulls = published_nulls(RESULTS / "law", law, "aisfx").set_index(["kind", "n_train"])
+    law = load_profile("pocket")
+    nulls = published_nulls(RESULTS / "pocket", law, "aisfx").set_index(["kind", "n_train"])
     rate, low, high = nulls.loc[("twins", 500), ["own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"]]
     assert summaries.twins_in_words(law, "aisfx") == share_text(rate, low, high) != summaries.twins_in_words(law, "mel")

@@ -167,8 +167,8 @@ def test_a_value_from_before_that_nobody_can_choose_is_refused():
 
 
 def test_the_study_of_onsets_follows_its_plan():
-    law = profiles.load_profile("law")
-    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())
+    law = profiles.load_profile("pocket")
+    plan = yaml.safe_load((PROFILES / "protocol.yml").read_text())
     expected = {n_train: first for n_train, (first, *_) in plan["first_prediction"]["near_exact"]["predicted"].items()}
     expected[4500] = plan["second_prediction"]["checkpoints_for"]
     for n_train, schedule in zip(law.sizes, law.schedules):
@@ -180,7 +180,7 @@ def test_the_study_of_onsets_follows_its_plan():
 
 
 def test_each_detector_has_the_bias_that_the_pilot_chose():
-    plan = yaml.safe_load((PROFILES / "protocol_law.yml").read_text())["detectors"]
+    plan = yaml.safe_load((PROFILES / "protocol.yml").read_text())["detectors"]
     tried = pd.read_csv(RESULTS / "pilot" / "choices.csv").groupby(["detector", "beta", "k"])["auroc"].mean()
     for detector, chosen in plan.items():
         best = tried[detector][tried[detector] >= tried[detector].max() - 1e-9]
@@ -188,7 +188,7 @@ def test_each_detector_has_the_bias_that_the_pilot_chose():
 
 
 def test_a_checkpoint_is_asked_for_by_the_schedule_of_its_size():
-    law = profiles.load_profile("law")
+    law = profiles.load_profile("pocket")
     asked = law.replace("generation", n_train=200, updates=600, weights="raw")  # `keep_raw`: at every checkpoint
     assert asked.generation.updates == 600
     with pytest.raises(ValueError, match="updates: expected a checkpoint, one of 600, 750, .* got 275"):

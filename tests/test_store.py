@@ -317,13 +317,15 @@ def test_resumable_stage_goes_on_from_what_is_there(tmp_path):
         state.write_text(str(done + 1))
         if done < 2:
             raise InterruptedError
+        return 100.0  # seconds, those of the interrupted runs too
 
     stage = Stage("toy", {}, count, resumable=True)
     for _ in range(2):
         with pytest.raises(InterruptedError):
             load_or_run(stage, tmp_path)
         assert manifest.read_manifest(stage, tmp_path) is None
-    assert (load_or_run(stage, tmp_path).path / "state.txt").read_text() == "3"
+    result = load_or_run(stage, tmp_path)
+    assert (result.path / "state.txt").read_text() == "3" and result.manifest["wall_s"] == 100.0
 
 
 # A stage in a process of its own: `at` says where it stops and waits to be killed.

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import synthetic_study as made_up
+from three_sizes import THREE_SIZES
 
 from helpers.base.arms import describe_arms
 from helpers.book.summaries.findings import (
@@ -54,8 +55,7 @@ def test_checkpoints_are_the_arms_that_differ_in_updates_alone():
 
 
 def test_arms_are_told_by_what_they_change():
-    pocket = load_profile("pocket")
-    names = describe_arms(pocket, pocket.arms.guidance_size, 0)
+    names = describe_arms(THREE_SIZES, THREE_SIZES.arms.guidance_size, 0)
     assert names["u00125"] == "after 125 updates" and names["guidance3"] == "guidance 3"
     assert names["main"] == "as in the study" and len(set(names.values())) == len(names) == 12
 

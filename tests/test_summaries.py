@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 from bs4 import BeautifulSoup
+from three_sizes import THREE_SIZES
 
 from helpers.base.arms import list_arms
 from helpers.base.paths import ROOT
@@ -20,8 +21,6 @@ from helpers.book.words import limits
 from helpers.copies.pairs import read_clusters
 from helpers.sound.profiles import load_profile
 
-POCKET = load_profile("pocket")
-
 
 def cells_of(html: str) -> list[list[str]]:
     table = BeautifulSoup(html, "html.parser").table
@@ -31,7 +30,7 @@ def cells_of(html: str) -> list[list[str]]:
 @pytest.fixture
 def gallery(tmp_path) -> Gallery:
     """One prompt answered by every arm and by three seeds, the arms in no order; "own" is the training clip of the prompt."""
-    arms = [arm for arm in reversed(list_arms(POCKET, 500, 0)) if arm != "seeds"]
+    arms = [arm for arm in reversed(list_arms(THREE_SIZES, 500, 0)) if arm != "seeds"]
     rows = [(f"arm {arm}", "generated", arm, "other" if arm == "heldout" else "own") for arm in arms]
     rows += [(f"seed {i}", "generated", "seeds", "own") for i in (1, 2, 3)]
     rows += [(f"quantile {q}", "generated", "main", "own") for q in ("1.00", "0.50")] + [
@@ -55,14 +54,14 @@ def test_a_table_knows_its_caption_and_its_formats():
 
 
 def test_checkpoints_of_one_prompt_go_from_the_earliest_to_the_last(gallery):
-    rows = generation.by_checkpoint(gallery, POCKET, 500, 0, last=5625)
+    rows = generation.by_checkpoint(gallery, THREE_SIZES, 500, 0, last=5625)
     assert rows["updates"].tolist() == [125, 350, 625, 1400, 2800, 5625]
     assert rows["slot"].iloc[-1] == "arm main"
     assert rows["label"].iloc[-1] == "After 5,625 updates (360 epochs)"
 
 
 def test_what_is_tried_beside_the_checkpoints_is_said_in_words(gallery):
-    rows = generation.one_thing_changed(gallery, POCKET, 500, 0).set_index("slot")
+    rows = generation.one_thing_changed(gallery, THREE_SIZES, 500, 0).set_index("slot")
     assert set(rows["label"]) == {
         "Weights not averaged", "A held-out prompt", "Guidance 1", "Guidance 3", "Guidance 5", "Noise seed 2", "Noise seed 3",
     }  # fmt: skip
@@ -70,7 +69,7 @@ def test_what_is_tried_beside_the_checkpoints_is_said_in_words(gallery):
 
 
 def test_checkpoints_kept_say_how_many_clips_each_is_asked_for():
-    profile = POCKET.replace("training", n_train=500, draw=0)
+    profile = THREE_SIZES.replace("training", n_train=500, draw=0)
     table = kept_checkpoints(profile, [350, 5625, 6000]).set_index("updates")
     asked = {
         arm.updates or 5625: arm.n_prompts
@@ -198,14 +197,14 @@ def test_nothing_merged_is_said_in_words():
 
 
 def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths():
-    assert sentences.of_lengths(POCKET) == (
+    assert sentences.of_lengths(THREE_SIZES) == (
         "Every model gets the same number of updates, and where the profile lists earlier checkpoints, its weights are kept on the way. "
         "One checkpoint of each size falls on TANGO's 40 epochs: 125 updates for 100 clips, 625 updates for 500 clips and "
         "5,625 updates for 4,500 clips."
     )
-    one = POCKET.replace("training", checkpoints=(125, 5625), updates=5625)
+    one = THREE_SIZES.replace("training", checkpoints=(125, 5625), updates=5625)
     assert "of a size falls on TANGO's 40 epochs: 125 updates for 100 clips and" in sentences.of_lengths(one)
-    law = sentences.of_lengths(load_profile("law"))
+    law = sentences.of_lengths(load_profile("pocket"))
     assert (
         "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law
     )
@@ -224,11 +223,11 @@ def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):
 
 def test_a_leak_is_told_where_recordings_are_known():
     touched = pd.Series({"train": 9, "heldout": 3, "background": 2})
-    text = sentences.of_leak(40, 12, touched, POCKET)
+    text = sentences.of_leak(40, 12, touched, THREE_SIZES)
     assert "Of 40 verified pairs, 12 link" in text and "3 of 500 held-out clips and 2 of 500 background clips" in text
-    assert "no pair was verified" in sentences.of_leak(0, 0, touched, POCKET)
-    assert sentences.of_no_pair(POCKET) == "No two recordings are that near."
-    own = POCKET.replace("planted", trained=False).replace("corpus", kind="audiofolder", path="clips")
+    assert "no pair was verified" in sentences.of_leak(0, 0, touched, THREE_SIZES)
+    assert sentences.of_no_pair(THREE_SIZES) == "No two recordings are that near."
+    own = THREE_SIZES.replace("planted", trained=False).replace("corpus", kind="audiofolder", path="clips")
     assert "cannot be told here" in sentences.of_leak(0, 0, touched, own) and "footsteps" not in sentences.of_leak(
         0, 0, touched, own
     )
@@ -251,7 +250,7 @@ def test_what_a_reader_left_out_is_told_with_the_further_captions():
 def test_splits_are_called_as_in_the_text():
     clips = pd.DataFrame({"clip_id": ["a", "b"], "split": ["train", "heldout"], "caption": "x"})
     clips = clips.assign(source_ids=[["1"], ["2"]], source_groups=[["1"], ["2"]])
-    assert corpus.by_split(clips, POCKET.corpus)["split"].tolist() == ["training", "held-out"]
+    assert corpus.by_split(clips, THREE_SIZES.corpus)["split"].tolist() == ["training", "held-out"]
 
 
 def test_errors_of_the_codec_and_the_vocoders_are_told_in_decibels():

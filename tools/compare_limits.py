@@ -1,8 +1,8 @@
-"""How far a limit to the likeness to training clips keeps a replaying model from them: the choice in profiles/protocol_law.yml.
+"""How far a limit to the likeness to training clips keeps a replaying model from them: the choice in profiles/protocol.yml.
 
     python tools/compare_limits.py 1 0.7 0.5
 
-Needs the trained run n100_d0 of profile `law`, and trains it where it is not there. Prints, for each limit and detector,
+Needs the trained run n100_d0 of profile `pocket`, and trains it where it is not there. Prints, for each limit and detector,
 the share of clips after the last update that is near-exact of the own clip, and the share above the 99th percentile of twins.
 """
 
@@ -28,35 +28,38 @@ N_TRAIN, N_CLIPS, DETECTORS = 100, 48, ("mel", "clap", "aisfx")
 
 
 def compare(limits: list[float]) -> None:
-    law = load_profile("law")
-    training, encoding = finished("training", law, N_TRAIN, 0).path, finished("encoding", law).path
-    data = corpus.load_corpus(finished("corpus", law).path)
-    rows = np.sort(corpus.subset(law.training_run(N_TRAIN, 0), law.corpus.n_train))
+    study = load_profile("pocket")
+    training, encoding = finished("training", study, N_TRAIN, 0).path, finished("encoding", study).path
+    data = corpus.load_corpus(finished("corpus", study).path)
+    rows = np.sort(corpus.subset(study.training_run(N_TRAIN, 0), study.corpus.n_train))
     latents, asked = np.load(encoding / "latents.npy", mmap_mode="r")[rows], rows[:N_CLIPS]
-    text, codec = load_text(encoding), load_codec(law.codec.codec_path, law.codec.codec_sha256)
+    text, codec = load_text(encoding), load_codec(study.codec.codec_path, study.codec.codec_sha256)
     detectors = Detectors(
-        dataclasses.replace(law.retrieval, detectors=DETECTORS), law.mel, law.corpus.sample_rate_hz, data.mel_mean()
+        dataclasses.replace(study.retrieval, detectors=DETECTORS),
+        study.mel,
+        study.corpus.sample_rate_hz,
+        data.mel_mean(),
     )
     own = {name: detectors.features(name, data.audio[data.rows("train")[asked]]) for name in DETECTORS}
-    null = of_all_runs(publication.find("law"), "retrieval", "null.parquet")
+    null = of_all_runs(publication.find("pocket"), "retrieval", "null.parquet")
     null = null.query(f"rank == 1 and n_train == {N_TRAIN} and draw == 0")
     null = null.set_index(["kind", "detector"])["own_score"]
     unet = denoiser.load_unet(training)
     for limit in limits:
-        config = dataclasses.replace(law.generation, n_train=N_TRAIN, max_similarity=limit)
+        config = dataclasses.replace(study.generation, n_train=N_TRAIN, max_similarity=limit)
         made = sampler.sample_latents(
             unet, text["states"][asked], text["mask"][asked], text["null_state"], text["null_mask"],
             list(range(N_CLIPS)), config, latents.shape[1:], latents,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             decode_and_vocode(
-                Path(folder), N_CLIPS, lambda part, made=made: codec.decode(made[part]), law, f"limit {limit:g}"
+                Path(folder), N_CLIPS, lambda part, made=made: codec.decode(made[part]), study, f"limit {limit:g}"
             )
             audio = np.load(Path(folder) / "audio.npy")
         for name in DETECTORS:
             twins, ceiling = null["twins", name], null["ceiling", name].median()
             scores = detectors.similarity(name, detectors.features(name, audio), own[name])
-            near = (scores - twins.median()) / (ceiling - twins.median()) >= law.thresholds.theta
+            near = (scores - twins.median()) / (ceiling - twins.median()) >= study.thresholds.theta
             print(
                 f"limit {limit:g}, {name}: near-exact {near.mean():.2f}, above twins {np.mean(scores > twins.quantile(0.99)):.2f}"
             )

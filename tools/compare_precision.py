@@ -1,8 +1,8 @@
-"""Whether sampling in bfloat16 gives the clips of float32: the comparison that profiles/protocol_law.yml names.
+"""Whether sampling in bfloat16 gives the clips of float32: the comparison that profiles/protocol.yml names.
 
     python tools/compare_precision.py 275 840 2800
 
-Needs the trained run n100_d0 of profile `law`, and trains it where it is not there. Prints, for each checkpoint, the
+Needs the trained run n100_d0 of profile `pocket`, and trains it where it is not there. Prints, for each checkpoint, the
 least cosine of centred log-mels between the two formats, and how far the cosine to the own clip moves, on the mean.
 """
 
@@ -23,16 +23,16 @@ N_TRAIN, N_CLIPS = 100, 48
 
 
 def compare(checkpoints: list[int]) -> None:
-    law = load_profile("law")
-    training, encoding = finished("training", law, N_TRAIN, 0).path, finished("encoding", law).path
-    rows = subset(law.training_run(N_TRAIN, 0), law.corpus.n_train)[:N_CLIPS]
-    text, codec = load_text(encoding), load_codec(law.codec.codec_path, law.codec.codec_sha256)
+    study = load_profile("pocket")
+    training, encoding = finished("training", study, N_TRAIN, 0).path, finished("encoding", study).path
+    rows = subset(study.training_run(N_TRAIN, 0), study.corpus.n_train)[:N_CLIPS]
+    text, codec = load_text(encoding), load_codec(study.codec.codec_path, study.codec.codec_sha256)
     own = np.array(np.load(encoding / "latents.npy", mmap_mode="r")[rows])
     clips = codec.decode(own)
     for updates in checkpoints:
         unet, made = denoiser.load_unet(training, updates), {}
         for precision in ("no", "bf16"):
-            config = dataclasses.replace(law.generation, n_train=N_TRAIN, precision=precision)
+            config = dataclasses.replace(study.generation, n_train=N_TRAIN, precision=precision)
             latents = sampler.sample_latents(
                 unet, text["states"][rows], text["mask"][rows], text["null_state"], text["null_mask"],
                 list(range(N_CLIPS)), config, own.shape[1:],

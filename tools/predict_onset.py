@@ -1,11 +1,11 @@
-"""The predictions of the onset study, from published tables alone.
+"""The predictions of the study of onsets, from published tables alone.
 
-    python tools/predict_onset.py results/pocket    # P1: the main study's
-    python tools/predict_onset.py results/law       # P2: of the runs that are published so far
+    python tools/predict_onset.py results/pocket_first    # P1: the first study's
+    python tools/predict_onset.py results/pocket          # P2: the study's own, without the largest size
 
 Prints, as YAML, the onset of each run, the exponent and what it predicts. P1 was committed as `first_prediction` of
-`profiles/protocol_law.yml` before a run of that study began; P2 goes there before a checkpoint of the largest size is
-generated, searched or heard.
+`profiles/protocol.yml` before a run of the study began; P2 went there as `second_prediction` before a checkpoint of the
+largest size was generated, searched or heard.
 """
 
 import argparse
@@ -14,31 +14,24 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from helpers.book.summaries.onset import PREDICTED, plan
+from helpers.base.protocol import read_protocol
+from helpers.book.summaries.onset import PREDICTED
 from helpers.copies.onset import fit_onset, onset_table
 from helpers.copies.pooled import judge_published
 from helpers.copies.relation import fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first
-SIZES = (100, 500)  # those of the main study that reached the levels, three draws each
-
-
-def clips(folder: Path) -> pd.DataFrame:
-    """The clips of training prompts at every checkpoint: n_train, draw, updates, own_id, near_exact (of the own clip), top1."""
-    made = pd.read_parquet(folder / "decisions.parquet").query("kind == 'generated' and training_set == 'main'")
-    made = made[(made["detector"] == "mel") & (made["arm"].str.fullmatch("main|u[0-9]+"))]
-    queries = pd.read_parquet(folder / "queries.parquet").drop_duplicates("query_id").set_index("query_id")
-    made = made.assign(updates=made["query_id"].map(queries["updates"]), top1=made["own_top1"])
-    return made.assign(near_exact=made["near_exact"] & made["own_top1"])
+SIZES = (100, 500)  # those of the first study that reached the levels, three draws each
+REPLAYS = "replays.parquet"  # kept of the first study alone
 
 
 def predict_second(folder: Path) -> dict:
     """The content of `second_prediction`: the onsets of the published runs of no more clips than are fitted, and the relation
     where two sizes at least have one."""
-    law, sizes = load_profile("law"), plan()["exponent"]["sizes"]
-    judged = judge_published(folder, law, max(sizes)).assign(detector="mel")
-    onsets = onset_table(judged, law.training.block_out_channels[0])
+    study, sizes = load_profile("pocket"), read_protocol()["exponent"]["sizes"]
+    judged = judge_published(folder, study, max(sizes)).assign(detector="mel")
+    onsets = onset_table(judged, study.training.block_out_channels[0])
     result = {}
     for measure, part in onsets.groupby("measure", sort=False):
         runs = zip(part["n_train"], part["draw"], part[["updates", "updates_low", "updates_high"]].round().to_numpy())
@@ -52,8 +45,10 @@ def predict_second(folder: Path) -> dict:
 
 
 def predict(folder: Path) -> dict:
-    """The content of `first_prediction`."""
-    made, law = clips(folder), load_profile("law")  # whose largest size is PREDICTED
+    """The content of `first_prediction`, from REPLAYS of the first study: a row a clip of its training prompts at every
+    checkpoint, n_train, draw, updates, own_id, near_exact (of the own clip) and own_top1."""
+    made = pd.read_parquet(folder / REPLAYS).rename(columns={"own_top1": "top1"})
+    sizes = load_profile("pocket").sizes  # the largest is PREDICTED
     result = {}
     for measure, level in LEVELS.items():
         onsets = {
@@ -66,7 +61,7 @@ def predict(folder: Path) -> dict:
             "level": level,
             "onsets": {f"n{n}_d{draw}": round(onset.updates) for (n, draw), onset in onsets.items()},
             "exponent": [round(value, 3) for value in (relation.exponent, *relation.interval)],
-            "predicted": {n: [round(value) for value in relation.predict(n)] for n in law.sizes},
+            "predicted": {n: [round(value) for value in relation.predict(n)] for n in sizes},
         }
     return result
 
@@ -75,5 +70,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a published study")
     folder = parser.parse_args().folder
-    found = predict_second(folder) if (folder / "loss_gap").is_dir() else predict(folder)  # the main study has none
+    found = predict(folder) if (folder / REPLAYS).is_file() else predict_second(folder)
     print(yaml.safe_dump(found, sort_keys=False, default_flow_style=None))

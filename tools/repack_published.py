@@ -1,6 +1,6 @@
 """Writes the Parquet tables of a published study anew, as small as `write_parquet` makes them today.
 
-    python tools/repack_published.py results/law
+    python tools/repack_published.py results/pocket
 
 A table takes its place only where it is smaller and reads the same, values, types and order; its size and sha256 in the
 manifest are renewed then. Digests stay, as they name what a result was made from.
@@ -38,5 +38,5 @@ def repack(folder: Path) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="a published study, as results/law")
+    parser.add_argument("folder", type=Path, help="a published study, as results/pocket")
     print(f"{repack(parser.parse_args().folder) / 1e6:.2f} MB saved")

@@ -43,7 +43,7 @@ STAGES = {
         "training",
         "blind",
     ),
-    "08_onset": ("corpus", "clips", "thresholds", "trajectory"),
+    "08_onset": ("corpus", "clips", "prompts", "scores", "thresholds", "onset", "trajectory"),
     "09_data_free": (),
     "10_prevention": (),
 }

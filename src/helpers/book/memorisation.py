@@ -16,7 +16,6 @@ import pandas as pd
 import soundfile
 from IPython.display import HTML
 
-from helpers.base.arms import checkpoint_arms
 from helpers.base.csv_file import read_csv
 from helpers.base.profile import Profile
 from helpers.book.gallery import Gallery
@@ -24,9 +23,7 @@ from helpers.book.inline import inline
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.tables import arrange
 from helpers.book.words import share_text
-from helpers.copies.onset import onset_table
-from helpers.copies.pooled import judge_published
-from helpers.sound.corpus import Corpus, Mixed
+from helpers.sound.corpus import Corpus
 
 COLUMNS = ["n_train", "updates", "query_id", "own_id", "caption", "position", "near_exact", "sound"]
 
@@ -41,32 +38,26 @@ class Study:
     data: Corpus
 
 
-def of_study(galleries: Mapping[int, Gallery], decisions: pd.DataFrame, data: Corpus, profile: Profile) -> Study:
-    """A finished study: of every size the prompt that all its arms were asked for."""
-    made = decisions[(decisions["training_set"] == "main") & (decisions["detector"] == profile.thresholds.detector)]
-    made = made[(made["kind"] == "generated") & (made["draw"] == 0) & made["arm"].isin(checkpoint_arms(profile))]
-    of_own = made["own_top1"] | profile.pooled  # else the position is that of the match
-    made = made.assign(near_exact=made["own_near_exact"], position=made["position"].where(of_own))
-    parts = []
-    for gallery in galleries.values():
-        rows = gallery.rows("arm")
-        parts.append(
-            rows.assign(sound=[gallery.folder / file for file in rows["file"]])[["query_id", "caption", "sound"]]
-        )
-    return _study(made, parts, data)
+def of_study(judged: pd.DataFrame, folders: Sequence[Path], data: Corpus, profile: Profile) -> Study:
+    """What is heard and told of a finished study.
 
-
-def of_pool(folder: Path, profile: Profile) -> Study:
-    """A study in the making, of which results are published run by run: all sizes that have clips."""
-    made, clips = judge_published(folder, profile), pd.read_parquet(folder / "clips.parquet")
-    heard = [_prompts(path) for path in sorted(folder.glob("prompts/*_d0/prompts.csv"))]
-    return _study(made[made["draw"] == 0], heard, Corpus(clips, Mixed(clips, profile.corpus), None))
+    judged: of `stages.onset.judged_clips`. folders: one a size, of the stages `prompts`, whose prompts all sizes share, where all
+    runs are searched in one pool; else of the stages `clips`, of every size the prompt that all its arms were asked for.
+    """
+    heard = [_prompts(folder / "prompts.csv") if profile.pooled else _arms(Gallery(folder)) for folder in folders]
+    of_own = judged["top1"] | profile.pooled  # else the position is that of the match
+    return _study(judged[judged["draw"] == 0].assign(position=judged["position"].where(of_own)), heard, data)
 
 
 def _prompts(path: Path) -> pd.DataFrame:
     table = read_csv(path)
     table = table[~table["silent"]]
     return table.assign(sound=[path.parent / file for file in table["file"]])[["query_id", "caption", "sound"]]
+
+
+def _arms(gallery: Gallery) -> pd.DataFrame:
+    rows = gallery.rows("arm")
+    return rows.assign(sound=[gallery.folder / file for file in rows["file"]])[["query_id", "caption", "sound"]]
 
 
 def _study(made: pd.DataFrame, heard: Sequence[pd.DataFrame], data: Corpus) -> Study:
@@ -85,13 +76,6 @@ def values(study: Study) -> pd.DataFrame:
     return arrange(
         study.cells, columns, "How many prompts come back as a near-exact copy of their own clip; first draws."
     )
-
-
-def onsets(folder: Path, profile: Profile) -> pd.DataFrame:
-    """The onset of every run that is published so far, as `copies.onset.onset_table` gives it."""
-    judged = judge_published(folder, profile).assign(detector=profile.thresholds.detector)
-    table = onset_table(judged, profile.training.block_out_channels[0], profile.thresholds.confidence)
-    return table.sort_values(["n_train", "draw"], kind="stable", ignore_index=True)
 
 
 def memorisation_map(study: Study, profile: Profile) -> HTML:

@@ -323,13 +323,13 @@ def _schedule_length(config: TrainingConfig) -> int:
     return config.warmup_updates + round((config.updates - config.warmup_updates) / (1 - config.final_rate))
 
 
-def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 30.0) -> None:
+def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 30.0) -> float:
     """Trains one denoiser on `data`, of which the null prompt replaces the caption of a share `caption_dropout` of the clips.
 
     A state is saved every `save_every_s` or, where writing it takes long, as seldom as OVERHEAD asks. Writes into `out`:
     `checkpoints/ema_<updates>.safetensors` at each of `config.checkpoints` and at the end,
     `checkpoints/raw_<updates>.safetensors` at the end and, with `keep_raw`, at each of them, `unet.json`, and `loss.parquet`
-    (update, loss, learning_rate, seconds). A run that was cut off continues from `state.pt`, to the same losses and weights
+    (update, loss, learning_rate, seconds). Returns the seconds of all updates. A run that was cut off continues from `state.pt`, to the same losses and weights
     bit for bit (same machine, same number of threads). Raises ValueError for shapes that disagree with each other or with
     `n_train` and for latents that are not finite, FloatingPointError naming the update where the loss is not finite.
     """
@@ -348,3 +348,4 @@ def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 3
             if trainer.is_due(save_every_s):
                 trainer.save_state()
     trainer.finish()
+    return trainer.rows[-1][3]

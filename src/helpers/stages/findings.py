@@ -4,13 +4,12 @@ Notebook: 07_findings.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.base import plain_yaml
 from helpers.base.arms import MAIN, checkpoint_arms
-from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
 from helpers.base.settings import MAIN_SET
 from helpers.copies.claims import CLAIMS, COLUMNS
@@ -18,14 +17,9 @@ from helpers.copies.evidence import Evidence
 from helpers.models.pretrained.locate import is_laion
 
 
-def read_protocol() -> dict:
-    """The frozen plan of analysis, `profiles/protocol.yml`."""
-    return plain_yaml.parse((PROFILES / "protocol.yml").read_bytes(), "protocol")
-
-
-def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
-    """Writes claims.csv (COLUMNS) and summary.json."""
-    evidence = load_evidence(upstream, profile)
+def compute(out: Path, upstream: dict[str, Path], profile: Profile, rules: Mapping[str, float]) -> None:
+    """Writes claims.csv (COLUMNS) and summary.json. `rules`: the bounds of the verdicts, by the plan."""
+    evidence = load_evidence(upstream, profile, rules)
     rows = []
     for claim, paper_value, source, judge in CLAIMS:
         measured = judge(evidence)
@@ -36,7 +30,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     (out / "summary.json").write_text(json.dumps(_summary(profile, upstream), indent=1))
 
 
-def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
+def load_evidence(upstream: dict[str, Path], profile: Profile, rules: Mapping[str, float]) -> Evidence:
     """Reads what the claims are judged by: the main set's main clips, primary detector, first null, primary rate."""
     table, limits = pd.read_csv(upstream["thresholds"] / "replication.csv"), profile.thresholds
     of_null = (table["fpr"] == limits.fpr) & (table["null"] == profile.nulls[0]) & (table["training_set"] == MAIN_SET)
@@ -50,7 +44,7 @@ def load_evidence(upstream: dict[str, Path], profile: Profile) -> Evidence:
         pd.read_csv(upstream["alterations"] / "alterations.csv"),
         pd.read_csv(upstream["duplicates"] / pairs),
         pd.read_csv(trend / "dose_trend.csv") if trend else None,
-        read_protocol()["verdicts"] | {"fpr": limits.fpr},
+        {**rules, "fpr": limits.fpr},
         limits,
         not is_laion(profile.retrieval.clap_path),
         pairs_of,

@@ -14,7 +14,7 @@ from helpers.base.settings import MAIN_SET
 from helpers.copies.onset import onset_table
 from helpers.copies.relation import law_table
 
-PREDICTED = 4500  # clips: what the second prediction of protocol_law.yml is of
+PREDICTED = 4500  # clips: what the second prediction of protocol.yml is of
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, planned: Sequence[int]) -> None:

@@ -17,10 +17,10 @@ import functools
 from collections.abc import Callable
 
 from helpers import stages
-from helpers.base import plain_yaml
 from helpers.base.arms import MAIN, checkpoint_arms, list_arms
-from helpers.base.paths import PROFILES, SOUND_PACK
+from helpers.base.paths import SOUND_PACK
 from helpers.base.profile import Profile
+from helpers.base.protocol import read_protocol
 from helpers.base.settings import EMBEDDINGS, CorpusConfig
 from helpers.models import aisfx
 from helpers.sound.user_table import READERS_VERSION
@@ -67,9 +67,9 @@ def _described(config: dict, compute: Callable, **fields) -> dict:
 
 
 @functools.cache
-def _plan_of_onsets() -> dict:
-    """The plan whose values the stages `detection` and `onset` read; only these are in their digests, as the plan grows."""
-    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")
+def _plan() -> dict:
+    """The plan whose values `detection`, `onset` and `findings` are made by; only these are in their digests, as the plan grows."""
+    return read_protocol()
 
 
 def _corpus_fields(config: CorpusConfig) -> dict:
@@ -259,7 +259,9 @@ class Graph:
             seed=profile.training.seed,
         )
 
-    @_stage(1, published=("data_free.csv", "prompts.csv"))
+    @_stage(
+        1, published=("data_free.csv", "prompts.csv"), optional=True
+    )  # it needs weights, which not every run still has
     def data_free(self, n_train: int, draw: int):
         """How well replayed prompts of a run can be told from others without a search of the training set."""
         profile, generation = self.profile, self.profile.generation
@@ -450,7 +452,7 @@ class Graph:
     @_stage(4, published=("detection.csv",), light=True)
     def detection(self):
         """How well each detector tells known copies of every run from clips that only resemble the training set."""
-        profile, own = self.profile, _plan_of_onsets()["detectors"]
+        profile, own = self.profile, _plan()["detectors"]
         return _described(
             profile.thresholds.pick(*INTERVALS) | {"own_bias": own},
             lambda *folders: stages.detection.compute(*folders, profile, own),
@@ -479,7 +481,7 @@ class Graph:
     @_stage(2, published=("onset.csv", "law.csv", "shares.csv"), light=True)
     def onset(self):
         """When each run begins to copy, and the scaling relation with the size of the training set."""
-        profile, sizes = self.profile, _plan_of_onsets()["exponent"]["sizes"]
+        profile, sizes = self.profile, _plan()["exponent"]["sizes"]
         return _described(
             profile.thresholds.pick("confidence", "detector") | {"sizes": sizes},
             lambda *folders: stages.onset.compute(*folders, profile, sizes),
@@ -499,7 +501,7 @@ class Graph:
     @_stage(11, published=("claims.csv", "summary.json"), light=True)
     def findings(self):
         """The claims ledger and the summary."""
-        profile = self.profile
+        profile, rules = self.profile, _plan()["verdicts"]
         upstream = {
             "scores": self.scores(),
             "thresholds": self.thresholds(),
@@ -511,8 +513,7 @@ class Graph:
         if profile.planted.trained:
             upstream["dose"] = self.dose()
         return _described(
-            {"profile": profile.name},
-            lambda *folders: stages.findings.compute(*folders, profile),
+            {"profile": profile.name, "verdicts": rules},
+            lambda *folders: stages.findings.compute(*folders, profile, rules),
             upstream=upstream,
-            files=(PROFILES / "protocol.yml",),
         )

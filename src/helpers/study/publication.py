@@ -101,9 +101,11 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
 
 
 def wanted(stages: Iterable[Stage], folder: Path) -> list[Stage]:
-    """The stages of which a whole publication in `folder` has files: not those that another one there has collected."""
+    """The stages of which a whole publication in `folder` has files: not those that another one there has collected, nor an
+    optional one that it lacks."""
     entries = read_entries(folder)
-    return [stage for stage in stages if stage.published and not _collected(stage, stage.digest, entries)]
+    asked = [stage for stage in stages if stage.published and not (stage.optional and key_of(stage) not in entries)]
+    return [stage for stage in asked if not _collected(stage, stage.digest, entries)]
 
 
 def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:

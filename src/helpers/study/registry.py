@@ -91,7 +91,7 @@ def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
     if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
-        return []  # of the onset study alone
+        return []  # of a study that searches all runs in one pool
     if name == "own_scores" and not graph.profile.intervention:
         return []  # they are among the scores of a study that changes nothing
     if name == "generation":

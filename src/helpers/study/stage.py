@@ -20,21 +20,22 @@ class Stage:
     """One step of the pipeline: what it is made from and how it is computed.
 
     `compute(folder, upstream)` writes its files into `folder`; `upstream` maps each key of `Stage.upstream` to that
-    stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there; any other
-    gets an empty folder. `config` is JSON-ready; `files` are inputs from outside the store, hashed by content.
+    stage's finished folder. A `resumable` stage finds in `folder` what an interrupted run had left there, and may return the
+    seconds that the work took in all; any other gets an empty folder. `config` is JSON-ready; `files` are inputs from
+    outside the store, hashed by content.
 
     `shard(folder, upstream, k, n)` does the k-th of n parts of the work, from 1, ahead of `compute`, which does what is
     missing: it finds them in the folder with the suffix SHARDS beside its own. Several processes may do different parts.
 
-    The last six are no part of the digest: `published` are the files that a published study holds (patterns relative
+    The last seven are no part of the digest: `published` are the files that a published study holds (patterns relative
     to the folder); where `collected_by` names a stage made from this one, only until that has published its own.
     `label` tells apart the instances of one name ("n100_d0"), and a `light` stage takes seconds and reads only
-    published files of the stages before it.
+    published files of the stages before it. A published study may lack an `optional` stage, of some or of all runs.
     """
 
     name: str
     config: dict
-    compute: Callable[[Path, dict[str, Path]], None]
+    compute: Callable[[Path, dict[str, Path]], float | None]
     upstream: dict[str, "Stage"] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     version: int = 1
@@ -44,6 +45,7 @@ class Stage:
     collected_by: str = ""
     label: str = ""
     light: bool = False
+    optional: bool = False
     shard: Callable[[Path, dict[str, Path], int, int], None] | None = None
 
     @property

@@ -205,8 +205,11 @@ def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     try:
         with telling_no_room(part):
             with PeakMemory() as memory:
-                stage.compute(part, upstream)
-            write_manifest(stage, part, time.perf_counter() - start, memory.peak_mib)
+                earlier_too = stage.compute(part, upstream)
+            seconds = time.perf_counter() - start
+            write_manifest(
+                stage, part, max(seconds, earlier_too or 0.0) if stage.resumable else seconds, memory.peak_mib
+            )
     except BaseException:
         if not stage.resumable:
             shutil.rmtree(part, ignore_errors=True)  # give the space back: the disk may be what failed

@@ -36,6 +36,11 @@ TEXTS = {
         "none in the gallery is nearer. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
         "are captions of clips that this model never met, so what is near-exact of these is no copy.",
     ),
+    "which_prompts": (
+        "The models were asked for many prompts, but of each size only one can be heard at every moment: the middle one of its prompts.",
+        "All sizes meet the same three prompts, drawn by a seed from those that every model is asked for. Choose a prompt, and see after "
+        "how many updates its first dot stands. Then do the same for a larger set.",
+    ),
     "simple_clips": (
         "A small set has more of them: draw 0 takes the first clips, which are a little simpler.",
         "Draws are dealt by chance, so no size has more of them by design.",

@@ -1,4 +1,4 @@
-"""What tells a replay without the training set, from the published runs of the onset study."""
+"""What tells a replay without the training set, from the published runs of a study."""
 
 from collections.abc import Callable
 from pathlib import Path

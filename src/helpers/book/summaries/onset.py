@@ -1,4 +1,4 @@
-"""What was predicted of the onset study before it began, beside what came; and what its shares are held against."""
+"""What was predicted of the study before it began, beside what came; and what its shares are held against."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,27 +6,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.base import plain_yaml
-from helpers.base.paths import PROFILES
 from helpers.base.profile import Profile
+from helpers.base.protocol import read_protocol
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
 from helpers.copies.onset import MEASURES, fit_with_floor, onset_table
 from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
-from helpers.stages.onset import PREDICTED
+from helpers.stages.onset import PREDICTED, choose_sizes
 
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
 
 
-def plan() -> dict:
-    """The plan of the study: `first_prediction` by measure, and the sizes that the `exponent` is told of."""
-    return plain_yaml.parse((PROFILES / "protocol_law.yml").read_bytes(), "protocol_law")
-
-
-def relation_of(onsets: pd.DataFrame) -> pd.DataFrame:
-    """law.csv (`copies.relation.LAW_COLUMNS`) of the sizes that the plan names, from the study's onset.csv."""
-    return law_table(onsets, plan()["exponent"]["sizes"], [PREDICTED])
+def relation_of(onsets: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """law.csv (`copies.relation.LAW_COLUMNS`) of onset.csv's rows, of the sizes that the stage `onset` fits."""
+    fitted, predicted = choose_sizes(profile.sizes, read_protocol()["exponent"]["sizes"])
+    return law_table(onsets, fitted, [predicted], profile.thresholds.confidence)
 
 
 def beside_prediction(onsets: pd.DataFrame, prediction: Mapping) -> pd.DataFrame:
@@ -111,14 +106,13 @@ def shares_over_training(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def relations_at(judged: pd.DataFrame, profile: Profile, levels: Sequence[float] = (0.1, 0.2, 0.5)) -> pd.DataFrame:
-    """The relation (law.csv's columns, of the sizes planned) where the onset is another near-exact share, a row a level.
+    """The relation (`relation_of`) where the onset is another near-exact share, a row a level.
 
     judged: clips of `copies.pooled.judge_published`. The plan names one level, so the others are exploratory.
     """
     known, width = judged.assign(detector=profile.thresholds.detector), profile.training.block_out_channels[0]
-    confidence = profile.thresholds.confidence
-    onsets = [onset_table(known, width, confidence, {"near_exact": level}) for level in levels]
-    return law_table(pd.concat(onsets), plan()["exponent"]["sizes"], [PREDICTED], confidence)
+    onsets = [onset_table(known, width, profile.thresholds.confidence, {"near_exact": level}) for level in levels]
+    return relation_of(pd.concat(onsets), profile)
 
 
 def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = RELATION) -> pd.DataFrame:
@@ -133,7 +127,7 @@ def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = 
         "onset": list(of) or law["measure"].map(ONSETS),
         "exponent": with_interval(law, "exponent", "exponent_low", "exponent_high", percent=False),
         "without one size": without,
-        f"onset at {PREDICTED:,} clips": [
+        f"onset at {law['n_predicted'].iloc[0]:,} clips": [
             f"{two_digits(row.predicted_updates)} ({two_digits(row.predicted_low)} to {two_digits(row.predicted_high)})"
             for row in law.itertuples()
         ],
@@ -149,11 +143,13 @@ def levels_in_words(law: pd.DataFrame) -> pd.DataFrame:
 
 def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Whether one power stretches the whole curve: the exponent of `law` beside that of the greatest of the `levels`
-    (`relations_at`) that all runs of the planned sizes passed (`shares_over_training`); "" where they passed none."""
-    planned = shares[shares["n_train"].isin(plan()["exponent"]["sizes"])]
+    (`relations_at`) that all runs of the sizes that it is fitted to passed (`shares_over_training`); "" where they passed none."""
+    if law.empty:
+        return ""
+    planned = shares[shares["n_train"].isin([int(n) for n in law["sizes_fitted"].iloc[0].split()])]
     passed = planned.groupby(["n_train", "draw"])["near_exact"].max().min()
     passed_by_all = levels[levels["level"] <= passed]
-    if law.empty or passed_by_all.empty:
+    if passed_by_all.empty:
         return ""
     last = passed_by_all.iloc[-1]
     told = f"With the onset at {share_text(last['level'])} of the prompts instead of 5 %, the exponent is {last['exponent']:.2f} (exploratory). "
@@ -191,17 +187,17 @@ def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
     return arrange(floors, columns, caption)
 
 
-def floor_sentence(floors: pd.DataFrame) -> str:
+def floor_sentence(floors: pd.DataFrame, profile: Profile) -> str:
     """Whether the curve that onsets are read from fits, and what follows where each run has a floor; "" without a relation."""
-    relation = relation_of(floors.assign(measure="near_exact", level=MEASURES["near_exact"]))
-    planned = floors[floors["n_train"].isin(plan()["exponent"]["sizes"])]
+    relation = relation_of(floors.assign(measure="near_exact", level=MEASURES["near_exact"]), profile)
     if relation.empty:
         return ""
+    planned = floors[floors["n_train"].isin([int(n) for n in relation["sizes_fitted"].iloc[0].split()])]
     row, misfits = relation.iloc[0], int((planned["p_without"] < 0.01).sum())
     return (
         "The curve that an onset is read from starts at 0. But some clips count whatever a model has learned, as among twins. For "
         f"{misfits} of {len(planned)} runs the curve does not fit (p below 0.01). With a floor of its own for each run, and the onset at 5 % "
-        f"above it, the exponent is {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and {PREDICTED:,} clips are "
+        f"above it, the exponent is {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and {row['n_predicted']:,} clips are "
         f"expected at {two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])}; exploratory)."
     )
 

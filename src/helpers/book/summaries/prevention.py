@@ -1,4 +1,4 @@
-"""What prevents copying, from the published runs of the onset study and of the studies that change one thing in it."""
+"""What prevents copying, from the published runs of a study and of those that change one thing in it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from helpers.copies.prevention import (
 from helpers.copies.published import of_all_runs
 from helpers.sound.profiles import load_profile
 
-CHANGED = ("law_capped", "law_captions", "law_mixing")  # profiles that change one thing of `law`
+CHANGED = ("pocket_capped", "pocket_captions", "pocket_mixing")  # profiles that change one thing of `pocket`
 STUDY, EARLY = "unchanged", "early stopping"
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
