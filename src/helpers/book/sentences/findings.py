@@ -160,7 +160,9 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         if pd.isna(row["observed_updates"])
         else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
         "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
-        "refuted": "what the run did lies outside.",
+        "refuted": "the run of that size had not begun by then, so the prediction failed."
+        if pd.isna(row["observed_updates"])
+        else f"the run began at {row['observed_updates']:,.0f}, so the prediction failed.",
     }
     told = f"{text}: {verdicts[row['verdict']]}"
     if len(str(row["sizes_fitted"]).split()) == 2:
