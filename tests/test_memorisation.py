@@ -81,7 +81,7 @@ def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
     for number, own_id in enumerate(own_ids):
         page.select_option("[name=prompt]", str(number))
         clips = two_prompts.clips[two_prompts.clips["own_id"] == own_id]
-        assert page.locator("[data-cell]:enabled").count() == len(clips) == len(rates)
+        assert page.locator("[data-cell]:enabled").count() == len(clips) <= len(rates)
         for row in clips.itertuples():
             cell = page.locator(f'[data-cell="{row.n_train} {row.updates}"]')
             near = "near-exact" if row.near_exact else "not near-exact"

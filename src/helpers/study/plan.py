@@ -90,12 +90,14 @@ def measured() -> list[Record]:
     def build(digest: str) -> Stage:
         if digest not in built:
             one = by_digest[digest]
-            upstream = {key: build(before) for key, before in one["upstream"].items()}
+            upstream = {key: build(before) for key, before in one["upstream"].items() if before in by_digest}
             built[digest] = Stage(one["stage"], one["config"], None, upstream)
         return built[digest]
 
     for digest, manifest in by_digest.items():
-        with contextlib.suppress(KeyError):  # made from what is no longer there, or with settings of an older version
+        with contextlib.suppress(
+            KeyError
+        ):  # its size is that of what is no longer there, or it has an older version's settings
             records.append(Record(build(digest), work.size(build(digest)), manifest))
     return records
 
