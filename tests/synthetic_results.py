@@ -13,6 +13,8 @@ import pandas as pd
 from golden_values import summarise_folder, summarise_table
 from synthetic_scores import FOLDER, RUNS
 
+BOUNDS = {"smallest_near_exact_above": 0.5, "middle_near_exact_below": 0.1}  # of verdicts
+
 
 def nearest(*_: Path) -> dict:
     """Exact search, pairs, centring and the bias of scores on whole numbers, some rows of which are there twice."""
@@ -74,8 +76,7 @@ def verdicts(*_: Path) -> dict:
     detection, alterations, pairs = (
         pd.read_csv(FOLDER / f"{name}.csv") for name in ("detection", "alterations", "recordings")
     )
-    bounds = {"smallest_near_exact_above": 0.5, "middle_near_exact_below": 0.1, "fpr": 0.05}
-    found = {}
+    bounds, found = BOUNDS | {"fpr": 0.05}, {}
     for case, rows in table.groupby("case"):
         trend, once = trends[trends["case"] == case], case == "replicates"
         early = rows.assign(
@@ -116,7 +117,7 @@ def findings(folder: Path, made: Path) -> dict:
     from helpers.stages import findings
 
     results = {name: made / name for name in ("thresholds", "dose", "onset")}
-    return _compute(findings, folder / "findings", _upstream(folder) | results)
+    return _compute(findings, folder / "findings", _upstream(folder) | results, BOUNDS)
 
 
 # By name: each gives summaries, from a folder to write to and one with the results of those before it.

@@ -103,8 +103,13 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
 def test_what_is_published_of_a_changed_study_without_its_quality_is_passed_over(tmp_path):
     """In the order of CONTRIBUTING.md, quality comes second."""
     law = load_profile("pocket")
-    for path in (RESULTS / "pocket").glob("*/n500_d0"):
-        shutil.copytree(path, tmp_path / "pocket" / path.parent.name / path.name)
+    shutil.copytree(RESULTS / "pocket" / "loss_gap" / "n500_d0", tmp_path / "pocket" / "loss_gap" / "n500_d0")
+    for name in ("scores.parquet", "null.parquet"):
+        pd.read_parquet(RESULTS / "pocket" / name).query("n_train == 500 and draw == 0").to_parquet(
+            tmp_path / "pocket" / name
+        )
+    quality = pd.read_csv(RESULTS / "pocket" / "quality.csv").query("n_train == 500 and draw == 0")
+    quality.to_csv(tmp_path / "pocket" / "quality.csv", index=False)
     alone = summaries.all_trajectories(law, tmp_path)
     assert set(alone["intervention"]) == {summaries.STUDY} and set(alone["draw"]) == {0}
     made = own_scores(tmp_path / "pocket", law)

@@ -41,7 +41,7 @@ class Study:
 def of_study(judged: pd.DataFrame, folders: Sequence[Path], data: Corpus, profile: Profile) -> Study:
     """What is heard and told of a finished study.
 
-    judged: of `stages.onset.judged_clips`. folders: one a size, of the stages `prompts`, whose prompts all sizes share, where all
+    judged: of `copies.onset.judged_clips`. folders: one a size, of the stages `prompts`, whose prompts all sizes share, where all
     runs are searched in one pool; else of the stages `clips`, of every size the prompt that all its arms were asked for.
     """
     heard = [_prompts(folder / "prompts.csv") if profile.pooled else _arms(Gallery(folder)) for folder in folders]

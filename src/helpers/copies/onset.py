@@ -6,6 +6,7 @@ Notebooks: 07_findings, 08_onset.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.tools import add_constant
 
+from helpers.base.arms import checkpoint_arms
+from helpers.base.profile import Profile
+from helpers.base.settings import MAIN_SET
 from helpers.copies.rates import Labels
 
 MEASURES = {"near_exact": 0.05, "top1": 0.5}  # the share that is called the onset; the primary measure first
@@ -25,6 +29,14 @@ ONSET_COLUMNS = (
     *("detector", "measure", "level", "n_train", "draw", "width"),
     *("updates", "updates_low", "updates_high", "trained_to", "censored"),
 )
+
+
+def judged_clips(decisions: Path, profile: Profile) -> pd.DataFrame:
+    """The clips of training prompts at every checkpoint: detector, n_train, draw, updates, own_id, near_exact, top1."""
+    table = pd.read_parquet(decisions)
+    own = (table["training_set"] == MAIN_SET) & (table["detector"] == profile.thresholds.detector)
+    table = table[own & table["arm"].isin(checkpoint_arms(profile))]
+    return table.assign(near_exact=table["own_near_exact"], top1=table["own_top1"])
 
 
 @dataclass(frozen=True)

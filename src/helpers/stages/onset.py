@@ -6,12 +6,8 @@ Notebook: 07_findings.
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.base.settings import MAIN_SET
-from helpers.copies.onset import onset_table
+from helpers.copies.onset import judged_clips, onset_table
 from helpers.copies.relation import law_table
 
 PREDICTED = 4500  # clips: what the second prediction of protocol.yml is of
@@ -40,11 +36,3 @@ def choose_sizes(sizes: Sequence[int], planned: Sequence[int]) -> tuple[list[int
     if len(fitted) < 3:
         fitted = [n for n in sizes if n < max(sizes)]
     return fitted, PREDICTED if max(sizes) in fitted else max(sizes)
-
-
-def judged_clips(decisions: Path, profile: Profile) -> pd.DataFrame:
-    """The clips of training prompts at every checkpoint: detector, n_train, draw, updates, own_id, near_exact, top1."""
-    table = pd.read_parquet(decisions)
-    own = (table["training_set"] == MAIN_SET) & (table["detector"] == profile.thresholds.detector)
-    table = table[own & table["arm"].isin(checkpoint_arms(profile))]
-    return table.assign(near_exact=table["own_near_exact"], top1=table["own_top1"])
