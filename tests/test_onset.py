@@ -247,8 +247,8 @@ def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
         ([], [], 2, "None of them is searched yet."),
         ([25_000], [False], 2, "It came at 25,000: inside, as predicted."),
         ([25_000], [False], 3, "It came at 25,000: inside. But the plan calls a prediction supported only where "),
-        ([9_000], [False], 2, "It came at 9,000: outside."),
-        ([99_000], [True], 2, "It has not come by then."),
+        ([9_000], [False], 2, "It came at 9,000: outside, so the prediction is refuted."),
+        ([99_000], [True], 2, "It had not come by then, so the prediction is refuted."),
         ([21_000], [True], 2, "The run was stopped before it came."),
     ],
 )

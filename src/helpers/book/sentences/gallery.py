@@ -36,6 +36,10 @@ TEXTS = {
         "none in the gallery is nearer. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
         "are captions of clips that this model never met, so what is near-exact of these is no copy.",
     ),
+    "counts_any": (
+        "That clip must be the nearest as well. Two tables below also count matches with any clip; their headings say so.",
+        "It counts even where another clip of the gallery is nearer.",
+    ),
     "which_prompts": (
         "The models were asked for many prompts, but of each size only one can be heard at every moment: the middle one of its prompts.",
         "The sizes meet the same three prompts, drawn by a seed. Choose a prompt, and see after how many updates its first dot stands. "

@@ -84,7 +84,9 @@ def second_sentence(onsets: pd.DataFrame, prediction: Mapping) -> str:
     told = {
         "no run": "None of them is searched yet.",
         "supported": f"It came at {came:,.0f}: inside, as predicted.",
-        "refuted": "It has not come by then." if math.isnan(came) else f"It came at {came:,.0f}: outside.",
+        "refuted": "It had not come by then, so the prediction is refuted."
+        if math.isnan(came)
+        else f"It came at {came:,.0f}: outside, so the prediction is refuted.",
         "undecided": "The run was stopped before it came."
         if math.isnan(came)
         else f"It came at {came:,.0f}: inside. But the plan calls a prediction supported only where its interval is no wider than "
