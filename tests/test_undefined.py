@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     ceiling = pd.read_parquet(folder / "scores" / "ceiling.parquet")
     ceiling.assign(own_score=0.0).to_parquet(folder / "scores" / "ceiling.parquet")
     for name, stage in (("thresholds", thresholds_stage), ("dose", dose), ("findings", findings_stage)):
-        made._compute(stage, folder / name, upstream)
+        made._compute(stage, folder / name, upstream, *([made.BOUNDS] if name == "findings" else []))
         upstream[name] = folder / name
     return folder
 
