@@ -26,8 +26,9 @@ def folder(tmp_path_factory):
     upstream = made._upstream(folder)
     ceiling = pd.read_parquet(folder / "scores" / "ceiling.parquet")
     ceiling.assign(own_score=0.0).to_parquet(folder / "scores" / "ceiling.parquet")
-    for name, stage in (("thresholds", thresholds_stage), ("dose", dose), ("findings", findings_stage)):
-        made._compute(stage, folder / name, upstream, *([made.BOUNDS] if name == "findings" else []))
+    stages = ("thresholds", thresholds_stage), ("dose", dose), ("findings", findings_stage, made.BOUNDS)
+    for name, stage, *bounds in stages:
+        made._compute(stage, folder / name, upstream, *bounds)
         upstream[name] = folder / name
     return folder
 
