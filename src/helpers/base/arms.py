@@ -31,7 +31,8 @@ def list_arms(profile: Profile, n_train: int, draw: int) -> dict[str, Generation
         for updates in earlier:
             equal = 0 < sizes.equal_epochs == training.batch_size * updates / n_train
             n_prompts = main.n_prompts if equal else sizes.n_checkpoint
-            arms[f"u{updates:05d}"] = _part(main, n_prompts, updates=updates, weights=kept)
+            seeds = main.seeds_per_prompt if main.prompts == "clusters" else 1  # there are few groups of copies
+            arms[f"u{updates:05d}"] = _part(main, n_prompts, updates=updates, weights=kept, seeds_per_prompt=seeds)
     if sizes.n_heldout_checkpoint:
         of_heldout = replace(main, prompts="heldout")
         arms |= {
@@ -74,8 +75,9 @@ def checkpoint_arms(profile: Profile) -> set[str]:
     names = set()
     for run in profile.runs:
         arms = list_arms(profile, *run)
-        main = replace(arms[MAIN], updates=0, n_prompts=1, seeds_per_prompt=1)
-        alike = (name for name, arm in arms.items() if replace(arm, updates=0, n_prompts=1) == main)
+        main = replace(arms[MAIN], updates=0, n_prompts=1)
+        like_main = (main, replace(main, seeds_per_prompt=1))
+        alike = (name for name, arm in arms.items() if arm.updates and replace(arm, updates=0, n_prompts=1) in like_main)
         names |= {MAIN, *alike}
     return names
 

@@ -13,6 +13,7 @@ AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training spli
 PACK_RATE_HZ = 16_000  # of the sound pack's recordings, and so of what is mixed of them
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
+PLANTED_KINDS = ("exact", "altered")
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`
 
 
@@ -73,16 +74,30 @@ class PlantedConfig(Checked):
     n_train: int = option(4500, unit="clips", low=2)
     groups_per_cell: int = option(30, unit="groups per number of copies and kind", low=1)
     copies: tuple[int, ...] = option((2, 4, 8, 16), unit="copies", low=2, high=128, min_items=1, distinct=True)
+    # instead of groups_per_cell, one for each of `copies`: large groups take many clips
+    groups: tuple[int, ...] = option((), unit="groups of each kind", low=1, before=())
+    kinds: tuple[str, ...] = option(
+        PLANTED_KINDS, choices=PLANTED_KINDS, min_items=1, distinct=True, before=PLANTED_KINDS
+    )
     seed: int = option(2024, low=0)
     trained: bool = option(False, digest=False)  # whether a model is trained on this set
     n_prompts: int = option(540, unit="clusters of which that model is asked for one clip", low=2, digest=False)
     n_seeds: int = option(4, unit="seeds for each of those", low=1, digest=False)
 
     def __post_init__(self):
-        if (planted := 2 * self.groups_per_cell * sum(self.copies)) > self.n_train:  # exact ones, and altered ones
+        if self.groups and len(self.groups) != len(self.copies):
+            raise ValueError(f"groups: expected one number for each of copies {self.copies}, got {self.groups}")
+        planted = len(self.kinds) * sum(copies * groups for copies, groups in self.cells)
+        if planted > self.n_train:
+            lower = "groups" if self.groups else "groups_per_cell"
             raise ValueError(
-                f"n_train: expected at least the {planted} planted copies, got {self.n_train}; lower groups_per_cell"
+                f"n_train: expected at least the {planted} planted copies, got {self.n_train}; lower {lower}"
             )
+
+    @property
+    def cells(self) -> tuple[tuple[int, int], ...]:
+        """Every number of copies, and how many groups of it there are of each kind."""
+        return tuple(zip(self.copies, self.groups or [self.groups_per_cell] * len(self.copies)))
 
 
 @settings

@@ -1,6 +1,6 @@
 """The planted stage: a separate training set with known duplicates, so that dose and detection can be measured.
 
-`train_dup` has the main corpus's size, but part of it is groups of 2, 4, 8 or 16 copies of one clip: exact or altered,
+It has the main corpus's size, but part of it is groups of copies of one clip (2, 4, 8 or 16 of them): exact or altered,
 under the same caption or another. The truth table says which. The main training sets hold none of this.
 
 Notebook: 01_corpus.
@@ -17,7 +17,6 @@ from helpers.base.settings import CorpusConfig, MelConfig, PlantedConfig
 from helpers.sound import corpus
 from helpers.sound.transforms import TRANSFORMS, apply_transform
 
-KINDS = ("exact", "altered")
 ALTERATIONS = ("gain", "shift", "eq", "noise", "ogg", "crop", "mix")
 REWORDINGS = ("{} here", "in this recording {}", "one can hear how {}", "again {}", "a recording in which {}")
 
@@ -28,9 +27,9 @@ def plan(config: PlantedConfig) -> pd.DataFrame:
     Single clips come as clusters of one. Positions are shuffled so that copies are spread over the set.
     """
     rows, base = [], 0
-    for copies in config.copies:
-        for kind in KINDS:
-            for group in range(config.groups_per_cell):
+    for copies, groups in config.cells:
+        for kind in config.kinds:
+            for group in range(groups):
                 caption_kind = "same" if group % 2 == 0 else "other"
                 rows += [(base, copies, kind, caption_kind, number) for number in range(copies)]
                 base += 1

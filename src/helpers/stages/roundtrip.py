@@ -31,7 +31,10 @@ def compute(
     data = corpus.load_corpus(upstream["corpus"])
     train = data.rows("train")
     if run:
-        asked = corpus.spread(corpus.subset(run, len(train)), n_asked)
+        if profile.generation.prompts == "clusters":
+            asked = corpus.originals(data.clips.iloc[train])[:n_asked]
+        else:
+            asked = corpus.spread(corpus.subset(run, len(train)), n_asked)
         if n_other := min(profile.arms.n_other_draw, n_asked):
             asked = np.concatenate([asked, corpus.spread(corpus.other_subset(run, len(train)), n_other)])
         rows = np.concatenate([data.rows("heldout")[:n_asked], train[np.sort(asked)]])

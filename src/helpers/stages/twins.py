@@ -21,7 +21,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     indices = corpus.subset(profile.training_run(n_train, draw), profile.corpus.n_train)
     if profile.corpus.kind == "planted":  # of the clips whose captions are asked for, not of every copy
         train = data.clips[data.clips["split"] == "train"]
-        indices = originals(train)[: profile.planted.n_prompts]
+        indices = originals(train)[: profile.generation.n_prompts]
     table, recipes = corpus.twin_recipes(profile.corpus, data.clips, indices, profile.twins.n_twins)
     audio = corpus.render_all(recipes, profile.corpus, desc="mixing twins")
     mels = np.concatenate([log_mel(part, profile.mel, profile.corpus.sample_rate_hz) for part in audio])

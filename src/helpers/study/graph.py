@@ -199,7 +199,7 @@ class Graph:
         profile = self.profile
         config = profile.twins.digest_fields() | self._run(n_train, draw)
         if profile.corpus.kind == "planted":
-            config["n_prompts"] = profile.planted.n_prompts
+            config["n_prompts"] = profile.generation.n_prompts
         return _described(
             {"twins": config, "codec": profile.codec.digest_fields()},
             lambda *folders: stages.twins.compute(*folders, profile, n_train, draw),
