@@ -18,11 +18,23 @@ arms: {{n_heldout_checkpoint: 3, n_other_draw: 3}}
 controls: {{n_empirical: 0}}
 retrieval: {{gallery: pool, detectors: [mel, mel_aligned]}}
 """
+COPIES = f"""base: pooled
+sizes: [16]
+draws: [1]
+schedules: [{list(SCHEDULES[0])}]
+corpus: {{kind: planted}}
+planted: {{copies: [2, 4], groups: [2, 1], kinds: [exact]}}
+generation: {{prompts: clusters, n_prompts: 5}}
+arms: {{n_checkpoint: 5, n_other_draw: 0, n_guidance: 0, n_raw: 0}}
+controls: {{n_altered: 0, n_same_bed: 0}}
+"""
 
 
-def load_pooled() -> Profile:
+def load_pooled(name: str = "pooled") -> Profile:
+    """`pooled`, or `copies`: one model on planted copies, asked at every checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("base.yml", "tiny.yml"):
-            shutil.copy(PROFILES / name, folder)
+        for base in ("base.yml", "tiny.yml"):
+            shutil.copy(PROFILES / base, folder)
         Path(folder, "pooled.yml").write_text(POOLED)
-        return load_profile("pooled", Path(folder))
+        Path(folder, "copies.yml").write_text(COPIES)
+        return load_profile(name, Path(folder))

@@ -77,7 +77,9 @@ def checkpoint_arms(profile: Profile) -> set[str]:
         arms = list_arms(profile, *run)
         main = replace(arms[MAIN], updates=0, n_prompts=1)
         like_main = (main, replace(main, seeds_per_prompt=1))
-        alike = (name for name, arm in arms.items() if arm.updates and replace(arm, updates=0, n_prompts=1) in like_main)
+        alike = (
+            name for name, arm in arms.items() if arm.updates and replace(arm, updates=0, n_prompts=1) in like_main
+        )
         names |= {MAIN, *alike}
     return names
 

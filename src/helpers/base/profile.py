@@ -118,10 +118,16 @@ class Profile:
             raise ValueError(
                 f"planted.trained: expected false for clips that were not mixed here (corpus.kind {self.corpus.kind!r}), got true"
             )
-        if self.planted.trained and self.planted.n_train != self.corpus.n_train:
+        on_copies = self.planted.trained or self.corpus.kind == "planted"
+        if on_copies and self.planted.n_train != self.corpus.n_train:
             raise ValueError(
                 f"planted.n_train: expected corpus.n_train = {self.corpus.n_train}, as a model is trained on that set, "
                 f"got {self.planted.n_train}"
+            )
+        if self.corpus.kind == "planted" and self.sizes != (self.corpus.n_train,):
+            raise ValueError(
+                f"sizes: expected corpus.n_train = {self.corpus.n_train} alone, as copies are counted in the whole planted set, "
+                f"got {self.sizes}"
             )
         if self.corpus.n_heldout < 3:
             raise ValueError(

@@ -28,7 +28,7 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
-OF_INTERVENTION = ("quality", "own_scores")  # what is published of a study that changes one thing of another
+OF_CHANGED = ("quality", "own_scores", "dose")  # what is published of a study that changes one thing of another
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -50,7 +50,7 @@ def _stage(version: int, name: str = "", **facts):
                 made = describe(graph, *run)
                 if isinstance(made, dict):  # else another graph's, which this one shares
                     label = {"label": graph.profile.key(*run[:2])} if run else {}
-                    if graph.profile.intervention and describe.__name__ not in OF_INTERVENTION:
+                    if graph.changed and describe.__name__ not in OF_CHANGED:
                         made["published"] = ()
                     made = Stage(name or describe.__name__, version=version, **facts | label | made)
                 graph._built[key] = made
@@ -83,6 +83,8 @@ class Graph:
 
     def __init__(self, profile: Profile, main: "Graph | None" = None):
         self.profile, self._built = profile, {}
+        self.of_copies = main is None and profile.corpus.kind == "planted"  # a study of duplicates alone
+        self.changed = self.of_copies or bool(profile.intervention)
         if profile.corpus.kind == "planted":  # built beside a main training set, whose other clips it shares
             main = main or Graph(profile.replace_in({"corpus": {"kind": "pocket"}, "generation": {"prompts": "train"}}))
         self._main = main or self
@@ -492,10 +494,21 @@ class Graph:
     def dose(self):
         """Replication against the number of copies in the training set; needs a model trained on planted duplicates."""
         profile = self.profile
+        if self.of_copies:
+            return self._dose_at_checkpoints()
         return _described(
             profile.thresholds.pick(*INTERVALS, "detector"),
             lambda *folders: stages.dose.compute(*folders, profile),
             upstream={"thresholds": self.thresholds(), "planted": self.planted()},
+        )
+
+    def _dose_at_checkpoints(self) -> dict:
+        profile, run = self.profile, self.profile.runs[0]
+        return _described(
+            profile.thresholds.pick(*INTERVALS, "detector", "theta"),
+            lambda *folders: stages.dose.compute_at_checkpoints(*folders, profile),
+            upstream={"retrieval": self.retrieval(*run), "quality": self.quality(*run), "planted": self.planted()},
+            published=("dose.csv", "dose_onset.csv", "dose_relation.csv"),
         )
 
     @_stage(11, published=("claims.csv", "summary.json"), light=True)

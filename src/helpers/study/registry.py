@@ -35,7 +35,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     graph = profile if isinstance(profile, Graph) else Graph(profile)
     if name in SINGLE and (n_train, draw) != (None, None):
         raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
-    if name == "dose" and not graph.profile.planted.trained:
+    if name == "dose" and not (graph.profile.planted.trained or graph.of_copies):
         return []
     if name in SINGLE:
         return [SINGLE[name](of) for of in (graph.variants if name in PER_VARIANT else (graph,))]
@@ -82,9 +82,10 @@ def check_run(profile: Profile, n_train: int, draw: int):
 
 
 def build_all(profile: Profile) -> list[Stage]:
-    """Every stage of a profile, in the order of NAMES."""
+    """Every stage of a profile, once, in the order of NAMES. Where the corpus is the planted set, both are one stage."""
     graph = Graph(profile)
-    return [stage for name in NAMES for stage in build(name, graph)]
+    stages = {id(stage): stage for name in NAMES for stage in build(name, graph)}
+    return list(stages.values())
 
 
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
@@ -92,7 +93,7 @@ def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
         return []  # the book plays the main training sets
     if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
         return []  # of a study that searches all runs in one pool
-    if name == "own_scores" and not graph.profile.intervention:
+    if name == "own_scores" and not graph.changed:
         return []  # they are among the scores of a study that changes nothing
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
