@@ -123,7 +123,14 @@ def test_a_study_of_copies_from_the_mixtures_to_its_tables(tmp_path, monkeypatch
         registry.finished(name, profile, 16, 0)
     publication.publish(registry.build_all(profile), tmp_path / "copies")
     published = {path.name for path in (tmp_path / "copies").rglob("*") if path.suffix in (".csv", ".parquet")}
-    assert published == {"clips.parquet", "dose.csv", "dose_onset.csv", "dose_relation.csv", "own_scores.parquet", "quality.csv"}
+    assert published == {
+        "clips.parquet",
+        "dose.csv",
+        "dose_onset.csv",
+        "dose_relation.csv",
+        "own_scores.parquet",
+        "quality.csv",
+    }
 
 
 def test_the_copies_of_the_plan_are_those_of_the_profile():
