@@ -9,6 +9,7 @@ from pooled import SCHEDULES, load_pooled
 from scipy.special import expit
 
 from helpers.base.protocol import read_protocol
+from helpers.book.summaries import dose as summaries
 from helpers.copies import dose_relation
 from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
@@ -139,3 +140,31 @@ def test_the_copies_of_the_plan_are_those_of_the_profile():
     assert {copies: count // 2 for copies, count in groups.items()} == read_protocol()["dose"]["copies"]
     assert profile.training_run(4500, 0).updates >= 12_000
     assert sum(copies * count for copies, count in groups.items()) == 1360
+
+
+LAW = pd.DataFrame([("near_exact", 0.97, 0.88, 1.06)], columns=["measure", "exponent", "exponent_low", "exponent_high"])
+
+
+@pytest.mark.parametrize(
+    ("b", "half", "says"),
+    [
+        (0.1, 0.2, "whether copies matter at all cannot be told"),
+        (0.9, 0.2, "it is not excluded that a copy acts like one more epoch for the clip"),
+        (0.5, 0.1, "a copy does less than one more epoch for the clip"),
+        (1.5, 0.1, "a copy does more than one more epoch for the clip"),
+    ],
+)
+def test_what_the_exponent_means_is_told_by_its_interval(b, half, says):
+    found = dose_relation.relations(clips(0.5, 2)).assign(exponent=b, exponent_low=b - half, exponent_high=b + half)
+    assert says in summaries.relation_sentence(found, LAW)
+
+
+def test_when_each_number_of_copies_begins_is_told():
+    onsets = dose_relation.onsets(clips(0.8, 5))
+    told = summaries.begins(onsets)
+    assert "for a clip that is there 128 times" in told and told.startswith("The onset comes after")
+    assert "for a clip that is there once" in told
+    waiting = summaries.begins(onsets.assign(censored=onsets["copies"] == 1))
+    assert "It has not come by the last checkpoint, at 16,000 updates, for a clip that is there once." in waiting
+    shown = summaries.onsets_in_words(onsets.assign(censored=onsets["copies"] == 1))
+    assert shown.iloc[0, 2] == "not by 16,000" and " to " in shown.iloc[1, 2]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import shades_of
-from helpers.book.figures.findings import ANSWER, plot_answer, plot_curve, plot_dose, plot_seeds
+from helpers.book.figures.findings import ANSWER, plot_answer, plot_copies, plot_curve, plot_dose, plot_seeds
 from helpers.book.figures.onset import plot_collapse
 from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
 from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
@@ -44,9 +44,23 @@ PLOTS = {
     "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0, **NULL)),
     "dose": lambda: plot_dose(made_up.dose()),
     "dose of nothing": lambda: plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
+    "copies": lambda: plot_copies(copied()),
     "seeds": lambda: plot_seeds(seed_shares(made_up.outcomes())),
     "collapse": lambda: plot_collapse(stretched(), 1.1, 0.05),
 }
+
+
+def copied() -> pd.DataFrame:
+    """Near-exact shares of clips with 1, 4 and 128 copies at three checkpoints; those with copies under both kinds of captions."""
+    rows = [
+        (arm, copies, updates, min(1, copies * updates / 50_000))
+        for arm, doses in (("same", (1, 4, 128)), ("other", (4, 128)))
+        for copies in doses
+        for updates in (300, 1000, 3000)
+    ]
+    table = pd.DataFrame(rows, columns=["caption_kind", "copies", "updates", "own_near_exact_rate"])
+    rate = table["own_near_exact_rate"]
+    return table.assign(own_near_exact_low=rate * 0.8, own_near_exact_high=(rate * 1.2).clip(upper=1))
 
 
 def stretched() -> pd.DataFrame:

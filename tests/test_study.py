@@ -8,15 +8,8 @@ import synthetic_study as made_up
 from three_sizes import THREE_SIZES
 
 from helpers.base.arms import describe_arms
-from helpers.book.summaries.findings import (
-    copies_in_words,
-    known_kinds,
-    matches_of_own,
-    rare_event,
-    seed_outcomes,
-    seed_shares,
-    trends_in_words,
-)
+from helpers.book.summaries.dose import copies_in_words, trends_in_words
+from helpers.book.summaries.findings import known_kinds, matches_of_own, rare_event, seed_outcomes, seed_shares
 from helpers.book.summaries.retrieval import best_detectors, strengths_in_words
 from helpers.book.summaries.rows import checkpoints, rows_of
 from helpers.book.summaries.thresholds import background_variants, bias_effect, paper_counts

@@ -9,6 +9,7 @@ import synthetic_results as made
 
 from helpers.book import sentences
 from helpers.book.summaries import findings, thresholds
+from helpers.book.summaries.dose import copies_in_words
 from helpers.book.summaries.rows import of_own, rows_of
 from helpers.book.tables import table_html
 from helpers.copies.evidence import CANNOT_TELL
@@ -76,7 +77,7 @@ def test_the_chapters_say_so_in_every_table_and_sentence(folder, rows):
         *(strata[name] for name in ("near-exact", "near-exact of twins")),
         findings.last_checkpoints(main, decisions)["near-exact of any clip"],
         findings.known_in_words(known, 0.2)["near-exact of any clip"],
-        findings.copies_in_words(pd.read_csv(folder / "dose" / "dose.csv"))["replicate"],
+        copies_in_words(pd.read_csv(folder / "dose" / "dose.csv"))["replicate"],
     ]
     for column in columns:
         assert len(column) and column.str.fullmatch(r"undefined for ([\d,]+) of \1").all(), column.name

@@ -19,6 +19,7 @@ from helpers.book.figures.axes import (
     markers_of,
     new_axes,
     percent_axis,
+    round_ticks,
     shades_of,
     side_by_side,
     size_handles,
@@ -190,6 +191,39 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
         ylabel="generated clips that replicate", ylim=(0, max(1e-3, 1.15 * dose["ci_high"].max(), dose["rate"].max()))
     )
     percent_axis(axes[0][0].yaxis)
+    return figure
+
+
+@themed("Near-exact share against updates, a line for each number of copies: under one caption, and under several.")
+def plot_copies(dose: pd.DataFrame) -> Figure:
+    """Near-exact share of the own clip over updates, a line for each number of copies; clips without a copy are in both panels.
+
+    Columns: caption_kind (same, other), copies, updates, own_near_exact_rate, _low, _high.
+    """
+    check_columns(dose, "caption_kind", "copies", "updates", "own_near_exact_rate", "own_near_exact_low")
+    figure, axes = new_axes(1, 2, 3.5, sharey=True)
+    shades, shapes = shades_of(dose["copies"]), markers_of(dose["copies"])
+    for axis, (caption_kind, title) in zip(axes[0], {"same": "under one caption", "other": "under several"}.items()):
+        arm = dose[(dose["caption_kind"] == caption_kind) | (dose["copies"] == 1)]
+        for copies, rows in arm.sort_values("updates").groupby("copies"):
+            x = rows["updates"]
+            axis.fill_between(
+                x,
+                rows["own_near_exact_low"],
+                rows["own_near_exact_high"],
+                color=shades[copies],
+                alpha=0.15,
+                linewidth=0,
+            )
+            axis.plot(x, rows["own_near_exact_rate"], marker=shapes[copies], markersize=4, color=shades[copies])
+        axis.set(xscale="log", xlabel="updates", title=title)
+        count_axis(axis.xaxis, round_ticks(dose["updates"].min(), dose["updates"].max()) or [dose["updates"].min()])
+    axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")
+    percent_axis(axes[0][0].yaxis)
+    handles = [
+        Line2D([], [], color=shades[n], marker=shapes[n], label="once" if n == 1 else f"{n:,.0f} times") for n in shades
+    ]
+    legend_above(figure, handles)
     return figure
 
 

@@ -15,7 +15,7 @@ from helpers.base.profile import Profile
 from helpers.book.figures.findings import ANSWER
 from helpers.book.summaries.rows import FLAGGED, near_exact_of, rows_of
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import defined_shares, limits, share_text, shares, with_interval
+from helpers.book.words import defined_shares, limits, share_text, shares
 from helpers.copies.calibration import flag, split_calibration
 from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
 from helpers.copies.rates import clustered_rate, exact_interval
@@ -236,30 +236,6 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
             luck = float(binom.pmf(hits, seeds, chance))
             rows.append((n_train, hits, seeds, count, count / len(part), luck))
     return pd.DataFrame(rows, columns=["n_train", "hits", "seeds", "prompts", "share", "by_luck"])
-
-
-def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
-    """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
-    columns = {"copies": "copies", "kind": "kind", "clips of the set": "n_clusters", "generated": "n_generated"}
-    dose = dose[dose["caption_kind"] == "all"]
-    columns["replicate"] = defined_shares(dose, "n_defined", "n_generated", "rate", "ci_low", "ci_high")
-    columns["flagged"] = limits("flagged_rate")
-    columns |= {"nearest is its own": ("own_cluster_top1_rate",)}
-    caption = "Outcomes by number of copies, under any caption."
-    return arrange(dose, columns, caption, {"copies": ".0f"})
-
-
-def trends_in_words(trend: pd.DataFrame) -> pd.DataFrame:
-    """dose_trend.csv as it is shown: the log-odds for each doubling, or why there are none."""
-    outcome = trend["outcome"].map({"replicated": "replicates", "flagged": "flagged", "top1": "nearest is its own"})
-    slope = with_interval(trend, "slope_per_doubling", "low", "high", percent=False)
-    columns = {
-        "outcome": outcome,
-        "copies": "kind",
-        "log-odds for each doubling": slope,
-        "note": trend["note"].fillna(""),
-    }
-    return arrange(trend, columns, "Trend with the number of copies: logistic regression, errors clustered by clip.")
 
 
 def planted_words(planted: pd.DataFrame) -> dict[str, str]:

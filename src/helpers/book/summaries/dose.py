@@ -1,0 +1,153 @@
+"""Does it matter that a clip is in the set more than once? The model on planted copies in words and tables.
+
+Notebook: 07_findings.
+"""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.base.paths import RESULTS
+from helpers.book.tables import arrange
+from helpers.book.words import defined_shares, limits, listed, shares, two_digits, with_interval
+from helpers.copies.dose_relation import ALL, ARMS
+
+STUDY = "pocket_dose"  # the published study of planted copies alone, asked at many checkpoints
+CAPTIONS = {"same": "one caption", "other": "several captions"}  # of a group of copies
+
+OF_PROFILE = (
+    "A clip that it makes *replicates* if it is near-exact and its match is a copy of the clip whose prompt was used. "
+    "First exact and altered copies, then exact copies by caption, with 95 % intervals over groups of copies."
+)
+
+
+def tables_of_copies(results: Path = RESULTS) -> dict[str, pd.DataFrame]:
+    """dose, dose_onset and dose_relation of that study, by these names."""
+    return {name: pd.read_csv(results / STUDY / f"{name}.csv") for name in ("dose", "dose_onset", "dose_relation")}
+
+
+def of_study(dose: pd.DataFrame) -> str:
+    """What that model was trained on and asked, in words."""
+    at_end = dose[dose["updates"] == dose["updates"].max()].astype({"copies": int})
+    groups = at_end[at_end["copies"] > 1].groupby("copies")["n_clusters"].sum()
+    kinds = listed([f"{count} of {copies} copies" for copies, count in groups.items()])
+    return (
+        f"It has the size of the largest set, and in it groups of exact copies: {kinds}. At each of "
+        f"{dose['updates'].nunique()} checkpoints the model is asked for a clip of every group, with several seeds, and for some of "
+        "the clips that are there once. The bands are 95 % intervals over groups."
+    )
+
+
+def begins(onsets: pd.DataFrame) -> str:
+    """From how many updates on each number of copies comes back, in a sentence; of groups under one caption."""
+    rows = onsets[onsets["caption_kind"] == ARMS[0]].sort_values("copies", ascending=False)
+    begun = rows[~rows["censored"].astype(bool)]
+    waiting = rows[rows["censored"].astype(bool)]
+    times = [f"{two_digits(row.updates)} updates for {_times(row.copies)}" for row in begun.itertuples()]
+    text = f"The onset comes after {listed(times)}." if times else ""
+    if len(waiting):
+        still = listed([_times(copies) for copies in waiting["copies"]])
+        text += f" It has not come by the last checkpoint, at {waiting['trained_to'].max():,} updates, for {still}."
+    return text.strip()
+
+
+def _times(copies: int) -> str:
+    return "a clip that is there once" if copies == 1 else f"a clip that is there {copies} times"
+
+
+def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
+    """The exponent b of the number of copies, and what its interval excludes: that copies do not matter (b = 0), and that
+    they act like epochs (b = a, the exponent of the number of clips, of the primary measure in law.csv)."""
+    row = _primary(relation)
+    if math.isnan(row.exponent):
+        return f"How the onset moves with the number of copies cannot be told: {row.note}."
+    b = f"{row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
+    text = f"Twice as many copies bring the onset forward {2**row.exponent:.1f}-fold: the exponent b is {b}."
+    if row.exponent_low <= 0 <= row.exponent_high:
+        return f"{text} Its interval reaches past 0, so whether copies matter at all cannot be told."
+    known = law[law["measure"] == "near_exact"].dropna(subset="exponent")
+    if known.empty:
+        return text
+    a, low, high = known[["exponent", "exponent_low", "exponent_high"]].iloc[0]
+    margin = math.hypot((row.exponent_high - row.exponent_low) / 2, (high - low) / 2)
+    gap = f"b is {abs(row.exponent - a):.2f} {'below' if row.exponent < a else 'above'} a = {a:.2f}, give or take {margin:.2f}"
+    if abs(row.exponent - a) <= margin:
+        return f"{text} {gap}: it is not excluded that a copy acts like one more epoch for the clip."
+    less = "less than" if row.exponent < a else "more than"
+    return f"{text} {gap}: a copy does {less} one more epoch for the clip."
+
+
+def _primary(relation: pd.DataFrame):
+    return relation[(relation["caption_kind"] == ARMS[0]) & (relation["clips"] == ALL)].iloc[0]
+
+
+def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
+    """dose_onset.csv as it is shown."""
+    onsets = onsets.sort_values(["copies", "caption_kind"], ascending=[True, False])
+    told = [
+        f"not by {row.trained_to:,}"
+        if row.censored
+        else f"{two_digits(row.updates)} ({two_digits(row.updates_low)} to {_end(row.updates_high)})"
+        for row in onsets.itertuples()
+    ]
+    columns = {"copies": "copies", "captions": onsets["caption_kind"].map(CAPTIONS), "onset, updates": told}
+    caption = "Updates at which 5 % of the clips are near-exact, by the number of copies; 95 % intervals over groups."
+    return arrange(onsets, columns, caption, {"copies": ".0f"})
+
+
+def _end(updates: float) -> str:
+    return two_digits(updates) if math.isfinite(updates) else "any number"
+
+
+def relations_in_words(relation: pd.DataFrame) -> pd.DataFrame:
+    """dose_relation.csv as it is shown: the exponent of the number of copies, or why there is none."""
+    columns = {
+        "captions": relation["caption_kind"].map(CAPTIONS),
+        "of the clips": "clips",
+        "exponent b": with_interval(relation, "exponent", "exponent_low", "exponent_high", percent=False),
+        "groups": "n_clusters",
+        "note": relation["note"].fillna(""),
+    }
+    return arrange(
+        relation, columns, "How the onset moves with the number of copies m: updates fall as m to the power of -b."
+    )
+
+
+def last_shares_in_words(dose: pd.DataFrame) -> pd.DataFrame:
+    """The last checkpoint of dose.csv as it is shown."""
+    rows = dose[dose["updates"] == dose["updates"].max()].sort_values(
+        ["copies", "caption_kind"], ascending=[True, False]
+    )
+    columns = {
+        "copies": "copies",
+        "captions": rows["caption_kind"].map(CAPTIONS),
+        "groups": "n_clusters",
+        "near-exact of the own clip": shares(rows, *limits("own_near_exact_rate")),
+    }
+    caption = f"After {dose['updates'].max():,} updates, by the number of copies."
+    return arrange(rows, columns, caption, {"copies": ".0f"})
+
+
+def copies_in_words(dose: pd.DataFrame) -> pd.DataFrame:
+    """dose.csv as it is shown: the outcomes by number of copies and kind, under any caption."""
+    columns = {"copies": "copies", "kind": "kind", "clips of the set": "n_clusters", "generated": "n_generated"}
+    dose = dose[dose["caption_kind"] == "all"]
+    columns["replicate"] = defined_shares(dose, "n_defined", "n_generated", "rate", "ci_low", "ci_high")
+    columns["flagged"] = limits("flagged_rate")
+    columns |= {"nearest is its own": ("own_cluster_top1_rate",)}
+    caption = "Outcomes by number of copies, under any caption."
+    return arrange(dose, columns, caption, {"copies": ".0f"})
+
+
+def trends_in_words(trend: pd.DataFrame) -> pd.DataFrame:
+    """dose_trend.csv as it is shown: the log-odds for each doubling, or why there are none."""
+    outcome = trend["outcome"].map({"replicated": "replicates", "flagged": "flagged", "top1": "nearest is its own"})
+    slope = with_interval(trend, "slope_per_doubling", "low", "high", percent=False)
+    columns = {
+        "outcome": outcome,
+        "copies": "kind",
+        "log-odds for each doubling": slope,
+        "note": trend["note"].fillna(""),
+    }
+    return arrange(trend, columns, "Trend with the number of copies: logistic regression, errors clustered by clip.")
