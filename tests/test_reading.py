@@ -6,6 +6,7 @@ import pytest
 from three_sizes import THREE_SIZES
 
 from helpers.book import sentences
+from helpers.book.summaries import findings
 
 COLUMNS = ["n_train", "draw", "arm", "updates", "epochs"]
 SHARES = ["near_exact_rate", "near_exact_low", "near_exact_high"]
@@ -95,13 +96,12 @@ def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
 
 
 def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
-    assert [plain(text) for text in sentences.of_onset(undefined(STUDY))] == [
-        f"With {n} clips it cannot be told: no checkpoint has an interval to judge by." for n in ("100", "400", "4,000")
-    ]
+    shows = "copying shows, beside twins"
+    assert set(findings.sizes_in_words(undefined(STUDY))[shows]) == {
+        "cannot be told: no checkpoint has an interval to judge by"
+    }
     late = pd.concat([undefined(STUDY[STUDY["updates"] < 2000]), STUDY[STUDY["updates"] == 2000]])
-    assert plain(sentences.of_onset(late)[0]).startswith(
-        "With 100 clips copying begins by the first checkpoint, at 2,000"
-    )
+    assert findings.sizes_in_words(late)[shows][0].startswith("by the first checkpoint, 2,000 updates")
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     for table in (undefined(both), pd.concat([both[:2], undefined(both[2:])])):
         assert (
@@ -165,12 +165,17 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
 
 
 def test_the_first_checkpoint_above_the_null_is_named():
-    small, middle, large = map(plain, sentences.of_onset(STUDY))
-    assert small == "With 100 clips copying begins between 100 and 400 updates (32 and 128 epochs)."
-    assert middle == "With 400 clips it does not begin within 2,000 updates (160 epochs)."
-    assert large == "With 4,000 clips it does not begin within 2,000 updates (16 epochs)."
-    early = sentences.of_onset(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
-    assert plain(early[0]) == "With 100 clips copying begins by the first checkpoint, at 100 updates (32 epochs)."
+    table = findings.sizes_in_words(STUDY)
+    assert table["training clips"].tolist() == [100, 400, 4000] and set(table["updates"]) == {2000}
+    assert table["copying shows, beside twins"].tolist() == [
+        "between 100 and 400 updates (32 and 128 epochs)",
+        "not by 2,000 updates (160 epochs)",
+        "not by 2,000 updates (16 epochs)",
+    ]
+    assert plain(table["near-exact of the own clip"][0]) == "85 % (75 to 95)"
+    assert plain(table["the same of twins"][0]) == "2 %"
+    early = findings.sizes_in_words(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
+    assert early["copying shows, beside twins"].tolist() == ["by the first checkpoint, 100 updates (32 epochs)"]
 
 
 def test_equal_epochs_are_those_that_every_size_has():

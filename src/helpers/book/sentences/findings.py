@@ -91,34 +91,6 @@ def _of_own(draws: pd.DataFrame, n_train: int) -> str:
     return f"{_pooled(draws, *limits('own_clip_top1_rate'))}, {beside}"
 
 
-def of_onset(rows: pd.DataFrame) -> list[str]:
-    """Between which checkpoints each size's near-exact share first rises above the null's, in updates and in epochs."""
-    sentences = []
-    for n_train, curve in _shares(checkpoints(rows), ["n_train", "updates", "epochs"]).groupby(level="n_train"):
-        curve = curve.dropna(subset=["low", "null_high"])
-        if curve.empty:
-            sentences.append(
-                f"With **{n_train:,} clips** it cannot be told: no checkpoint has an interval to judge by."
-            )
-            continue
-        above = (curve["low"] > curve["null_high"]).to_numpy()
-        (_, last, epochs) = curve.index[-1]
-        if not above.any():
-            sentences.append(
-                f"With **{n_train:,} clips** it does not begin within {last:,} updates ({epochs_text(epochs)} epochs)."
-            )
-            continue
-        first = int(above.argmax())
-        if first == 0:
-            (_, updates, epochs) = curve.index[0]
-            when = f"by the first checkpoint, at {updates:,} updates ({epochs_text(epochs)} epochs)"
-        else:
-            (_, u, e), (_, updates, epochs) = curve.index[first - 1], curve.index[first]
-            when = f"between {u:,} and {updates:,} updates ({epochs_text(e)} and {epochs_text(epochs)} epochs)"
-        sentences.append(f"With **{n_train:,} clips** copying begins {when}.")
-    return sentences
-
-
 def of_missed(known: pd.DataFrame) -> str:
     """How many altered copies the near-exact rule misses at each size, from `summaries.findings.known_kinds` with sizes n."""
     rows = known[known["kind"] == "altered copies"].dropna(subset="near_exact")

@@ -13,9 +13,9 @@ from scipy.stats import binom
 from helpers.base.arms import MAIN, describe_arms
 from helpers.base.profile import Profile
 from helpers.book.figures.findings import ANSWER
-from helpers.book.summaries.rows import FLAGGED, near_exact_of, rows_of
+from helpers.book.summaries.rows import FLAGGED, checkpoints, near_exact_of, pooled, rows_of
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import defined_shares, limits, share_text, shares
+from helpers.book.words import defined_shares, epochs_text, limits, share_text, shares
 from helpers.copies.calibration import flag, split_calibration
 from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
 from helpers.copies.rates import clustered_rate, exact_interval
@@ -236,6 +236,41 @@ def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:
             luck = float(binom.pmf(hits, seeds, chance))
             rows.append((n_train, hits, seeds, count, count / len(part), luck))
     return pd.DataFrame(rows, columns=["n_train", "hits", "seeds", "prompts", "share", "by_luck"])
+
+
+def sizes_in_words(rows: pd.DataFrame, null: str = "twins") -> pd.DataFrame:
+    """By size, draws pooled: near-exact of the own clip after the last update, beside the null's, and when it begins to be more.
+
+    `rows` of every checkpoint, of one detector, null and rate, read by `rows.of_own`; `null` in words.
+    """
+    main = rows[rows["arm"] == MAIN]
+    sizes, curves = pooled(main), dict([*checkpoints(rows).groupby("n_train")])
+    sizes["updates"] = main.groupby("n_train")["updates"].max().to_numpy()
+    columns = {"training clips": "n_train", "updates": "updates"}
+    columns["near-exact of the own clip"] = defined_shares(
+        sizes, "n_defined", "n_generated", *limits("near_exact_rate")
+    )
+    columns[f"the same of {null}"] = shares(sizes, "null_near_exact_rate")
+    columns[f"copying shows, beside {null}"] = [copying_shows(curves[n]) for n in sizes["n_train"]]
+    caption = "Near-exact of the own clip by training size: after the last update, and when it began to exceed that of honest clips."
+    return arrange(sizes, columns, caption)
+
+
+def copying_shows(curve: pd.DataFrame) -> str:
+    """Between which checkpoints of one size the near-exact share first lies above the null's, its whole interval; in words."""
+    by = curve.dropna(subset=["near_exact_low", "null_near_exact_high"]).groupby(["updates", "epochs"])
+    shown = by.agg(low=("near_exact_low", "min"), null_high=("null_near_exact_high", "max")).reset_index()
+    if shown.empty:
+        return "cannot be told: no checkpoint has an interval to judge by"
+    above = (shown["low"] > shown["null_high"]).to_numpy()
+    when = [f"{updates:,}" for updates in shown["updates"]]
+    epochs = [epochs_text(epochs) for epochs in shown["epochs"]]
+    if not above.any():
+        return f"not by {when[-1]} updates ({epochs[-1]} epochs)"
+    first = int(above.argmax())
+    if first == 0:
+        return f"by the first checkpoint, {when[0]} updates ({epochs[0]} epochs)"
+    return f"between {when[first - 1]} and {when[first]} updates ({epochs[first - 1]} and {epochs[first]} epochs)"
 
 
 def planted_words(planted: pd.DataFrame) -> dict[str, str]:
