@@ -35,6 +35,14 @@ COMMANDS = {
             "generated training honest within match-honest chromaprint keep keep-shard fail-above table profile set",
         ),
     },
+    "The book's own models": {
+        "prompt": (
+            commands.ask_prompt,
+            "what a model that copies makes of a prompt of yours, beside the training clips it comes nearest to",
+            'prompt "a dog barks" --seeds 6',
+            "text seeds n-train page profile",
+        ),
+    },
     "Stages": {
         "run": (
             commands.run_stage,
@@ -146,6 +154,13 @@ OPTIONS = {
         },
     ),
     "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
+    "text": ("text", {"metavar": "TEXT", "help": "the prompt, in quotes"}),
+    "seeds": ("--seeds", {"type": int, "default": 4, "metavar": "N", "help": "clips to make (default: %(default)s)"}),
+    "n-train": (
+        "--n-train",
+        {"type": int, "metavar": "N", "help": "the model that was trained on N clips (default: the smallest set)"},
+    ),
+    "page": ("--output", {"type": Path, "default": Path("prompt.html"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": (
         "--label",

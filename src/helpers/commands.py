@@ -22,6 +22,7 @@ from helpers.study.manifest import MANIFEST, read_manifest
 from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 56  # it is kept in git
+MOST_SEEDS = 32  # clips of one prompt: all are in one page
 
 
 class UserError(Exception):
@@ -197,6 +198,53 @@ def run_audit(arguments):
         raise AuditFailed("--fail-above: no rate is stated, so nothing can be counted")
     if limit is not None and count > limit:
         raise AuditFailed(f"--fail-above: expected at most {limit} {of}, got {count}")
+
+
+def ask_prompt(arguments):
+    """`prompt`: writes a page with what a trained model makes of one prompt, and prints how near each clip comes."""
+    from helpers.book import prompt_page
+    from helpers.book.words import share_text
+    from helpers.copies import prompted  # imports torch
+    from helpers.sound.corpus import load_corpus
+
+    with checking():
+        profile = load_profile(arguments.profile)
+        n_train = arguments.n_train or min(profile.sizes)
+        _check_prompt(arguments, profile, n_train)
+        folder = publication.find(profile.name)
+        with publication.use_publication(folder):
+            weights = registry.denoiser_folder(profile, n_train, 0)
+            if not (weights / "checkpoints").is_dir():
+                raise ValueError(
+                    f"--n-train: expected {min(profile.sizes)}, the model whose weights are published, or one trained here, got "
+                    f"{n_train}; helpers run training --set n_train={n_train} draw=0 trains it"
+                )
+            corpus, scores = (registry.finished(name, profile).path for name in ("corpus", "scores"))
+    honest = prompted.honest_clips(scores / "null.parquet", profile.thresholds.theta, n_train)
+    found = prompted.ask(
+        arguments.text, arguments.seeds, weights, load_corpus(corpus), honest.median, profile, n_train, 0
+    )
+    share = share_text(honest.near_exact_rate)
+    arguments.output.write_text(prompt_page.prompt_page(found, profile, n_train, share), encoding="utf-8")
+    for row in found.table.itertuples():
+        beside = "" if row.silent else f" Nearest: {row.nearest_caption!r} ({row.nearest_id})."
+        print(f"seed {row.seed}: {prompt_page.in_words(row, profile.thresholds.theta)}{beside}")
+    print(arguments.output)
+
+
+def _check_prompt(arguments, profile: Profile, n_train: int):
+    if not arguments.text.strip():
+        raise ValueError("text: expected a prompt, as 'a dog barks', got nothing")
+    if not 1 <= arguments.seeds <= MOST_SEEDS:
+        raise ValueError(f"--seeds: expected 1 to {MOST_SEEDS}, got {arguments.seeds}")
+    if not profile.pooled:
+        raise ValueError(
+            f"--profile: expected a study whose runs are searched in one gallery (retrieval.gallery: pool), got {profile.name}"
+        )
+    if n_train not in profile.sizes:
+        raise ValueError(f"--n-train: expected one of {', '.join(map(str, profile.sizes))}, got {n_train}")
+    if arguments.output.parent != Path() and not arguments.output.parent.is_dir():
+        raise ValueError(f"--output: expected a file in a folder that is there, got {arguments.output}")
 
 
 def _audited_profile(arguments, leave_out_missing) -> Profile:

@@ -11,16 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import librosa
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from helpers.base.settings import MelConfig
-from helpers.book import listening, players
-from helpers.book.inline import inline
-from helpers.book.words import share_text
+from helpers.book import listening, one_page, players
 from helpers.copies.audit import chromaprint
 from helpers.copies.audit.evidence import honest_needed, smallest_p
 from helpers.copies.audit.search import PLACES
@@ -28,7 +25,6 @@ from helpers.copies.audit.verdict import TOGETHER, Audit, set_by_one
 from helpers.copies.audit.within import Duplicates
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
-from helpers.sound.likeness import in_figures
 
 RATE_HZ = 16_000
 SHOWN, NEAREST = 20, 5  # pairs that are played: at most so many, and so many that are not flagged
@@ -66,8 +62,11 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         card.update(row, opinions=others.get_group(row["clip"]).to_dict("records"))
     near = found.matches[found.matches["kind"] == "generated"].groupby("clip")["nearest"].agg(set).to_dict()
     power = found.power.dropna(subset=TOGETHER)
-    return _render(
+    return one_page.render(
         "audit.html",
+        "audit",
+        listed=LISTED,
+        excerpt_s=EXCERPT_S,
         found=found,
         verdict=found.verdicts[0],
         rate=found.rates.iloc[0],
@@ -97,8 +96,10 @@ def within_page(found: Duplicates, folder: Path, channel: str = "mean") -> str:
     matches = [Match(*row) for row in dropped[["file", "like", *PLACES]].head(SHOWN).itertuples(index=False)]
     cards = _cards(matches, folder, folder, ("to drop", "shares an excerpt"), channel)
     together = table.set_index("file")["cluster"].to_dict()
-    return _render(
+    return one_page.render(
         "within.html",
+        "audit",
+        listed=LISTED,
         cards=cards,
         clusters=[part.to_dict("records") for _, part in table.head(LISTED).groupby("cluster")],
         n_clusters=table["cluster"].nunique(),
@@ -106,18 +107,6 @@ def within_page(found: Duplicates, folder: Path, channel: str = "mean") -> str:
         n_dropped=len(dropped),
         lab=_lab(cards, lambda query, reference: together[query] == together[reference]),
         left_out={"within": left_out},
-    )
-
-
-def _render(template: str, **facts) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(share=share_text, in_figures=in_figures)
-    style = players.STYLE + inline("scripts/listening.css", "scripts/audit.css")
-    return environment.get_template(template).render(
-        style=Markup(style), script=Markup(inline("scripts/audit.js")), listed=LISTED, excerpt_s=EXCERPT_S, **facts
     )
 
 

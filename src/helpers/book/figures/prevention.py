@@ -6,8 +6,9 @@ Notebook: 10_prevention.
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from helpers.book.figures.axes import check_columns, count_axis, new_axes, percent_axis
+from helpers.book.figures.axes import check_columns, count_axis, legend_above, new_axes, percent_axis
 from helpers.book.theme import COLOURS, themed
 
 PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out KID: lower is better"}
@@ -27,7 +28,7 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
     for axis, (column, title) in zip(axes.flat, PANELS.items()):
         sns.lineplot(
             table, x="updates", y=column, hue="intervention", palette=palette, units="draw", estimator=None,
-            legend=axis is axes[0][1], ax=axis,
+            legend=False, ax=axis,
         )  # fmt: skip
         axis.scatter(
             best["updates"],
@@ -44,5 +45,5 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
             run["updates"], run["kid_low"], run["kid_high"], color=palette[name], alpha=0.15, linewidth=0
         )
     percent_axis(axes[0][0].yaxis)
-    axes[0][1].legend(title="what is changed", loc="lower left")
+    legend_above(figure, [Line2D([], [], color=colour, label=name) for name, colour in palette.items()])
     return figure

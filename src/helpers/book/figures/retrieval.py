@@ -38,6 +38,7 @@ LADDER = {
 
 
 LINES = ("medianprops", "whiskerprops", "capprops")  # of a box
+MOST_INTERVALS = 3  # sizes whose intervals can stand side by side
 
 
 @themed(
@@ -48,7 +49,8 @@ def plot_quality(quality: pd.DataFrame) -> Figure:
 
     Columns: n_train, updates, prompt_set (train, heldout), embedding, kid, kid_low, kid_high, floor_kid, twins_kid,
     clap_agreement with _low and _high, real_agreement, silent_rate, silent_low, silent_high. Lines are means over draws.
-    What real clips reach is dashed: twins, or held-out clips where there are none.
+    What real clips reach is dashed: twins, or held-out clips where there are none. Of silent clips, which are rare, the intervals
+    of many sizes would cover one another, and are left out.
     """
     check_columns(
         quality, "n_train", "updates", "prompt_set", "embedding", "kid", "floor_kid", "twins_kid", "clap_agreement",
@@ -98,7 +100,8 @@ def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, re
             part = part.assign(x=part["updates"] * 1.07**step)  # sizes side by side
             if prompts != "heldout":
                 sns.lineplot(part, x="x", y=value, color=shades[n_train], errorbar=None, ax=axis)
-            axis.vlines(part["x"], part[low], part[high], color=shades[n_train], linewidth=1)
+            if value != "silent_rate" or len(sizes) <= MOST_INTERVALS:
+                axis.vlines(part["x"], part[low], part[high], color=shades[n_train], linewidth=1)
             fill = "none" if prompts == "heldout" else shades[n_train]
             axis.plot(
                 part["x"], part[value], shapes[n_train], color=shades[n_train], markerfacecolor=fill, markersize=5
