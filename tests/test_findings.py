@@ -8,7 +8,7 @@ import pytest
 
 from helpers.base.protocol import read_protocol
 from helpers.copies import claims
-from helpers.copies.equal_moments import nearest_to_half
+from helpers.copies.equal_moments import last_in_common
 from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence, Measured
 
 ENDS = ("rate", "low", "high")
@@ -113,17 +113,17 @@ def test_of_many_sizes_the_third_is_the_middle_and_what_its_own_length_made_is_n
     assert claims._near_exact_middle(nowhere).verdict == CANNOT_TELL
 
 
-def test_with_a_schedule_for_each_size_the_pair_is_taken_where_shares_are_neither_none_nor_all():
+def test_with_a_schedule_for_each_size_the_pair_is_the_last_that_is_alike():
     found = of_many_sizes()
     ends = found.checkpoints[found.checkpoints["n_train"].isin([100, 2000])].drop_duplicates("n_train")
-    moments = {100: [(700, 0.9), (900, 0.99), (1000, 1.0)], 2000: [(640, 0.02), (898, 0.97), (1001, 0.99)]}
+    moments = {100: [(700, 0.9), (900, 0.99), (2000, 1.0)], 2000: [(640, 0.02), (898, 0.5), (1001, 0.6)]}
     curves = [
         ends[ends["n_train"] == n].assign(epochs=epochs, updates=n * epochs // 32, own_near_exact_rate=rate, own_near_exact_low=rate, own_near_exact_high=rate)
         for n, points in moments.items()
         for epochs, rate in points
     ]  # fmt: skip
     judged = claims._falls_with_size("epochs")(dataclasses.replace(found, checkpoints=pd.concat(curves)))
-    assert judged.verdict == HOLDS and "700 epochs: 90.0%" in judged.why and "640 epochs: 2.0%" in judged.why
+    assert judged.verdict == HOLDS and "900 epochs: 99.0%" in judged.why and "1001 epochs: 60.0%" in judged.why
 
 
 def test_sizes_that_share_no_number_of_updates_are_compared_only_where_that_can_decide():
@@ -226,12 +226,22 @@ def test_duplicates_are_counted_among_recordings_or_else_among_clips():
     assert none.value is None and none.why == "no pair of clips sounds alike"
 
 
-def test_equal_moments_of_three_schedules_are_where_the_shares_tell_most():
+def test_equal_moments_are_where_a_curve_ends_that_most_curves_come_near_to():
     curves = [[{"epochs": e, "rate": rate} for e, rate in points.items()] for points in (
         {10.0: 0.0, 20.0: 0.5, 40.0: 1.0},
         {12.0: 0.1, 25.0: 0.6, 50.0: math.nan},
-        {19.5: 0.3, 50.0: 0.5},
+        {6.0: 0.0, 21.0: 0.3},
     )]  # fmt: skip
-    assert [point["epochs"] for point in nearest_to_half(curves, "epochs")] == [20.0, 25.0, 19.5]
-    assert nearest_to_half([curves[0], [{"epochs": 26.1, "rate": 0.5}]], "epochs") == ()  # 1.305 times as many
-    assert nearest_to_half([curves[0], [{"epochs": 26.0, "rate": math.nan}]], "epochs") == ()
+    assert [point["epochs"] for point in last_in_common(curves, "epochs")] == [20.0, 25.0, 21.0]
+    pair = [curves[0], [*curves[2], {"epochs": 44.0, "rate": 0.9}]]
+    assert [point["epochs"] for point in last_in_common(pair, "epochs")] == [40.0, 44.0]
+    assert last_in_common([curves[0], [{"epochs": 53.0, "rate": 0.5}]], "epochs") == ()  # 1.325 times as many
+    assert last_in_common([curves[0], [{"epochs": 26.0, "rate": math.nan}]], "epochs") == ()
+
+
+def test_no_share_decides_at_which_moment_sizes_are_compared():
+    points = {10.0: 0.0, 20.0: 0.5, 40.0: 1.0}
+    curves = [[{"epochs": e, "rate": rate} for e, rate in points.items()] for _ in range(2)]
+    turned = [[point | {"rate": 1 - point["rate"]} for point in curve] for curve in curves]
+    moments = [[point["epochs"] for point in last_in_common(of, "epochs")] for of in (curves, turned)]
+    assert moments == [[40.0, 40.0]] * 2

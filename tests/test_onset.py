@@ -273,16 +273,30 @@ def test_what_was_predicted_stands_beside_what_came():
     prediction = {"near_exact": {"predicted": {50: [5, 4, 6], 100: [100, 80, 120], 200: [220, 180, 260]}}}
     rows = summaries.beside_prediction(onsets, prediction)
     assert summaries.in_words(rows)["came"].tolist() == ["5 / 5", "90 / 110", "150 / 400"]
-    told = "Of 6 runs so far, 4 began to copy inside the predicted interval, 1 earlier and 1 later. From 100 to 200 clips the onset was predicted to come "
-    assert summaries.sentence(rows, [1.0, 0.9, 1.1], [100, 200]) == (
+    told = "Of 6 runs, 4 began to copy inside the predicted interval, 1 earlier and 1 later. From 100 to 200 clips the onset was predicted to come "
+    none = pd.DataFrame(columns=["exponent_low", "exponent_high"])
+    assert summaries.sentence(rows, [1.0, 0.9, 1.1], [100, 200], none) == (
         f"{told}2.0 times as late (1.9 to 2.1). It came 2.5 times as late: outside that interval."
     )
-    assert summaries.sentence(rows, [1.2, 1.0, 1.4], [100, 200]).endswith(
-        "(2.0 to 2.6). It came 2.5 times as late: inside that interval."
-    )
+    for limits, came in (
+        ((1.0, 1.6), "(2.0 to 3.0). The intervals overlap."),
+        ((1.2, 1.6), "(2.3 to 3.0). The intervals do not overlap."),
+    ):
+        law = pd.DataFrame([limits], columns=none.columns)
+        assert summaries.sentence(rows, [1.0, 0.9, 1.1], [100, 200], law).endswith(f"It came 2.5 times as late {came}")
     never = summaries.beside_prediction(onsets.assign(censored=[False] * 5 + [True]), prediction)
     assert summaries.in_words(never)["came"].iloc[2] == "150 / not yet"
-    assert summaries.sentence(never, [1.0, 0.9, 1.1], [100, 200]).endswith("1 later.")
+    assert summaries.sentence(never, [1.0, 0.9, 1.1], [100, 200], none).endswith("1 later.")
+    for trained_to, place in (
+        (250, "within the interval (180 to 260), so it says little."),
+        (170, "before the beginning of the interval (180 to 260), so it says nothing."),
+    ):
+        waiting = summaries.beside_prediction(
+            onsets.assign(censored=[False] * 5 + [True], trained_to=trained_to), prediction
+        )
+        assert f"at {trained_to} updates. That is {place}" in summaries.sentence(
+            waiting, [1.0, 0.9, 1.1], [100, 200], none
+        )
 
 
 def test_the_first_prediction_is_as_it_was_committed():

@@ -59,19 +59,19 @@ def test_each_size_stands_beside_the_null():
 
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
-        "Trained for long enough on 100 clips, a model replays them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000 clips, we cannot tell: no more clips count as near-exact than among honest ones."
+        "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell; "
+        "on 4,000 clips, we cannot tell: no more clips are near-exact of their own (2\u00a0%) than honest clips are (2\u00a0%)."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(
-        "Trained for long enough on 100 and 200 clips, a model replays them. After"
+        "Trained for long enough on 100 or 200 clips, a model replays more than half of them. After"
     )
     early = rows((100, 0, "u00100", 100, 0.4), (100, 0, "main", 2000, 0.45), (400, 0, "main", 2000, 0.99))
     assert sentences.of_answer(early) == (
-        "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays them."
+        "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays nearly all of them."
     )
     assert sentences.of_answer(undefined(early)).startswith(
-        "After 2,000 updates on 100 and 400 clips, what a model does is undefined"
+        "After 2,000 updates on 100 or 400 clips, what a model does is undefined"
     )
 
 
@@ -179,7 +179,12 @@ def test_the_first_checkpoint_above_the_null_is_named():
 
 
 def test_equal_epochs_are_those_that_every_size_has():
-    assert sentences.of_equal_epochs(STUDY) == "No number of epochs is common to all sizes here."
+    assert plain(sentences.of_equal_epochs(STUDY)).startswith(
+        "After nearly as many epochs (128 to 160), near-exact copies of the own clip are 50 % (45 to 55) with 100 clips"
+    )
+    assert (
+        sentences.of_equal_epochs(STUDY[STUDY["n_train"] != 400]) == "No number of epochs is common to all sizes here."
+    )
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     assert plain(sentences.of_equal_epochs(both)) == (
         "After 32 epochs at every size, near-exact copies of the own clip are 2 % (-3 to 7) with 100 clips and 3 % (-2 to 8) with 400 clips. No fall shows. "
@@ -286,8 +291,16 @@ def test_what_follows_for_the_papers_sizes_is_an_inference_from_exponent_and_ris
     row = {"exponent": 1.1, "exponent_low": 1.0, "exponent_high": 1.2}
     said = sentences.of_papers_sizes(pd.DataFrame([row]), shares)
     assert "5.9 times as late (5.0 to 6.9)" in said and "1.2 (1.0 to 1.4)" in said
-    assert f"within {81**0.25 * (19 / 9) ** 0.25:.1f} times" in said  # from odds of 1 : 19 to 9 : 1
+    steep = f"{81**0.25 * (19 / 9) ** 0.25:.1f}"  # from odds of 1 : 19 to 9 : 1
+    assert f"a model of 100 clips goes within {steep} to {steep} times" in said
     assert "updates could give such a fall, and equal epochs could not." in said
+    slow = pd.concat([shares, run.assign(n_train=1000, near_exact=run["near_exact"] / 2, n_generated=1000)])
+    told = sentences.of_papers_sizes(pd.DataFrame([row | {"verdict": "refuted", "n_predicted": 4500}]), slow)
+    assert (
+        "With 1,000 clips the share rises more slowly, and 90 % did not come here. So equal updates may or may not"
+        in told
+    )
+    assert told.endswith("And here the exponent failed its own test, at 4,500 clips.")
     wide = sentences.of_papers_sizes(pd.DataFrame([row | {"exponent_low": 0.1, "exponent_high": 3}]), shares)
     assert "updates may or may not give such a fall, and equal epochs may or may not." in wide
     none = shares.assign(near_exact=0.0)

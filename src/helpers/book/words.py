@@ -78,6 +78,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
+def either(names: Sequence[str]) -> str:
+    """ "100", "100 or 200", "100, 200 or 500"."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
 def file_stem(text: str) -> str:
     """A name for a file to download, of the beginning of a caption; `table` where it has no letter or digit."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "table"

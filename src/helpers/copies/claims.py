@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from helpers.copies.equal_moments import MOST_UNLIKE, nearest_to_half
+from helpers.copies.equal_moments import MOST_UNLIKE, last_in_common
 from helpers.copies.evidence import (
     CANNOT_TELL,
     FAILS,
@@ -55,7 +55,7 @@ def _of_its_own_length(evidence: Evidence, which: int) -> Measured:
     """A size's share after training of a length of its own: longer training would give a greater one, so no bound judges it."""
     why = (
         f"{evidence.runs(which)}, near-exact of the own clip after {evidence.trained_for(which)}, by rule ({evidence.of_the_rule(which)}). "
-        "Each size was trained for a length of its own, so that it has time to be copied; for how long the paper's were is unknown"
+        "Each size was trained for a length of its own, so that copying has time to begin; for how long the paper's were is unknown"
     )
     measured = evidence.near_exact(which)
     return Measured(*measured, CANNOT_TELL if math.isnan(measured[0]) else NOT_COMPARABLE, why)
@@ -140,9 +140,9 @@ def _unlike(few: dict, many: dict, axis: str) -> float:
 def _alike(small: list[dict], large: list[dict], axis: str, equally_long: bool) -> tuple[dict, dict]:
     """The checkpoints of two sizes where `axis` is most alike, of these the last.
 
-    Where each size has a schedule of its own, those alike up to a step of it where the shares tell most (`nearest_to_half`).
+    Where each size has a schedule of its own, the last ones that are alike up to a step of it (`last_in_common`).
     """
-    if not equally_long and (points := nearest_to_half([small, large], axis)):
+    if not equally_long and (points := last_in_common([small, large], axis)):
         return points[0], points[1]
     return min(product(small, large), key=lambda pair: (round(_unlike(pair[0], pair[1], axis), 9), -pair[0][axis]))
 

@@ -4,6 +4,7 @@ from helpers.book.sentences.corpus import of_leak, of_merged, of_no_pair, of_rea
 from helpers.book.sentences.findings import (
     of_answer,
     of_equal_epochs,
+    of_equal_updates,
     of_ledger,
     of_missed,
     of_papers_sizes,
@@ -26,6 +27,6 @@ from helpers.book.sentences.models import (
 from helpers.book.sentences.verdict import of_mistake, of_verdict
 
 __all__ = [
-    "of_answer", "of_check", "of_departures", "of_encoder", "of_equal_epochs", "of_gallery", "of_leak", "of_ledger", "of_lengths", "of_machines", "of_merged", "of_missed", "of_mistake",
+    "of_answer", "of_check", "of_departures", "of_encoder", "of_equal_epochs", "of_equal_updates", "of_gallery", "of_leak", "of_ledger", "of_lengths", "of_machines", "of_merged", "of_missed", "of_mistake",
     "of_negatives", "of_no_pair", "of_papers_sizes", "of_pool", "of_quality", "of_reader", "of_relation", "of_sampler", "of_second_measure", "of_scale", "of_sizes", "of_undefined", "of_verdict",
 ]  # fmt: skip

@@ -12,12 +12,13 @@ import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import epochs_text, limits, listed, share_text, two_digits, undefined_for
-from helpers.copies.equal_moments import nearest_to_half
+from helpers.book.words import either, epochs_text, limits, listed, share_text, two_digits, undefined_for
+from helpers.copies.equal_moments import last_in_common
 from helpers.copies.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.onset import rise
 
 PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
+LEAST_SHARE = 0.1  # near-exact, of a run that has surely begun to copy
 
 
 def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
@@ -66,17 +67,21 @@ def of_answer(rows: pd.DataFrame) -> str:
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
             said = f"what a model does is undefined, {WHY_UNDEFINED}"
         elif last["low"] > last["null_high"]:
-            said = f"a model replays {'them' if last['rate'] >= 0.5 else 'some of them'}"
+            most = {0.9: "nearly all of them", 0.5: "more than half of them", 0.0: "some of them"}
+            said = f"a model replays {next(words for share, words in most.items() if last['rate'] >= share)}"
             opening = "Trained on" if first["low"] > first["null_high"] else "Trained for long enough on"
         else:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
-                said += ": no more clips count as near-exact than among honest ones"
+                said += (
+                    f": no more clips are near-exact of their own ({share_text(last['rate'])}) than honest clips are "
+                    f"({share_text(last['null_rate'])})"
+                )
         parts.append((opening, said, f"{n_train:,}"))
     told = []
     for opening, group in groupby(parts, key=itemgetter(0)):
         alike = [(said, [n for *_, n in of]) for said, of in groupby(group, key=itemgetter(1))]
-        told.append(f"{opening} {'; on '.join(f'{listed(sizes)} clips, {said}' for said, sizes in alike)}.")
+        told.append(f"{opening} {'; on '.join(f'{either(sizes)} clips, {said}' for said, sizes in alike)}.")
     return " ".join(told)
 
 
@@ -132,9 +137,9 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         if pd.isna(row["observed_updates"])
         else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
         "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
-        "refuted": "the run of that size had not begun by then, so the prediction failed."
+        "refuted": "the one run of that size had not begun by then, so the prediction is refuted."
         if pd.isna(row["observed_updates"])
-        else f"the run began at {row['observed_updates']:,.0f}, so the prediction failed.",
+        else f"the run began at {row['observed_updates']:,.0f}, so the prediction is refuted.",
     }
     told = f"{text}: {verdicts[row['verdict']]}"
     if len(str(row["sizes_fitted"]).split()) == 2:
@@ -161,28 +166,39 @@ def of_second_measure(law: pd.DataFrame) -> str:
 def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     """What the relation of law.csv would mean between the paper's two smaller sizes, and whether that could give its fall.
 
-    shares: shares.csv, for how steep the rise of one size is.
+    shares: shares.csv, for how steeply the share of each size rises.
     """
-    factors = [rise(run) for _, run in shares.groupby(["n_train", "draw"])]
-    rises, law = pd.Series(factors, dtype=float).dropna(), law.dropna(subset=["exponent_low", "exponent_high"])
-    if law.empty or rises.empty:
+    factors = {run: rise(rows) for run, rows in shares.groupby(["n_train", "draw"])}
+    rises, law = pd.Series(factors, dtype=float), law.dropna(subset=["exponent_low", "exponent_high"])
+    known = rises.dropna()
+    if law.empty or known.empty:
         return "Too few models copy here to say what would follow for the paper's sizes."
-    row, times, least = law.iloc[0], PAPERS_SIZES[1] / PAPERS_SIZES[0], rises.median()
+    begun = shares.groupby(["n_train", "draw"])["near_exact"].max() >= LEAST_SHARE
+    slower = sorted({n for n, draw in rises.index[rises.isna() & begun.reindex(rises.index)]})
+    row, times = law.iloc[0], PAPERS_SIZES[1] / PAPERS_SIZES[0]
     limits = [row[f"exponent{end}"] for end in ("", "_low", "_high")]
     updates, low, high = (times**exponent for exponent in limits)
     epochs, epochs_low, epochs_high = (factor / times for factor in (updates, low, high))
 
     def verdict(low: float, high: float) -> str:
-        return "could" if low > least else "could not" if high < least else "may or may not"
+        return "could not" if high < known.min() else "could" if low > known.max() and not slower else "may or may not"
 
-    return (
+    sizes = listed([f"{n:,}" for n in sorted({n for n, _ in known.index})])
+    told = (
         "Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
         f"Nobody has tested either. With {PAPERS_SIZES[1]:,} clips in place of {PAPERS_SIZES[0]:,}, the onset would then come {updates:.1f} times as late "
         f"({low:.1f} to {high:.1f}). At equal updates the larger model would be behind by that factor. At equal epochs it is trained "
-        f"{times:.0f} times as long, so it would be behind by {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). How much is that? A model here goes from 5 % to 90 % "
-        f"within {least:.1f} times as many updates, and the paper's shares fall from about 90 % to below 5 %. So equal updates "
-        f"{verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
+        f"{times:.0f} times as long, so it would be behind by {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). How much is that? The paper's shares fall "
+        f"from about 90 % to below 5 %. From 5 % to 90 % a model of {sizes} clips goes within {known.min():.1f} to {known.max():.1f} times as many updates."
     )
+    if slower:
+        told += (
+            f" With {listed([f'{n:,}' for n in slower])} clips the share rises more slowly, and 90 % did not come here."
+        )
+    told += f" So equal updates {verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
+    if row.get("verdict") == "refuted":
+        told += f" And here the exponent failed its own test, at {int(row['n_predicted']):,} clips."
+    return told
 
 
 def of_equal_epochs(rows: pd.DataFrame) -> str:
@@ -191,7 +207,7 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     sizes = curve.index.unique("n_train")
     alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
     if not alike:
-        return _of_nearly_equal_epochs(curve) if len(sizes) > 1 else "No number of epochs is common to all sizes here."
+        return _of_nearly_equal(curve, "epochs") or "No number of epochs is common to all sizes here."
     epochs, part = alike[-1]
     part = part.droplevel("epochs").sort_index()
     if part["rate"].isna().any():
@@ -208,23 +224,24 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
     return text
 
 
-def _of_nearly_equal_epochs(curve: pd.DataFrame) -> str:
-    """The same where the sizes share no moment: at those that are most alike of where the shares are nearest to one half, as
-    none and all tell nothing.
+def of_equal_updates(rows: pd.DataFrame) -> str:
+    """Near-exact shares after nearly as many updates, of the sizes that have such a moment (`last_in_common`); "" of none."""
+    return _of_nearly_equal(_shares(checkpoints(rows), ["updates", "n_train"]), "updates")
 
-    `curve`: of `_shares` by epochs and n_train.
-    """
+
+def _of_nearly_equal(curve: pd.DataFrame, axis: str) -> str:
+    """`curve`: of `_shares` by `axis`, updates or epochs, and n_train."""
     sizes = [rows.to_dict("records") for _, rows in curve.reset_index().groupby("n_train")]
-    part = pd.DataFrame(nearest_to_half(sizes, "epochs"))
+    part = pd.DataFrame(last_in_common(sizes, axis))
     if part.empty:
-        return "No number of epochs is common to all sizes here."
-    low, high = (epochs_text(part["epochs"].agg(end)) for end in ("min", "max"))
+        return ""
+    low, high = (epochs_text(part[axis].agg(end)) for end in ("min", "max"))
     shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
     falls = part["low"].iloc[0] > part["high"].iloc[-1]
-    return (
-        f"At nearly as many epochs at every size ({low} to {high}), where the shares lie nearest to one half, near-exact copies of the "
-        f"own clip are {listed(shares)}. {'The share falls' if falls else 'No fall shows'}."
-    )
+    span = low if low == high else f"{low} to {high}"
+    told = f"After nearly as many {axis} ({span}), near-exact copies of the own clip are {listed(shares)}. "
+    smallest, largest = part["n_train"].iloc[[0, -1]]
+    return told + (f"With {largest:,} clips they are fewer than with {smallest:,}." if falls else "No fall shows.")
 
 
 def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ SIGNS = {  # by method: what its panel is called; the search itself, which defin
     "one_step": "first guess near the end",
     "loss": "loss (needs the clip)",
 }
+LEAST_REPLAYED = 20  # prompts of one model, below which signs are not ranked
 TELLS = 0.65  # an AUROC below is called no help: a guess has 0.5
 NAMES = SIGNS | {"loss": "loss", "mel": "similarity (sets what a replay is)"}
 
@@ -30,14 +31,21 @@ def runs_of(folder: Path | None) -> pd.DataFrame:
 
 
 def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """Every prompt of the largest size's first draw that has replays, with its score by each method."""
-    found = runs[runs["positives"] > 0] if (runs["positives"] > 0).any() else runs
+    """Every prompt of the largest size's first draw that has enough replays, with its score by each method."""
+    found = _telling(runs)
     last = found[found["n_train"] == found["n_train"].max()].iloc[0]
     return read_csv(folder / "data_free" / f"n{last['n_train']}_d{last['draw']}" / "prompts.csv")
 
 
+def _telling(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with LEAST_REPLAYED replayed prompts or more; all where there is none."""
+    many = runs["positives"] >= LEAST_REPLAYED
+    return runs[many] if many.any() else runs
+
+
 def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
-    """How well each method does over all runs, from the least to the greatest: a row a method."""
+    """How well each method does over the runs with enough replays, from the least to the greatest: a row a method."""
+    runs = _telling(runs)
     by = runs.groupby("method")
     rows = runs.drop_duplicates("method").set_index("method")
     columns = {
@@ -46,7 +54,11 @@ def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
         "replays found at 1 % false alarms": [_range(by.get_group(name)["tpr_at_fpr_1pct"], share_text) for name in rows.index],
     }  # fmt: skip
     n = len(runs[["n_train", "draw"]].drop_duplicates())
-    return arrange(rows, columns, f"How well each sign tells replayed prompts from held-out ones, for {n} models.")
+    return arrange(
+        rows,
+        columns,
+        f"How well each sign tells replayed prompts from held-out ones, for the {n} models with most replays.",
+    )
 
 
 def _range(values: pd.Series, text: Callable[[float], str]) -> str:
@@ -80,15 +92,19 @@ def sentences(runs: pd.DataFrame) -> list[str]:
     told = []
     for n_train, rows in runs.groupby("n_train"):
         means = rows.groupby("method")["auroc"].mean()
-        if means.isna().all():
-            told.append(f"With **{n_train:,} clips** too few prompts are replayed to say.")
+        replayed = rows.groupby("draw")["positives"].first()
+        if means.isna().all() or replayed.max() < LEAST_REPLAYED:
+            told.append(
+                f"With **{n_train:,} clips** {listed([str(n) for n in replayed])} prompts are replayed: too few to rank the signs."
+            )
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]
+        ends = {end: rows[rows["method"] == alone.idxmax()][end] for end in ("low", "high")}
         more = round(means["loss"], 2) - round(alone.max(), 2)
         beside = "more" if more > 0 else "less" if more < 0 else "as much"
         told.append(
-            f"With **{n_train:,} clips** the best of the three signs is the {NAMES[alone.idxmax()]}, with an AUROC of "
-            f"{alone.max():.2f}. The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
+            f"With **{n_train:,} clips** ({listed([str(n) for n in replayed])} replayed prompts) the best of the three signs is the "
+            f"{NAMES[alone.idxmax()]}, with an AUROC of {alone.max():.2f} ({ends['low'].min():.2f} to {ends['high'].max():.2f}). The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
         )
     return told
 
@@ -96,14 +112,14 @@ def sentences(runs: pd.DataFrame) -> list[str]:
 def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_effect_first") -> str:
     """What a sign makes of trained prompts that the second judge does not confirm: against the replayed, against the held-out.
 
-    "" where no run has some of each kind.
+    Of models with LEAST_REPLAYED replayed prompts or more; "" where none has some of each kind.
     """
     rows = []
     for run in runs.drop_duplicates(["n_train", "draw"]).itertuples():
         prompts = read_csv(folder / "data_free" / f"n{run.n_train}_d{run.draw}" / "prompts.csv")
         trained, replayed = prompts["kind"] == "train", prompts["replayed"]
         kinds = [prompts[replayed], prompts[trained & ~replayed], prompts[~trained]]
-        if all(map(len, kinds)):
+        if len(kinds[0]) >= LEAST_REPLAYED and all(map(len, kinds)):
             high, middle, low = (kind[sign] for kind in kinds)
             medians = (kind["mel"].median() for kind in kinds)
             rows.append((f"{run.n_train:,}", *medians, _auroc(high, middle), _auroc(middle, low)))
@@ -127,7 +143,7 @@ def _reading(table: pd.DataFrame) -> str:
     """What follows where a sign tells replayed prompts from trained ones that are not confirmed, but not these from held-out ones."""
     if table["above"].min() < TELLS or table["below"].max() >= TELLS:
         return ""
-    return " So the sign follows the replays that aisfx confirms, not training alone."
+    return " So the sign finds the replays that aisfx confirms, and not those that log-mel alone calls replays."
 
 
 def _auroc(positives: pd.Series, negatives: pd.Series) -> float:

@@ -45,31 +45,38 @@ def in_words(rows: pd.DataFrame) -> pd.DataFrame:
     return arrange(rows, columns, "Onsets in updates: predicted before the first run, and what came, a number a draw.")
 
 
-def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]) -> str:
+def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int], law: pd.DataFrame) -> str:
     """Of the primary measure: how many runs lie inside what was predicted, and how far the onset grew.
 
-    `exponent`: the one predicted, and its limits; growth is told of the smallest and the largest of `sizes` that are there.
+    `exponent`: the one predicted, and its limits; growth is told of the smallest and the largest of `sizes` that are there,
+    with the limits that the exponent of law.csv gives it.
     """
     primary = rows[rows["measure"] == next(iter(ONSETS))].sort_values("n_train")
     runs = primary.explode(["observed", "trained_to"])
     inside = runs["observed"].between(runs["low"], runs["high"]).sum()
     earlier, late = (runs["observed"] < runs["low"]).sum(), runs["observed"] > runs["high"]
-    pending = (late & np.isinf(runs["observed"].astype(float)) & (runs["trained_to"] < runs["high"])).sum()
-    told = (
-        f"Of {len(runs)} runs so far, {inside} began to copy inside the predicted interval, {earlier} earlier and {late.sum() - pending} later."
-        + f" {pending} had not begun when training ended, within the interval." * bool(pending)
-    )
+    waiting = runs[late & np.isinf(runs["observed"].astype(float)) & (runs["trained_to"] < runs["high"])]
+    told = f"Of {len(runs)} runs, {inside} began to copy inside the predicted interval, {earlier} earlier and {late.sum() - len(waiting)} later."
+    for run in waiting.itertuples():
+        place = "before the beginning of" if run.trained_to < run.low else "within"
+        told += (
+            f" A run of {run.n_train:,} clips had not begun when its training ended, at {run.trained_to:,} updates. That is {place} the interval "
+            f"({run.low:,} to {run.high:,}), so it says {'nothing' if run.trained_to < run.low else 'little'}."
+        )
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
     if len(planned) > 1 and np.isfinite(means).all():
         first, last = planned["n_train"].iloc[[0, -1]]
         factor, low, high = ((last / first) ** power for power in exponent)
         came = means.iloc[-1] / means.iloc[0]
-        place = "inside" if low <= came <= high else "outside"
-        told += (
-            f" From {first:,} to {last:,} clips the onset was predicted to come {factor:.1f} times as late ({low:.1f} to {high:.1f}). "
-            f"It came {came:.1f} times as late: {place} that interval."
-        )
+        told += f" From {first:,} to {last:,} clips the onset was predicted to come {factor:.1f} times as late ({low:.1f} to {high:.1f})."
+        told += f" It came {came:.1f} times as late"
+        if len(law):
+            came_low, came_high = ((last / first) ** law[f"exponent_{end}"].iloc[0] for end in ("low", "high"))
+            overlap = "overlap" if came_low <= high and low <= came_high else "do not overlap"
+            told += f" ({came_low:.1f} to {came_high:.1f}). The intervals {overlap}."
+        else:
+            told += f": {'inside' if low <= came <= high else 'outside'} that interval."
     return told
 
 
