@@ -400,7 +400,7 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     shares = pd.DataFrame({"n_train": [200, 400], "draw": 0, "near_exact": [0.9, 0.3]})
     relation = law_table(onsets, [100, 200, 400], [4500])
     assert (
-        "is 1.40 (exploratory)" in (said := summaries.levels_sentence(relation, slower, shares))
+        "is 1.40 (" in (said := summaries.levels_sentence(relation, slower, shares))
         and "In the one run of 400 clips the share rises more slowly" in said
     )
     even = summaries.levels_sentence(relation, law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]), shares)

@@ -8,8 +8,9 @@ import sys
 import pandas as pd
 import pytest
 
+from helpers.base.protocol import read_protocol
 from helpers.book import sentences
-from helpers.book.summaries import findings
+from helpers.book.summaries import data_free, findings
 from helpers.book.summaries.findings import KNOWN, known_kinds
 from helpers.book.summaries.onset import above_floor, floor_sentence, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
@@ -99,6 +100,8 @@ def test_the_answer_tells_what_was_found(profile, repository):
         *sentences.of_sizes(of_own(rows), KNOWN[profile.nulls[0]]),
         sentences.of_relation(law),
         sentences.of_second_measure(law),
+        sentences.of_equal_updates(of_own(rows)),
+        sentences.of_equal_epochs(of_own(rows)),
     ]
     judged = judged_clips(FOLDER / "decisions.parquet", profile)
     told.append(floor_sentence(above_floor(judged), profile))
@@ -121,6 +124,20 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         pd.read_csv(FOLDER / "detection.csv").query("transform == 'all' and bias == 'own'").sort_values("n_train")
     )
     of_twins, of_heldout = (detection[detection["negatives"] == name] for name in ("twins", "heldout"))
+    unbiased = pd.read_csv(FOLDER / "detection.csv").query(
+        "transform == 'all' and bias == 'none' and negatives == 'twins'"
+    )
+    judged, plan = judged_clips(FOLDER / "decisions.parquet", profile), read_protocol()
+    counts = judged[judged["n_train"] == 4500].groupby("updates")["near_exact"].sum()
+    run = pd.read_csv(FOLDER / "onset.csv").query("n_train == 4500 and measure == 'near_exact'").iloc[0]
+    own = [two_digits(run[name]) for name in ("updates", "updates_low", "updates_high")]
+    last = share_text(*main.loc[4500, [*limits("near_exact_rate")]]).replace("\u00a0", " ")
+    moment = pd.read_csv(FOLDER / "replication.csv").query("detector == 'mel' and null == 'twins' and fpr == 0.05")
+    moment = moment[moment["updates"] == moment["n_train"].map({100: 840, 200: 1830, 500: 4030, 1000: 8790})]
+    moment = moment[(moment["prompt_set"] == "train") & (moment["weights"] == "ema")].groupby("n_train")
+    lows, highs = moment["own_near_exact_low"].min(), moment["own_near_exact_high"].max()
+    signs = data_free.runs_of(FOLDER).query("draw == 0").drop_duplicates("n_train").set_index("n_train")
+    confirmed = signs["positives"]
     scores = score_table.ScoreTable(FOLDER)
     known = pd.concat([known_kinds(scores, ("main", n, 0), profile, None) for n in profile.sizes])
     missed = 1 - known.loc[known["kind"] == "altered copies", "near_exact"]
@@ -132,7 +149,8 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         return (rows.loc[rows["detector"] == detector, "below_mel_low"] > 0).tolist()
 
     so = {
-        f"A threshold that 5 % of twins pass flags {', '.join(flagged[:-1])} and {flagged[-1]}.": used.fpr == 0.05,
+        f"A threshold that 5 % of twins pass flags {', '.join(flagged[:-1])} and {flagged[-1]}, from the smallest": used.fpr
+        == 0.05,
         f"| {' | '.join(f'{n:,}' for n in profile.sizes)} clips |": True,
         f"| mel | {named('mel')} |": True,
         f"an encoder that others trained | {named('aisfx')} |": True,
@@ -145,19 +163,31 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         "With 100, 200 and 500 clips nearly every prompt": (rate[[100, 200, 500]] > 0.95).all(),
         "with 1,000 more than half do": 0.5 < rate[1000] < 0.75,
         "with 2,000 about a quarter": 0.2 < rate[2000] < 0.32,
-        "With 4,500 clips no copying shows after 39,580 updates": (
+        "With 4,500 clips 3.6 % do after 39,580 updates, no more than among honest clips": (
             main.loc[4500, "near_exact_low"] < main.loc[4500, "null_near_exact_rate"]
             and profile.schedules[-1][-1] == 39_580
         ),
         "The rule misses about a third of our altered copies": missed.between(0.25, 0.42).all(),
-        "that rule failed": law["verdict"].iloc[0] == "refuted" and abs(law["exponent"].iloc[0] - 1) < 0.1,
+        "The prediction that followed for 4,500 clips failed": law["verdict"].iloc[0] == "refuted"
+        and abs(law["exponent"].iloc[0] - 1) < 0.1,
         "holds here at equal updates and at equal epochs": (
             verdict.filter(like="falls as the training set") == "holds"
         ).all(),
         "Against held-out clips it leads neither": not any(leads(of_heldout, "clap") + leads(of_heldout, "aisfx")),
         f"the other encoder finds more ({areas['aisfx']:.2f}) than mel ({areas['mel']:.2f})": areas["aisfx"]
         > areas["mel"],
-        f"the CLAP trained here a little more ({areas['clap']:.2f})": 0 < areas["clap"] - areas["mel"] < 0.05,
+        f"the CLAP trained here about as many ({areas['clap']:.2f})": abs(areas["clap"] - areas["mel"]) < 0.05,
+        "Without any bias it still beats the CLAP trained here at every size": all(leads(unbiased, "clap")),
+        "but the other encoder at only two of six": sum(leads(unbiased, "aisfx")) == 2,
+        "none of 250 prompts came back near-exact at 12,970 updates, and nine did at the end": counts[
+            [12_970, 39_580]
+        ].tolist()
+        == [0, 9],
+        f"Its last share, {last}, reaches past 5 %": main.loc[4500, "near_exact_high"] > 0.05,
+        f"puts the onset at {own[0]} updates ({own[1]} to {own[2]}), beyond its end": run["censored"],
+        "up to 90,000 updates": plan["second_prediction"]["ceiling"] == 90_000,
+        f"it confirms {confirmed[100]} after training on 100 clips, {confirmed[200]} on 200, {confirmed[1000]} on 1,000 and {confirmed[2000]} on 2,000": True,
+        "Among the sizes from 100 to 1,000 the intervals overlap": lows.max() < highs.min(),
     }
     assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
 

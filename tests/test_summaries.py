@@ -190,8 +190,8 @@ def test_clusters_are_those_found_in_the_main_set_and_those_planted(tmp_path):
 
 def test_nothing_merged_is_said_in_words():
     none, one = pd.DataFrame({"kind": ["planted"], "cluster_id": [1]}), pd.DataFrame({"score": [1.0]})
-    assert sentences.of_merged(none, one).startswith("So no clips are merged")
-    assert sentences.of_merged(none, one[:0]) == "So no clips are merged."
+    assert sentences.of_merged(none, one).startswith("So every pair on this list was a false alarm")
+    assert sentences.of_merged(none, one[:0]) == "So all clips count as different ones."
     merged = pd.DataFrame({"kind": ["natural"] * 4, "cluster_id": [0, 0, 1, 1]})
     assert sentences.of_merged(merged, one).startswith("They join 4 clips to 2 clusters")
 
@@ -208,7 +208,7 @@ def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths()
     assert (
         "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law
     )
-    assert "the same number" not in law and law.endswith("No checkpoint falls on TANGO's 40 epochs of its set.")
+    assert "the same number" not in law and law.endswith("where both have such models.")
 
 
 def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):

@@ -48,7 +48,7 @@ def plot_pairs(pairs: pd.DataFrame, threshold: float) -> Figure:
     # distance from 1 on a logarithmic axis: the certain pairs would otherwise be one dot at the right edge
     distance = (1 - pairs["score"]).clip(lower=1e-6)
     for mask, label, colour, marker in (
-        (verified, "same waveform", COLOURS["orange"], "o"),
+        (verified, "correlated", COLOURS["orange"], "o"),
         (~verified, "only alike", COLOURS["grey"], "x"),
     ):
         style = {"s": 26, "marker": marker, "color": colour, "alpha": 0.75, "linewidths": 1.1}

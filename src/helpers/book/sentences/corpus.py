@@ -12,9 +12,9 @@ def of_merged(clusters: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """What was merged in the main corpus, from duplicates.csv and clip_pairs.csv."""
     merged = clusters[clusters["kind"] == "natural"]
     if merged.empty and pairs.empty:
-        return "So no clips are merged."
+        return "So all clips count as different ones."
     if merged.empty:
-        return "So no clips are merged: without planted copies every pair on the list was a false alarm. The precision above is that of a set full of copies."
+        return "So every pair on this list was a false alarm, and all clips count as different ones. (Verified pairs would be merged: they would count as one clip.) The precision above is that of a set full of copies."
     n_clusters = merged["cluster_id"].nunique()
     return (
         f"They join {len(merged):,} clips to {n_clusters:,} clusters, and each cluster counts as one clip from here on."

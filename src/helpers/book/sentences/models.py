@@ -54,13 +54,13 @@ def of_lengths(profile: Profile) -> str:
     else:
         lengths = listed([f"{run.updates:,} for {run.n_train:,} clips" for run in runs])
         text = (
-            f"Each size has its own number of updates, so that each has time to be copied: {lengths}. "
+            f"Each size has its own number of updates, as copying was expected to begin later in a larger set: {lengths}. "
             "Weights are kept on the way, so two sizes can be compared at nearly equal updates, or at nearly equal epochs, where both have such models."
         )
     named = {n: 40 * n / profile.training.batch_size for n in kept}
     told = [f"{u:,.0f} updates for {n:,} clips" for n, u in named.items() if u in kept[n]]
     if not told:
-        return f"{text} No checkpoint falls on TANGO's 40 epochs of its set."
+        return text
     return f"{text} One checkpoint of {'each' if len(told) == len(kept) else 'a'} size falls on TANGO's 40 epochs: {listed(told)}."
 
 
@@ -68,7 +68,7 @@ def of_check(check: pd.DataFrame | None, profile: Profile, least_cosine: float) 
     """Whether clips made again are those that were kept, from `regeneration.check_live`; None where no weights are at hand."""
     if check is None:
         text = f"The study publishes one denoiser, that of {min(profile.sizes):,} clips; the check is on its page. "
-        return text + "For this one, compute the study yourself: `make reproduce`."
+        return text + "For this one the weights are not at hand."
     agree = "They agree" if check["agrees"].all() else "They do NOT agree: this machine makes other clips"
     return f"{agree}: a cosine of {check['cosine'].min():.6f}, where at least {least_cosine} is asked for."
 

@@ -30,7 +30,7 @@ def of_mistake(clip: pd.Series, prompt: str, match: str, silence: float, one_gal
         return "Of the clips that this book plays, none lies nearer to its threshold: the rules decide it by a hair."
     if one_gallery:
         return (
-            f"The rule calls the clip near-exact of the clip that was asked for, “{prompt}”. Yet another clip of the gallery is "
+            f"The rule calls the clip near-exact of the clip that was asked for, “{prompt}”. But a different clip of the gallery is "
             f"nearer: “{match}”, with a similarity of {clip['score']:.3f}."
         )
     text = (

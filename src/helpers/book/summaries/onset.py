@@ -161,13 +161,13 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
     if passed_by_all.empty:
         return ""
     last = passed_by_all.iloc[-1]
-    told = f"With the onset at {share_text(last['level'])} of the prompts instead of 5 %, the exponent is {last['exponent']:.2f} (exploratory). "
+    told = f"With the onset at {share_text(last['level'])} of the prompts instead of 5 %, the exponent is {last['exponent']:.2f} ({last['exponent_low']:.2f} to {last['exponent_high']:.2f}; exploratory). "
     if last["exponent"] - law["exponent"].iloc[0] > 0.1:
         largest = planned["n_train"].max()
         runs = planned.loc[planned["n_train"] == largest, "draw"].nunique()
         of = f"the one run of {largest:,} clips" if runs == 1 else f"the {runs} runs of {largest:,} clips"
         return (
-            f"{told}In {of} the share rises more slowly, so no single power fits the whole curve. "
+            f"{told}In {of} the share rises more slowly, so a single power may not fit the whole curve. "
             "Networks of one size cannot tell whether that is due to the set or to the size of the network."
         )
     return told + "So one power fits the whole curve about equally well."

@@ -108,11 +108,7 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
         if len(end):  # early stopping has no end of its own
             after = f"After the last update: {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
         if name == EARLY:
-            worse = " These clips are no better than those at its best checkpoint, and may be worse."
-            told.append(
-                f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}."
-                + worse * bool(rows["kid"].mean() > rows_of[STUDY]["kid"].mean())
-            )
+            told.append(f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}.")
         elif name == STUDY:
             told.append(
                 f"**{STUDY.capitalize()}**, where held-out clips sound best {quality}: {here} of the prompts bring back a near-exact "
@@ -134,7 +130,7 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
         told.append(
             f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}."
             if helping
-            else "**So far**, the planned comparison shows no change that prevents copying at equal quality."
+            else "**So far**, the planned comparison does not tell any change from none at equal quality, as the intervals overlap."
         )
     return told
 

@@ -25,8 +25,6 @@ def kept_checkpoints(profile: Profile, lengths: Sequence[int]) -> pd.DataFrame:
     table = pd.DataFrame({
         "updates": updates,
         "epochs of this set": (updates * run.batch_size / run.n_train).map(epochs_text),
-        "set size of which this is 40 epochs": updates * run.batch_size / 40,
         "clips generated in chapter 4": updates.map(clips).fillna(0).astype(int),
     })  # fmt: skip
-    caption = f"What is kept of the model of {run.n_train:,} clips."
-    return captioned(table, caption, {"set size of which this is 40 epochs": ",.0f"})
+    return captioned(table, f"Checkpoints of the model of {run.n_train:,} clips.")
