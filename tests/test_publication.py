@@ -298,6 +298,14 @@ def test_manifest_that_cannot_be_read(published):
             restore(study()[2], folder, root)
 
 
+def test_many_stages_that_are_passed_over_are_counted(capfd):
+    passed = [("not computed", f"generation {n}") for n in range(40)] + [("restored", "scores")]
+    publication._tell(passed)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "generation 0: not computed, so not published" and len(lines) == publication.MOST_NAMED + 2
+    assert lines[-2:] == ["35 more stages: not computed, so not published", "scores: restored, so not published"]
+
+
 def test_publishing_as_one_goes(tmp_path, capfd):
     root, folder = tmp_path / "runs", tmp_path / "results"
     corpus, training, scores, thresholds = study()

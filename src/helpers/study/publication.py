@@ -24,6 +24,8 @@ from helpers.study.manifest import MANIFEST, inspect, write_json
 from helpers.study.stage import Stage
 from helpers.study.store import NotPublished
 
+MOST_NAMED = 5  # stages that are passed over for one reason, by title; of others the number
+
 
 def find(profile: str) -> Path | None:
     """The folder of the profile's published study; None where there is none."""
@@ -72,11 +74,12 @@ def publish(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
     folder, root = Path(folder), Path(root) if root else store.runs_root()
     folder.mkdir(parents=True, exist_ok=True)
     with store.locked(root / f"publish_{folder.name}.lock", f"publishing to {folder.name}"):
-        earlier, sources, fresh = read_entries(folder), {}, {}
+        earlier, sources, fresh, passed = read_entries(folder), {}, {}, []
         for stage in stages:
             key = key_of(stage)
-            if manifest := _publishable(stage, root, earlier.get(key)):
+            if manifest := _publishable(stage, root, earlier.get(key), passed):
                 sources[key], fresh[key] = stage.folder(root), _entry(stage, manifest, stage.folder(root))
+        _tell(passed)
         merged = {**earlier, **fresh}
         if not merged:  # a manifest of nothing would be a published study
             if not any(folder.iterdir()):
@@ -114,8 +117,9 @@ def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
     return any(entry["files"] and digest in entry["upstream"].values() for entry in collecting)
 
 
-def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
-    """The manifest of a result that may be published; else None, and a line says why unless it is published already.
+def _publishable(stage: Stage, root: Path, entry: dict | None, passed: list[tuple[str, str]]) -> dict | None:
+    """The manifest of a result that may be published; else None. `passed` gets the reason and its title, if it is not
+    published already.
 
     Raises NotPublished for a result that was altered since it was computed.
     """
@@ -134,8 +138,18 @@ def _publishable(stage: Stage, root: Path, entry: dict | None) -> dict | None:
         folder = shown(stage.folder(root))
         say(f"{stage.title}: computed from {tree}, so not published; commit, delete {folder} and compute it again")
     if reason:
-        say(f"{stage.title}: {reason}, so not published")
+        passed.append((reason, stage.title))
     return None
+
+
+def _tell(passed: list[tuple[str, str]]) -> None:
+    """A line for each stage that is passed over, by its reason and title; of many with one reason the first few, and how many."""
+    for reason in dict.fromkeys(reason for reason, _ in passed):
+        titles = [title for why, title in passed if why == reason]
+        for title in titles[:MOST_NAMED]:
+            say(f"{title}: {reason}, so not published")
+        if len(titles) > MOST_NAMED:
+            say(f"{len(titles) - MOST_NAMED} more stages: {reason}, so not published")
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:
