@@ -9,16 +9,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers.book.figures.axes import check_columns, count_axis, new_axes
-from helpers.book.theme import COLOURS, themed
+from helpers.book.theme import COLOURS, INK, themed
 
 
 @themed()
-def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, epochs: int = 40) -> Figure:
-    """Which (training clips, updates) a study has models of; the page's own size is filled, a diagonal is equal epochs.
+def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int) -> Figure:
+    """Which (training clips, updates) a study has models of; the page's own size is filled. A diagonal is equal epochs: those of
+    the size that ends after the fewest, as all sizes come near to them.
 
     Columns: n_train, updates.
     """
     check_columns(points, "n_train", "updates")
+    ends_at = points.groupby("n_train")["updates"].max()
+    epochs = round((ends_at * batch_size / ends_at.index).min())
     figure, axes = new_axes(height_in=3.6)
     axis = axes[0, 0]
     own = points["n_train"] == n_train
@@ -53,17 +56,18 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int, e
 
 
 @themed()
-def plot_loss(losses: pd.DataFrame, window: int = 25) -> Figure:
-    """Training loss, raw (faint) and its running mean over `window` rows. Columns: update, loss, run."""
+def plot_loss(losses: pd.DataFrame) -> Figure:
+    """Training loss, raw (faint) and its running mean over a hundredth of the rows. Columns: update, loss, run."""
     check_columns(losses, "update", "loss", "run")
     figure, axes = new_axes()
     axis = axes[0, 0]
     for colour, (run, rows) in zip(COLOURS.values(), losses.groupby("run", sort=False)):
         rows = rows.sort_values("update")
-        axis.plot(rows["update"], rows["loss"], color=colour, alpha=0.22, linewidth=0.7)
-        smooth = rows["loss"].rolling(window, min_periods=1, center=True).mean()
-        axis.plot(rows["update"], smooth, color=colour, label=str(run))
+        axis.plot(rows["update"], rows["loss"], color=colour, alpha=0.15, linewidth=0.6)
+        smooth = rows["loss"].rolling(max(25, len(rows) // 100), min_periods=1, center=True).mean()
+        axis.plot(rows["update"], smooth, color=INK, linewidth=1.4, label=f"{run}, running mean")
     axis.set(xlabel="update", ylabel="training loss", yscale="log")
+    axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 3, 5)))
     axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     axis.legend()
