@@ -28,12 +28,13 @@ export GOMP_SPINCOUNT ?= 10000
 # hours of training: its arrays in huge pages, and kept, not mapped anew in every update (glibc; benchmarks/huge_pages.py)
 reproduce: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296
 
-.PHONY: help book html reproduce test chapter plan bench bench-audit bench-large aisfx cluster clean clean-all
+.PHONY: help install book html reproduce test chapter plan bench bench-audit bench-large aisfx cluster clean clean-all
 
 help:
 	@echo 'make book                                                  run every chapter, build the HTML, print its path'
 	@echo 'make book PROFILE=smoke                                    the same, computed anew on a few dozen clips (minutes)'
 	@echo 'make reproduce                                             the pocket study from nothing (hours), then compared with results/'
+	@echo 'make install                                               make .venv alone: enough for an audit'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, in a page of its own'
 	@echo 'make plan PROFILE=paper                                    what a profile takes, GPU hours too, and what is missing for it'
@@ -80,6 +81,8 @@ $(READY): requirements.lock requirements-torch.txt pyproject.toml
 	$(PIP) --no-deps -e . && \
 	rm .venv/.installing && touch $(READY) && \
 	echo "Installed in $$(( $$(date +%s) - start )) s"
+
+install: $(READY)
 
 # Further packages for a finished .venv. Its stamp is away meanwhile, so that here too a killed run is redone from nothing;
 # where pip itself gives up (no network), .venv is as it was.

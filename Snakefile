@@ -35,7 +35,8 @@ RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 SHARDS = 0 if RESTORED else int(config.get("shards", 0))
 MAX_RUNTIME = int(config.get("max_runtime", 1440))  # minutes
-THREADS = 1 if RESTORED else 64  # of a job at most: --cores gives fewer here, max-threads in a cluster's profile
+AUDIT_THREADS = 64  # of a job at most: --cores gives fewer here, max-threads in a cluster's profile
+THREADS = 1 if RESTORED else AUDIT_THREADS
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
 
 
@@ -185,7 +186,7 @@ PART = f"{os.path.dirname(STAMP)}/audit_{hashlib.sha256(repr(AUDIT).encode()).he
 rule audit_shard:
     output:
         temp(touch(PART + "{k}")),
-    threads: THREADS
+    threads: AUDIT_THREADS
     resources:
         heavy=2,
     shell:
@@ -196,7 +197,7 @@ rule audit_shard:
 rule audit:
     input:
         [f"{PART}{k}" for k in range(1, int(config.get("shards", 0)) + 1)],
-    threads: THREADS
+    threads: AUDIT_THREADS
     resources:
         heavy=2,
     shell:

@@ -37,9 +37,12 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "helpers run generation --profile paper": "needs AudioCaps and hours of a GPU",
     'make chapter NAME=06_thresholds SET="labels=': "needs what a listener saved; test_listening runs it with some",
     "make reproduce": "takes hours",
+    "hf auth login": "needs an account",
+    "pip install torchsde": "fetches a package",
+    'make chapter NAME=06_thresholds PROFILE=own': "its clips are the reader's; test_own_corpus reruns a chapter with some",
     "make bench": "takes long; test_benchmarks runs its scripts at a toy size",
 }
-HOURS = re.compile(r"helpers run .*--profile (pocket|law)")  # is asked what it would do
+HOURS = re.compile(r"helpers run .*--profile pocket")  # is asked what it would do
 BOOKS = {  # have tests of their own
     "make book": "test_the_book_is_made", "make book PROFILE=smoke": "test_book", "make book PROFILE=own": "test_own_corpus",
 }  # fmt: skip

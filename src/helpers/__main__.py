@@ -153,18 +153,29 @@ OPTIONS = {
             "help": "exit with code 1 if more than N clips are flagged, or no rate can be stated",
         },
     ),
-    "table": ("--output", {"type": Path, "default": Path("audit.csv"), "help": "default: %(default)s"}),
+    "table": (
+        "--output",
+        {
+            "type": Path,
+            "default": Path("audit.csv"),
+            "help": "the table; the page and the rest are written beside it (default: %(default)s)",
+        },
+    ),
     "text": ("text", {"metavar": "TEXT", "help": "the prompt, in quotes"}),
     "seeds": ("--seeds", {"type": int, "default": 4, "metavar": "N", "help": "clips to make (default: %(default)s)"}),
     "n-train": (
         "--n-train",
-        {"type": int, "metavar": "N", "help": "the model that was trained on N clips (default: the smallest set)"},
+        {
+            "type": int,
+            "metavar": "N",
+            "help": "the model that was trained on N clips (default: the smallest set, whose weights are published)",
+        },
     ),
     "page": ("--output", {"type": Path, "default": Path("prompt.html"), "help": "default: %(default)s"}),
     "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
     "label": (
         "--label",
-        {"help": "if there are several stages of this name: the one with this label (see `list`), as dup4500_d0"},
+        {"help": "if there are several stages of this name: the one with this label (see `list`), as n100_d0"},
     ),
     "shard": (
         "--shard",

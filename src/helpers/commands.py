@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import json
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ from helpers.study.manifest import MANIFEST, read_manifest
 from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 56  # it is kept in git
+MOST_LABELS = 20  # in an error, of stages
 MOST_SEEDS = 32  # clips of one prompt: all are in one page
 
 
@@ -111,9 +113,7 @@ def _chosen_stages(arguments, require=None) -> tuple[list[Stage], Path | None, P
             labels = [stage.label for stage in stages]
             stages = [stage for stage in stages if stage.label == arguments.label]
             if not stages:
-                raise ValueError(
-                    f"--label: expected one of {', '.join(filter(None, labels)) or 'none'}, got {arguments.label!r}"
-                )
+                raise ValueError(f"--label: expected one of {_near(arguments.label, labels)}, got {arguments.label!r}")
         for stage in stages:
             stage.digest  # noqa: B018 - reads the input files: a missing one is told before any work
         folder = publication.find(profile.name) if arguments.published else None
@@ -127,6 +127,15 @@ def _chosen_stages(arguments, require=None) -> tuple[list[Stage], Path | None, P
             stages = publication.wanted(stages, folder)
         frozen.check(profile, plan.missing(stages, folder))
     return stages, folder, profile
+
+
+def _near(label: str, labels: list[str]) -> str:
+    """All labels, or of very many those that are most like `label`."""
+    known = [name for name in labels if name]
+    if len(known) <= MOST_LABELS:
+        return ", ".join(known) or "none"
+    near = difflib.get_close_matches(label, known, 5, 0.0)
+    return f"{', '.join(near)} and {len(known) - len(near)} more (helpers list shows all)"
 
 
 def _print_plan(stages: list[Stage], folder: Path | None) -> list[Stage]:
@@ -288,6 +297,8 @@ def list_stages(arguments):
     counts = Counter(one.kind for one in states)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in state.KINDS if counts[kind])
     print(f"{len(states)} stages: {told}; {plan.in_bytes(sum(one.size_bytes for one in states))}")
+    if counts["missing"] and publication.find(arguments.profile):
+        print(f"Of the published study what is missing: helpers restore --profile {arguments.profile} puts it in place")
 
 
 def _current_digests() -> set[str]:
