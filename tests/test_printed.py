@@ -39,7 +39,7 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "make reproduce": "takes hours",
     "hf auth login": "needs an account",
     "pip install torchsde": "fetches a package",
-    'make chapter NAME=06_thresholds PROFILE=own': "its clips are the reader's; test_own_corpus reruns a chapter with some",
+    "make chapter NAME=06_thresholds PROFILE=own": "its clips are the reader's; test_own_corpus reruns a chapter with some",
     "make bench": "takes long; test_benchmarks runs its scripts at a toy size",
 }
 HOURS = re.compile(r"helpers run .*--profile pocket")  # is asked what it would do

@@ -19,7 +19,6 @@ from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import MelConfig
-from helpers.book.cards import KIND_LABELS
 from helpers.book.gallery import Gallery
 from helpers.book.inline import inline
 from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
@@ -38,6 +37,13 @@ WHICH = ((0, "quantile 0.50"), (-1, "quantile 0.50"), (1, "quantile 0.95"), (0, 
 LAB = ("quantile", "false alarm twins", "miss", "perfect replay")  # whose clips the lab plays, of every model
 N_CATCH = 3  # of each kind: a clip beside itself, and beside an unrelated one
 COPIES = ("altered", "empirical")  # kinds that are copies by construction: of their own clip
+MADE_AS = {
+    "altered": "is that clip, changed on purpose",
+    "empirical": "is that clip, as a model brings it back that can only copy",
+    "twins": "is a twin: the same caption, mixed anew from the same recordings",
+    "same_bed": "has the same bed, but other events",
+    "heldout": "is a held-out clip, of other recordings",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +102,17 @@ def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, prof
         if flagged
         else "This book's detector does not flag the clip."
     )
+    trained, other_one = ("A", "B") if swapped else ("B", "A")
     if question == "which":
-        right = "A" if swapped else "B"
+        right = trained
         prompt = "the same words" if row["caption"] == caption else f"“{row['caption']}”"
-        made = f"{'B' if swapped else 'A'} was made by the model of {n:,} clips, from {prompt}"
+        made = f"{other_one} was made by the model of {n:,} clips, from {prompt}"
         told = f"{right} is the training clip, “{caption}”. {made}. {says}"
     else:
         right = "yes" if copy else "no"
-        kind_of = "a training clip, changed on purpose" if copy else "no copy"
-        told = f"One of the two is the training clip “{caption}”. The other, {KIND_LABELS[kind].lower()}, is {kind_of}. {says}"
+        if copy != flagged:
+            says = f"This book's detector {'misses it' if copy else 'flags it all the same'}: chapter 7 counts such errors."
+        told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {MADE_AS[kind]}. {says}"
     answer = ("yes" if flagged else "no") if question == "same" else ""
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
 
