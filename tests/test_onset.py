@@ -411,3 +411,28 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     assert observed.iloc[1] == pytest.approx(10 * observed.iloc[0])  # a level's onsets are its own
     judged = pd.DataFrame({"n_train": 100, "draw": [0, 0, 0], "updates": [5, 5, 5], "near_exact": pd.array([True, False, None], "boolean")})  # fmt: skip
     assert summaries.shares_over_training(judged).iloc[0].tolist() == [100, 0, 5, 0.5, 2]
+
+
+def test_how_good_clips_are_when_copying_begins():
+    onsets = pd.DataFrame(
+        [("near_exact", 100, 0, 600.0, False), ("near_exact", 100, 1, 700.0, False), ("near_exact", 500, 0, 3000.0, False),
+         ("near_exact", 4500, 0, 50_000.0, True), ("top1", 500, 0, 300.0, False)],
+        columns=["measure", "n_train", "draw", "updates", "censored"],
+    )  # fmt: skip
+    kids = {100: {275: 1.2, 640: 0.7, 2800: 0.2}, 500: {1650: 0.2, 2900: 0.12, 15_000: 0.1}, 4500: {8300: 0.1}}
+    quality = pd.DataFrame(
+        [(n, draw, u, kid + 0.1 * draw, where, of) for n, points in kids.items() for draw in (0, 1) for u, kid in points.items()
+         for where, of in (("heldout", "aisfx"), ("train", "aisfx"), ("heldout", "clap"))],
+        columns=["n_train", "draw", "updates", "kid", "prompt_set", "embedding"],
+    )  # fmt: skip
+    quality.loc[(quality["prompt_set"] == "train") | (quality["embedding"] == "clap"), "kid"] = 9.0
+    rows = summaries.quality_at_onset(onsets, quality)
+    np.testing.assert_allclose(rows[["at_onset", "lowest"]], [[0.7, 0.2], [0.8, 0.3], [0.12, 0.1]])
+    assert summaries.quality_in_words(rows)["KID at the onset"].tolist() == ["0.70 to 0.80", "0.12"]
+    told = summaries.quality_sentence(rows, [200, 500])
+    assert told.startswith("With 100 clips copying begins before clips are good") and told.endswith(
+        "left 100 out of the fit."
+    )
+    assert "left" not in summaries.quality_sentence(rows, [100, 500])
+    assert summaries.quality_sentence(rows[rows["n_train"] == 500], [500]).startswith("At every size that copies")
+    assert summaries.quality_sentence(rows[:0], [500]) == ""

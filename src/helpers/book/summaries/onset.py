@@ -9,9 +9,10 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.protocol import read_protocol
 from helpers.book.summaries.findings import ONSETS
-from helpers.book.tables import arrange
+from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
 from helpers.copies.onset import MEASURES, fit_with_floor, onset_table
+from helpers.copies.prevention import EMBEDDING
 from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
 from helpers.stages.onset import PREDICTED, choose_sizes
 
@@ -209,6 +210,59 @@ def floor_sentence(floors: pd.DataFrame, profile: Profile) -> str:
         f"above it, the exponent is {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and {row['n_predicted']:,} clips are "
         f"expected at {two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])}; exploratory)."
     )
+
+
+def quality_at_onset(onsets: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
+    """How good clips are when copying begins: n_train, draw, `at_onset`, `lowest`.
+
+    The kernel distance (KID) of clips of held-out prompts to real sound, by the embedding aisfx: at the checkpoint nearest to
+    the onset of the primary measure, and the lowest of the run. No row for a run that has not begun.
+    """
+    begun = onsets[(onsets["measure"] == next(iter(MEASURES))) & ~onsets["censored"].astype(bool)]
+    of_heldout = quality[(quality["prompt_set"] == "heldout") & (quality["embedding"] == EMBEDDING)].dropna(
+        subset="kid"
+    )
+    rows = []
+    for run in begun.itertuples():
+        kid = of_heldout[(of_heldout["n_train"] == run.n_train) & (of_heldout["draw"] == run.draw)].set_index(
+            "updates"
+        )["kid"]
+        if len(kid):
+            nearest = int(np.abs(np.log(kid.index.to_numpy(float) / run.updates)).argmin())
+            rows.append((run.n_train, run.draw, kid.iloc[nearest], kid.min()))
+    return pd.DataFrame(rows, columns=["n_train", "draw", "at_onset", "lowest"])
+
+
+def quality_in_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """`quality_at_onset` as it is shown: a row a size."""
+    by = rows.groupby("n_train")
+    columns = {
+        "n": [n for n, _ in by],
+        **{
+            title: [_ends(part[name]) for _, part in by]
+            for title, name in {"KID at the onset": "at_onset", "lowest KID": "lowest"}.items()
+        },
+    }
+    caption = "How good clips are when copying begins: the kernel distance of held-out prompts' clips, by aisfx. Lower is better; from the least to the greatest of the draws."
+    return captioned(pd.DataFrame(columns), caption)
+
+
+def _ends(values: pd.Series) -> str:
+    return " to ".join(dict.fromkeys(f"{value:.2f}" for value in (values.min(), values.max())))
+
+
+def quality_sentence(rows: pd.DataFrame, fitted: Sequence[int]) -> str:
+    """At which sizes copying begins before clips are good: farther off than twice the lowest KID of their own run, on average."""
+    if rows.empty:
+        return ""
+    means = rows.groupby("n_train")[["at_onset", "lowest"]].mean()
+    early = [n for n, row in means.iterrows() if row["at_onset"] > 2 * row["lowest"]]
+    if not early:
+        return "At every size that copies, clips are about as good as they get by the time copying begins."
+    told = f"With {listed([f'{n:,}' for n in early])} clips copying begins before clips are good: their held-out clips stand more than twice as far from real sound as they do later."
+    if left_out := [n for n in early if n not in fitted]:
+        told += f" So the plan left {listed([f'{n:,}' for n in left_out])} out of the fit."
+    return told
 
 
 KINDS = {"trained": "own prompts", "other draw": "prompts of clips it never met", "twins": "twins"}
