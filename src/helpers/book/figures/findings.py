@@ -37,7 +37,7 @@ KINDS = {
 ANSWER = {  # of the first page's chart: colour, marker and line of each kind
     "this book, by rule": (COLOURS["orange"], "o", "-"),
     "honest clips, by the same rule": (COLOURS["blue"], "s", "--"),
-    "the paper, by ear (as summarised)": (COLOURS["grey"], "D", ":"),
+    "the paper, as summarised": (COLOURS["grey"], "D", ":"),
 }
 
 
