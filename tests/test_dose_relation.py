@@ -1,5 +1,6 @@
 """Whether copies bring a replay forward: the exponent of the number of copies, from one model's checkpoints."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from pooled import SCHEDULES, load_pooled
 from scipy.special import expit
 
 from helpers.base.protocol import read_protocol
+from helpers.base.settings import PlantedConfig
 from helpers.book.summaries import dose as summaries
 from helpers.copies import dose_relation
 from helpers.sound.profiles import load_profile
@@ -168,3 +170,14 @@ def test_when_each_number_of_copies_begins_is_told():
     assert "It has not come by the last checkpoint, at 16,000 updates, for a clip that is there once." in waiting
     shown = summaries.onsets_in_words(onsets.assign(censored=onsets["copies"] == 1))
     assert shown.iloc[0, 2] == "not by 16,000" and " to " in shown.iloc[1, 2]
+
+
+def test_copies_are_planted_in_the_numbers_that_are_asked_for():
+    with pytest.raises(ValueError, match=r"groups: expected one number for each of copies \(2, 4\), got \(3,\)"):
+        PlantedConfig(n_train=40, copies=(2, 4), groups=(3,))
+    with pytest.raises(ValueError, match="expected at least the 32 planted copies, got 30; lower groups"):
+        PlantedConfig(n_train=30, copies=(2, 4), groups=(4, 2))  # of both kinds
+    assert PlantedConfig(n_train=30, copies=(2, 4), groups=(4, 2), kinds=("exact",)).cells == ((2, 4), (4, 2))
+    assert "groups" not in PlantedConfig().digest_fields() and "kinds" not in PlantedConfig().digest_fields()
+    with pytest.raises(ValueError, match=r"sizes: expected corpus.n_train = 16 alone, .* got \(8,\)"):
+        dataclasses.replace(load_pooled("copies"), sizes=(8,))
