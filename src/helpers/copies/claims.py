@@ -220,7 +220,13 @@ def _duplicates_exist(evidence: Evidence) -> Measured:
 
 def _duplicates_matter(evidence: Evidence) -> Measured:
     if evidence.trend is None:
-        return Measured(None, None, None, CANNOT_TELL, "this profile trains no model on planted duplicates")
+        return Measured(
+            None,
+            None,
+            None,
+            CANNOT_TELL,
+            "this profile trains no model on planted duplicates; the study pocket_dose does (chapter 7)",
+        )
     trend = evidence.trend
     row = trend[(trend["outcome"] == "replicated") & (trend["kind"] == "exact")].iloc[0]
     if pd.isna(row["low"]):

@@ -511,7 +511,7 @@ class Graph:
             published=("dose.csv", "dose_onset.csv", "dose_relation.csv"),
         )
 
-    @_stage(12, published=("claims.csv", "summary.json"), light=True)
+    @_stage(13, published=("claims.csv", "summary.json"), light=True)
     def findings(self):
         """The claims ledger and the summary."""
         profile, rules = self.profile, _plan()["verdicts"]

@@ -88,16 +88,19 @@ def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
     told = [
         f"not by {row.trained_to:,}"
         if row.censored
-        else f"{two_digits(row.updates)} ({two_digits(row.updates_low)} to {_end(row.updates_high)})"
+        else f"{two_digits(row.updates)}{_interval(row.updates_low, row.updates_high)}"
         for row in onsets.itertuples()
     ]
     columns = {"copies": "copies", "captions": onsets["caption_kind"].map(CAPTIONS), "onset, updates": told}
-    caption = "Updates at which 5 % of the clips are near-exact, by the number of copies; 95 % intervals over groups."
+    caption = "Updates at which 5 % of the clips are near-exact, by the number of copies; 95 % intervals over groups (of two groups there is none)."
     return arrange(onsets, columns, caption, {"copies": ".0f"})
 
 
-def _end(updates: float) -> str:
-    return two_digits(updates) if math.isfinite(updates) else "any number"
+def _interval(low: float, high: float) -> str:
+    """ " (800 to 1,400)"; "" of one without ends, as of two groups."""
+    if low == 0 and not math.isfinite(high):
+        return ""
+    return f" ({two_digits(low)} to {two_digits(high) if math.isfinite(high) else 'any number'})"
 
 
 def relations_in_words(relation: pd.DataFrame) -> pd.DataFrame:
