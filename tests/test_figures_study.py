@@ -58,9 +58,7 @@ def copied() -> pd.DataFrame:
         for copies in doses
         for updates in (300, 1000, 3000)
     ]
-    table = pd.DataFrame(rows, columns=["caption_kind", "copies", "updates", "own_near_exact_rate"])
-    rate = table["own_near_exact_rate"]
-    return table.assign(own_near_exact_low=rate * 0.8, own_near_exact_high=(rate * 1.2).clip(upper=1))
+    return pd.DataFrame(rows, columns=["caption_kind", "copies", "updates", "own_near_exact_rate"])
 
 
 def stretched() -> pd.DataFrame:

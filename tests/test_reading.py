@@ -160,7 +160,7 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
     assert sentences.of_missed(known[:0]) == ""
     verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
     assert sentences.of_ledger(pd.DataFrame({"verdict": verdicts})) == (
-        "Of 7 claims 3 are decided, 2 were measured but decide nothing here, and for 2 the paper's value is unknown."
+        "Of 7 claims 3 are decided, 2 are left undecided by this run, and for 2 the paper's value is unknown."
     )
 
 

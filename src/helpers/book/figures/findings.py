@@ -198,23 +198,15 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
 def plot_copies(dose: pd.DataFrame) -> Figure:
     """Near-exact share of the own clip over updates, a line for each number of copies; clips without a copy are in both panels.
 
-    Columns: caption_kind (same, other), copies, updates, own_near_exact_rate, _low, _high.
+    Columns: caption_kind (same, other), copies, updates, own_near_exact_rate. Groups are few, so intervals would cover one another.
     """
-    check_columns(dose, "caption_kind", "copies", "updates", "own_near_exact_rate", "own_near_exact_low")
+    check_columns(dose, "caption_kind", "copies", "updates", "own_near_exact_rate")
     figure, axes = new_axes(1, 2, 3.5, sharey=True)
     shades, shapes = shades_of(dose["copies"]), markers_of(dose["copies"])
     for axis, (caption_kind, title) in zip(axes[0], {"same": "under one caption", "other": "under several"}.items()):
         arm = dose[(dose["caption_kind"] == caption_kind) | (dose["copies"] == 1)]
         for copies, rows in arm.sort_values("updates").groupby("copies"):
             x = rows["updates"]
-            axis.fill_between(
-                x,
-                rows["own_near_exact_low"],
-                rows["own_near_exact_high"],
-                color=shades[copies],
-                alpha=0.15,
-                linewidth=0,
-            )
             axis.plot(x, rows["own_near_exact_rate"], marker=shapes[copies], markersize=4, color=shades[copies])
         axis.set(xscale="log", xlabel="updates", title=title)
         count_axis(axis.xaxis, round_ticks(dose["updates"].min(), dose["updates"].max()) or [dose["updates"].min()])

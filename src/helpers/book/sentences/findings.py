@@ -107,7 +107,7 @@ def of_ledger(claims: pd.DataFrame) -> str:
     """How many claims are decided, how many measured without a decision, how many unknown."""
     count = claims["verdict"].isin((HOLDS, FAILS)).sum(), (claims["verdict"] == UNKNOWN).sum()
     return (
-        f"Of {len(claims)} claims {count[0]} are decided, {len(claims) - sum(count)} were measured but decide nothing here, and "
+        f"Of {len(claims)} claims {count[0]} are decided, {len(claims) - sum(count)} are left undecided by this run, and "
         f"for {count[1]} the paper's value is unknown."
     )
 

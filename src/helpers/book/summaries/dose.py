@@ -35,7 +35,7 @@ def of_study(dose: pd.DataFrame) -> str:
     return (
         f"It has the size of the largest set, and in it groups of exact copies: {kinds}. At each of "
         f"{dose['updates'].nunique()} checkpoints the model is asked for a clip of every group, with several seeds, and for some of "
-        "the clips that are there once. The bands are 95 % intervals over groups."
+        "the clips that are there once. The groups are few, so the intervals in the tables are wide."
     )
 
 
