@@ -1,7 +1,7 @@
-"""Who copies what, from sound to verdict: the public door to the instrument behind the book.
+"""What other programs may import: the instrument behind the book, from sound to verdict.
 
 `from helpers import audit, log_mel, ...`: a name is imported when it is asked for, so that nobody waits for a library
-that he does not use. The page "The instrument" of the book shows each in use; `study.graph` draws how data flows.
+that is not used. The page "The instrument" of the book shows each in use; `study.graph` draws how data flows.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Room on the disk: reserved before it is needed, and told in one line where it is not there."""
+"""Disk space: reserved before a large array is written; a full disk is told in one line."""
 
 import contextlib
 import errno

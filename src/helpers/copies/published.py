@@ -1,4 +1,4 @@
-"""Tables of a published study by what they tell, wherever they lie: collected of all runs, or run by run while it is made."""
+"""Finds a published table, whether it is one file of all runs or one a run."""
 
 from pathlib import Path
 

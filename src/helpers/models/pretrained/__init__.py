@@ -1,0 +1,1 @@
+"""Readers of weights that others published: AudioLDM, TANGO, FLAN-T5, LAION's CLAP."""
