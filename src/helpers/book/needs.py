@@ -90,7 +90,8 @@ def _other_values(chapter: Chapter, name: str) -> Iterator:
     if profile.schedules and name in ("updates", "checkpoints") and chapter.name == "03_training":
         return  # each size has its own, and no other is taken
     if chapter.name in PER_SIZE:
-        known = {"n_train": profile.sizes, "draw": range(max(profile.draws))}
+        draws = dict(zip(profile.sizes, profile.draws)).get(chapter.config.n_train, 0)
+        known = {"n_train": profile.sizes, "draw": range(draws)}
     if chapter.name == "04_generation":
         known["updates"] = profile.training_run(chapter.config.n_train, chapter.config.draw).checkpoints
     if name in known:
@@ -113,8 +114,8 @@ def served_in_words(chapter: Chapter) -> str:
     at_once, anew = _told(served(chapter))
     other = dataclasses.replace(chapter, changed=chapter.changed | {"name": "value"})
     return (
-        f"**Other settings.** The published study serves {at_once} in seconds. What else is changed is computed first, "
-        f"which took {anew} for the published study: `{command(other)}`."
+        f"**Other settings.** Ready at once: {at_once}. What else is changed is computed first, which took {anew} for the "
+        f"published study: `{command(other)}`."
     )
 
 

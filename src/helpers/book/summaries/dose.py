@@ -17,7 +17,7 @@ STUDY = "pocket_dose"  # the published study of planted copies alone, asked at m
 CAPTIONS = {"same": "one caption", "other": "several captions"}  # of a group of copies
 
 OF_PROFILE = (
-    "A clip that it makes *replicates* if it is near-exact and its match is a copy of the clip whose prompt was used. "
+    "A clip that it makes “replicates” if it is near-exact and its match is a copy of the clip whose prompt was used. "
     "First exact and altered copies, then exact copies by caption, with 95 % intervals over groups of copies."
 )
 
