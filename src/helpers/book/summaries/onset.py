@@ -167,7 +167,11 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
     if last["exponent"] - law["exponent"].iloc[0] > 0.1:
         largest = planned["n_train"].max()
         runs = planned.loc[planned["n_train"] == largest, "draw"].nunique()
-        of = f"the one run of {largest:,} clips" if runs == 1 else f"the {SMALL.get(runs, runs)} runs of {largest:,} clips"
+        of = (
+            f"the one run of {largest:,} clips"
+            if runs == 1
+            else f"the {SMALL.get(runs, runs)} runs of {largest:,} clips"
+        )
         return (
             f"{told}In {of} the share rises more slowly, so a single power may not fit the whole curve. "
             "Networks of one size cannot tell whether that is due to the set or to the size of the network."

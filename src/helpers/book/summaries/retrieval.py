@@ -70,7 +70,10 @@ def all_areas(detection: pd.DataFrame) -> pd.DataFrame:
 def with_second_opinion(detection: pd.DataFrame, profile: Profile) -> tuple[pd.DataFrame | None, str]:
     """`detection` with the rows of the optional detector after the others; or None, and a sentence that says why."""
     if aisfx.NAME in profile.retrieval.detectors:
-        return None, "This profile searches by it throughout: it stands beside the others in the figures of several detectors."
+        return (
+            None,
+            "This profile searches by it throughout: it stands beside the others in the figures of several detectors.",
+        )
     if publication.find(profile.name):
         return None, "The published study of this profile was made without it."
     folder = registry.second_opinion(profile)
