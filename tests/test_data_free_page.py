@@ -53,7 +53,7 @@ def test_the_table_in_sight_has_a_row_a_sign_whichever_the_runs(folder):
     brief = summaries.in_brief(pd.concat([runs, runs.assign(draw=1, auroc=runs["auroc"] - 0.1)], ignore_index=True))
     assert (
         brief["sign"].tolist() == list(summaries.NAMES.values())
-        and "for the 2 models with most replays" in brief.attrs["caption"]
+        and "of the 2 models with most replays" in brief.attrs["caption"]
     )
     assert brief["AUROC"].str.replace("\u00a0", " ").tolist() == [
         "0.40 to 0.50",

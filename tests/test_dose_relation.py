@@ -151,14 +151,27 @@ LAW = pd.DataFrame([("near_exact", 0.97, 0.88, 1.06)], columns=["measure", "expo
     ("b", "half", "says"),
     [
         (0.1, 0.2, "whether copies matter at all cannot be told"),
-        (0.9, 0.2, "it is not excluded that a copy acts like one more epoch for the clip"),
-        (0.5, 0.1, "a copy does less than one more epoch for the clip"),
-        (1.5, 0.1, "a copy does more than one more epoch for the clip"),
+        (0.9, 0.2, "So it may be that only the share counts that the clip has of the set."),
+        (0.5, 0.1, "a copy does less than its share of the set."),
+        (1.5, 0.1, "a copy does more than its share of the set."),
     ],
 )
 def test_what_the_exponent_means_is_told_by_its_interval(b, half, says):
     found = dose_relation.relations(clips(0.5, 2)).assign(exponent=b, exponent_low=b - half, exponent_high=b + half)
     assert says in summaries.relation_sentence(found, LAW)
+
+
+def test_the_planned_reading_beside_the_primary_is_told_with_what_follows_from_it():
+    found = dose_relation.relations(clips(0.5, 2), good_from=1000)
+    first = (found["caption_kind"] == "same") & (found["clips"] == dose_relation.ALL)
+    good = (found["caption_kind"] == "same") & (found["clips"] == dose_relation.GOOD)
+    for b, says in ((0.95, "and the same follows."), (0.5, "by that reading a copy does less than its share.")):
+        ends = {"exponent": b, "exponent_low": b - 0.2, "exponent_high": b + 0.2}
+        table = found.copy()
+        table.loc[first, ["exponent", "exponent_low", "exponent_high"]] = [0.9, 0.7, 1.1]
+        table.loc[good, list(ends)] = list(ends.values())
+        told = summaries.relation_sentence(table, LAW)
+        assert f"as planned beside it, b is {b:.2f} ({b - 0.2:.2f} to {b + 0.2:.2f})" in told and told.endswith(says)
 
 
 def test_when_each_number_of_copies_begins_is_told():

@@ -348,3 +348,18 @@ def test_detectors_against_ears_that_hear_what_mel_flags(tmp_path, galleries, ta
     rule = mel.set_index(["query_id", "n_train"])["near_exact"]
     near = [bool(rule[p.query, p.n_train]) for p in pairs.itertuples()]
     assert found.iloc[-1]["both"] == sum(a and b for a, b in zip(near, pairs["copy"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "says"),
+    [
+        ("twins", "a", "is a twin of it: the same caption, mixed anew"),
+        ("twins", "b", "was mixed for other words: “rain”"),
+        ("same_bed", "a", "has its bed, the steady sound, under other events"),
+        ("same_bed", "b", "was made of other sounds"),
+        ("altered", "a", "is that clip, changed on purpose"),
+        ("heldout", "", "is a held-out clip, of other recordings"),
+    ],
+)
+def test_what_a_clip_is_to_the_one_beside_it_is_told_by_which_clip_it_was_made_from(kind, own, says):
+    assert listening._made_as({"kind": kind, "own_id": own, "caption": "rain"}, "a") == says

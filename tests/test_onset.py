@@ -288,8 +288,8 @@ def test_what_was_predicted_stands_beside_what_came():
     assert summaries.in_words(never)["came"].iloc[2] == "150 / not yet"
     assert summaries.sentence(never, [1.0, 0.9, 1.1], [100, 200], none).endswith("1 later.")
     for trained_to, place in (
-        (250, "within the interval (180 to 260), so it says little."),
-        (170, "before the beginning of the interval (180 to 260), so it says nothing."),
+        (250, "within the interval (180 to 260), so that says little about the prediction."),
+        (170, "before the beginning of the interval (180 to 260), so that says nothing about the prediction."),
     ):
         waiting = summaries.beside_prediction(
             onsets.assign(censored=[False] * 5 + [True], trained_to=trained_to), prediction
@@ -434,5 +434,7 @@ def test_how_good_clips_are_when_copying_begins():
         "left 100 out of the fit."
     )
     assert "left" not in summaries.quality_sentence(rows, [100, 500])
-    assert summaries.quality_sentence(rows[rows["n_train"] == 500], [500]).startswith("At every size that copies")
+    assert summaries.quality_sentence(rows[rows["n_train"] == 500], [500]).startswith(
+        "At every size that copies, clips come within twice"
+    )
     assert summaries.quality_sentence(rows[:0], [500]) == ""

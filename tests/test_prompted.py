@@ -1,6 +1,8 @@
 """`helpers prompt`: one prompt asked of a trained model, and the page that it writes."""
 
+import dataclasses
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +14,7 @@ from helpers import commands
 from helpers.book.prompt_page import prompt_page
 from helpers.copies import prompted
 from helpers.sound.corpus import load_corpus, subset
+from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
 HOSTILE = 'rain\'; <script>alert(1)</script> "and" wind'
@@ -76,9 +79,26 @@ def test_the_page_escapes_the_prompt_and_asks_for_nothing(profile, asked):
     assert [code.text.startswith("helpers prompt '") for code in soup.select("#next ~ ul code")] == [True] * 3
 
 
+def test_what_to_try_next_asks_the_same_model(profile, asked):
+    page = BeautifulSoup(
+        prompt_page(asked, profile, 4, "3 %", ["--profile", "pooled", "--n-train", "8"]), "html.parser"
+    )
+    assert all(code.text.endswith(" --profile pooled --n-train 8") for code in page.select("#next ~ ul code"))
+
+
+def test_a_clip_that_is_too_faint_to_play_is_told_and_the_others_are_shown(profile, asked):
+    click = np.zeros_like(asked.audio)
+    click[:, 100] = 40  # above the peak that silence has
+    table = asked.table.assign(silent=False, position=0.2, near_exact=False, score=0.5, nearest_caption="x")
+    audio = np.concatenate([click[:1], asked.nearest[:1], asked.nearest[:1]])
+    faint = dataclasses.replace(asked, audio=audio, table=table)
+    page = prompt_page(faint, profile, 4, "3 %")
+    assert page.count("This clip is too faint to play. Position 0.20") == 1 and page.count("<audio") == 4
+
+
 def arguments(**changes):
-    given = {"text": "a dog barks", "seeds": 2, "n_train": None, "profile": "pocket"}
-    return SimpleNamespace(**given | {"output": SimpleNamespace(parent=commands.Path())} | changes)
+    given = {"text": "a dog barks", "seeds": 2, "n_train": None, "profile": "pocket", "output": Path("prompt.html")}
+    return SimpleNamespace(**given | changes)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +106,15 @@ def arguments(**changes):
     [
         ({"text": " "}, "text: expected a prompt, as 'a dog barks', got nothing"),
         ({"seeds": 0}, "--seeds: expected 1 to 32, got 0"),
-        ({"n_train": 7}, "--n-train: expected one of 100, 200, 500, 1000, 2000, 4500, got 7"),
-        ({"profile": "smoke"}, "expected a study whose runs are searched in one gallery"),
+        ({"n_train": 0}, "--n-train: expected one of 100, 200, 500, 1000, 2000, 4500, got 0"),
+        ({"profile": "smoke"}, "expected a study of mixtures whose runs are searched in one gallery"),
         ({"profile": "nothing"}, "profile: expected one of"),
-        ({"output": commands.Path("nowhere/page.html")}, "--output: expected a file in a folder that is there"),
+        (
+            {"profile": "pocket_capped"},
+            "to train it: HELPERS_COMPUTE=all helpers run training --profile pocket_capped --label n500_d0",
+        ),
+        ({"output": Path("nowhere/page.html")}, "--output: expected a file in a folder that is there"),
+        ({"output": Path()}, "--output: expected a file in a folder that is there, got ."),
     ],
 )
 def test_a_mistake_is_told_in_one_line_before_any_work(changes, message):
@@ -98,9 +123,15 @@ def test_a_mistake_is_told_in_one_line_before_any_work(changes, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_model_without_weights_is_told_with_the_command_that_trains_it(monkeypatch):
-    with pytest.raises(commands.UserError, match="--n-train: expected 100, the model whose weights are published"):
+def test_a_model_without_weights_is_told_with_the_command_that_trains_it():
+    with pytest.raises(commands.UserError) as error:
         commands.ask_prompt(arguments(n_train=500))
+    assert str(error.value) == (
+        "--n-train: expected a model whose weights are here, got 500; to train it: HELPERS_COMPUTE=all helpers run training "
+        "--profile pocket --label n500_d0"
+    )
+    stage = registry.build("training", load_profile("pocket"), 500, 0)[0]
+    assert not stage.folder().exists(), "nothing was restored that would be taken for a trained model"
 
 
 def test_the_command_asks_the_published_model(tmp_path, capsys):

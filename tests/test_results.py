@@ -223,6 +223,15 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
         copied.begins(tables["dose_onset"]): True,
         copied.relation_sentence(relation, pd.read_csv(FOLDER / "law.csv")): True,
         f"six captions instead of one, b is {several['exponent']:.2f} ({b})": True,
+        "with 64 and 128 copies the onset comes later there": all(
+            onsets.loc[("other", copies), "updates"] > onsets.loc[("same", copies), "updates"] for copies in (64, 128)
+        ),
+        "of 4 copies none came back": tables["dose"]
+        .query("caption_kind == 'other' and copies == 4")["own_near_exact_rate"]
+        .eq(0)
+        .all(),
+        "The step from 4 to 16 copies shows hardly any difference": onsets.loc[("same", 4), "updates"]
+        < 1.2 * onsets.loc[("same", 16), "updates"],
         "a clip that is there 64 times begins to come back after 820 updates, one that is there once not by 12,500": onsets.loc[
             ("same", 1), "censored"
         ],

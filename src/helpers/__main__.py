@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else each kernel starts with a debugger's warning
 }
 NO_PLACE = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)  # a full disk, and one that may not be written
-DEFAULT_PROFILE = os.environ.get("PROFILE", "pocket")
+DEFAULT_PROFILE = commands.DEFAULT_PROFILE
 # Each command: what runs it, what it does in one line, an example, and which of OPTIONS it takes.
 COMMANDS = {
     "Another model": {
@@ -168,7 +168,7 @@ OPTIONS = {
         {
             "type": int,
             "metavar": "N",
-            "help": "the model that was trained on N clips (default: the smallest set, whose weights are published)",
+            "help": "the model that was trained on N clips (default: the smallest set; that of pocket comes with the book)",
         },
     ),
     "page": ("--output", {"type": Path, "default": Path("prompt.html"), "help": "default: %(default)s"}),
@@ -260,6 +260,8 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         outcome = "the same command goes on from here"  # stages and pages are kept as they are finished
+        if arguments.action is commands.ask_prompt:
+            outcome = "no page was written"
         if arguments.action is commands.run_audit:
             kept = f", but what is in {arguments.keep} is not computed again" if arguments.keep else ""
             outcome = f"no table was written{kept}"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from helpers.study.stage import Stage
 
 LARGEST_PUBLICATION_MB = 56  # it is kept in git
 MOST_LABELS = 20  # in an error, of stages
+DEFAULT_PROFILE = os.environ.get("PROFILE", "pocket")
 MOST_SEEDS = 32  # clips of one prompt: all are in one page
 
 
@@ -218,23 +220,21 @@ def ask_prompt(arguments):
 
     with checking():
         profile = load_profile(arguments.profile)
-        n_train = arguments.n_train or min(profile.sizes)
+        n_train = min(profile.sizes) if arguments.n_train is None else arguments.n_train
         _check_prompt(arguments, profile, n_train)
         folder = publication.find(profile.name)
-        with publication.use_publication(folder):
-            weights = registry.denoiser_folder(profile, n_train, 0)
-            if not (weights / "checkpoints").is_dir():
-                raise ValueError(
-                    f"--n-train: expected {min(profile.sizes)}, the model whose weights are published, or one trained here, got "
-                    f"{n_train}; helpers run training --set n_train={n_train} draw=0 trains it"
-                )
-            corpus, scores = (registry.finished(name, profile).path for name in ("corpus", "scores"))
+        _check_model(profile, n_train, folder)
+    with publication.use_publication(folder, command=f"helpers run scores --profile {profile.name}"):
+        weights = registry.denoiser_folder(profile, n_train, 0)
+        corpus, scores = (registry.finished(name, profile).path for name in ("corpus", "scores"))
     honest = prompted.honest_clips(scores / "null.parquet", profile.thresholds.theta, n_train)
     found = prompted.ask(
         arguments.text, arguments.seeds, weights, load_corpus(corpus), honest.median, profile, n_train, 0
     )
     share = share_text(honest.near_exact_rate)
-    arguments.output.write_text(prompt_page.prompt_page(found, profile, n_train, share), encoding="utf-8")
+    again = ["--profile", profile.name] * (profile.name != DEFAULT_PROFILE)
+    again += ["--n-train", str(n_train)] * (n_train != min(profile.sizes))
+    arguments.output.write_text(prompt_page.prompt_page(found, profile, n_train, share, again), encoding="utf-8")
     for row in found.table.itertuples():
         beside = "" if row.silent else f" Nearest: {row.nearest_caption!r} ({row.nearest_id})."
         print(f"seed {row.seed}: {prompt_page.in_words(row, profile.thresholds.theta)}{beside}")
@@ -246,14 +246,33 @@ def _check_prompt(arguments, profile: Profile, n_train: int):
         raise ValueError("text: expected a prompt, as 'a dog barks', got nothing")
     if not 1 <= arguments.seeds <= MOST_SEEDS:
         raise ValueError(f"--seeds: expected 1 to {MOST_SEEDS}, got {arguments.seeds}")
-    if not profile.pooled:
+    if not profile.pooled or "twins" not in profile.nulls:
         raise ValueError(
-            f"--profile: expected a study whose runs are searched in one gallery (retrieval.gallery: pool), got {profile.name}"
+            "--profile: expected a study of mixtures whose runs are searched in one gallery (retrieval.gallery: pool), got "
+            f"{profile.name}"
         )
     if n_train not in profile.sizes:
         raise ValueError(f"--n-train: expected one of {', '.join(map(str, profile.sizes))}, got {n_train}")
-    if arguments.output.parent != Path() and not arguments.output.parent.is_dir():
+    if arguments.output.is_dir() or not arguments.output.parent.is_dir():
         raise ValueError(f"--output: expected a file in a folder that is there, got {arguments.output}")
+
+
+def _check_model(profile: Profile, n_train: int, folder: Path | None):
+    """Raises ValueError, before anything is computed, where the model's weights or the study's scores are not at hand."""
+    graph, published = Graph(profile), entries.read_entries(folder) if folder else {}
+    trained, denoiser, scores = graph.training(n_train, 0), graph.denoiser(), graph.scores()
+    if not (trained.folder() / "checkpoints").is_dir():
+        first = n_train == min(profile.sizes)
+        if not first or entries.key_of(denoiser) not in published:
+            raise ValueError(
+                f"--n-train: expected a model whose weights are here, got {n_train}; to train it: HELPERS_COMPUTE=all "
+                f"helpers run training --profile {profile.name} --label {trained.label}"
+            )
+    if entries.key_of(scores) not in published and not read_manifest(scores):
+        raise ValueError(
+            f"--profile: expected a study that is published or computed, got {profile.name}; to compute it: "
+            f"helpers run scores --profile {profile.name}"
+        )
 
 
 def _audited_profile(arguments, leave_out_missing) -> Profile:
@@ -297,8 +316,10 @@ def list_stages(arguments):
     counts = Counter(one.kind for one in states)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in state.KINDS if counts[kind])
     print(f"{len(states)} stages: {told}; {plan.in_bytes(sum(one.size_bytes for one in states))}")
-    if counts["missing"] and publication.find(arguments.profile):
-        print(f"Of the published study what is missing: helpers restore --profile {arguments.profile} puts it in place")
+    folder = publication.find(arguments.profile)
+    missing = [one.stage for one in states if one.kind == "missing"]
+    if folder and publication.wanted(missing, folder):
+        print(f"helpers restore --profile {arguments.profile} puts in place what the published study has of these")
 
 
 def _current_digests() -> set[str]:

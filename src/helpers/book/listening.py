@@ -37,13 +37,6 @@ WHICH = ((0, "quantile 0.50"), (-1, "quantile 0.50"), (1, "quantile 0.95"), (0, 
 LAB = ("quantile", "false alarm twins", "miss", "perfect replay")  # whose clips the lab plays, of every model
 N_CATCH = 3  # of each kind: a clip beside itself, and beside an unrelated one
 COPIES = ("altered", "empirical")  # kinds that are copies by construction: of their own clip
-MADE_AS = {
-    "altered": "is that clip, changed on purpose",
-    "empirical": "is that clip, as a model brings it back that can only copy",
-    "twins": "is a twin: the same caption, mixed anew from the same recordings",
-    "same_bed": "has the same bed, but other events",
-    "heldout": "is a held-out clip, of other recordings",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +105,23 @@ def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, prof
         right = "yes" if copy else "no"
         if copy != flagged:
             says = f"This book's detector {'misses it' if copy else 'flags it all the same'}: chapter 7 counts such errors."
-        told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {MADE_AS[kind]}. {says}"
+        told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {_made_as(row, reference)}. {says}"
     answer = ("yes" if flagged else "no") if question == "same" else ""
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
+
+
+def _made_as(row, reference: str) -> str:
+    """What a clip of known kind is, beside the training clip `reference`, in words. `row`: kind, own_id, caption."""
+    of_it = row["own_id"] == reference
+    return {
+        "altered": "is that clip, changed on purpose",
+        "empirical": "is that clip, as a model brings it back that can only copy",
+        "twins": "is a twin of it: the same caption, mixed anew"
+        if of_it
+        else f"was mixed for other words: “{row['caption']}”",
+        "same_bed": "has its bed, the steady sound, under other events" if of_it else "was made of other sounds",
+        "heldout": "is a held-out clip, of other recordings",
+    }[row["kind"]]
 
 
 def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTML:

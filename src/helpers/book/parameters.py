@@ -106,6 +106,10 @@ def check_parameters(name: str, values: dict) -> Chapter:
             f"profile: expected the name of a profile, got {profile_name!r} ({type(profile_name).__name__})"
         )
     study, section = load_profile(profile_name), CHAPTERS[name]
+    if study.corpus.kind == "planted":
+        raise ValueError(
+            f"profile: expected one with pages of its own, got {profile_name}: chapter 7 shows what came of its copies"
+        )
     profile = study.replace(section, **values) if section else study
     if not publication.find(profile_name):  # else it is restored
         aisfx.require(profile.retrieval.detectors)  # in every chapter: the first ones are long, and come before it

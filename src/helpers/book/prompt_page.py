@@ -4,6 +4,7 @@ One HTML file; nothing is asked of any other place. The prompt and captions are 
 """
 
 import shlex
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -13,10 +14,11 @@ from helpers.book.players import Item
 from helpers.copies.prompted import Prompted
 
 
-def prompt_page(found: Prompted, profile: Profile, n_train: int, honest: str) -> str:
+def prompt_page(found: Prompted, profile: Profile, n_train: int, honest: str, again: Sequence[str] = ()) -> str:
     """The page: of each seed two players, the position and what it means; below, captions to try next.
 
-    honest: the share of the study's honest clips that the rule calls near-exact, in words.
+    honest: the share of the study's honest clips that the rule calls near-exact, in words. again: the options that ask the same
+    model again.
     """
     cards = []
     for row, audio, nearest in zip(found.table.itertuples(), found.audio, found.nearest):
@@ -26,8 +28,11 @@ def prompt_page(found: Prompted, profile: Profile, n_train: int, honest: str) ->
                 Item("Generated", audio, found.prompt),
                 Item("Nearest training clip", nearest, row.nearest_caption, float(row.score)),
             ]
-            row_of_players = players.player_row(items, profile.corpus.sample_rate_hz, mel=profile.mel, pair=True)
-            card["players"] = Markup(row_of_players.data)
+            try:
+                row_of_players = players.player_row(items, profile.corpus.sample_rate_hz, mel=profile.mel, pair=True)
+                card["players"] = Markup(row_of_players.data)
+            except ValueError:  # a click is no silence, but has no loudness
+                card |= {"silent": True, "says": f"This clip is too faint to play. {card['says']}"}
         cards.append(card)
     n_copies = int(found.table["near_exact"].fillna(False).sum())
     return one_page.render(
@@ -39,7 +44,7 @@ def prompt_page(found: Prompted, profile: Profile, n_train: int, honest: str) ->
         n_train=n_train,
         theta=profile.thresholds.theta,
         honest=honest,
-        suggested=[shlex.join(["helpers", "prompt", one]) for one in found.suggested if one != found.prompt],
+        suggested=[shlex.join(["helpers", "prompt", one, *again]) for one in found.suggested if one != found.prompt],
     )
 
 

@@ -28,6 +28,7 @@ RELATION_COLUMNS = (
     *("caption_kind", "clips", "exponent", "exponent_low", "exponent_high", "std_error"),
     *("n_clusters", "n_generated", "note"),
 )
+LEAST_KID = 0.01  # a lower kernel distance, or one below zero, counts as this
 ALL, FEWER_COPIES, GOOD = "all", "without the largest groups", "once held-out clips are good"
 
 
@@ -120,5 +121,5 @@ def good_from(quality: pd.DataFrame, embedding: str, factor: float = 2.0) -> flo
     quality: quality.csv of one run. The plan's time from which on clips are called good (tau_gen).
     """
     rows = quality[(quality["prompt_set"] == "heldout") & (quality["embedding"] == embedding)].dropna(subset="kid")
-    good = rows.loc[rows["kid"] <= factor * rows["kid"].min(), "updates"]
+    good = rows.loc[rows["kid"] <= factor * max(rows["kid"].min(), LEAST_KID), "updates"]
     return float(good.min()) if len(good) else math.nan

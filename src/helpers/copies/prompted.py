@@ -54,7 +54,8 @@ def honest_clips(null: Path, theta: float, n_train: int) -> Honest:
     """What honest clips reach, from null.parquet of the scores stage of a study whose runs share one gallery."""
     twins, ceiling = twins_and_ceiling(pd.read_parquet(null), DETECTOR)
     judged = judge_own(twins[twins["n_train"] == n_train], twins, ceiling, theta)
-    return Honest(float(twins["own_score"].median()), float(judged["near_exact"].mean()))
+    known = judged["near_exact"].dropna().astype(float)
+    return Honest(float(twins["own_score"].median()), float(known.mean()))
 
 
 def ask(

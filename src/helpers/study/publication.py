@@ -148,8 +148,8 @@ def _tell(passed: list[tuple[str, str]]) -> None:
         titles = [title for why, title in passed if why == reason]
         for title in titles[:MOST_NAMED]:
             say(f"{title}: {reason}, so not published")
-        if len(titles) > MOST_NAMED:
-            say(f"{len(titles) - MOST_NAMED} more stages: {reason}, so not published")
+        if (more := len(titles) - MOST_NAMED) > 0:
+            say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published")
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:

@@ -21,7 +21,7 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int) -
     """
     check_columns(points, "n_train", "updates")
     ends_at = points.groupby("n_train")["updates"].max()
-    epochs = round((ends_at * batch_size / ends_at.index).min())
+    epochs = max(1, round((ends_at * batch_size / ends_at.index).min()))
     figure, axes = new_axes(height_in=3.6)
     axis = axes[0, 0]
     own = points["n_train"] == n_train

@@ -174,7 +174,8 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     if law.empty or known.empty:
         return "Too few models copy here to say what would follow for the paper's sizes."
     begun = shares.groupby(["n_train", "draw"])["near_exact"].max() >= LEAST_SHARE
-    slower = sorted({n for n, draw in rises.index[rises.isna() & begun.reindex(rises.index)]})
+    reached = {n for n, _ in known.index}
+    slower = sorted({n for n, _ in rises.index[rises.isna() & begun.reindex(rises.index)]} - reached)
     row, times = law.iloc[0], PAPERS_SIZES[1] / PAPERS_SIZES[0]
     limits = [row[f"exponent{end}"] for end in ("", "_low", "_high")]
     updates, low, high = (times**exponent for exponent in limits)
@@ -183,7 +184,7 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     def verdict(low: float, high: float) -> str:
         return "could not" if high < known.min() else "could" if low > known.max() and not slower else "may or may not"
 
-    sizes = listed([f"{n:,}" for n in sorted({n for n, _ in known.index})])
+    sizes = either([f"{n:,}" for n in sorted(reached)])
     told = (
         "Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
         f"Nobody has tested either. With {PAPERS_SIZES[1]:,} clips in place of {PAPERS_SIZES[0]:,}, the onset would then come {updates:.1f} times as late "
@@ -192,9 +193,7 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
         f"from about 90 % to below 5 %. From 5 % to 90 % a model of {sizes} clips goes within {known.min():.1f} to {known.max():.1f} times as many updates."
     )
     if slower:
-        told += (
-            f" With {listed([f'{n:,}' for n in slower])} clips the share rises more slowly, and 90 % did not come here."
-        )
+        told += f" With {listed([f'{n:,}' for n in slower])} clips it did not come to 90 % before training ended."
     told += f" So equal updates {verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
     if row.get("verdict") == "refuted":
         told += f" And here the exponent failed its own test, at {int(row['n_predicted']):,} clips."
@@ -239,7 +238,7 @@ def _of_nearly_equal(curve: pd.DataFrame, axis: str) -> str:
     shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
     falls = part["low"].iloc[0] > part["high"].iloc[-1]
     span = low if low == high else f"{low} to {high}"
-    told = f"After nearly as many {axis} ({span}), near-exact copies of the own clip are {listed(shares)}. "
+    told = f"After {'as' if low == high else 'nearly as'} many {axis} ({span}), near-exact copies of the own clip are {listed(shares)}. "
     smallest, largest = part["n_train"].iloc[[0, -1]]
     return told + (f"With {largest:,} clips they are fewer than with {smallest:,}." if falls else "No fall shows.")
 

@@ -39,8 +39,10 @@ def prompts_of(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _telling(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with LEAST_REPLAYED replayed prompts or more; all where there is none."""
-    many = runs["positives"] >= LEAST_REPLAYED
-    return runs[many] if many.any() else runs
+    for least in (LEAST_REPLAYED, 1):
+        if (many := runs["positives"] >= least).any():
+            return runs[many]
+    return runs
 
 
 def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
     return arrange(
         rows,
         columns,
-        f"How well each sign tells replayed prompts from held-out ones, for the {n} models with most replays.",
+        f"How well each sign tells replayed prompts from held-out ones, of the {n} model{'s' * (n > 1)} with most replays.",
     )
 
 
@@ -95,7 +97,7 @@ def sentences(runs: pd.DataFrame) -> list[str]:
         replayed = rows.groupby("draw")["positives"].first()
         if means.isna().all() or replayed.max() < LEAST_REPLAYED:
             told.append(
-                f"With **{n_train:,} clips** {listed([str(n) for n in replayed])} prompts are replayed: too few to rank the signs."
+                f"With **{n_train:,} clips** {listed([str(n) for n in replayed])} prompt{'s are' if replayed.max() != 1 else ' is'} replayed: too few to rank the signs."
             )
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]

@@ -11,14 +11,14 @@ import pandas as pd
 from helpers.base.paths import RESULTS
 from helpers.book.tables import arrange
 from helpers.book.words import defined_shares, limits, listed, shares, two_digits, with_interval
-from helpers.copies.dose_relation import ALL, ARMS
+from helpers.copies.dose_relation import ALL, ARMS, GOOD
 
 STUDY = "pocket_dose"  # the published study of planted copies alone, asked at many checkpoints
 CAPTIONS = {"same": "one caption", "other": "several captions"}  # of a group of copies
 
 OF_PROFILE = (
     "A clip that it makes “replicates” if it is near-exact and its match is a copy of the clip whose prompt was used. "
-    "First exact and altered copies, then exact copies by caption, with 95 % intervals over groups of copies."
+    "The figure has exact and altered copies first, then exact copies by caption, with 95 % intervals over groups of copies."
 )
 
 
@@ -27,13 +27,14 @@ def tables_of_copies(results: Path = RESULTS) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(results / STUDY / f"{name}.csv") for name in ("dose", "dose_onset", "dose_relation")}
 
 
-def of_study(dose: pd.DataFrame) -> str:
-    """What that model was trained on and asked, in words."""
+def of_study(dose: pd.DataFrame, profile: str) -> str:
+    """What that model was trained on and asked, in words, for the page of `profile`."""
     at_end = dose[dose["updates"] == dose["updates"].max()].astype({"copies": int})
     groups = at_end[at_end["copies"] > 1].groupby("copies")["n_clusters"].sum()
     kinds = listed([f"{count} of {copies} copies" for copies, count in groups.items()])
     return (
-        f"It has the size of the largest set, and in it groups of exact copies: {kinds}. At each of "
+        f"{'' if profile == 'pocket' else 'This profile has no such model, so what follows is that of the published study. '}"
+        f"Its set has 4,500 clips, and in it groups of exact copies: {kinds}. At each of "
         f"{dose['updates'].nunique()} checkpoints the model is asked for a clip of every group, with several seeds, and for some of "
         "the clips that are there once. The groups are few, so the intervals in the tables are wide."
     )
@@ -63,7 +64,7 @@ def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
     if math.isnan(row.exponent):
         return f"How the onset moves with the number of copies cannot be told: {row.note}."
     b = f"{row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
-    text = f"Twice as many copies bring the onset forward {2**row.exponent:.1f}-fold: the exponent b is {b}."
+    text = f"On average twice as many copies bring the onset forward {2**row.exponent:.1f}-fold: the exponent b is {b}."
     if row.exponent_low <= 0 <= row.exponent_high:
         return f"{text} Its interval reaches past 0, so whether copies matter at all cannot be told."
     known = law[law["measure"] == "near_exact"].dropna(subset="exponent")
@@ -71,11 +72,25 @@ def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
         return text
     a, low, high = known[["exponent", "exponent_low", "exponent_high"]].iloc[0]
     margin = math.hypot((row.exponent_high - row.exponent_low) / 2, (high - low) / 2)
-    gap = f"b is {abs(row.exponent - a):.2f} {'below' if row.exponent < a else 'above'} a = {a:.2f}, give or take {margin:.2f}"
+    side = "below" if row.exponent < a else "above"
+    gap = f"That is {abs(row.exponent - a):.2f} {side} a = {a:.2f}, the exponent of the number of clips, give or take {margin:.2f}"
     if abs(row.exponent - a) <= margin:
-        return f"{text} {gap}: it is not excluded that a copy acts like one more epoch for the clip."
-    less = "less than" if row.exponent < a else "more than"
-    return f"{text} {gap}: a copy does {less} one more epoch for the clip."
+        return f"{text} {gap}. So it may be that only the share counts that the clip has of the set.{_beside(relation, a, (high - low) / 2)}"
+    less = "less" if row.exponent < a else "more"
+    return f"{text} {gap}: a copy does {less} than its share of the set.{_beside(relation, a, (high - low) / 2)}"
+
+
+def _beside(relation: pd.DataFrame, a: float, margin: float) -> str:
+    """The planned reading from when held-out clips are good, of groups under one caption; "" where there is none."""
+    rows = relation[(relation["caption_kind"] == ARMS[0]) & (relation["clips"] == GOOD)].dropna(subset="exponent")
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    apart = abs(row.exponent - a) > math.hypot((row.exponent_high - row.exponent_low) / 2, margin)
+    told = f" Read only from when held-out clips are good, as planned beside it, b is {row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
+    if not apart:
+        return f"{told}, and the same follows."
+    return f"{told}: by that reading a copy does {'less' if row.exponent < a else 'more'} than its share."
 
 
 def _primary(relation: pd.DataFrame):

@@ -17,6 +17,7 @@ from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
 from helpers.stages.onset import PREDICTED, choose_sizes
 
 SMALL = {2: "two", 3: "three"}  # numbers that a sentence spells
+LEAST_KID = 0.01  # a lower kernel distance, or one below zero, counts as this
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
 
 
@@ -63,7 +64,7 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
         place = "before the beginning of" if run.trained_to < run.low else "within"
         told += (
             f" A run of {run.n_train:,} clips had not begun when its training ended, at {run.trained_to:,} updates. That is {place} the interval "
-            f"({run.low:,} to {run.high:,}), so it says {'nothing' if run.trained_to < run.low else 'little'}."
+            f"({run.low:,} to {run.high:,}), so that says {'nothing' if run.trained_to < run.low else 'little'} about the prediction."
         )
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
@@ -261,9 +262,9 @@ def quality_sentence(rows: pd.DataFrame, fitted: Sequence[int]) -> str:
     if rows.empty:
         return ""
     means = rows.groupby("n_train")[["at_onset", "lowest"]].mean()
-    early = [n for n, row in means.iterrows() if row["at_onset"] > 2 * row["lowest"]]
+    early = [n for n, row in means.iterrows() if row["at_onset"] > 2 * max(row["lowest"], LEAST_KID)]
     if not early:
-        return "At every size that copies, clips are about as good as they get by the time copying begins."
+        return "At every size that copies, clips come within twice their best distance to real sound by the time copying begins."
     told = f"With {listed([f'{n:,}' for n in early])} clips copying begins before clips are good: their held-out clips stand more than twice as far from real sound as they do later."
     if left_out := [n for n in early if n not in fitted]:
         told += f" So the plan left {listed([f'{n:,}' for n in left_out])} out of the fit."
