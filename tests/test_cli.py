@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,20 @@ from helpers.study import entries, manifest, plan, publication, registry, state,
 from helpers.study.stage import Stage
 from helpers.study.store import load_or_run
 
-NAMES = ["audit", "run", "list", "plan", "verify", "chapter", "profile", "tidy", "publish", "restore", "compare"]
+NAMES = [
+    "audit",
+    "prompt",
+    "run",
+    "list",
+    "plan",
+    "verify",
+    "chapter",
+    "profile",
+    "tidy",
+    "publish",
+    "restore",
+    "compare",
+]
 
 
 @pytest.fixture
@@ -91,7 +105,7 @@ def test_every_command_has_help_with_an_example_that_it_takes(call, name):
     code, out, _ = call(name, "--help")
     example = next(line for line in out if line.startswith("Example: "))
     assert code == 0 and out[0].startswith(f"usage: helpers {name}")
-    arguments = program.build_parser().parse_args(example.removeprefix("Example: helpers ").split())
+    arguments = program.build_parser().parse_args(shlex.split(example.removeprefix("Example: helpers ")))
     assert arguments.action is next(group[name][0] for group in program.COMMANDS.values() if name in group)
 
 

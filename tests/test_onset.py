@@ -429,12 +429,13 @@ def test_how_good_clips_are_when_copying_begins():
     rows = summaries.quality_at_onset(onsets, quality)
     np.testing.assert_allclose(rows[["at_onset", "lowest"]], [[0.7, 0.2], [0.8, 0.3], [0.12, 0.1]])
     assert summaries.quality_in_words(rows)["KID at the onset"].tolist() == ["0.70 to 0.80", "0.12"]
-    told = summaries.quality_sentence(rows, [200, 500])
+    law = pd.DataFrame({"sizes_fitted": ["200 500"]})
+    told = summaries.quality_sentence(rows, law)
     assert told.startswith("With 100 clips copying begins before clips are good") and told.endswith(
         "left 100 out of the fit."
     )
-    assert "left" not in summaries.quality_sentence(rows, [100, 500])
-    assert summaries.quality_sentence(rows[rows["n_train"] == 500], [500]).startswith(
+    assert "left" not in summaries.quality_sentence(rows, law.assign(sizes_fitted="100 500"))
+    assert summaries.quality_sentence(rows[rows["n_train"] == 500], law).startswith(
         "At every size that copies, clips come within twice"
     )
-    assert summaries.quality_sentence(rows[:0], [500]) == ""
+    assert summaries.quality_sentence(rows[:0], law) == ""

@@ -257,7 +257,7 @@ def _ends(values: pd.Series) -> str:
     return " to ".join(dict.fromkeys(f"{value:.2f}" for value in (values.min(), values.max())))
 
 
-def quality_sentence(rows: pd.DataFrame, fitted: Sequence[int]) -> str:
+def quality_sentence(rows: pd.DataFrame, law: pd.DataFrame) -> str:
     """At which sizes copying begins before clips are good: farther off than twice the lowest KID of their own run, on average."""
     if rows.empty:
         return ""
@@ -266,6 +266,7 @@ def quality_sentence(rows: pd.DataFrame, fitted: Sequence[int]) -> str:
     if not early:
         return "At every size that copies, clips come within twice their best distance to real sound by the time copying begins."
     told = f"With {listed([f'{n:,}' for n in early])} clips copying begins before clips are good: their held-out clips stand more than twice as far from real sound as they do later."
+    fitted = [int(n) for n in law["sizes_fitted"].iloc[0].split()]
     if left_out := [n for n in early if n not in fitted]:
         told += f" So the plan left {listed([f'{n:,}' for n in left_out])} out of the fit."
     return told
