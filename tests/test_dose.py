@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers.base.settings import ThresholdsConfig
+from helpers.base.settings import PlantedConfig, ThresholdsConfig
 from helpers.copies.dose import COLUMNS, TREND_COLUMNS, dose_table, trend
 from helpers.stages.dose import compute as compute_dose
 from helpers.stages.planted import plan
@@ -233,7 +233,7 @@ def test_no_duplicates_have_no_trend():
 @pytest.mark.parametrize("null", ["twins", "heldout"])
 def test_stage_reads_the_planted_truth_and_the_main_arm(tmp_path, null):
     """On the real plan's truth table; decisions of another model, detector or arm, and other splits' clips, are left out."""
-    config = SimpleNamespace(copies=(2, 4), groups_per_cell=4, n_train=80, seed=1)
+    config = PlantedConfig(copies=(2, 4), groups_per_cell=4, n_train=80, seed=1)
     clips = plan(config).assign(clip_id=lambda t: [f"dup_{i:05d}" for i in t["index"]], split="train")
     hit = ((clips["copies"] == 4) & (clips["index"] % 2 == 0)).to_numpy()
     good = {"training_set": "duplicates", "detector": "mel", "arm": "main"}

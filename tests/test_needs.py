@@ -451,4 +451,4 @@ def test_clips_of_another_draw_are_made_where_they_are_asked_for():
     profile = profiles.load_profile("pocket")
     assert [stage.label for stage in registry.build("clips", profile)] == [f"n{n}_d0" for n in profile.sizes]
     assert [stage.label for stage in registry.build("clips", profile, 500, 1)] == ["n500_d1"]
-    assert publication.find("pocket") and not registry.build("clips", profile.with_duplicates(), 4500, 0)
+    assert publication.find("pocket") and not registry.build("clips", profiles.load_profile("pocket_dose"), 4500, 0)
