@@ -73,14 +73,9 @@ def epochs_text(epochs: float) -> str:
     return f"{epochs:,.0f}" if epochs >= 9.95 else f"{epochs:.2g}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """ "100", "100 and 200", "100, 200 and 500"; "" of none."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def either(names: Sequence[str]) -> str:
-    """ "100", "100 or 200", "100, 200 or 500"."""
-    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """ "100", "100 and 200", "100, 200 and 500"; "" of none. `word` joins the last two."""
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def file_stem(text: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import either, epochs_text, limits, listed, share_text, two_digits, undefined_for
+from helpers.book.words import epochs_text, limits, listed, share_text, two_digits, undefined_for
 from helpers.copies.equal_moments import last_in_common
 from helpers.copies.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.onset import rise
@@ -80,8 +80,8 @@ def of_answer(rows: pd.DataFrame) -> str:
         parts.append((opening, said, f"{n_train:,}"))
     told = []
     for opening, group in groupby(parts, key=itemgetter(0)):
-        alike = [(said, [n for *_, n in of]) for said, of in groupby(group, key=itemgetter(1))]
-        told.append(f"{opening} {'; on '.join(f'{either(sizes)} clips, {said}' for said, sizes in alike)}.")
+        alike = [(said, listed([n for *_, n in of], "or")) for said, of in groupby(group, key=itemgetter(1))]
+        told.append(f"{opening} {'; on '.join(f'{sizes} clips, {said}' for said, sizes in alike)}.")
     return " ".join(told)
 
 
@@ -184,7 +184,7 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     def verdict(low: float, high: float) -> str:
         return "could not" if high < known.min() else "could" if low > known.max() and not slower else "may or may not"
 
-    sizes = either([f"{n:,}" for n in sorted(reached)])
+    sizes = listed([f"{n:,}" for n in sorted(reached)], "or")
     told = (
         "Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
         f"Nobody has tested either. With {PAPERS_SIZES[1]:,} clips in place of {PAPERS_SIZES[0]:,}, the onset would then come {updates:.1f} times as late "

@@ -11,13 +11,13 @@ from helpers.base.protocol import read_protocol
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
+from helpers.copies.dose_relation import LEAST_KID
 from helpers.copies.onset import MEASURES, fit_with_floor, onset_table
 from helpers.copies.prevention import EMBEDDING
 from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
 from helpers.stages.onset import PREDICTED, choose_sizes
 
 SMALL = {2: "two", 3: "three"}  # numbers that a sentence spells
-LEAST_KID = 0.01  # a lower kernel distance, or one below zero, counts as this
 RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
 
 
