@@ -13,9 +13,10 @@ import nbformat
 import pytest
 from three_sizes import THREE_SIZES
 
-from helpers import __main__ as program, commands
+from helpers import __main__ as program
 from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
+from helpers.commands import published, stages
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, manifest, plan, publication, registry, state, store, work
 from helpers.study.stage import Stage
@@ -76,7 +77,8 @@ def chain(monkeypatch):
         ]
 
     profile = {"stages": build()}
-    monkeypatch.setattr(commands, "_all_stages", lambda name: profile["stages"])
+    for module in (stages, published):
+        monkeypatch.setattr(module, "all_stages", lambda name: profile["stages"])
     return profile, build
 
 

@@ -10,8 +10,9 @@ import pytest
 from bs4 import BeautifulSoup
 from pooled import load_pooled
 
-from helpers import commands
 from helpers.book.prompt_page import prompt_page
+from helpers.commands.errors import UserError
+from helpers.commands.prompt import ask_prompt
 from helpers.copies import prompted
 from helpers.sound.corpus import load_corpus, subset
 from helpers.sound.profiles import load_profile
@@ -105,6 +106,10 @@ def arguments(**changes):
     ("changes", "message"),
     [
         ({"text": " "}, "text: expected a prompt, as 'a dog barks', got nothing"),
+        (
+            {"text": "rain " * 47},
+            "text: expected at most 48 tokens, as the model was trained on (a word has one or two), got 49",
+        ),
         ({"seeds": 0}, "--seeds: expected 1 to 32, got 0"),
         ({"n_train": 0}, "--n-train: expected one of 100, 200, 500, 1000, 2000, 4500, got 0"),
         ({"profile": "smoke"}, "expected a study of mixtures whose runs are searched in one gallery"),
@@ -118,14 +123,14 @@ def arguments(**changes):
     ],
 )
 def test_a_mistake_is_told_in_one_line_before_any_work(changes, message):
-    with pytest.raises(commands.UserError) as error:
-        commands.ask_prompt(arguments(**changes))
+    with pytest.raises(UserError) as error:
+        ask_prompt(arguments(**changes))
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_model_without_weights_is_told_with_the_command_that_trains_it():
-    with pytest.raises(commands.UserError) as error:
-        commands.ask_prompt(arguments(n_train=500))
+    with pytest.raises(UserError) as error:
+        ask_prompt(arguments(n_train=500))
     assert str(error.value) == (
         "--n-train: expected a model whose weights are here, got 500; to train it: HELPERS_COMPUTE=all helpers run training "
         "--profile pocket --label n500_d0"
@@ -136,7 +141,7 @@ def test_a_model_without_weights_is_told_with_the_command_that_trains_it():
 
 def test_the_command_asks_the_published_model(tmp_path, capsys):
     page = tmp_path / "prompt.html"
-    commands.ask_prompt(arguments(text="rain on a tin roof", output=page))
+    ask_prompt(arguments(text="rain on a tin roof", output=page))
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("seed 0: Position") and "Nearest: " in told[0] and told[-1] == str(page)
     assert "A model that was trained on 100 clips" in page.read_text()

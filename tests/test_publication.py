@@ -501,12 +501,12 @@ def test_what_was_restored_does_not_hide_a_damaged_publication(published, monkey
     """Nor does a damaged copy of a whole one stay: it is restored again."""
     from argparse import Namespace
 
-    from helpers import commands as command
+    from helpers.commands import published as command
 
     folder, root = published
     *_, scores, thresholds = stages = study()
     monkeypatch.setenv("HELPERS_RUNS", str(root))
-    monkeypatch.setattr(command, "_all_stages", lambda profile: stages)
+    monkeypatch.setattr(command, "all_stages", lambda profile: stages)
     command.restore_stages(Namespace(folder=folder, profile="pocket"))
     copy = scores.folder(root) / "scores.csv"
     copy.write_text("scorez")
@@ -525,12 +525,12 @@ def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monke
     """A stage that differs from the publication stops the command, unless this code has computed it already."""
     from argparse import Namespace
 
-    from helpers import commands as command
+    from helpers.commands import published as command
 
     folder, root = published[0], tmp_path / "runs"
     changed = Stage("training", {"updates": 9}, writing(loss="0.1"), published=("loss.csv",), label="n100_d0")
     monkeypatch.setenv("HELPERS_RUNS", str(root))
-    monkeypatch.setattr(command, "_all_stages", lambda profile: [changed])
+    monkeypatch.setattr(command, "all_stages", lambda profile: [changed])
     with pytest.raises(command.UserError, match="training n100_d0"):
         command.restore_stages(Namespace(folder=folder, profile="pocket"))
     load_or_run(changed, root)

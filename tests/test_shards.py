@@ -7,6 +7,7 @@ import pytest
 
 from helpers import __main__ as command
 from helpers.base.parts import make_parts
+from helpers.commands.arguments import parse_shard
 from helpers.models import codec, sampler, synthesis
 from helpers.models.clap import Clap
 from helpers.sound.profiles import load_profile
@@ -63,7 +64,7 @@ def assert_same_clips(stage, whole):
 
 def test_shards_merge_to_the_clips_of_one_go(stage, whole, shards, monkeypatch):
     for part in ("2/2", "1/2"):
-        store.run_shard(stage, *command.commands._part(part))
+        store.run_shard(stage, *parse_shard(part))
     made = sorted(path.name for path in shards.iterdir())
     assert made == ["000000-000006.npy", "000006-000008.npy"]
     monkeypatch.setattr(sampler, "sample_latents", None)  # all is there

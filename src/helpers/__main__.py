@@ -1,6 +1,6 @@
 """The command line: `helpers COMMAND` or `python -m helpers COMMAND`. `--help` lists the commands, and each has its own.
 
-Here is what they are called and take; what they do is in `commands`. It is argparse, as `--set a=1 b=2` takes several
+Here is what they are called and take; what they do is in the modules of `commands`. It is argparse, as `--set a=1 b=2` takes several
 values, which the options of click and typer cannot.
 """
 
@@ -10,10 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from helpers import commands
 from helpers.base.machine import refuse_several_processes
 from helpers.base.room import NO_ROOM
 from helpers.book import execution, parameters
+from helpers.commands import audit, book, prompt, published, stages
+from helpers.commands.arguments import DEFAULT_PROFILE
+from helpers.commands.errors import AuditFailed, UserError, checking
 from helpers.sound.user_table import UserDataError
 from helpers.study import store
 
@@ -24,12 +26,11 @@ ENVIRONMENT = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else each kernel starts with a debugger's warning
 }
 NO_PLACE = (*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM)  # a full disk, and one that may not be written
-DEFAULT_PROFILE = commands.DEFAULT_PROFILE
 # Each command: what runs it, what it does in one line, an example, and which of OPTIONS it takes.
 COMMANDS = {
     "Another model": {
         "audit": (
-            commands.run_audit,
+            audit.run_audit,
             "which of a model's clips come too near to its training clips, from folders of audio",
             "audit --generated made --training learned --honest others",
             "generated training honest within match-honest chromaprint keep keep-shard fail-above table profile set",
@@ -37,7 +38,7 @@ COMMANDS = {
     },
     "The book's own models": {
         "prompt": (
-            commands.ask_prompt,
+            prompt.ask_prompt,
             "what a model that copies makes of a prompt of yours, beside the training clips it comes nearest to",
             'prompt "a dog barks" --seeds 6',
             "text seeds n-train page profile",
@@ -45,25 +46,25 @@ COMMANDS = {
     },
     "Stages": {
         "run": (
-            commands.run_stage,
+            stages.run_stage,
             "load or compute a stage and print its folder",
             "run quality --profile smoke --set n_train=16 draw=0",
             "stage label shard published dry-run profile set",
         ),
         "list": (
-            commands.list_stages,
+            stages.list_stages,
             "what there is of a profile's stages, and what is stale",
             "list --profile smoke --stale",
             "stale profile",
         ),
         "plan": (
-            commands.plan_stages,
+            stages.plan_stages,
             "what would be computed, with an estimate of its time, memory and disk",
             "plan all --profile smoke",
             "stage-or-all label published profile set",
         ),
         "verify": (
-            commands.verify_stages,
+            stages.verify_stages,
             "check files and digests, published and computed, and the frozen models",
             "verify --profile pocket",
             "profile folder",
@@ -71,19 +72,19 @@ COMMANDS = {
     },
     "Book": {
         "chapter": (
-            commands.run_chapter,
+            book.run_chapter,
             "execute a chapter's notebook and print its path",
             "chapter 06_thresholds --profile smoke --set beta=0.7",
             "chapter output dry-run profile set",
         ),
         "profile": (
-            commands.print_profile,
+            book.print_profile,
             "print a profile with every setting filled in",
             "profile smoke",
             "profile-name",
         ),
         "tidy": (
-            commands.tidy_pages,
+            book.tidy_pages,
             "delete book pages that the profile does not have",
             "tidy --profile smoke",
             "profile",
@@ -91,19 +92,19 @@ COMMANDS = {
     },
     "Published study": {
         "publish": (
-            commands.publish_stages,
+            published.publish_stages,
             "copy what readers need of the finished stages to the published study",
             "publish --profile pocket",
             "profile folder",
         ),
         "restore": (
-            commands.restore_stages,
+            published.restore_stages,
             "check the published study and put its stages in place",
             "restore --profile pocket",
             "profile folder",
         ),
         "compare": (
-            commands.compare_tables,
+            published.compare_tables,
             "compare the rates computed here with the published intervals",
             "compare --profile pocket",
             "profile folder",
@@ -238,13 +239,13 @@ def main() -> int:
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)
     arguments = build_parser().parse_args()
     try:
-        with commands.checking():
+        with checking():
             refuse_several_processes()
         arguments.action(arguments)
-    except (commands.UserError, store.NotPublished, UserDataError) as error:
+    except (UserError, store.NotPublished, UserDataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (execution.ChapterError, commands.AuditFailed) as error:
+    except (execution.ChapterError, AuditFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has had enough, as `head`
@@ -260,9 +261,9 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         outcome = "the same command goes on from here"  # stages and pages are kept as they are finished
-        if arguments.action is commands.ask_prompt:
+        if arguments.action is prompt.ask_prompt:
             outcome = "no page was written"
-        if arguments.action is commands.run_audit:
+        if arguments.action is audit.run_audit:
             kept = f", but what is in {arguments.keep} is not computed again" if arguments.keep else ""
             outcome = f"no table was written{kept}"
         print(f"interrupted; {outcome}", file=sys.stderr)

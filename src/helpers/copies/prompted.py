@@ -87,10 +87,11 @@ def ask(
     def through_codec(clips: np.ndarray) -> np.ndarray:
         return vocode(codec.decode(codec.encode(log_mel(clips, profile.mel, profile.corpus.sample_rate_hz))))
 
-    states, mask = encode_captions([prompt] * n_seeds + [""], profile.text)
+    (state, null_state), (mask, null_mask) = encode_captions([prompt, ""], profile.text)
     seeds = [int(seeded(config.sample_seed, "prompt", number).integers(2**31)) for number in range(n_seeds)]
     shape = codec.encode(log_mel(sounds[:1], profile.mel, profile.corpus.sample_rate_hz)).shape[1:]
-    made = sampler.sample_latents(unet, states[:-1], mask[:-1], states[-1], mask[-1], seeds, config, shape)
+    states, masks = np.repeat(state[None], n_seeds, axis=0), np.repeat(mask[None], n_seeds, axis=0)
+    made = sampler.sample_latents(unet, states, masks, null_state, null_mask, seeds, config, shape)
     audio = vocode(codec.decode(made))
     silent = np.abs(audio.astype(np.int32)).max(axis=1) < GENERATED_PEAK
     clips = corpus.clips.iloc[trained].reset_index(drop=True)

@@ -71,6 +71,20 @@ def _states(encoder, captions: list[str], length: int, padding: str):
         yield states.cpu(), tokens["attention_mask"].bool().cpu()
 
 
+def _load(config: TextConfig):
+    return load_flan_t5(config) if config.encoder == "flan_t5" else load_text_encoder()
+
+
+def check_length(caption: str, config: TextConfig) -> None:
+    """Raises ValueError for a caption of more than `config.max_tokens` tokens, of which `encode_captions` would cut the rest."""
+    tokenizer, _ = _load(config)
+    n_tokens = len(tokenizer(caption, verbose=False)["input_ids"])
+    if n_tokens > config.max_tokens:
+        raise ValueError(
+            f"text: expected at most {config.max_tokens} tokens, as the model was trained on (a word has one or two), got {n_tokens}"
+        )
+
+
 def encode_captions(captions: list[str], config: TextConfig, create_states=np.zeros) -> tuple[np.ndarray, np.ndarray]:
     """Token states of each caption, padded or cut to `config.max_tokens` = L.
 
@@ -81,7 +95,7 @@ def encode_captions(captions: list[str], config: TextConfig, create_states=np.ze
     FLAN-T5 what `load_flan_t5` does.
     """
     captions = _check_captions(captions)
-    encoder = load_flan_t5(config) if config.encoder == "flan_t5" else load_text_encoder()
+    encoder = _load(config)
     states = create_states((len(captions), config.max_tokens, encoder[1].config.hidden_size), np.float16)
     mask = np.zeros((len(captions), config.max_tokens), bool)
     for number, (batch_states, batch_mask) in enumerate(_states(encoder, captions, config.max_tokens, "max_length")):
