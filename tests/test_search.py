@@ -247,6 +247,18 @@ def test_bad_input_is_refused_and_named(blocks):
         top_k(np.ones((1, 140_000)), np.ones((1, 140_000)), 1)
 
 
+@pytest.mark.parametrize("codes", [True, False])
+def test_k_may_be_an_integer_of_numpy(codes):
+    """More references than the search lists at first, so that k decides how many faiss is asked for."""
+    features = np.random.default_rng(0).standard_normal((100, 32))
+    if codes and not search.codes_are_exact():
+        pytest.skip("this CPU gets codes wrong")
+    found, expected = (search.top_k(features, features, k, codes=codes) for k in (np.int64(3), 3))
+    assert np.array_equal(found.indices, expected.indices)
+    with pytest.raises(TypeError):
+        search.top_k(features, features, 3.0)
+
+
 def test_no_queries_and_no_pairs():
     assert top_k(np.ones((0, 3)), np.eye(3), 2).scores.shape == (0, 2)
     assert [len(part) for part in pairs_above(np.ones((0, 3)), 0.5)] == [0, 0, 0]

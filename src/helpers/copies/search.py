@@ -7,6 +7,7 @@ or, for wide rows on a CPU that multiplies 8-bit numbers fast, that of 8-bit cod
 Notebook: 05_retrieval.
 """
 
+import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -61,9 +62,10 @@ def top_k(queries: np.ndarray, references: np.ndarray, k: int, *, codes: bool | 
 
     Source: faiss' flat index (Douze et al., 2024, "The Faiss library", arXiv:2401.08281); for codes see `helpers.copies.bounds`.
     Raises ValueError for shapes that do not fit, D above 131,072, k outside 1..R, a row that is zero or not finite
-    (named), or codes on a CPU that gets them wrong.
+    (named), or codes on a CPU that gets them wrong; TypeError for a k that is no whole number.
     """
     _check_shapes(queries, references, k)
+    k = operator.index(k)  # faiss takes no integer of numpy's
     scores = np.full((len(queries), k + SPARE), -np.inf, np.float32)
     indices = np.full(scores.shape, -1, np.int64)
     for block, some in _pairs_of_blocks(queries, references, "queries", codes):
