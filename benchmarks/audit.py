@@ -24,7 +24,7 @@ from helpers.base.progress import progress
 from helpers.base.seeds import seeded
 from helpers.copies.audit import audit
 from helpers.copies.audit.chromaprint import Index, fingerprint
-from helpers.copies.audit.evidence import p_values
+from helpers.copies.audit.p_values import p_values
 from helpers.copies.audit.planting import ALTERATIONS, plant
 from helpers.copies.rates import flagged_rate
 from helpers.sound.audio_file import read_sound

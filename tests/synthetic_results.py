@@ -69,8 +69,8 @@ def decisions(*_: Path) -> dict:
 
 def verdicts(*_: Path) -> dict:
     """Every claim judged by every case of claims.csv."""
-    from helpers.copies.claims import CLAIMS
-    from helpers.copies.evidence import Evidence
+    from helpers.copies.conclusions.claims import CLAIMS
+    from helpers.copies.conclusions.evidence import Evidence
 
     table, trends = pd.read_csv(FOLDER / "claims.csv"), pd.read_csv(FOLDER / "trends.csv")
     detection, alterations, pairs = (

@@ -12,9 +12,9 @@ import torch
 from helpers.base import paths
 from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.book import pages, parameters
-from helpers.copies.claims import _mel_against
+from helpers.copies.conclusions.claims import _mel_against
+from helpers.copies.conclusions.evidence import Evidence
 from helpers.copies.detectors import Detectors
-from helpers.copies.evidence import Evidence
 from helpers.models import aisfx
 from helpers.sound.profiles import load_profile
 from helpers.study import registry

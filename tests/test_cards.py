@@ -7,7 +7,7 @@ import soundfile
 from bs4 import BeautifulSoup
 
 from helpers.book.cards import KIND_LABELS, QUANTILE_LABELS, card, folded, number_line
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.book.summaries.corpus import read_recording_pairs
 from helpers.sound.corpus import Corpus
 from helpers.sound.profiles import load_profile
@@ -17,12 +17,12 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
-def gallery(tmp_path) -> Gallery:
+def gallery(tmp_path) -> PlayedClips:
     row = ("miss 1", "altered", "", "altered_00001", "train_00001", "train_00000", "train_00001", "mel", 0.75, "<i>rain</i>",
            "miss_1.ogg")  # fmt: skip
     pd.DataFrame([row], columns=COLUMNS).to_csv(tmp_path / "gallery.csv", index=False)
     soundfile.write(tmp_path / "miss_1.ogg", RNG.normal(0, 0.1, 16_000), 16_000, format="OGG", subtype="VORBIS")
-    return Gallery(tmp_path)
+    return PlayedClips(tmp_path)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_what_someone_wrote_stays_text_in_every_table(gallery):
     file = gallery.folder / "gallery.csv"
     for caption in ("0012", "1e5", "NA", "null", "", "True"):
         pd.read_csv(file).assign(caption=caption).to_csv(file, index=False)
-        assert Gallery(gallery.folder)["miss 1"]["caption"] == caption
+        assert PlayedClips(gallery.folder)["miss 1"]["caption"] == caption
     pair = dict.fromkeys(("id_a", "id_b", "caption_a", "caption_b", "package_a", "package_b"), "0012")
     pd.DataFrame([pair | {"score": 1.0, "correlation": np.nan, "verified": True}]).to_csv(
         gallery.folder / "recordings.csv", index=False

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from helpers.base.settings import PlantedConfig, ThresholdsConfig
-from helpers.copies.dose import COLUMNS, TREND_COLUMNS, dose_table, trend
+from helpers.copies.conclusions.dose import COLUMNS, TREND_COLUMNS, dose_table, trend
 from helpers.stages.dose import compute as compute_dose
 from helpers.stages.planted import plan
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 from helpers.base.protocol import read_protocol
 from helpers.base.settings import PlantedConfig
 from helpers.book.summaries import dose as summaries
-from helpers.copies import dose_relation
+from helpers.copies.conclusions import dose_relation
 from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.book.explorer import explorer
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.copies.calibration import calibrate_threshold, flag, split_calibration
 from helpers.copies.replication import near_exact
 from helpers.copies.score_table import ScoreTable
@@ -22,7 +22,7 @@ def table(repository):
 
 @pytest.fixture(scope="module")
 def markup(table, repository, noise_corpus):
-    galleries = {n: Gallery(repository / "results" / "pocket" / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
+    galleries = {n: PlayedClips(repository / "results" / "pocket" / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
     return explorer(table, galleries, noise_corpus, PROFILE).data
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from helpers.base.protocol import read_protocol
-from helpers.copies import claims
-from helpers.copies.equal_moments import last_in_common
-from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence, Measured
+from helpers.copies.conclusions import claims
+from helpers.copies.conclusions.equal_moments import last_in_common
+from helpers.copies.conclusions.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, Evidence, Measured
 
 ENDS = ("rate", "low", "high")
 

@@ -13,12 +13,12 @@ from helpers.base.cosine import row_cosines
 from helpers.base.seeds import seeded
 from helpers.base.settings import CorpusConfig
 from helpers.book import listeners, listening
-from helpers.book.gallery import Gallery
 from helpers.book.listening import COPIES, GRADES, WHICH
 from helpers.book.parameters import check_parameters
+from helpers.book.played_clips import PlayedClips
 from helpers.book.summaries.rows import rows_of
 from helpers.copies.score_table import ScoreTable
-from helpers.sound.alterations import plan_alterations
+from helpers.sound.altered_copies import plan_alterations
 from helpers.sound.corpus import Corpus, Mixed
 from helpers.sound.mel import log_mel
 from helpers.sound.profiles import load_profile
@@ -37,12 +37,12 @@ def published(repository):
 
 @pytest.fixture(scope="module")
 def galleries(published):
-    return {n: Gallery(published / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
+    return {n: PlayedClips(published / "clips" / f"n{n}_d0") for n in PROFILE.sizes}
 
 
 @pytest.fixture(scope="module")
 def known(published):
-    return Gallery(published / "blind" / "main")
+    return PlayedClips(published / "blind" / "main")
 
 
 @pytest.fixture(scope="module")

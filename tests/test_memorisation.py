@@ -12,7 +12,7 @@ from helpers.book import memorisation
 from helpers.book.figures.onset import plot_map
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.words import share_text
-from helpers.copies.onset import judged_clips
+from helpers.copies.conclusions.onset import judged_clips
 from helpers.sound import corpus
 from helpers.sound.profiles import load_profile
 from helpers.stages import prompts

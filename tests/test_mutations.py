@@ -60,7 +60,7 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("hits[drawn].sum(axis) / sizes[drawn].sum(axis)", "(hits[drawn] / sizes[drawn]).sum(axis)"),
         ("low, high = map(float, result.confidence_interval)", "high, low = map(float, result.confidence_interval)"),
     ],
-    ("copies.evidence", "verdicts"): [
+    ("copies.conclusions.evidence", "verdicts"): [
         ("judge(measured, measured[1] > bound, measured[2] < bound, why)", "judge(measured, measured[1] >= bound, measured[2] < bound, why)"),
         ("judge(measured, measured[1] > bound, measured[2] < bound, why)", "judge(measured, measured[1] > bound, measured[2] <= bound, why)"),
         ("judge(measured, measured[1] > bound, measured[2] < bound, why)", "judge(measured, measured[2] > bound, measured[1] < bound, why)"),
@@ -71,7 +71,7 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("any(map(math.isnan, measured))", "all(map(math.isnan, measured))"),
         ("float(rows[low].min()), float(rows[high].max())", "float(rows[low].max()), float(rows[high].min())"),
     ],
-    ("copies.claims", "verdicts"): [
+    ("copies.conclusions.claims", "verdicts"): [
         ('few["low"] - many["high"], few["high"] - many["low"]', 'few["low"] - many["low"], few["high"] - many["high"]'),
         ("sizes) < 3", "sizes) < 4"),
     ],
@@ -85,7 +85,7 @@ MUTATIONS = {  # module and the check that is to see them: text, and what stands
         ("np.argsort(-scores, axis=1", "np.argsort(scores, axis=1"),
         ("np.lexsort((indices, groups)", "np.lexsort((-indices, groups)"),
     ],
-    ("copies.dose", "dose"): [
+    ("copies.conclusions.dose", "dose"): [
         ("top1 & near_exact", "top1 | near_exact"),
         ("near_exact.isna())", "np.zeros(len(near_exact), bool))"),
         ('made["cluster_id"].to_numpy() == truth', 'made["cluster_id"].to_numpy() != truth'),

@@ -16,9 +16,9 @@ from three_sizes import THREE_SIZES
 from helpers.base.paths import PROFILES, RESULTS
 from helpers.base.protocol import read_protocol
 from helpers.book.summaries import onset as summaries
-from helpers.copies.onset import ONSET_COLUMNS, fit_onset, fit_with_floor, onset_table
+from helpers.copies.conclusions.onset import ONSET_COLUMNS, fit_onset, fit_with_floor, onset_table
+from helpers.copies.conclusions.relation import LAW_COLUMNS, fit_sizes, law_table
 from helpers.copies.pooled import judge_own, judge_published, published_nulls
-from helpers.copies.relation import LAW_COLUMNS, fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 from helpers.stages.onset import choose_sizes
 from tools import predict_onset

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from helpers.base.paths import ROOT
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.copies.bias import normalised_scores
 from helpers.copies.calibration import calibrate_threshold, flag
+from helpers.copies.conclusions.evidence import VERDICTS
 from helpers.copies.detectors import Detectors
-from helpers.copies.evidence import VERDICTS
 from helpers.copies.search import top_k
 from helpers.models import regeneration
 from helpers.models.codec import load_codec
@@ -255,6 +255,6 @@ def test_a_random_clip_beside_a_nearest_one_is_another(profile):
     for result in (store.load_or_run(stage) for stage in registry.build("clips", profile)):
         table = pd.read_csv(result.path / "gallery.csv", keep_default_na=False)
         assert (table["random_id"] != table["ref_id"]).all() and not table["slot"].duplicated().any()
-        gallery = Gallery(result.path)
+        gallery = PlayedClips(result.path)
         assert gallery.audio("quantile 1.00").shape == (65_536,)
         assert gallery["quantile 1.00"]["score"] == table.query("slot.str.startswith('quantile')")["score"].max()

@@ -8,7 +8,7 @@ import pytest
 from pooled import SCHEDULES, load_pooled
 
 from helpers.base.arms import full_arms, list_arms
-from helpers.copies.evidence import VERDICTS
+from helpers.copies.conclusions.evidence import VERDICTS
 from helpers.copies.pooled import judge_own
 from helpers.sound import corpus
 from helpers.study import registry

@@ -12,8 +12,7 @@ from helpers.base.paths import RESULTS
 from helpers.book.figures.prevention import plot_trajectories
 from helpers.book.summaries import prevention as summaries
 from helpers.book.words import share_text
-from helpers.copies.pooled import published_nulls
-from helpers.copies.prevention import (
+from helpers.copies.conclusions.prevention import (
     COLUMNS,
     at_equal_quality,
     own_scores,
@@ -21,6 +20,7 @@ from helpers.copies.prevention import (
     stopped_early,
     trajectories,
 )
+from helpers.copies.pooled import published_nulls
 from helpers.sound.profiles import load_profile
 from helpers.study import publication, registry
 

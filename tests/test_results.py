@@ -19,7 +19,7 @@ from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, share_text, shares, two_digits
 from helpers.commands.published import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
-from helpers.copies.onset import judged_clips
+from helpers.copies.conclusions.onset import judged_clips
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 

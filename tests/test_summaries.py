@@ -13,7 +13,7 @@ from helpers.base.arms import list_arms
 from helpers.base.paths import ROOT
 from helpers.book import sentences
 from helpers.book.figures.corpus import plot_captions_and_classes
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.book.summaries import codec, corpus, findings, generation, thresholds
 from helpers.book.summaries.training import kept_checkpoints
 from helpers.book.tables import arrange, table_html
@@ -28,7 +28,7 @@ def cells_of(html: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def gallery(tmp_path) -> Gallery:
+def gallery(tmp_path) -> PlayedClips:
     """One prompt answered by every arm and by three seeds, the arms in no order; "own" is the training clip of the prompt."""
     arms = [arm for arm in reversed(list_arms(THREE_SIZES, 500, 0)) if arm != "seeds"]
     rows = [(f"arm {arm}", "generated", arm, "other" if arm == "heldout" else "own") for arm in arms]
@@ -40,7 +40,7 @@ def gallery(tmp_path) -> Gallery:
     table = table.assign(query_id=table["slot"], caption="rain", detector="mel", score=0.5, file="a.wav")
     table.to_csv(tmp_path / "gallery.csv", index=False)
     soundfile.write(tmp_path / "a.wav", np.zeros(16), 16_000)
-    return Gallery(tmp_path)
+    return PlayedClips(tmp_path)
 
 
 def test_a_table_knows_its_caption_and_its_formats():

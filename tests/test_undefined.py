@@ -12,7 +12,7 @@ from helpers.book.summaries import findings, thresholds
 from helpers.book.summaries.dose import copies_in_words
 from helpers.book.summaries.rows import of_own, rows_of
 from helpers.book.tables import table_html
-from helpers.copies.evidence import CANNOT_TELL
+from helpers.copies.conclusions.evidence import CANNOT_TELL
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.profiles import load_profile
 from helpers.stages import dose, findings as findings_stage, thresholds as thresholds_stage

@@ -53,7 +53,7 @@ from helpers.models.denoiser import load_unet
 from helpers.models.sampler import sample_latents
 from helpers.models.text import encode_captions
 from helpers.models.vocoder import load_vocoder
-from helpers.sound.alterations import alter, plan_alterations
+from helpers.sound.altered_copies import alter, plan_alterations
 from helpers.sound.corpus import Corpus, leading_groups, load_corpus, render_all, subset, twin_recipes
 from helpers.sound.mel import log_mel
 from helpers.sound.profiles import load_profile

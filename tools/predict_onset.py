@@ -16,9 +16,9 @@ import yaml
 
 from helpers.base.protocol import read_protocol
 from helpers.book.summaries.onset import PREDICTED
-from helpers.copies.onset import fit_onset, onset_table
+from helpers.copies.conclusions.onset import fit_onset, onset_table
+from helpers.copies.conclusions.relation import fit_sizes, law_table
 from helpers.copies.pooled import judge_published
-from helpers.copies.relation import fit_sizes, law_table
 from helpers.sound.profiles import load_profile
 
 LEVELS = {"near_exact": 0.05, "top1": 0.5}  # the primary measure first

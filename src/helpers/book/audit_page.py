@@ -19,7 +19,7 @@ from markupsafe import Markup
 from helpers.base.settings import MelConfig
 from helpers.book import listening, one_page, players
 from helpers.copies.audit import chromaprint
-from helpers.copies.audit.evidence import honest_needed, smallest_p
+from helpers.copies.audit.p_values import honest_needed, smallest_p
 from helpers.copies.audit.search import PLACES
 from helpers.copies.audit.verdict import TOGETHER, Audit, set_by_one
 from helpers.copies.audit.within import Duplicates

@@ -11,8 +11,8 @@ import numpy as np
 from IPython.display import HTML
 
 from helpers.base.profile import Profile
-from helpers.book.gallery import Gallery
 from helpers.book.inline import inline
+from helpers.book.played_clips import PlayedClips
 from helpers.book.players import FLICK, STYLE, Item, player_row
 from helpers.sound.corpus import Corpus
 
@@ -37,7 +37,7 @@ KIND_LABELS = {
 
 
 def card(
-    gallery: Gallery, slot: str, data: Corpus, profile: Profile, label: str = "", with_random: bool = True
+    gallery: PlayedClips, slot: str, data: Corpus, profile: Profile, label: str = "", with_random: bool = True
 ) -> HTML:
     """Players of a slot's clip, its nearest training clip by the slot's detector, and a random training clip.
 
@@ -61,13 +61,13 @@ def card(
 
 
 def several(
-    gallery: Gallery, labels: Mapping[str, str], data: Corpus, profile: Profile, with_random: bool = True
+    gallery: PlayedClips, labels: Mapping[str, str], data: Corpus, profile: Profile, with_random: bool = True
 ) -> list[HTML]:
     """`card` of each slot with its label."""
     return [card(gallery, slot, data, profile, label, with_random) for slot, label in labels.items()]
 
 
-def played(gallery: Gallery, data: Corpus, profile: Profile) -> dict[str, list[HTML]]:
+def played(gallery: PlayedClips, data: Corpus, profile: Profile) -> dict[str, list[HTML]]:
     """All that the book plays of one model by rank, by title: from near to far, the worst errors, and seeds where there are."""
     errors = dict.fromkeys([*gallery.rows("false alarm")["slot"], *gallery.rows("miss")["slot"]], "")
     seeds = {slot: slot.capitalize() for slot in gallery.rows("seed")["slot"]}
@@ -80,7 +80,7 @@ def played(gallery: Gallery, data: Corpus, profile: Profile) -> dict[str, list[H
     return parts
 
 
-def fooled(gallery: Gallery, data: Corpus, profile: Profile) -> list[HTML]:
+def fooled(gallery: PlayedClips, data: Corpus, profile: Profile) -> list[HTML]:
     """For each detector the clip that shares but a bed with its match and scores highest; a card for all that it fools."""
     cards = []
     for _, same in gallery.rows("fooled").groupby(["query_id", "ref_id"], sort=False):

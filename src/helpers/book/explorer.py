@@ -19,8 +19,8 @@ from IPython.display import HTML
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.book import cards
-from helpers.book.gallery import Gallery
 from helpers.book.inline import inline
+from helpers.book.played_clips import PlayedClips
 from helpers.copies.calibration import n_above, split_calibration
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
@@ -35,7 +35,7 @@ LABELS = {
 }
 
 
-def explorer(table: ScoreTable, galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTML:
+def explorer(table: ScoreTable, galleries: Mapping[int, PlayedClips], data: Corpus, profile: Profile) -> HTML:
     """Sliders, a histogram and the clips to hear, of the first draw of every size, by the profile's detector and first null."""
     null = profile.nulls[0]
     runs, clips = {}, []

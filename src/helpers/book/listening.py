@@ -19,8 +19,8 @@ from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.base.settings import MelConfig
-from helpers.book.gallery import Gallery
 from helpers.book.inline import inline
+from helpers.book.played_clips import PlayedClips
 from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
 from helpers.copies.calibration import flag
 from helpers.copies.score_table import ScoreTable
@@ -57,8 +57,8 @@ class Pair:
 
 def blind_pairs(
     table: ScoreTable,
-    galleries: Mapping[int, Gallery],
-    known: Gallery,
+    galleries: Mapping[int, PlayedClips],
+    known: PlayedClips,
     data: Corpus,
     profile: Profile,
     taus: Mapping[int, float],
@@ -78,7 +78,7 @@ def blind_pairs(
     return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz, profile.mel, profile.retrieval.seed)
 
 
-def _blind(table, gallery: Gallery, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
+def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
     row = gallery[slot]
     kind, name, copy = row["kind"], f"n{n}_d0 {slot}", row["kind"] in COPIES
     detector = profile.thresholds.detector  # whose τ is given
@@ -124,7 +124,7 @@ def _made_as(row, reference: str) -> str:
     }[row["kind"]]
 
 
-def lab(galleries: Mapping[int, Gallery], data: Corpus, profile: Profile) -> HTML:
+def lab(galleries: Mapping[int, PlayedClips], data: Corpus, profile: Profile) -> HTML:
     """The listening lab: what is played of every model beside its match, with catch trials, to be graded by GRADES."""
     pairs = []
     for n, gallery in sorted(galleries.items()):

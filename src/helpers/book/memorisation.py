@@ -18,8 +18,8 @@ from IPython.display import HTML
 
 from helpers.base.csv_file import read_csv
 from helpers.base.profile import Profile
-from helpers.book.gallery import Gallery
 from helpers.book.inline import inline
+from helpers.book.played_clips import PlayedClips
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.tables import arrange
 from helpers.book.words import share_text
@@ -41,10 +41,10 @@ class Study:
 def of_study(judged: pd.DataFrame, folders: Sequence[Path], data: Corpus, profile: Profile) -> Study:
     """What is heard and told of a finished study.
 
-    judged: of `copies.onset.judged_clips`. folders: one a size, of the stages `prompts`, whose prompts all sizes share, where all
+    judged: of `copies.conclusions.onset.judged_clips`. folders: one a size, of the stages `prompts`, whose prompts all sizes share, where all
     runs are searched in one pool; else of the stages `clips`, of every size the prompt that all its arms were asked for.
     """
-    heard = [_prompts(folder / "prompts.csv") if profile.pooled else _arms(Gallery(folder)) for folder in folders]
+    heard = [_prompts(folder / "prompts.csv") if profile.pooled else _arms(PlayedClips(folder)) for folder in folders]
     of_own = judged["top1"] | profile.pooled  # else the position is that of the match
     return _study(judged[judged["draw"] == 0].assign(position=judged["position"].where(of_own)), heard, data)
 
@@ -55,7 +55,7 @@ def _prompts(path: Path) -> pd.DataFrame:
     return table.assign(sound=[path.parent / file for file in table["file"]])[["query_id", "caption", "sound"]]
 
 
-def _arms(gallery: Gallery) -> pd.DataFrame:
+def _arms(gallery: PlayedClips) -> pd.DataFrame:
     rows = gallery.rows("arm")
     return rows.assign(sound=[gallery.folder / file for file in rows["file"]])[["query_id", "caption", "sound"]]
 

@@ -1,1 +1,1 @@
-"""The instrument: detectors, search, bias, thresholds and rates; and what a study concludes: onsets, their relation, claims."""
+"""The instrument: detectors, search, bias, thresholds and rates; what a study concludes is in `conclusions`, the audit in `audit`."""

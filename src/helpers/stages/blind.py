@@ -15,7 +15,7 @@ from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.models.codec import load_codec
 from helpers.models.vocoder import load_vocoder
-from helpers.sound.alterations import alter, plan_alterations
+from helpers.sound.altered_copies import alter, plan_alterations
 from helpers.sound.corpus import Corpus, load_corpus, render_all, subset, twin_recipes
 from helpers.sound.mel import log_mel
 

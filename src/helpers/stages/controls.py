@@ -21,7 +21,7 @@ from helpers.models import synthesis
 from helpers.models.codec import load_codec
 from helpers.models.optimal import nearest_latents, sample_empirical
 from helpers.sound import corpus
-from helpers.sound.alterations import alter, plan_alterations
+from helpers.sound.altered_copies import alter, plan_alterations
 from helpers.sound.mel import log_mel
 from helpers.sound.mixtures import Recipe
 

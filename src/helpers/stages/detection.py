@@ -18,7 +18,7 @@ from helpers.base.progress import progress
 from helpers.base.settings import MAIN_SET, ThresholdsConfig
 from helpers.copies.detection_metrics import detection_row, resampled_aurocs
 from helpers.copies.score_table import ScoreTable, groups_of
-from helpers.sound.alterations import plan_alterations
+from helpers.sound.altered_copies import plan_alterations
 from helpers.sound.corpus import leading_groups
 
 NEGATIVES = {"twins": "train", "heldout": "heldout", "same_bed": "train"}  # and the split that their recordings are of

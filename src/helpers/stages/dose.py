@@ -11,10 +11,10 @@ import pandas as pd
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
 from helpers.base.settings import DUPLICATE_SET
-from helpers.copies.dose import dose_table, trend
-from helpers.copies.dose_relation import good_from, onsets, relations, shares, with_truth
+from helpers.copies.conclusions.dose import dose_table, trend
+from helpers.copies.conclusions.dose_relation import good_from, onsets, relations, shares, with_truth
+from helpers.copies.conclusions.prevention import EMBEDDING
 from helpers.copies.pooled import judge_own, twins_and_ceiling
-from helpers.copies.prevention import EMBEDDING
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:

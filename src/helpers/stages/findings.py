@@ -12,8 +12,8 @@ import pandas as pd
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
 from helpers.base.settings import MAIN_SET
-from helpers.copies.claims import CLAIMS, COLUMNS
-from helpers.copies.evidence import Evidence
+from helpers.copies.conclusions.claims import CLAIMS, COLUMNS
+from helpers.copies.conclusions.evidence import Evidence
 from helpers.models.pretrained.locate import is_laion
 
 

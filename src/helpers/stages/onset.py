@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.base.profile import Profile
-from helpers.copies.onset import judged_clips, onset_table
-from helpers.copies.relation import law_table
+from helpers.copies.conclusions.onset import judged_clips, onset_table
+from helpers.copies.conclusions.relation import law_table
 
 PREDICTED = 4500  # clips: what the second prediction of protocol.yml is of
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile, planned: Sequence[int]) -> None:
-    """Writes onset.csv, law.csv (ONSET_COLUMNS of `copies.onset`, LAW_COLUMNS of `copies.relation`) and shares.csv.
+    """Writes onset.csv, law.csv (ONSET_COLUMNS of `copies.conclusions.onset`, LAW_COLUMNS of `copies.conclusions.relation`) and shares.csv.
 
     They are of the profile's detector and the training prompts, at every checkpoint. shares.csv: n_train, draw, updates,
     n_generated, near_exact and top1 (shares; near-exact of the own clip). `planned`: see `choose_sizes`.

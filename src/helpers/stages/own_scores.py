@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
-from helpers.copies.prevention import of_checkpoints
+from helpers.copies.conclusions.prevention import of_checkpoints
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:

@@ -13,9 +13,9 @@ import pandas as pd
 from helpers.book.sentences.verdict import WHY_UNDEFINED
 from helpers.book.summaries.rows import FLAGGED, checkpoints
 from helpers.book.words import epochs_text, limits, listed, share_text, two_digits, undefined_for
-from helpers.copies.equal_moments import last_in_common
-from helpers.copies.evidence import FAILS, HOLDS, UNKNOWN
-from helpers.copies.onset import rise
+from helpers.copies.conclusions.equal_moments import last_in_common
+from helpers.copies.conclusions.evidence import FAILS, HOLDS, UNKNOWN
+from helpers.copies.conclusions.onset import rise
 
 PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
 LEAST_SHARE = 0.1  # near-exact, of a run that has surely begun to copy

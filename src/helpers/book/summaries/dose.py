@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.base.paths import RESULTS
 from helpers.book.tables import arrange
 from helpers.book.words import defined_shares, limits, listed, shares, two_digits, with_interval
-from helpers.copies.dose_relation import ALL, ARMS, GOOD
+from helpers.copies.conclusions.dose_relation import ALL, ARMS, GOOD
 
 STUDY = "pocket_dose"  # the published study of planted copies alone, asked at many checkpoints
 CAPTIONS = {"same": "one caption", "other": "several captions"}  # of a group of copies

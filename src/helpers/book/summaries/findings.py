@@ -17,7 +17,7 @@ from helpers.book.summaries.rows import FLAGGED, checkpoints, near_exact_of, poo
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, epochs_text, limits, share_text, shares
 from helpers.copies.calibration import flag, split_calibration
-from helpers.copies.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
+from helpers.copies.conclusions.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
 from helpers.copies.rates import clustered_rate, exact_interval
 from helpers.copies.replication import near_exact, own_clip_top1
 from helpers.copies.score_table import ScoreTable

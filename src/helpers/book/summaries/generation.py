@@ -7,12 +7,12 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, describe_arms, list_arms
 from helpers.base.profile import Profile
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.book.tables import arrange
 from helpers.book.words import epochs_text
 
 
-def by_checkpoint(gallery: Gallery, profile: Profile, n_train: int, draw: int, last: int) -> pd.DataFrame:
+def by_checkpoint(gallery: PlayedClips, profile: Profile, n_train: int, draw: int, last: int) -> pd.DataFrame:
     """The gallery's clips of one prompt from the earliest checkpoint to the main arm's, `last`: with updates and a label."""
     arms, rows = list_arms(profile, n_train, draw), gallery.rows("arm")
     main = rows["arm"] == MAIN
@@ -23,7 +23,7 @@ def by_checkpoint(gallery: Gallery, profile: Profile, n_train: int, draw: int, l
     return rows.assign(label=labels)
 
 
-def one_thing_changed(gallery: Gallery, profile: Profile, n_train: int, draw: int) -> pd.DataFrame:
+def one_thing_changed(gallery: PlayedClips, profile: Profile, n_train: int, draw: int) -> pd.DataFrame:
     """The gallery's other answers to that prompt, each with a label that says what differs; and a held-out prompt's.
 
     The first noise seed is left out, as it is that of the main arm. `caption` is empty where the prompt is the same.

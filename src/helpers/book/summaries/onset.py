@@ -11,10 +11,10 @@ from helpers.base.protocol import read_protocol
 from helpers.book.summaries.findings import ONSETS
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, listed, share_text, shares, two_digits, with_interval
-from helpers.copies.dose_relation import LEAST_KID
-from helpers.copies.onset import MEASURES, fit_with_floor, onset_table
-from helpers.copies.prevention import EMBEDDING
-from helpers.copies.relation import MOST_WIDE, law_table, of_prediction
+from helpers.copies.conclusions.dose_relation import LEAST_KID
+from helpers.copies.conclusions.onset import MEASURES, fit_with_floor, onset_table
+from helpers.copies.conclusions.prevention import EMBEDDING
+from helpers.copies.conclusions.relation import MOST_WIDE, law_table, of_prediction
 from helpers.stages.onset import PREDICTED, choose_sizes
 
 SMALL = {2: "two", 3: "three"}  # numbers that a sentence spells
@@ -22,7 +22,7 @@ RELATION = "The power of the number of clips that the onset grows with, with 95 
 
 
 def relation_of(onsets: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """law.csv (`copies.relation.LAW_COLUMNS`) of onset.csv's rows, of the sizes that the stage `onset` fits."""
+    """law.csv (`copies.conclusions.relation.LAW_COLUMNS`) of onset.csv's rows, of the sizes that the stage `onset` fits."""
     fitted, predicted = choose_sizes(profile.sizes, read_protocol()["exponent"]["sizes"])
     return law_table(onsets, fitted, [predicted], profile.thresholds.confidence)
 
@@ -128,7 +128,7 @@ def relations_at(judged: pd.DataFrame, profile: Profile, levels: Sequence[float]
 
 
 def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = RELATION) -> pd.DataFrame:
-    """law.csv (`copies.relation.LAW_COLUMNS`) as it is shown: a row a measure, or a row for each onset that `of` names."""
+    """law.csv (`copies.conclusions.relation.LAW_COLUMNS`) as it is shown: a row a measure, or a row for each onset that `of` names."""
     without = [
         "not known"
         if math.isnan(row.leave_one_out_low)
@@ -182,7 +182,7 @@ def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFram
 
 def above_floor(judged: pd.DataFrame) -> pd.DataFrame:
     """The onset of each run of `copies.pooled.judge_published` above a floor that is fitted to it: n_train, draw, updates,
-    trained_to, censored, floor, p_with_floor and p_without (`copies.onset.FlooredOnset`). Exploratory."""
+    trained_to, censored, floor, p_with_floor and p_without (`copies.conclusions.onset.FlooredOnset`). Exploratory."""
     known, rows = judged.dropna(subset="near_exact").astype({"near_exact": bool}), []
     for (n_train, draw), run in known.groupby(["n_train", "draw"]):
         found = fit_with_floor(run["updates"], run["near_exact"], MEASURES["near_exact"])

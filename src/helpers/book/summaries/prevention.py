@@ -8,8 +8,7 @@ from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import limits, listed, share_text, shares, with_interval
-from helpers.copies.pooled import published_nulls
-from helpers.copies.prevention import (
+from helpers.copies.conclusions.prevention import (
     COLUMNS,
     at_equal_quality,
     judge_made,
@@ -18,6 +17,7 @@ from helpers.copies.prevention import (
     stopped_early,
     trajectories,
 )
+from helpers.copies.pooled import published_nulls
 from helpers.copies.published import of_all_runs
 from helpers.sound.profiles import load_profile
 
@@ -27,7 +27,7 @@ DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges 
 
 
 def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
-    """`copies.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
+    """`copies.conclusions.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
     ones that are published."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), [pd.DataFrame(columns=[*COLUMNS])]
     for name in (study.name, *CHANGED):
@@ -42,7 +42,7 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
 
 
 def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
-    """`copies.prevention.judge_made` of the same runs, with `intervention`: a row a clip, by log-mel."""
+    """`copies.conclusions.prevention.judge_made` of the same runs, with `intervention`: a row a clip, by log-mel."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), []
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)

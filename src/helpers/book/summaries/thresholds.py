@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.base.arms import MAIN
 from helpers.base.profile import Profile
-from helpers.book.gallery import Gallery
+from helpers.book.played_clips import PlayedClips
 from helpers.book.summaries.rows import FLAGGED, near_exact_of, pooled, rows_of
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, limits, plain, shares
@@ -25,7 +25,7 @@ from helpers.sound.silence import shared_silence
 PAPER = (("5,000 clips", 5_000, 178, 30), ("all of AudioCaps", 45_000, 2_000, 10))
 
 
-def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], rows: pd.DataFrame) -> pd.Series:
+def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, PlayedClips], rows: pd.DataFrame) -> pd.Series:
     """Of the clips played by rank, the row of decisions of one that a rule may mistake, with size, slot, tau and flagged.
 
     It is the most similar one that is near-exact though its match is another clip than its prompt's; where there is none, the one nearest to its
@@ -42,7 +42,7 @@ def hardest_to_judge(decisions: pd.DataFrame, galleries: Mapping[int, Gallery], 
     return judged.loc[distance.idxmin() if distance.notna().any() else 0]
 
 
-def prompt_match_and_silence(clip: pd.Series, gallery: Gallery, data: Corpus) -> tuple[str, str, float]:
+def prompt_match_and_silence(clip: pd.Series, gallery: PlayedClips, data: Corpus) -> tuple[str, str, float]:
     """The two captions of a clip that is played and of its match, and the share of frames in which both are silent."""
     match, caption = data.clip(clip["ref_id"])
     return gallery[clip["slot"]]["caption"], caption, shared_silence(gallery.audio(clip["slot"]), match)

@@ -1,7 +1,7 @@
 """An audit of clips that some model made: which come nearer to its training clips than honest clips do.
 
 Files are compared whole: by the book's detectors over overlapping windows, and by a local one that finds excerpts
-(`copies.audit.landmarks`). All detectors together give each clip one p-value (`copies.audit.evidence`), calibrated on honest clips: such
+(`copies.audit.landmarks`). All detectors together give each clip one p-value (`copies.audit.p_values`), calibrated on honest clips: such
 as the model could have made, but did not learn from, one a recording. Where these differ from the generated ones in length,
 silence, bandwidth or noise, no rate holds, and none is stated (`sound.likeness`). What the audit could find is told by copies
 that it plants itself (`copies.audit.planting`). Twins and ceiling need the recordings behind the clips and the codec, so nothing is
@@ -77,7 +77,7 @@ def audit(
         OSError: too little room in the folder for temporary files, a file that cannot be read, or of `fpcalc` no fingerprint.
         RuntimeError: the comparison failed after all of these were in order.
 
-    Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.audit.evidence`.
+    Source: the score is that of chapters 05 and 06 (`copies.bias`); for p-values see `copies.audit.p_values`.
     """
     if isinstance(profile, str):
         profile = leave_out_missing(load_profile(profile))

@@ -15,9 +15,9 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
-from helpers.copies.audit.evidence import honest_needed
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import Index, Landmarks, landmarks
+from helpers.copies.audit.p_values import honest_needed
 from helpers.copies.pairs import waveform_correlation
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files

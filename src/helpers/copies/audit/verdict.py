@@ -7,8 +7,8 @@ import pandas as pd
 
 from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit.chromaprint import LEAST_EXCESS, LEAST_S, NAME
-from helpers.copies.audit.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.audit.folders import Folders, account
+from helpers.copies.audit.p_values import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.audit.planting import ALTERATIONS
 from helpers.copies.audit.search import PLACES
 from helpers.copies.calibration import calibrate_threshold, flag, n_above

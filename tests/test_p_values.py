@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.copies.audit.evidence import Tail, combined, honest_needed, p_values, q_values, smallest_p
+from helpers.copies.audit.p_values import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.audit.planting import ALTERATIONS, plant
 from helpers.copies.audit.search import PLACES
 from helpers.copies.audit.verdict import TOGETHER, judged

@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from helpers.copies.equal_moments import MOST_UNLIKE, last_in_common
-from helpers.copies.evidence import (
+from helpers.copies.conclusions.equal_moments import MOST_UNLIKE, last_in_common
+from helpers.copies.conclusions.evidence import (
     CANNOT_TELL,
     FAILS,
     NOT_COMPARABLE,

@@ -9,7 +9,7 @@ import soundfile
 from helpers.base.csv_file import read_csv
 
 
-class Gallery:
+class PlayedClips:
     """A finished clips stage: `gallery["quantile 0.50"]` is a row of gallery.csv; `audio(slot)` its sound int16 [S]."""
 
     def __init__(self, folder: Path):

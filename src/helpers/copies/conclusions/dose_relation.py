@@ -15,7 +15,7 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.tools.tools import add_constant
 
-from helpers.copies.onset import MEASURES, fit_onset
+from helpers.copies.conclusions.onset import MEASURES, fit_onset
 from helpers.copies.rates import clustered_rate
 
 ARMS = ("same", "other")  # groups under one caption, and under several; the first is the primary arm
