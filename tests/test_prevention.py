@@ -63,7 +63,7 @@ def test_the_page_says_what_came_of_each_change(table):
         "good, 10\u00a0%. The intervals overlap. After the last update: 6\u00a0% (KID 0.250).",
         "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good. "
         "After the last update: 20\u00a0% (KID 0.050).",
-        "**So far**, the planned comparison does not tell any change from none at equal quality, as the intervals overlap.",
+        "**So far**, no change is shown to prevent copying at equal quality.",
     ]
     apart = table.assign(
         own_near_exact_high=table["own_near_exact_rate"], own_near_exact_low=table["own_near_exact_rate"]

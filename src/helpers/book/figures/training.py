@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.book.figures.axes import check_columns, count_axis, new_axes
+from helpers.book.figures.axes import check_columns, count_axis, legend_above, new_axes
 from helpers.book.theme import COLOURS, INK, themed
 
 
@@ -33,19 +33,12 @@ def plot_training_lengths(points: pd.DataFrame, batch_size: int, n_train: int) -
     last = int(points.loc[own if own.any() else slice(None), "updates"].max())
     low, high = points["n_train"].min() / 1.6, points["n_train"].max() * 1.6
     ends = np.array([low, high])
-    axis.axhline(last, color=COLOURS["blue"], linewidth=1.3)
-    axis.plot(ends, epochs * ends / batch_size, color=COLOURS["green"], linewidth=1.3)
+    axis.axhline(last, color=COLOURS["blue"], linewidth=1.3, label=f"equal updates: {last:,}")
+    axis.plot(ends, epochs * ends / batch_size, color=COLOURS["green"], linewidth=1.3, label=f"equal epochs: {epochs}")
     axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel="updates", xlim=(low, high))
-    bottom = min(points["updates"].min(), epochs * low / batch_size) / 2  # room for the diagonal's name below it
+    bottom = min(points["updates"].min(), epochs * low / batch_size) / 1.6
     axis.set_ylim(bottom, max(points["updates"].max(), epochs * high / batch_size) * 1.6)
-    axis.annotate(
-        f"equal updates: {last:,}", (low, last), xytext=(8, 4), textcoords="offset points",
-        color=COLOURS["blue"], fontsize=9.5, ha="left", va="bottom",
-    )  # fmt: skip
-    axis.annotate(
-        f"equal epochs: {epochs}", (low, epochs * low / batch_size), xytext=(8, -4), textcoords="offset points",
-        color=COLOURS["green"], fontsize=9.5, ha="left", va="top",
-    )  # fmt: skip
+    legend_above(figure, axis.get_legend_handles_labels()[0])
     count_axis(axis.xaxis, points["n_train"])
     count_axis(axis.yaxis, points["updates"])
     figure.set_label(

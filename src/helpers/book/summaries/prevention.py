@@ -130,7 +130,7 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
         told.append(
             f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}."
             if helping
-            else "**So far**, the planned comparison does not tell any change from none at equal quality, as the intervals overlap."
+            else "**So far**, no change is shown to prevent copying at equal quality."
         )
     return told
 
