@@ -7,16 +7,13 @@ told, for each kind of alteration.
 
 from collections.abc import Callable
 
-import librosa
 import numpy as np
-import soxr
 from scipy import signal
 
 from helpers.base.seeds import seeded
 from helpers.sound.transforms import apply_transform
 
 EXCERPT_S = 2.0
-MP3_HZ = 16_000  # encoders bring a sound to about this rate before they spend 32 kbit/s on it
 
 Alteration = Callable[[np.ndarray, np.ndarray, np.random.Generator, int], np.ndarray]  # clip, other, rng, rate
 
@@ -54,12 +51,6 @@ def _low_pass(clip, other, rng, rate):
     return np.clip(np.round(signal.sosfilt(edge, clip)), -32768, 32767).astype(np.int16)
 
 
-def _mp3(clip, other, rng, rate):
-    low = min(rate, MP3_HZ)
-    coded = apply_transform("mp3", soxr.resample(clip, rate, low), 32, rng, None, low)
-    return librosa.util.fix_length(soxr.resample(coded, low, rate), size=len(clip))
-
-
 ALTERATIONS: dict[str, Alteration] = {
     "exact": lambda clip, other, rng, rate: clip,
     "gain -12 dB": _by("gain", -12),
@@ -73,7 +64,7 @@ ALTERATIONS: dict[str, Alteration] = {
     "pink noise 10 dB": _by("pink_noise", 10),
     "low-pass 4 kHz": _low_pass,
     "EQ 12 dB": _by("eq", 12),
-    "MP3 32 kbit/s": _mp3,
+    "MP3 32 kbit/s": _by("mp3", 32),
     "Ogg, worst": _by("ogg", 1.0),
     "mixed at 6 dB": _by("mix", 6),
     "mixed at 0 dB": _by("mix", 0),
