@@ -299,7 +299,7 @@ def test_manifest_that_cannot_be_read(published):
 
 
 def test_many_stages_that_are_passed_over_are_counted(capfd):
-    passed = [("not computed", f"generation {n}") for n in range(40)] + [("restored", "scores")]
+    passed = [("not computed", f"generation {n}", "") for n in range(40)] + [("restored", "scores", "")]
     publication._tell(passed)
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == "generation 0: not computed, so not published" and len(lines) == publication.MOST_NAMED + 2

@@ -117,13 +117,13 @@ def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
     return any(entry["files"] and digest in entry["upstream"].values() for entry in collecting)
 
 
-def _publishable(stage: Stage, root: Path, entry: dict | None, passed: list[tuple[str, str]]) -> dict | None:
-    """The manifest of a result that may be published; else None. `passed` gets the reason and its title, if it is not
-    published already.
+def _publishable(stage: Stage, root: Path, entry: dict | None, passed: list[tuple[str, str, str]]) -> dict | None:
+    """The manifest of a result that may be published; else None. `passed` gets the reason, its title and what helps, if it is
+    not published already.
 
     Raises NotPublished for a result that was altered since it was computed.
     """
-    (manifest, problem), reason = inspect(stage, stage.folder(root)), ""
+    (manifest, problem), reason, remedy = inspect(stage, stage.folder(root)), "", ""
     if problem:
         raise NotPublished(problem)
     if manifest is None:
@@ -135,20 +135,20 @@ def _publishable(stage: Stage, root: Path, entry: dict | None, passed: list[tupl
         return manifest
     elif not entry or any(entry[name] != manifest[name] for name in ("digest", "commit", "wall_s")):
         tree = "a tree with uncommitted changes" if manifest["commit"] else "a tree without a known commit"
-        folder = shown(stage.folder(root))
-        say(f"{stage.title}: computed from {tree}, so not published; commit, delete {folder} and compute it again")
+        reason = f"computed from {tree}"
+        remedy = f"; commit, delete {shown(stage.folder(root))} and compute it again"
     if reason:
-        passed.append((reason, stage.title))
+        passed.append((reason, stage.title, remedy))
     return None
 
 
-def _tell(passed: list[tuple[str, str]]) -> None:
+def _tell(passed: list[tuple[str, str, str]]) -> None:
     """A line for each stage that is passed over, by its reason and title; of many with one reason the first few, and how many."""
-    for reason in dict.fromkeys(reason for reason, _ in passed):
-        titles = [title for why, title in passed if why == reason]
-        for title in titles[:MOST_NAMED]:
-            say(f"{title}: {reason}, so not published")
-        if (more := len(titles) - MOST_NAMED) > 0:
+    for reason in dict.fromkeys(reason for reason, *_ in passed):
+        told = [f"{title}: {why}, so not published{remedy}" for why, title, remedy in passed if why == reason]
+        for line in told[:MOST_NAMED]:
+            say(line)
+        if (more := len(told) - MOST_NAMED) > 0:
             say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published")
 
 
