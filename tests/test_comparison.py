@@ -1,5 +1,6 @@
 """A study computed anew beside the published one: what lies outside its intervals is counted and named."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -63,7 +64,31 @@ def test_comparison_counts_and_names_what_lies_outside(tmp_path):
         "table": "alterations.csv", "rate": "auroc", "row": "strength=0.1",
         "published": 0.5, "low": 0.4, "high": 0.6, "ours": 0.9,
     }  # fmt: skip
-    assert found.notes == [f"{name}.csv: not part of the published study" for name in ("quality", "detection", "dose")]
+    assert found.notes == []
+    lacking = [*tables(0.3, 0.9), table_stage("detection", "detection.csv", pd.DataFrame())]
+    assert compare(lacking, folder, second).notes == ["detection.csv: not part of the published study"]
+
+
+def test_tables_of_which_each_run_has_its_own_are_compared_together(tmp_path):
+    folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
+
+    def runs(*kids):
+        rows = [{"training_set": "main", "n_train": 500, "draw": d, "arm": "main", "embedding": "clap", "kid": kid,
+                 "kid_low": 0.1, "kid_high": 0.2} for d, kid in enumerate(kids)]  # fmt: skip
+        return [
+            dataclasses.replace(
+                table_stage("quality", "quality.csv", pd.DataFrame([row])), label=f"n500_d{d}", config={"draw": d}
+            )
+            for d, row in enumerate(rows)
+        ]
+
+    for stages, root in ((runs(0.15, 0.16), first), (runs(0.12, 0.3), second)):
+        for stage in stages:
+            load_or_run(stage, root)
+    publish(runs(0.15, 0.16), folder, first)
+    found = compare(runs(0.12, 0.3), folder, second)
+    assert found.counts.to_dict("records") == [{"table": "quality.csv", "rate": "kid", "rows": 2, "inside": 1}]
+    assert found.outside["ours"].tolist() == [0.3]
 
 
 def test_a_rate_that_is_undefined_here_is_neither_inside_nor_outside(tmp_path):

@@ -110,11 +110,11 @@ def test_a_clip_that_is_not_of_the_planted_set_is_refused():
 def test_a_study_of_copies_from_the_mixtures_to_its_tables(tmp_path, monkeypatch):
     """One model on planted copies, each group asked with every seed at every checkpoint; its tables are published, and which clip is a copy of which."""
     profile = load_pooled("copies")
-    folder = registry.finished("dose", profile).path
+    folder = registry.finished("dose_onset", profile).path
     truth = pd.read_parquet(registry.finished("planted", profile).path / "clips.parquet").query("split == 'train'")
     assert truth["kind"].value_counts().to_dict() == {"exact": 8, "single": 8}
     assert truth.groupby("copies")["cluster_id"].nunique().to_dict() == {1: 8, 2: 2, 4: 1}
-    dose = pd.read_csv(folder / "dose.csv")
+    dose = pd.read_csv(folder / "dose_shares.csv")
     assert list(dose) == [*dose_relation.COLUMNS] and sorted(dose["updates"].unique()) == list(SCHEDULES[0])
     groups = dose[dose["updates"] == 4].set_index(["copies", "caption_kind"])
     assert groups["n_clusters"].to_dict() == {(1, "same"): 2, (2, "other"): 1, (2, "same"): 1, (4, "same"): 1}
@@ -128,7 +128,7 @@ def test_a_study_of_copies_from_the_mixtures_to_its_tables(tmp_path, monkeypatch
     published = {path.name for path in (tmp_path / "copies").rglob("*") if path.suffix in (".csv", ".parquet")}
     assert published == {
         "clips.parquet",
-        "dose.csv",
+        "dose_shares.csv",
         "dose_onset.csv",
         "dose_relation.csv",
         "own_scores.parquet",

@@ -226,7 +226,7 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
         "with 64 and 128 copies the onset comes later there": all(
             onsets.loc[("other", copies), "updates"] > onsets.loc[("same", copies), "updates"] for copies in (64, 128)
         ),
-        "of 4 copies none came back": tables["dose"]
+        "of 4 copies none came back": tables["dose_shares"]
         .query("caption_kind == 'other' and copies == 4")["own_near_exact_rate"]
         .eq(0)
         .all(),

@@ -50,7 +50,7 @@ def compare_tables(arguments):
     folder = published_folder(arguments)
     with checking():
         outcome = comparison.compare(all_stages(arguments.profile), folder)
-    print(outcome.counts.to_string(index=False))
+    print("nothing to compare" if outcome.counts.empty else outcome.counts.to_string(index=False))
     for row in outcome.outside.to_dict("records"):
         print(
             "outside: {table} {rate} {ours:.4g}, published {published:.4g} ({low:.4g} to {high:.4g}): {row}".format(

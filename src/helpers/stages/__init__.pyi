@@ -8,6 +8,7 @@ from . import (
     denoiser as denoiser,
     detection as detection,
     dose as dose,
+    dose_onset as dose_onset,
     duplicates as duplicates,
     encoding as encoding,
     findings as findings,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from helpers.base.hashing import damage
 from helpers.base.paths import shown
 from helpers.study import store
-from helpers.study.entries import difference, read_entries
+from helpers.study.entries import difference, folder_of, key_of, read_entries
 from helpers.study.manifest import MANIFEST, read_manifest
 from helpers.study.stage import Stage
 
@@ -23,6 +24,7 @@ INTERVALS = {
     "alterations.csv": (("auroc", "auroc_low", "auroc_high"),),
     "detection.csv": (("auroc", "auroc_low", "auroc_high"),),
     "dose.csv": (("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
+    "dose_shares.csv": (("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"),),
 }
 # The columns that tell a table's rows apart: rows of two runs of the study that agree in them are the same row.
 KEYS = {
@@ -31,6 +33,7 @@ KEYS = {
     "alterations.csv": ("detector", "transform", "strength", "split"),
     "detection.csv": ("detector", "n_train", "negatives", "bias", "transform"),
     "dose.csv": ("copies", "kind", "caption_kind"),
+    "dose_shares.csv": ("caption_kind", "copies", "updates"),
 }
 
 
@@ -54,35 +57,40 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
     for a damaged published table, one without the columns in `KEYS`, or rows that these do not tell apart.
     """
     root, folder, entries = root or store.runs_root(), Path(folder), read_entries(folder)
-    flat = {stage.name: stage for stage in stages if not stage.label}
-    counts, outside, notes = [], [], []
+    stages, counts, outside, notes = list(stages), [], [], []
     if not entries:
         raise FileNotFoundError(f"{shown(folder / MANIFEST)}: expected a published study, found none")
     for table, rates in INTERVALS.items():
-        key = next((key for key in entries if key in flat and table in entries[key]["files"]), None)
-        if key is None:
-            notes.append(f"{table}: not part of the published study")
+        having = [stage for stage in stages if table in entries.get(key_of(stage), {"files": {}})["files"]]
+        if not having:
+            if any(fnmatch(table, pattern) for stage in stages for pattern in stage.published):
+                notes.append(f"{table}: not part of the published study")
             continue
-        manifest = read_manifest(flat[key], root)
-        if not manifest or manifest.get("restored"):
-            found = "restored from the published study" if manifest else "not computed"
-            raise FileNotFoundError(f"{table}: expected {flat[key].title} to be computed here, found it {found}")
-        if line := difference(flat[key], folder):
-            notes.append(line)
-        if line := damage(folder, {table: entries[key]["files"][table]}):
-            raise ValueError(line)
-        published, ours = (pd.read_csv(place / table) for place in (folder, flat[key].folder(root)))
-        rows = _match_rows(table, published, ours)
+        rows = pd.concat([_of_stage(stage, table, folder, root, entries, notes) for stage in having], ignore_index=True)
         if lost := int((rows["_merge"] != "both").sum()):
             notes.append(f"{table}: {lost} of {len(rows)} published rows have no counterpart here")
         for names in rates:
-            if set(names) <= set(published.columns) and names[0] in ours.columns:
+            if {*names, f"{names[0]}_ours"} <= set(rows.columns):
                 counts.append({"table": table, "rate": names[0], **_judge(rows, *names)})
                 outside += [{"table": table, "rate": names[0], **row} for row in counts[-1].pop("outside")]
                 if undefined := counts[-1].pop("undefined"):
                     notes.append(f"{table}: {undefined} published values of {names[0]} are undefined here")
     columns = ["table", "rate", "row", "published", "low", "high", "ours"]
     return Comparison(pd.DataFrame(counts), pd.DataFrame(outside, columns=columns), notes)
+
+
+def _of_stage(stage: Stage, table: str, folder: Path, root: Path, entries: dict, notes: list[str]) -> pd.DataFrame:
+    """`_match_rows` of one stage's table; `notes` gets what differs between the stages."""
+    key, manifest = key_of(stage), read_manifest(stage, root)
+    if not manifest or manifest.get("restored"):
+        found = "restored from the published study" if manifest else "not computed"
+        raise FileNotFoundError(f"{table}: expected {stage.title} to be computed here, found it {found}")
+    if line := difference(stage, folder):
+        notes.append(line)
+    place = folder_of(folder, key)
+    if line := damage(place, {table: entries[key]["files"][table]}):
+        raise ValueError(line)
+    return _match_rows(table, *(pd.read_csv(where / table) for where in (place, stage.folder(root))))
 
 
 def _match_rows(table: str, published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:

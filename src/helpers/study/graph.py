@@ -28,7 +28,7 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
-OF_CHANGED = ("quality", "own_scores", "dose")  # what is published of a study that changes one thing of another
+OF_CHANGED = ("quality", "own_scores", "dose_onset")  # what is published of a study that changes one thing of another
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -494,21 +494,20 @@ class Graph:
     def dose(self):
         """Replication against the number of copies in the training set; needs a model trained on planted duplicates."""
         profile = self.profile
-        if self.of_copies:
-            return self._dose_at_checkpoints()
         return _described(
             profile.thresholds.pick(*INTERVALS, "detector"),
             lambda *folders: stages.dose.compute(*folders, profile),
             upstream={"thresholds": self.thresholds(), "planted": self.planted()},
         )
 
-    def _dose_at_checkpoints(self) -> dict:
+    @_stage(1, published=("dose_shares.csv", "dose_onset.csv", "dose_relation.csv"), light=True)
+    def dose_onset(self):
+        """When clips with copies begin to be replayed, in a study of planted copies alone."""
         profile, run = self.profile, self.profile.runs[0]
         return _described(
             profile.thresholds.pick(*INTERVALS, "detector", "theta"),
-            lambda *folders: stages.dose.compute_at_checkpoints(*folders, profile),
+            lambda *folders: stages.dose_onset.compute(*folders, profile),
             upstream={"retrieval": self.retrieval(*run), "quality": self.quality(*run), "planted": self.planted()},
-            published=("dose.csv", "dose_onset.csv", "dose_relation.csv"),
         )
 
     @_stage(13, published=("claims.csv", "summary.json"), light=True)

@@ -13,7 +13,7 @@ from helpers.study.store import Result, load_or_run
 # One for all runs, then one a training run; in the order in which they are listed.
 SINGLE = {stage.__name__: stage for stage in (
     Graph.corpus, Graph.planted, Graph.duplicates, Graph.encoding, Graph.roundtrip, Graph.denoiser, Graph.trajectory, Graph.blind,
-    Graph.references, Graph.alterations, Graph.detection, Graph.scores, Graph.thresholds, Graph.onset, Graph.dose, Graph.findings,
+    Graph.references, Graph.alterations, Graph.detection, Graph.scores, Graph.thresholds, Graph.onset, Graph.dose, Graph.dose_onset, Graph.findings,
 )}  # fmt: skip
 PER_RUN = {stage.__name__: stage for stage in (
     Graph.training, Graph.generation, Graph.twins, Graph.controls, Graph.retrieval, Graph.quality, Graph.clips, Graph.loss_gap,
@@ -35,7 +35,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     graph = profile if isinstance(profile, Graph) else Graph(profile)
     if name in SINGLE and (n_train, draw) != (None, None):
         raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
-    if name == "dose" and not (graph.profile.planted.trained or graph.of_copies):
+    if (name == "dose" and not graph.profile.planted.trained) or (name == "dose_onset" and not graph.of_copies):
         return []
     if name in SINGLE:
         return [SINGLE[name](of) for of in (graph.variants if name in PER_VARIANT else (graph,))]

@@ -23,8 +23,10 @@ OF_PROFILE = (
 
 
 def tables_of_copies(results: Path = RESULTS) -> dict[str, pd.DataFrame]:
-    """dose, dose_onset and dose_relation of that study, by these names."""
-    return {name: pd.read_csv(results / STUDY / f"{name}.csv") for name in ("dose", "dose_onset", "dose_relation")}
+    """dose_shares, dose_onset and dose_relation of that study, by these names."""
+    return {
+        name: pd.read_csv(results / STUDY / f"{name}.csv") for name in ("dose_shares", "dose_onset", "dose_relation")
+    }
 
 
 def of_study(dose: pd.DataFrame, profile: str) -> str:
@@ -133,7 +135,7 @@ def relations_in_words(relation: pd.DataFrame) -> pd.DataFrame:
 
 
 def last_shares_in_words(dose: pd.DataFrame) -> pd.DataFrame:
-    """The last checkpoint of dose.csv as it is shown."""
+    """The last checkpoint of dose_shares.csv as it is shown."""
     rows = dose[dose["updates"] == dose["updates"].max()].sort_values(
         ["copies", "caption_kind"], ascending=[True, False]
     )
