@@ -73,8 +73,7 @@ def test_tables_of_which_each_run_has_its_own_are_compared_together(tmp_path):
     folder, first, second = tmp_path / "results", tmp_path / "first", tmp_path / "second"
 
     def runs(*kids):
-        rows = [{"training_set": "main", "n_train": 500, "draw": d, "arm": "main", "embedding": "clap", "kid": kid,
-                 "kid_low": 0.1, "kid_high": 0.2} for d, kid in enumerate(kids)]  # fmt: skip
+        rows = [{"arm": "main", "embedding": "clap", "kid": kid, "kid_low": 0.1, "kid_high": 0.2} for kid in kids]
         return [
             dataclasses.replace(
                 table_stage("quality", "quality.csv", pd.DataFrame([row])), label=f"n500_d{d}", config={"draw": d}
@@ -88,7 +87,7 @@ def test_tables_of_which_each_run_has_its_own_are_compared_together(tmp_path):
     publish(runs(0.15, 0.16), folder, first)
     found = compare(runs(0.12, 0.3), folder, second)
     assert found.counts.to_dict("records") == [{"table": "quality.csv", "rate": "kid", "rows": 2, "inside": 1}]
-    assert found.outside["ours"].tolist() == [0.3]
+    assert found.outside[["row", "ours"]].to_numpy().tolist() == [["n500_d1", 0.3]]
 
 
 def test_a_rate_that_is_undefined_here_is_neither_inside_nor_outside(tmp_path):

@@ -36,6 +36,8 @@ KEYS = {
     "dose_shares.csv": ("caption_kind", "copies", "updates"),
 }
 
+OF_RUN = ("training_set", "n_train", "draw")  # of these the table of a single run has none: its label says them
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -90,12 +92,13 @@ def _of_stage(stage: Stage, table: str, folder: Path, root: Path, entries: dict,
     place = folder_of(folder, key)
     if line := damage(place, {table: entries[key]["files"][table]}):
         raise ValueError(line)
-    return _match_rows(table, *(pd.read_csv(where / table) for where in (place, stage.folder(root))))
+    keys = [key for key in KEYS[table] if not (stage.label and key in OF_RUN)]
+    rows = _match_rows(table, keys, *(pd.read_csv(where / table) for where in (place, stage.folder(root))))
+    return rows.assign(row=(f"{stage.label or ''} " + rows["row"]).str.strip())
 
 
-def _match_rows(table: str, published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+def _match_rows(table: str, keys: list[str], published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     """Each published row with ours beside it: columns of the same name end in _ours; `row` is what tells it apart."""
-    keys = list(KEYS[table])
     for rows in (published, ours):
         if missing := [key for key in keys if key not in rows.columns]:
             raise ValueError(f"{table}: expected columns {', '.join(keys)}, got none called {missing[0]}")
