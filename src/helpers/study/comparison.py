@@ -94,7 +94,7 @@ def _of_stage(stage: Stage, table: str, folder: Path, root: Path, entries: dict,
         raise ValueError(line)
     keys = [key for key in KEYS[table] if not (stage.label and key in OF_RUN)]
     rows = _match_rows(table, keys, *(pd.read_csv(where / table) for where in (place, stage.folder(root))))
-    return rows.assign(row=(f"{stage.label or ''} " + rows["row"]).str.strip())
+    return rows.assign(row=(f"{stage.label} " + rows["row"]).str.strip())
 
 
 def _match_rows(table: str, keys: list[str], published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
