@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from three_sizes import THREE_SIZES
 
-from helpers.book import sentences
+from helpers.book import sentences, words
 from helpers.book.summaries import findings
 
 COLUMNS = ["n_train", "draw", "arm", "updates", "epochs"]
@@ -318,3 +318,8 @@ def test_departures_from_tango_follow_from_the_settings():
     assert "MiniLM" not in said and "not trained but loaded" in sentences.of_departures(
         tango, tango.training, 866_000_000
     )
+
+
+def test_a_file_to_download_is_called_by_the_first_whole_words_of_its_caption():
+    assert words.file_stem("Heat maps of the area under the ROC curve") == "heat-maps-of-the-area-under-the-roc"
+    assert words.file_stem("<b>: ?") == "b" and words.file_stem("?") == "table" and len(words.file_stem("x" * 60)) == 40

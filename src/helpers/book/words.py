@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -79,8 +80,9 @@ def listed(names: Sequence[str], word: str = "and") -> str:
 
 
 def file_stem(text: str) -> str:
-    """A name for a file to download, of the beginning of a caption; `table` where it has no letter or digit."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "table"
+    """A name for a file to download: the first words of a caption, at most 40 characters; `table` where it has none."""
+    words = re.sub(r"[^a-z0-9]+", " ", text.lower())
+    return textwrap.shorten(words, 40, placeholder="").replace(" ", "-") or words.strip()[:40] or "table"
 
 
 def show(text: str) -> None:
