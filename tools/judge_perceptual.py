@@ -6,14 +6,14 @@
 Writes benchmarks/perceptual.csv, a row a pair, and benchmarks/perceptual_summary.csv. For maintainers: about half an hour on
 two idle cores; what is made is kept in `--work`, and a killed run goes on after its last part.
 
-The plan, written before any pair was measured:
+The plan, written before any pair was measured. It was written for the first study. Since then, and still before any pair, the
+model and the position became those of `pocket`, where the median twin is one for all sizes:
 
 - Model: the published denoiser of the smallest training set (profile `pocket`, n100_d0). All clips went through codec and
   vocoder, and each is compared with its own training clip as that was mixed, all brought to one peak.
 - Kinds, three clips for each of the 100 training clips: `near_exact`, generated from its caption with the study's noise seeds,
   and kept if its nearest training clip by log-mel is its own and the position reaches the profile's theta; `twins`, its
-  caption mixed anew (the study's first 300); `altered`, known copies as the study alters them (its 200, and 100
-  more by the same plan). One clip for each: `replay`, the clip itself; `other`, another training clip, the far end.
+  caption mixed anew, as the study's twins are; `altered`, known copies as the study alters them. One clip for each: `replay`, the clip itself; `other`, another training clip, the far end.
 - The distance is CDPAM 0.0.6 as it is published. Nothing is tuned or chosen by its outcome, and it is run once.
 - Areas under the ROC curve, the chance that a clip of the first kind is farther than one of the second: twins over near-exact,
   altered over near-exact, twins over altered, other over near-exact; and of the altered copies, those that the
@@ -45,9 +45,9 @@ from helpers.base.profile import Profile
 from helpers.base.seeds import seeded
 from helpers.copies.detection_metrics import resampled_aurocs
 from helpers.copies.detectors import Detectors
+from helpers.copies.pooled import twins_and_ceiling
 from helpers.copies.rates import cluster_bootstrap, exact_interval
 from helpers.copies.replication import position
-from helpers.copies.score_table import ScoreTable
 from helpers.models.codec import load_codec
 from helpers.models.denoiser import load_unet
 from helpers.models.sampler import sample_latents
@@ -173,9 +173,11 @@ def _rule(profile: Profile, data: Corpus, members: np.ndarray, own: np.ndarray):
         profile.corpus.sample_rate_hz,
         np.empty(0),
     )
-    table, run = ScoreTable(registry.finished("scores", profile).path), ("main", N_TRAIN, DRAW)
-    ceiling = table.ceiling(run, "mel")[data.clips["clip_id"].to_numpy()[members]].to_numpy()
-    median, references = float(table.best(run, "mel", "twins")["score"].median()), detectors.features("mel", own)
+    twins, ceilings = twins_and_ceiling(
+        pd.read_parquet(registry.finished("scores", profile).path / "null.parquet"), "mel"
+    )
+    ceiling = ceilings.set_index("clip_id")["own_score"][data.clips["clip_id"].to_numpy()[members]].to_numpy()
+    median, references = float(twins["own_score"].median()), detectors.features("mel", own)
 
     def judge(sounds: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
         features = detectors.features("mel", sounds)
