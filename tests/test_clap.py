@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from helpers.base.paths import ROOT
-from helpers.models.clap import Clap, laion_module, load_clap
+from helpers.models.clap import Clap, load_clap
 from helpers.models.folder import write_model
+from helpers.models.laion_module import laion_module
 
 SAMPLES = 65_536
 CONFIG = {

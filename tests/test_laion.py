@@ -14,8 +14,9 @@ from published_inputs import CAPTIONS, RATE, noise
 
 from helpers.base.settings import MelConfig, RetrievalConfig
 from helpers.copies.detectors import Detectors
+from helpers.models.laion_module import laion_module
 from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS
-from helpers.models.pretrained.laion import build_clap, laion_module, load_laion, tower_sizes
+from helpers.models.pretrained.laion import build_clap, load_laion, tower_sizes
 
 
 @pytest.fixture(scope="module")

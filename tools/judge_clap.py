@@ -17,8 +17,9 @@ from train_clap import CONFIG, GAIN_DB, analyse
 from helpers.base.paths import ROOT
 from helpers.copies.rates import flagged_rate
 from helpers.models.aisfx import load_encoder
-from helpers.models.clap import BATCH, Clap, laion_module, load_clap
+from helpers.models.clap import BATCH, Clap, load_clap
 from helpers.models.folder import write_card
+from helpers.models.laion_module import laion_module
 from helpers.models.text import sentence_embeddings
 from helpers.sound.mixtures import GENERIC
 

@@ -9,8 +9,9 @@ import torch
 from fitting import arguments, fit, mixtures, parse, provenance
 
 from helpers.base.settings import CorpusConfig
-from helpers.models.clap import BATCH, Clap, laion_module
+from helpers.models.clap import BATCH, Clap
 from helpers.models.folder import write_model
+from helpers.models.laion_module import laion_module
 from helpers.models.text import sentence_embeddings
 
 CONFIG = {

@@ -6,11 +6,7 @@ to 1.5 million parameters at 16 kHz. `tools/train_clap.py` trains it; `models/cl
 Notebook: 05_retrieval.
 """
 
-import functools
-import importlib
-import importlib.util
 import math
-import sys
 import types
 import warnings
 from pathlib import Path
@@ -22,6 +18,7 @@ from torch import nn
 from helpers.base.paths import resolve
 from helpers.base.settings import MelConfig
 from helpers.models.folder import read_config, read_weights
+from helpers.models.laion_module import laion_module
 from helpers.models.pretrained.locate import is_laion
 from helpers.models.text import TEXT_DIM, sentence_embeddings
 from helpers.sound.mel import as_clips, mel_bands
@@ -29,30 +26,6 @@ from helpers.sound.silence import refuse_silence
 
 BATCH = 32  # clips embedded at a time
 FLOOR_POWER = 1e-10  # HTSAT's own `amin`
-
-
-@functools.cache
-def laion_module(name: str):
-    """A module of laion_clap's `clap_module` (`htsat`, `loss`), imported without the package around it.
-
-    `import laion_clap` fetches three tokenizers from a hub and imports torchvision, which it never uses for audio;
-    the modules themselves need no more than the name of one torchvision class, given by a stand-in where it is absent.
-    """
-    package = "helpers_laion_clap"
-    if package not in sys.modules:
-        shell = types.ModuleType(package)
-        shell.__path__ = [str(Path(importlib.util.find_spec("laion_clap").origin).parent / "clap_module")]
-        sys.modules[package] = shell
-    stand_ins = {}
-    if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
-        stand_ins = {key: types.ModuleType(key) for key in ("torchvision", "torchvision.ops", "torchvision.ops.misc")}
-        stand_ins["torchvision.ops.misc"].FrozenBatchNorm2d = nn.BatchNorm2d
-    sys.modules.update(stand_ins)
-    try:
-        return importlib.import_module(f"{package}.{name}")
-    finally:
-        for key in stand_ins:  # other libraries look for torchvision by its name
-            del sys.modules[key]
 
 
 class Clap(nn.Module):
@@ -148,7 +121,7 @@ def load_clap(path: str | Path, sample_rate_hz: int = 16_000, sha256: str = ""):
     here has its own in config.json.
     """
     if is_laion(path):
-        from helpers.models.pretrained.laion import load_laion  # it needs this module
+        from helpers.models.pretrained.laion import load_laion  # with all of transformers
 
         return load_laion(str(path), sample_rate_hz, sha256)
     folder = resolve(path)

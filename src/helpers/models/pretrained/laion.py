@@ -21,7 +21,7 @@ from accelerate import PartialState
 # laion_clap asks for three of these while `laion_module` has stand-ins in place, which transformers must not meet first
 from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, RobertaTokenizer  # noqa: F401
 
-from helpers.models.clap import laion_module
+from helpers.models.laion_module import laion_module
 from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS, load_exactly, read_tensors
 from helpers.models.pretrained.locate import HUB, ROBERTA_TOKENIZER, find, find_clap, locate
 from helpers.sound.mel import as_float
