@@ -17,12 +17,14 @@ from helpers.copies.conclusions.prevention import (
     stopped_early,
     trajectories,
 )
-from helpers.copies.pooled import published_nulls
+from helpers.copies.pooled import published_nulls, twins_and_ceiling
 from helpers.copies.published import of_all_runs
+from helpers.copies.rates import flagged_rate
+from helpers.sound.corpus import subset
 from helpers.sound.profiles import load_profile
 
 CHANGED = ("pocket_capped", "pocket_captions", "pocket_mixing")  # profiles that change one thing of `pocket`
-STUDY, EARLY = "unchanged", "early stopping"
+STUDY, EARLY, TWINS = "unchanged", "early stopping", "twins"
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
 
@@ -42,14 +44,28 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
 
 
 def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
-    """`copies.conclusions.prevention.judge_made` of the same runs, with `intervention`: a row a clip, by log-mel."""
+    """`copies.conclusions.prevention.judge_made` of the same runs and of twins, by log-mel: a row a clip, with `intervention` and
+    `of_its_set`."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), []
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
         made = own_scores(results / name, profile)
         made = made[(made["detector"] == "mel") & made["n_train"].isin(sizes())]
         parts.append(judge_made(made, null, profile).assign(intervention=profile.intervention or STUDY))
-    return pd.concat(parts, ignore_index=True)
+    twins = twins_and_ceiling(null, "mel")[0]
+    parts.append(twins[twins["n_train"].isin(sizes())].assign(intervention=TWINS, updates=0))
+    clips = pd.concat(parts, ignore_index=True)
+    return clips.assign(of_its_set=_of_its_set(clips, study, results))
+
+
+def _of_its_set(clips: pd.DataFrame, study: Profile, results: Path) -> pd.Series:
+    """Whether the nearest clip, of all that were searched, is one that the clip's model was trained on."""
+    corpus = pd.read_parquet(results / study.name / "clips.parquet").query("split == 'train'")
+    known = pd.Series(False, clips.index)
+    for (n_train, draw), part in clips.groupby(["n_train", "draw"]):
+        learned = corpus["clip_id"].iloc[subset(study.training_run(n_train, draw), len(corpus))]
+        known[part.index] = part["ref_id"].isin(learned)
+    return known
 
 
 def sizes() -> tuple[int, ...]:
@@ -115,24 +131,64 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
                 f"copy, a number a draw. {after}"
             )
         else:
-            first, overlap = rows["study_own_near_exact_rate"], ""
-            beside = "the unchanged model never sounds as good"
-            if first.notna().any():
+            paired = _with_study(rows, rows_of[STUDY])
+            first, overlap, others = paired["study_own_near_exact_rate"], "", ""
+            beside = f"the unchanged model never sounds as good, and where it sounds best it is {_listed(first)}"
+            if rows["study_own_near_exact_rate"].notna().any():
                 beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
-                if _overlap(rows):
-                    overlap = " The intervals overlap." + _one_by_one(rows, clips)
-                elif (rows["own_near_exact_rate"] < first).all():
-                    helping.append(name)
+            if _overlap(paired):
+                overlap = " The intervals overlap." + _one_by_one(rows, clips)
+            elif (paired["own_near_exact_rate"] < first).all():
+                helping.append(f"{name} ({len(rows)} draw{'s' * (len(rows) > 1)})")
+                others = _others_instead(rows, clips)
             told.append(
-                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap} {after}"
+                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap} "
+                f"{_obeying(paired)}{others} {after}"
             )
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
-            f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}."
+            f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}. KID does not see how well a clip follows "
+            "its prompt; the agreement does."
             if helping
             else "**So far**, no change is shown to prevent copying at equal quality."
         )
     return told
+
+
+def _with_study(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one change (`at_equal_quality`); where the study never is as good, beside it where it is best, same draw."""
+    best = study.set_index(["n_train", "draw"]).reindex(pd.MultiIndex.from_frame(rows[["n_train", "draw"]]))
+    known = {name: best[name.removeprefix("study_")].to_numpy() for name in rows if name.startswith("study_")}
+    return rows.fillna(pd.DataFrame(known, index=rows.index))
+
+
+def _obeying(paired: pd.DataFrame) -> str:
+    """How well clips of held-out prompts agree with them, by CLAP, changed and unchanged."""
+    changed, study = (listed([*map("{:.2f}".format, paired[f"{of}caption_agreement"])]) for of in ("", "study_"))
+    return f"There its clips agree with their captions by {changed} (CLAP's cosine), those of the unchanged model by {study}."
+
+
+def _others_instead(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
+    """Whether a change that brings back fewer clips of the prompts brings back others of the training set in their place."""
+    if clips is None:
+        return ""
+    told, known = [], {}
+    for row in rows.itertuples():
+        run = clips[(clips["n_train"] == row.n_train) & (clips["draw"] == row.draw)]
+        for name in (row.intervention, TWINS, STUDY):
+            last = run[run["intervention"] == name]
+            known[name] = flagged_rate(last.loc[last["updates"] == last["updates"].max(), "of_its_set"], 0.95)
+        shown = [share_text(rate.rate, rate.low, rate.high) for rate in known.values()]
+        some = (
+            "It may bring back other training clips instead:"
+            if known[row.intervention].low > known[TWINS].high
+            else "Nor does it bring back other training clips instead:"
+        )
+        told.append(
+            f"{some} after the last update {shown[0]} of its clips are nearest to one of its {row.n_train:,} training clips, of all "
+            f"that are searched; of twins {shown[1]}, of the unchanged model {shown[2]}; exploratory."
+        )
+    return " " + " ".join(told)
 
 
 def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
