@@ -11,12 +11,12 @@ import pytest
 
 from helpers.base.protocol import read_protocol
 from helpers.book import sentences
-from helpers.book.summaries import data_free, dose as copied, findings
+from helpers.book.summaries import data_free, dose as copied, findings, prevention
 from helpers.book.summaries.findings import KNOWN, known_kinds
 from helpers.book.summaries.onset import above_floor, floor_sentence, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
-from helpers.book.words import limits, share_text, shares, two_digits
+from helpers.book.words import limits, listed, share_text, shares, two_digits
 from helpers.commands.published import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.copies.conclusions.onset import judged_clips
@@ -243,6 +243,40 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
     assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
 
 
+def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
+    answer, runs = text_of(repository / "book" / "answer.md"), prevention.all_trajectories(profile)
+    rows = prevention.compared(runs).set_index(["intervention", "draw"])
+    swapped, limit = rows.loc[("captions swapped at random", 0)], rows.loc[("a limit to the likeness", 0)]
+    best, early = rows.loc[(prevention.STUDY, 0)], rows.loc[prevention.EARLY]
+    last = prevention.at_the_end(runs).set_index(["intervention", "draw"])["own_near_exact_rate"]
+    ends = [share_text(last[(name, 0)]) for name in (swapped.name[0], prevention.STUDY)]
+    clips = prevention.all_clips(profile)
+    twins = clips.loc[clips["intervention"] == prevention.TWINS, "of_its_set"].mean()
+    after = clips[(clips["intervention"] == swapped.name[0]) & (clips["updates"] == 15_000)]["of_its_set"].mean()
+    shares_of = {
+        name: share_text(row["own_near_exact_rate"])
+        for name, row in (("swapped", swapped), ("best", best), ("limit", limit))
+    }
+    so = {
+        f"Where its clips are best (KID {swapped['kid']:.3f}), {shares_of['swapped']} of the prompts bring back a near-exact copy, fewer "
+        f"than the {shares_of['best']} of the unchanged model where that is best (KID {best['kid']:.3f})": swapped[
+            "own_near_exact_high"
+        ]
+        < best["own_near_exact_low"],
+        f"After as many updates it is {ends[0]} beside {ends[1]}": True,
+        f"{ends[0]} of the prompts bring their clip back instead of {ends[1]}": True,
+        "Nor do other training clips come back instead": after < twins + 0.02,
+        f"{swapped['caption_agreement']:.2f} instead of {best['caption_agreement']:.2f}": True,
+        f"{shares_of['limit']} instead of {shares_of['best']}, and the intervals overlap": limit["own_near_exact_high"]
+        > limit["study_own_near_exact_low"],
+        "gives " + listed([f"{100 * rate:.1f}" for rate in early["own_near_exact_rate"]]) + " %": True,
+        f"hardly more than twins ({prevention.twins_in_words(profile, 'mel').split(' (')[0]})": True,
+        f"(KID {early['kid'].min():.2f} to {early['kid'].max():.2f})": early["kid_low"].max() < rows.loc[prevention.STUDY, "kid_high"].min(),
+    }  # fmt: skip
+    told = {phrase.replace("\u00a0", " "): true for phrase, true in so.items()}
+    assert [phrase for phrase, true in told.items() if not true or phrase not in answer] == []
+
+
 def test_the_readme_shows_the_published_numbers(profile, repository):
     where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}
     rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main", **where)
@@ -298,5 +332,5 @@ def test_it_is_restored_by_one_command(repository, tmp_path):
 def test_every_row_can_be_compared_with_one_computed_anew(name):
     table = pd.read_csv(FOLDER / name)
     assert not table.duplicated(list(comparison.KEYS[name])).any()
-    rows = comparison._match_rows(name, table, table)
+    rows = comparison._match_rows(name, list(comparison.KEYS[name]), table, table)
     assert len(rows) == len(table) and (rows["_merge"] == "both").all() and rows["row"].is_unique
