@@ -273,6 +273,7 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         f"hardly more than twins ({prevention.twins_in_words(profile, 'mel').split(' (')[0]})": True,
         f"(KID {early['kid'].min():.2f} to {early['kid'].max():.2f})": early["kid_low"].max() < rows.loc[prevention.STUDY, "kid_high"].min(),
     }  # fmt: skip
+    assert f"({ends[0]} instead of {ends[1]})".replace("\u00a0", " ") in text_of(repository / "README.md")
     told = {phrase.replace("\u00a0", " "): true for phrase, true in so.items()}
     assert [phrase for phrase, true in told.items() if not true or phrase not in answer] == []
 
