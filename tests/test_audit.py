@@ -14,7 +14,8 @@ import soundfile
 
 from helpers import __main__ as command
 from helpers.base import spreadsheet
-from helpers.copies import search
+from helpers.base.mapped import Selection
+from helpers.copies import detectors as detectors_module, search
 from helpers.copies.audit import (
     audit,
     planting,
@@ -23,7 +24,7 @@ from helpers.copies.audit import (
     weights,
     within as audit_within,
 )
-from helpers.copies.detectors import Detectors
+from helpers.copies.detectors import Detectors, OfMels
 from helpers.sound.mel import level, log_mel
 from helpers.sound.profiles import load_profile
 
@@ -114,6 +115,22 @@ def test_copies_are_flagged_beside_the_clip_they_copy(result):
     assert lines[0].startswith("all detectors together: flagged 3 of 5 ")
     assert "at a rate of 0.01: needs at least 198 honest clips" in lines
     assert lines[-1] == "honest: 0 files left out"
+
+
+@pytest.mark.parametrize("name", ["mel", "mel_centred", "mel_aligned"])
+def test_features_computed_some_rows_at_a_time_are_those_of_all(name, monkeypatch):
+    profile = load_profile("smoke")
+    detectors = Detectors(
+        profile.retrieval, profile.mel, RATE, np.linspace(-2, 2, profile.mel.n_mels, dtype=np.float32), True
+    )
+    mels = np.random.default_rng(0).normal(-5, 3, (7, 8, profile.mel.n_mels)).astype(np.float16)
+    monkeypatch.setattr(detectors_module, "CHUNK", 3)
+    heard, whole = OfMels(detectors, name, mels), detectors.of_mels(name, mels.astype(np.float32))
+    assert heard.shape == whole.shape
+    for rows in (slice(None), slice(1, 6), np.array([5, 0, 0, 2])):
+        np.testing.assert_array_equal(heard[rows], whole[rows])
+    some = Selection(heard, [6, 2, 3, 4, 5])  # as a search asks for them
+    np.testing.assert_array_equal(some[1:5], whole[[2, 3, 4, 5]])
 
 
 def test_silence_in_common_is_no_evidence_in_an_audit_and_the_study_keeps_its_features():

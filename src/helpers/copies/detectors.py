@@ -124,4 +124,10 @@ class OfMels(Selection):
         return self.shape[0]
 
     def __getitem__(self, rows) -> np.ndarray:
-        return self.detectors.of_mels(self.name, np.asarray(self.array[rows], np.float32))
+        some = Selection(self.array, np.arange(len(self))[rows])
+        features = np.empty((len(some), *self.shape[1:]), np.float32)
+        for part, mels in chunks(
+            some, CHUNK
+        ):  # what is computed on the way would take a block's memory three times over
+            features[part] = self.detectors.of_mels(self.name, np.asarray(mels, np.float32))
+        return features
