@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import signal
 
-from helpers.sound.likeness import MEASURES, differences, make_alike, measure
+from helpers.sound.likeness import MEASURES, _spectrum, differences, make_alike, measure
 
 RATE = 16_000
 
@@ -88,3 +88,18 @@ def test_measures_are_those_of_a_known_clip():
     assert tuple(found) == MEASURES and found["level_db"] == -20
     assert [found[name] for name in MEASURES[:3]] == pytest.approx([2.0, 0.5, 0.5], abs=0.02)
     assert found["bandwidth_hz"] == pytest.approx(1000, abs=80) and found["floor_db"] > -1
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 777, 1023, 1024, 1025, 30_000])
+def test_spectra_are_those_of_welch(samples):
+    """With a slow drift, which would outdo all else were it not taken out of each segment."""
+    rng, t = np.random.default_rng(0), np.arange(samples) / RATE
+    sound = (3000 * np.sin(np.pi * t) + 100 * rng.standard_normal(samples)).astype(np.float32)
+    frequencies, power = _spectrum(sound, RATE)
+    expected, by_scipy = signal.welch(sound, RATE, nperseg=min(1024, samples))
+    np.testing.assert_allclose(frequencies, expected)
+    np.testing.assert_allclose(power * by_scipy.max(), by_scipy * power.max(), atol=1e-6 * power.max() * by_scipy.max())
+
+
+def test_a_sound_of_one_sample_has_no_band():
+    assert measure(np.array([5], np.int16), RATE)["bandwidth_hz"] == 0

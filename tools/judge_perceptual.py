@@ -7,7 +7,7 @@ Writes benchmarks/perceptual.csv, a row a pair, and benchmarks/perceptual_summar
 two idle cores; what is made is kept in `--work`, and a killed run goes on after its last part.
 
 The plan, written before any pair was measured. It was written for the first study. Since then, and still before any pair, the
-model and the position became those of `pocket`, where the median twin is one for all sizes:
+model and the position became those of `pocket`, where one median of the twins of all sizes serves every size:
 
 - Model: the published denoiser of the smallest training set (profile `pocket`, n100_d0). All clips went through codec and
   vocoder, and each is compared with its own training clip as that was mixed, all brought to one peak.

@@ -125,9 +125,10 @@ class OfMels(Selection):
 
     def __getitem__(self, rows) -> np.ndarray:
         some = Selection(self.array, np.arange(len(self))[rows])
+        if len(some) <= CHUNK:
+            return self.detectors.of_mels(self.name, np.asarray(some[:], np.float32))
         features = np.empty((len(some), *self.shape[1:]), np.float32)
-        for part, mels in chunks(
-            some, CHUNK
-        ):  # what is computed on the way would take a block's memory three times over
+        # some at a time: what is computed on the way would take a block's memory three times over
+        for part, mels in chunks(some, CHUNK):
             features[part] = self.detectors.of_mels(self.name, np.asarray(mels, np.float32))
         return features

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import librosa
 import numpy as np
 import pandas as pd
+import scipy.fft
 from scipy import signal, stats
 
 from helpers.base.seeds import seeded
@@ -59,21 +60,27 @@ def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> 
     sounding = np.flatnonzero(loudness > SILENT_DB)
     first, last = int(sounding[0]), int(sounding[-1]) + 1
     heard = clip[first * size : last * size].astype(np.float32)
-    n_fft = min(1024, len(heard))  # Welch's method; scipy's takes four times as long, and holds other threads up
-    spectra = librosa.stft(heard - heard.mean(), n_fft=n_fft, hop_length=max(1, n_fft // 2), center=False)
-    frequencies, power = (
-        librosa.fft_frequencies(sr=sample_rate_hz, n_fft=n_fft),
-        np.square(np.abs(spectra)).mean(axis=1),
-    )
+    frequencies, power = _spectrum(heard, sample_rate_hz)
     strong = np.flatnonzero(power > power.max() * 10 ** (DEEP_DB / 10))
     return {
         "seconds": len(clip) / sample_rate_hz,
         "lead_s": first * FRAME_S,
         "trail_s": max(0.0, len(clip) / sample_rate_hz - last * FRAME_S),
-        "bandwidth_hz": float(frequencies[strong[-1]]),
+        "bandwidth_hz": float(frequencies[strong].max(initial=0)),
         "floor_db": float(np.quantile(loudness[first:last], FLOOR_SHARE)),
         "level_db": level_db,
     }
+
+
+def _spectrum(sound: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and power as `scipy.signal.welch` gives them up to a factor (Welch, 1967), in a quarter of its time: its segments
+    are transformed at once, so that other threads are not held up."""
+    size = min(1024, len(sound))
+    segments = librosa.util.frame(sound, frame_length=size, hop_length=size - size // 2, axis=0)
+    segments = (segments - segments.mean(axis=1, keepdims=True)) * signal.windows.hann(size, sym=False)
+    power = np.square(np.abs(scipy.fft.rfft(segments.astype(np.float32), axis=1))).mean(axis=0)
+    power[1 : (size + 1) // 2] *= 2  # of both signs
+    return np.fft.rfftfreq(size, 1 / sample_rate_hz), power
 
 
 def differences(generated: pd.DataFrame, honest: pd.DataFrame) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""The dose_onset stage: how soon clips with copies are replayed, in a study of planted copies alone, at every checkpoint.
+"""The dose_onset stage: from which update on clips with copies are replayed, in a study of planted copies alone, at every checkpoint.
 
 Notebook: 07_findings.
 """

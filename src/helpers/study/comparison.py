@@ -77,6 +77,8 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
                 outside += [{"table": table, "rate": names[0], **row} for row in counts[-1].pop("outside")]
                 if undefined := counts[-1].pop("undefined"):
                     notes.append(f"{table}: {undefined} published values of {names[0]} are undefined here")
+            else:
+                notes.append(f"{table}: {names[0]} is not in both, with its interval")
     columns = ["table", "rate", "row", "published", "low", "high", "ours"]
     return Comparison(pd.DataFrame(counts), pd.DataFrame(outside, columns=columns), notes)
 

@@ -149,7 +149,8 @@ def _tell(passed: list[tuple[str, str, str]]) -> None:
         for line in told[:MOST_NAMED]:
             say(line)
         if (more := len(told) - MOST_NAMED) > 0:
-            say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published")
+            remedy = "; the same helps" if told[0].endswith("compute it again") else ""
+            say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published{remedy}")
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:

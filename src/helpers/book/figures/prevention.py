@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from helpers.book.figures.axes import check_columns, count_axis, legend_above, new_axes, percent_axis
 from helpers.book.theme import COLOURS, themed
+from helpers.copies.conclusions.prevention import told_alike
 
 PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out KID: lower is better"}
 
@@ -17,17 +18,19 @@ PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out 
 @themed("Two panels over updates, a line a run: the share of near-exact clips, and the distance of held-out clips to real sound with its "
         "interval. A ring marks the checkpoint where that distance is least.")  # fmt: skip
 def plot_trajectories(table: pd.DataFrame) -> Figure:
-    """A colour for each intervention and a line for each draw, the KID with its interval; a ring at the lowest.
+    """A colour for each intervention and a line for each draw, the KID with its interval; a ring at the lowest. No KID where it is
+    of another number of clips (`told_alike`).
 
-    Columns: intervention, draw, updates, own_near_exact_rate, kid, kid_low, kid_high; of one detector.
+    Columns: intervention, draw, updates, own_near_exact_rate, kid, kid_low, kid_high, n_compared; of one detector.
     """
-    table = check_columns(table, "intervention", "draw", "updates", *PANELS, "kid_low", "kid_high")
+    table = check_columns(table, "intervention", "draw", "updates", *PANELS, "kid_low", "kid_high", "n_compared")
+    alike = told_alike(table)
     figure, axes = new_axes(1, 2, 3.4)
     palette = dict(zip(table["intervention"].unique(), map(COLOURS.get, ("grey", "orange", "blue", "green"))))
-    best = table.loc[table.groupby(["intervention", "draw"])["kid"].idxmin()]
+    best = alike.loc[alike.groupby(["intervention", "draw"])["kid"].idxmin()]
     for axis, (column, title) in zip(axes.flat, PANELS.items()):
         sns.lineplot(
-            table, x="updates", y=column, hue="intervention", palette=palette, units="draw", estimator=None,
+            alike if column == "kid" else table, x="updates", y=column, hue="intervention", palette=palette, units="draw", estimator=None,
             legend=False, ax=axis,
         )  # fmt: skip
         axis.scatter(
@@ -40,7 +43,7 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
         )
         axis.set(title=title, xlabel="updates", ylabel="", xscale="log", ylim=(0, None))
         count_axis(axis.xaxis, [2000, 5000, 15000])
-    for (name, _), run in table.sort_values("updates").groupby(["intervention", "draw"]):
+    for (name, _), run in alike.sort_values("updates").groupby(["intervention", "draw"]):
         axes[0][1].fill_between(
             run["updates"], run["kid_low"], run["kid_high"], color=palette[name], alpha=0.15, linewidth=0
         )

@@ -25,6 +25,7 @@ from helpers.sound.profiles import load_profile
 
 CHANGED = ("pocket_capped", "pocket_captions", "pocket_mixing")  # profiles that change one thing of `pocket`
 STUDY, EARLY, TWINS = "unchanged", "early stopping", "twins"
+CONFIDENCE = 0.95  # of intervals that are made here, as of all others
 DETECTORS = {"mel": "log-mel", "aisfx": "aisfx"}  # in words; the second judges what the limit steers by likeness
 
 
@@ -45,7 +46,7 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
 
 def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.conclusions.prevention.judge_made` of the same runs and of twins, by log-mel: a row a clip, with `intervention` and
-    `of_its_set`."""
+    `another`."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), []
     for name in (study.name, *CHANGED):
         profile = study if name == study.name else load_profile(name)
@@ -55,16 +56,16 @@ def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     twins = twins_and_ceiling(null, "mel")[0]
     parts.append(twins[twins["n_train"].isin(sizes())].assign(intervention=TWINS, updates=0))
     clips = pd.concat(parts, ignore_index=True)
-    return clips.assign(of_its_set=_of_its_set(clips, study, results))
+    return clips.assign(another=_another(clips, study, results))
 
 
-def _of_its_set(clips: pd.DataFrame, study: Profile, results: Path) -> pd.Series:
-    """Whether the nearest clip, of all that were searched, is one that the clip's model was trained on."""
+def _another(clips: pd.DataFrame, study: Profile, results: Path) -> pd.Series:
+    """Whether the nearest clip, of all that were searched, is one that the clip's model was trained on, but not the prompt's."""
     corpus = pd.read_parquet(results / study.name / "clips.parquet").query("split == 'train'")
     known = pd.Series(False, clips.index)
     for (n_train, draw), part in clips.groupby(["n_train", "draw"]):
         learned = corpus["clip_id"].iloc[subset(study.training_run(n_train, draw), len(corpus))]
-        known[part.index] = part["ref_id"].isin(learned)
+        known[part.index] = part["ref_id"].isin(learned) & (part["ref_id"] != part["own_id"])
     return known
 
 
@@ -122,7 +123,7 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
         here, quality = _listed(rows["own_near_exact_rate"]), f"(held-out KID {_kids(rows['kid'])})"
         end, after = last[last["intervention"] == name], ""
         if len(end):  # early stopping has no end of its own
-            after = f"After the last update: {_listed(end['own_near_exact_rate'])} (KID {_kids(end['kid'])})."
+            after = f"After the last update: {_listed(end['own_near_exact_rate'])}."
         if name == EARLY:
             told.append(f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}.")
         elif name == STUDY:
@@ -131,19 +132,18 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
                 f"copy, a number a draw. {after}"
             )
         else:
-            paired = _with_study(rows, rows_of[STUDY])
-            first, overlap, others = paired["study_own_near_exact_rate"], "", ""
-            beside = f"the unchanged model never sounds as good, and where it sounds best it is {_listed(first)}"
-            if rows["study_own_near_exact_rate"].notna().any():
+            first, overlap, others = rows["study_own_near_exact_rate"], "", ""
+            beside = "the unchanged model never sounds as good"
+            if first.notna().any():
                 beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
-            if _overlap(paired):
-                overlap = " The intervals overlap." + _one_by_one(rows, clips)
-            elif (paired["own_near_exact_rate"] < first).all():
-                helping.append(f"{name} ({len(rows)} draw{'s' * (len(rows) > 1)})")
-                others = _others_instead(rows, clips)
+                if _overlap(rows):
+                    overlap = " The intervals overlap."
+                elif (rows["own_near_exact_rate"] < first).all():
+                    helping.append(f"{name} ({len(rows)} draw{'s' * (len(rows) > 1)})")
+                    others = _others(rows, clips)
             told.append(
-                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap} "
-                f"{_obeying(paired)}{others} {after}"
+                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap}"
+                f"{_one_by_one(rows, clips)} {_obeying(rows)} {after}{others}"
             )
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
@@ -155,40 +155,29 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
     return told
 
 
-def _with_study(rows: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one change (`at_equal_quality`); where the study never is as good, beside it where it is best, same draw."""
-    best = study.set_index(["n_train", "draw"]).reindex(pd.MultiIndex.from_frame(rows[["n_train", "draw"]]))
-    known = {name: best[name.removeprefix("study_")].to_numpy() for name in rows if name.startswith("study_")}
-    return rows.fillna(pd.DataFrame(known, index=rows.index))
-
-
-def _obeying(paired: pd.DataFrame) -> str:
+def _obeying(rows: pd.DataFrame) -> str:
     """How well clips of held-out prompts agree with them, by CLAP, changed and unchanged."""
-    changed, study = (listed([*map("{:.2f}".format, paired[f"{of}caption_agreement"])]) for of in ("", "study_"))
-    return f"There its clips agree with their captions by {changed} (CLAP's cosine), those of the unchanged model by {study}."
+    changed, study = (listed([*map("{:.2f}".format, rows[f"{of}caption_agreement"].dropna())]) for of in ("", "study_"))
+    beside = f", those of the unchanged model by {study}" if study else ""
+    return f"There its clips agree with their captions by {changed} (CLAP's cosine){beside}."
 
 
-def _others_instead(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
-    """Whether a change that brings back fewer clips of the prompts brings back others of the training set in their place."""
-    if clips is None:
-        return ""
-    told, known = [], {}
-    for row in rows.itertuples():
+def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
+    """Whether a change brings back training clips other than that of the prompt, after the last update."""
+    told = []
+    for row in rows.itertuples() if clips is not None else ():
         run = clips[(clips["n_train"] == row.n_train) & (clips["draw"] == row.draw)]
-        for name in (row.intervention, TWINS, STUDY):
+        rates = {}
+        for name in (row.intervention, TWINS):
             last = run[run["intervention"] == name]
-            known[name] = flagged_rate(last.loc[last["updates"] == last["updates"].max(), "of_its_set"], 0.95)
-        shown = [share_text(rate.rate, rate.low, rate.high) for rate in known.values()]
-        some = (
-            "It may bring back other training clips instead:"
-            if known[row.intervention].low > known[TWINS].high
-            else "Nor does it bring back other training clips instead:"
-        )
+            rates[name] = flagged_rate(last.loc[last["updates"] == last["updates"].max(), "another"], CONFIDENCE)
+        ours, twins = rates.values()
+        sign = "Others may come back" if ours.low > twins.high else "There is no sign that others come back"
         told.append(
-            f"{some} after the last update {shown[0]} of its clips are nearest to one of its {row.n_train:,} training clips, of all "
-            f"that are searched; of twins {shown[1]}, of the unchanged model {shown[2]}; exploratory."
+            f"{sign}: {share_text(ours.rate, ours.low, ours.high)} of its last clips are nearest to a training clip of its own that is "
+            f"not the prompt's, of twins {share_text(twins.rate, twins.low, twins.high)}; exploratory."
         )
-    return " " + " ".join(told)
+    return " ".join(["", *told])
 
 
 def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
@@ -202,7 +191,7 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         )
         only, without, p = replayed_by_one(ours, theirs)
         told.append(
-            f"{only} come back only with the change, {without} only without it (McNemar's exact test: p {p:.2g})"
+            f"{only} come{'s' * (only == 1)} back only with the change, {without} only without it (McNemar's exact test: p {p:.2g})"
         )
     return f" Prompt by prompt, {listed(told)}; exploratory." if told else ""
 
@@ -221,7 +210,7 @@ def at_the_end(table: pd.DataFrame, detector: str = "mel") -> pd.DataFrame:
 
 def _listed(rates: pd.Series) -> str:
     """ "11 % and 12 %", a draw each."""
-    return listed([*map(share_text, rates)])
+    return listed(["never" if pd.isna(rate) else share_text(rate) for rate in rates])
 
 
 def _kids(values: pd.Series) -> str:

@@ -21,7 +21,7 @@ from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.sound.sounds import Windows
 
-VERSION = 3  # of what entries hold: raised where code gives other values than before
+VERSION = 2  # of what entries hold: raised where code gives other values than before
 CHUNK = 512  # windows computed at a time
 
 

@@ -22,7 +22,7 @@ from helpers.copies.rates import flagged_rate
 COLUMNS = (
     *("intervention", "n_train", "draw", "updates", "detector", "n_defined"),
     *("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"),
-    *("kid", "kid_low", "kid_high", "caption_agreement", "held_out_loss"),
+    *("kid", "kid_low", "kid_high", "n_compared", "caption_agreement", "held_out_loss"),
 )
 EMBEDDING = "aisfx"  # of the held-out KID by which quality is told: CLAP was trained on captions of the same recordings
 RUN = ["n_train", "draw"]
@@ -73,7 +73,7 @@ def trajectories(made: pd.DataFrame, null: pd.DataFrame, quality: pd.DataFrame, 
             shares = (rate.n, rate.rate, rate.low, rate.high)
             rows.append((intervention, n_train, draw, updates, detector, *shares))
     table = pd.DataFrame(rows, columns=COLUMNS[:9])
-    known = held_out[[*RUN, "updates", *QUALITY]]
+    known = held_out[[*RUN, "updates", *QUALITY, "n_compared"]]
     return table.merge(known, on=[*RUN, "updates"], how="left").merge(loss, on=[*RUN, "updates"], how="left")[
         [*COLUMNS]
     ]
@@ -104,15 +104,22 @@ def replayed_by_one(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[int, int,
     return int(counts[0, 1]), int(counts[1, 0]), float(mcnemar(counts, exact=True).pvalue)
 
 
+def told_alike(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose KID is of about as many clips as at most checkpoints, within a tenth: silent ones are left out. After the last
+    update a study asks for more, and more real clips lie nearer to others, so those distances cannot be compared."""
+    usual = table["n_compared"].mode().max()
+    return table[(table["n_compared"] - usual).abs() <= usual / 10]
+
+
 def at_equal_quality(changed: pd.DataFrame, study: pd.DataFrame, detector: str) -> pd.DataFrame:
     """Each changed run at its lowest held-out KID, and the study's run of the same clips where it first is as good.
 
-    `changed` and `study` as `trajectories` gives them. One row a run: intervention, n_train, draw, updates, kid, the share and
+    `changed` and `study` as `trajectories` gives them; read where their KID is `told_alike`. One row a run: intervention, n_train, draw, updates, kid, the share and
     its limits, and the same of the study as study_updates, study_kid, study_own_near_exact_rate ...; missing where the study
     never is as good, or has no such run.
     """
     rows = []
-    changed, study = (one[one["detector"] == detector] for one in (changed, study))
+    changed, study = (told_alike(one[one["detector"] == detector]) for one in (changed, study))
     for (intervention, n_train, draw), run in changed.dropna(subset="kid").groupby(["intervention", *RUN], sort=False):
         best = run.sort_values("kid", kind="stable").iloc[0]
         same = study[(study["n_train"] == n_train) & (study["draw"] == draw) & (study["kid"] <= best["kid"])]
