@@ -49,7 +49,8 @@ def ancestors(stage: Stage) -> set[str]:
 
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_stage_output_is_unchanged(name):
-    profiles = (load_profile("tiny"), load_pooled(), dataclasses.replace(load_pooled(), intervention="nothing"))
+    changed, copies = dataclasses.replace(load_pooled(), intervention="nothing"), load_pooled("copies")
+    profiles = (load_profile("tiny"), load_pooled(), changed, copies)
     stages = next(filter(None, (registry.build(name, profile) for profile in profiles)))
     results = [store.load_or_run(stage) for stage in stages]
     now = {"version": results[0].manifest["version"], "values": [summarise_folder(result.path) for result in results]}
