@@ -145,12 +145,12 @@ def _publishable(stage: Stage, root: Path, entry: dict | None, passed: list[tupl
 def _tell(passed: list[tuple[str, str, str]]) -> None:
     """A line for each stage that is passed over, by its reason and title; of many with one reason the first few, and how many."""
     for reason in dict.fromkeys(reason for reason, *_ in passed):
-        told = [f"{title}: {why}, so not published{remedy}" for why, title, remedy in passed if why == reason]
-        for line in told[:MOST_NAMED]:
-            say(line)
-        if (more := len(told) - MOST_NAMED) > 0:
-            remedy = "; the same helps" if told[0].endswith("compute it again") else ""
-            say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published{remedy}")
+        alike = [one for one in passed if one[0] == reason]
+        for _, title, remedy in alike[:MOST_NAMED]:
+            say(f"{title}: {reason}, so not published{remedy}")
+        if (more := len(alike) - MOST_NAMED) > 0:
+            helps = "; the same helps" if alike[0][2] else ""
+            say(f"{more} more stage{'s' * (more > 1)}: {reason}, so not published{helps}")
 
 
 def _entry(stage: Stage, manifest: dict, folder: Path) -> dict:
