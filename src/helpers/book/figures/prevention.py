@@ -42,6 +42,7 @@ def plot_trajectories(table: pd.DataFrame) -> Figure:
             linewidths=1.6,
         )
         axis.set(title=title, xlabel="updates", ylabel="", xscale="log", ylim=(0, None))
+        axis.set_xlim(table["updates"].min() / 1.15, table["updates"].max() * 1.15)  # of both panels
         count_axis(axis.xaxis, [2000, 5000, 15000])
     for (name, _), run in alike.sort_values("updates").groupby(["intervention", "draw"]):
         axes[0][1].fill_between(
