@@ -22,6 +22,7 @@ from helpers.copies.conclusions.prevention import (
 )
 from helpers.copies.pooled import published_nulls
 from helpers.sound.profiles import load_profile
+from helpers.stages import agreement
 from helpers.study import publication, registry
 
 UPDATES = [100, 200, 400, 800]
@@ -100,6 +101,47 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
     ]
     told = summaries.sentences(table, pd.concat(clips))
     assert "0 come back only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
+
+
+def test_what_an_agreement_means_is_told_beside_it(table):
+    """By clips of the same checkpoint with the captions of others, and by recorded clips."""
+    columns = ["kind", "updates", "own", "another"]
+    measured = [("recorded", -1, 0.42, 0.13), ("generated", 200, 0.4, 0.3), ("generated", 400, 0.32, 0.18)]
+    agreements = pd.DataFrame(measured, columns=columns).assign(intervention="a limit", n_train=500, draw=0)
+    told = summaries.sentences(table, agreements=agreements)
+    assert (
+        "those of the unchanged model by 0.50. With the caption of another clip they agree by 0.18. Recorded held-out clips agree "
+        "with their own by 0.42, with another's by 0.13. After the last update" in told[2]
+    )
+    assert "another" not in told[3], "not measured of the other change"
+    assert summaries.sentences(table, agreements=pd.DataFrame()) == summaries.sentences(table)
+
+
+def test_agreement_with_the_own_caption_and_with_others(tmp_path):
+    """Of held-out captions: recorded clips, and those of each checkpoint. The first clip is silent, two captions are equal."""
+    angle = np.radians([0, 10, 20, 40, 0, 0, 60, 90])
+    queries = pd.DataFrame(
+        {"kind": ["heldout"] * 4 + ["generated"] * 3 + ["ceiling"], "caption": [*"abbc", *"abc", "d"]}
+    )
+    queries["prompt_set"] = [None] * 4 + ["heldout"] * 3 + ["train"]
+    queries["updates"] = [np.nan] * 4 + [200, 200, 400, 400]
+    queries.assign(silent=[True] + [False] * 7).to_parquet(tmp_path / "queries.parquet")
+    np.save(tmp_path / "clap.npy", np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32))
+    np.save(tmp_path / "clap_text.npy", np.float32([[1, 0]] * 4 + [[1, 0], [0, 1], [1, 0], [1, 0]]))
+    agreement.compute(tmp_path, {"retrieval": tmp_path}, load_profile("tiny"), 500, 1)
+    made = pd.read_csv(tmp_path / "agreement.csv")
+    assert list(made) == [*agreement.COLUMNS] and (made["draw"] == 1).all()
+    about = made[["kind", "updates", "n_clips"]].to_numpy().tolist()
+    assert about == [["generated", 200, 2], ["generated", 400, 1], ["recorded", -1, 3]]
+    cos = np.cos(np.radians([10, 20, 40]))
+    np.testing.assert_allclose(made["own"], [0.5, 0.5, cos.mean()], atol=1e-6)
+    # 10 and 20 degrees have one caption: each pairs with the third's, and it with both
+    np.testing.assert_allclose(made["another"], [0.5, np.nan, (cos[0] + cos[1] + 2 * cos[2]) / 4], atol=1e-6)
+    assert made["own_low"].isna().tolist() == [False, True, False], "of one clip there is no interval"
+    assert made["own_low"].iloc[2] < made["own"].iloc[2] < made["own_high"].iloc[2]
+    (tmp_path / "clap.npy").unlink()
+    agreement.compute(tmp_path, {"retrieval": tmp_path}, load_profile("tiny"), 500, 1)
+    assert pd.read_csv(tmp_path / "agreement.csv").empty, "CLAP is not among the detectors"
 
 
 def test_whether_a_change_brings_back_other_training_clips_instead_is_told(table):

@@ -58,7 +58,7 @@ from helpers.sound.corpus import Corpus, leading_groups, load_corpus, render_all
 from helpers.sound.mel import log_mel
 from helpers.sound.profiles import load_profile
 from helpers.stages.generation import plan_queries
-from helpers.study import registry
+from helpers.study import publication, registry
 
 PAIRS, SUMMARY = (ROOT / "benchmarks" / f"perceptual{part}.csv" for part in ("", "_summary"))
 N_TRAIN, DRAW, EACH, STEP = 100, 0, 3, 20  # clips of a kind for each training clip; clips of a part
@@ -237,6 +237,9 @@ def main() -> None:
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
     profile = load_profile("pocket")
+    publication.use_publication(
+        publication.find(profile.name)
+    )  # its model is measured as published, never trained anew
     try:
         pairs, moved = measure(profile, work)
     except ModuleNotFoundError as error:

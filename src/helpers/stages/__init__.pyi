@@ -1,4 +1,5 @@
 from . import (
+    agreement as agreement,
     alterations as alterations,
     blind as blind,
     clips as clips,

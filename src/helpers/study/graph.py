@@ -28,7 +28,12 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
-OF_CHANGED = ("quality", "own_scores", "dose_onset")  # what is published of a study that changes one thing of another
+OF_CHANGED = (
+    "quality",
+    "agreement",
+    "own_scores",
+    "dose_onset",
+)  # what is published of a study that changes one thing of another
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -360,6 +365,16 @@ class Graph:
             profile.thresholds.pick(*INTERVALS) | {"n_train": n_train, "draw": draw},
             lambda *folders: stages.quality.compute(*folders, profile, n_train, draw),
             upstream={"retrieval": self.retrieval(n_train, draw), "corpus": self.corpus()},
+        )
+
+    @_stage(1, published=("agreement.csv",), optional=True)  # younger than the first changed study
+    def agreement(self, n_train: int, draw: int):
+        """Whether the clips of a run agree more with their own caption than with another's."""
+        profile = self.profile
+        return _described(
+            profile.thresholds.pick(*INTERVALS) | {"n_train": n_train, "draw": draw},
+            lambda *folders: stages.agreement.compute(*folders, profile, n_train, draw),
+            upstream={"retrieval": self.retrieval(n_train, draw)},
         )
 
     # Still 1: what changed since is the gallery of arms that have no prompt in common; no published one of the first study's.

@@ -17,7 +17,7 @@ SINGLE = {stage.__name__: stage for stage in (
 )}  # fmt: skip
 PER_RUN = {stage.__name__: stage for stage in (
     Graph.training, Graph.generation, Graph.twins, Graph.controls, Graph.retrieval, Graph.quality, Graph.clips, Graph.loss_gap,
-    Graph.prompts, Graph.data_free, Graph.own_scores,
+    Graph.prompts, Graph.data_free, Graph.own_scores, Graph.agreement,
 )}  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
 NAMES = (*SINGLE, *PER_RUN)
@@ -93,6 +93,8 @@ def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
         return []  # the book plays the main training sets
     if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
         return []  # of a study that searches all runs in one pool
+    if name == "agreement" and not graph.profile.intervention:
+        return []  # the scale of what a change costs
     if name == "own_scores" and not graph.changed:
         return []  # they are among the scores of a study that changes nothing
     if name == "generation":

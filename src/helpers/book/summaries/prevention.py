@@ -59,6 +59,15 @@ def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     return clips.assign(another=_another(clips, study, results))
 
 
+def all_agreements(results: Path = RESULTS) -> pd.DataFrame:
+    """agreement.csv of the changed studies that published it, with `intervention`."""
+    parts = [
+        of_all_runs(results / name, "agreement", "agreement.csv").assign(intervention=load_profile(name).intervention)
+        for name in CHANGED
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _another(clips: pd.DataFrame, study: Profile, results: Path) -> pd.Series:
     """Whether the nearest clip, of all that were searched, is one that the clip's model was trained on, but not the prompt's."""
     corpus = pd.read_parquet(results / study.name / "clips.parquet").query("split == 'train'")
@@ -112,10 +121,16 @@ def twins_in_words(study: Profile, detector: str) -> str:
     return ", ".join(shares(twins, *limits("own_near_exact_rate")))
 
 
-def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: str = "mel") -> list[str]:
+def sentences(
+    table: pd.DataFrame,
+    clips: pd.DataFrame | None = None,
+    agreements: pd.DataFrame | None = None,
+    detector: str = "mel",
+) -> list[str]:
     """A sentence a change: its shares and the KID at which they are read, draw by draw; last, what follows so far.
 
-    `clips` of `all_clips`: with them, prompts that only one of two models replays are told.
+    `clips` of `all_clips`: with them, prompts that only one of two models replays are told. `agreements` of `all_agreements`:
+    with them, what an agreement of clips and captions means.
     """
     told, last, helping = [], at_the_end(table, detector), []
     rows_of = dict([*compared(table, detector).groupby("intervention", sort=False)])
@@ -143,7 +158,7 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
                     others = _others(rows, clips)
             told.append(
                 f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap}"
-                f"{_one_by_one(rows, clips)} {_obeying(rows)} {after}{others}"
+                f"{_one_by_one(rows, clips)} {_obeying(rows, agreements)} {after}{others}"
             )
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
@@ -155,11 +170,29 @@ def sentences(table: pd.DataFrame, clips: pd.DataFrame | None = None, detector: 
     return told
 
 
-def _obeying(rows: pd.DataFrame) -> str:
-    """How well clips of held-out prompts agree with them, by CLAP, changed and unchanged."""
+def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
+    """How well clips of held-out prompts agree with them, by CLAP, changed and unchanged, and on which scale."""
     changed, study = (listed([*map("{:.2f}".format, rows[f"{of}caption_agreement"].dropna())]) for of in ("", "study_"))
     beside = f", those of the unchanged model by {study}" if study else ""
-    return f"There its clips agree with their captions by {changed} (CLAP's cosine){beside}."
+    return f"There its clips agree with their captions by {changed} (CLAP's cosine){beside}.{_scale(rows, agreements)}"
+
+
+def _scale(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
+    """What clips that ignore their captions would reach, of the runs whose agreement was measured so, and what recorded clips do."""
+    if agreements is None or not len(agreements):
+        return ""
+    run = ["intervention", "n_train", "draw"]
+    made = rows[[*run, "updates"]].merge(agreements[agreements["kind"] == "generated"], on=[*run, "updates"])
+    real = rows[run].merge(agreements[agreements["kind"] == "recorded"], on=run)
+    if not len(made):
+        return ""
+    numbers = {name: listed([*map("{:.2f}".format, column)]) for name, column in (
+        ("made", made["another"]), ("own", real["own"].drop_duplicates()), ("another", real["another"].drop_duplicates()),
+    )}  # fmt: skip
+    return (
+        f" With the caption of another clip they agree by {numbers['made']}. Recorded held-out clips agree with their own by "
+        f"{numbers['own']}, with another's by {numbers['another']}."
+    )
 
 
 def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
