@@ -106,7 +106,7 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
 def test_what_an_agreement_means_is_told_beside_it(table):
     """By clips of the same checkpoint with the captions of others, and by recorded clips."""
     columns = ["kind", "updates", "own", "another"]
-    measured = [("recorded", -1, 0.42, 0.13), ("generated", 200, 0.4, 0.3), ("generated", 400, 0.32, 0.18)]
+    measured = [("recorded", 0, 0.42, 0.13), ("generated", 200, 0.4, 0.3), ("generated", 400, 0.32, 0.18)]
     agreements = pd.DataFrame(measured, columns=columns).assign(intervention="a limit", n_train=500, draw=0)
     told = summaries.sentences(table, agreements=agreements)
     assert (
@@ -132,7 +132,7 @@ def test_agreement_with_the_own_caption_and_with_others(tmp_path):
     made = pd.read_csv(tmp_path / "agreement.csv")
     assert list(made) == [*agreement.COLUMNS] and (made["draw"] == 1).all()
     about = made[["kind", "updates", "n_clips"]].to_numpy().tolist()
-    assert about == [["generated", 200, 2], ["generated", 400, 1], ["recorded", -1, 3]]
+    assert about == [["generated", 200, 2], ["generated", 400, 1], ["recorded", 0, 3]]
     cos = np.cos(np.radians([10, 20, 40]))
     np.testing.assert_allclose(made["own"], [0.5, 0.5, cos.mean()], atol=1e-6)
     # 10 and 20 degrees have one caption: each pairs with the third's, and it with both

@@ -22,7 +22,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
 
     own: the mean cosine of CLAP's embeddings of a clip and of its caption, with a bootstrap interval over captions. another: of a
     clip and of the captions of all other clips of the row. Recorded clips went through codec and vocoder. Silent clips are left
-    out. `updates` is -1 for what no model made. Without CLAP among the detectors the table has no row.
+    out. `updates` is 0 for what no model made. Without CLAP among the detectors the table has no row.
     """
     folder = upstream["retrieval"]
     queries = pd.read_parquet(folder / "queries.parquet").reset_index(drop=True)
@@ -30,7 +30,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     if (folder / "clap.npy").is_file():
         audio, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clap", "clap_text"))
         asked = queries["kind"].eq("heldout") | queries["prompt_set"].eq("heldout")
-        sounding = queries[asked & ~queries["silent"].astype(bool)].assign(updates=lambda t: t["updates"].fillna(-1))
+        sounding = queries[asked & ~queries["silent"].astype(bool)].fillna({"updates": 0})
         for (kind, updates), clips in sounding.groupby(["kind", "updates"]):
             cosines = np.float64(audio[clips.index]) @ np.float64(text[clips.index]).T
             captions = clips["caption"].to_numpy()
