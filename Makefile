@@ -37,7 +37,7 @@ help:
 	@echo 'make install                                               make .venv alone: enough for an audit'
 	@echo 'make test                                                  run all tests'
 	@echo 'make chapter NAME=06_thresholds SET="beta=0.7 k=5"         one chapter with other parameters, in a page of its own'
-	@echo 'make plan PROFILE=paper                                    what a profile takes, GPU hours too, and what is missing for it'
+	@echo 'make plan PROFILE=paper [AUDIOCAPS=/folder]                what a profile takes, GPU hours too, and what is missing for it'
 	@echo 'make bench                                                 the benchmarks, each beside its peers; bench-large: 45,000 clips'
 	@echo 'make bench-audit                                           which planted copies an audit finds, beside Chromaprint (an hour)'
 	@echo 'make aisfx                                                 add the optional encoder of chapter 05 to .venv'
@@ -148,7 +148,7 @@ chapter: $(READY)
 	printf '%s\n' "$$page/book/_build/html/$(NAME).html"
 
 plan: $(READY) # needs neither data nor weights
-	@$(PY) -m helpers plan all
+	@$(PY) -m helpers plan all $(if $(AUDIOCAPS),--set corpus.path="$(AUDIOCAPS)" corpus.audio_path="$(AUDIOCAPS)/audio")
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(PY) benchmarks/$$name.py || exit 1; done

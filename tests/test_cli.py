@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import types
 from dataclasses import replace
 
 import nbformat
@@ -18,7 +19,7 @@ from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
 from helpers.commands import published, stages
 from helpers.sound.profiles import load_profile
-from helpers.study import entries, manifest, plan, publication, registry, state, store, work
+from helpers.study import entries, input_files, manifest, plan, publication, registry, state, store, work
 from helpers.study.stage import Stage
 from helpers.study.store import load_or_run
 
@@ -345,13 +346,47 @@ def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_rem
     assert float(generation.split()[2]) == pytest.approx(0.809e12 * 2 * 200 * 45_438 / 45e12 / 3600, rel=0.02)
     assert "GPU" not in " ".join(call("plan", "all", "--profile", "tiny")[1]), "a study this small needs none"
     told = [line for line in out if line.startswith("missing: ")]
-    assert len(told) == 5 and sum("hf download" in line for line in told) == 4
+    assert len(told) == 6 and sum("hf download" in line for line in told) == 5
     assert "a folder with train.csv, val.csv, test.csv" in " ".join(told)
     (gigabytes,) = re.findall(r"^training n45438_d0 +\? +([\d.]+) GB", "\n".join(out), re.MULTILINE)
     assert 2 * 4 * 0.866 < float(gigabytes) < 16, "main memory holds the network twice while it is read"
     told = " ".join(line for line in call("plan", "all", "--profile", "tango")[1] if line.startswith("missing: "))
     assert "hf download declare-lab/tango pytorch_model_main.bin" in told and "vae_config.json" in told
     assert "cvssp" not in told, "TANGO's repository has its own copy of AudioLDM's parts"
+
+
+def test_a_job_of_a_stage_that_was_neither_measured_nor_counted_asks_for_a_day(monkeypatch):
+    """Too short a job is stopped again at every retry."""
+    profile = load_profile("paper")
+    with input_files.telling_missing():
+        stages = [*registry.build("retrieval", profile, 1000, 0), *registry.build("generation", profile, 1000, 0)[:1]]
+    monkeypatch.setattr(plan, "missing", lambda stages: stages)
+    assert plan.resources(stages[:1], profile)["runtime"] == 60 + 24 * 60
+    assert plan.resources(stages[1:], profile)["runtime"] == pytest.approx(60 + 2 * 120, rel=0.05), (
+        "its counted hours, twice"
+    )
+
+
+def test_the_disk_of_audioldms_latents_and_of_training_is_counted_and_compared_with_what_is_free(call, monkeypatch):
+    """By hand: means and deviations of 8 x 256 x 16 float32 a clip, its caption's states; three numbers a weight, twice."""
+    profile = load_profile("paper")
+    with input_files.telling_missing():
+        encoding, training = registry.build("encoding", profile)[0], registry.build("training", profile, 1000, 0)[0]
+    assert work.disk(encoding) == 45_438 * (2 * 4 * 8 * 256 * 16 + 128 * (2 * 1024 + 1))
+    assert work.scratch(training) == pytest.approx(2 * 3 * 4 * 866e6, rel=0.03) and not work.scratch(
+        registry.build("findings", load_profile("tiny"))[0]
+    )
+    for free, said in ((10**9, True), (10**13, False)):
+        monkeypatch.setattr(plan.shutil, "disk_usage", lambda _, free=free: types.SimpleNamespace(free=free))
+        lines = call("plan", "encoding", "--profile", "paper")[1]
+        assert any(line.startswith("Too little is free: expected ") for line in lines) == said
+
+
+def test_a_stage_that_a_corpus_cannot_have_is_not_planned(call):
+    with input_files.telling_missing():
+        assert not [stage for stage in registry.build_all(load_profile("paper")) if stage.name == "twins"]
+    code, _, err = call("run", "twins", "--profile", "paper")
+    assert code == 2 and err == ["error: twins: profile paper has no such stage for any run"]
 
 
 def test_a_run_for_files_that_are_not_here_is_refused_in_one_line(call):

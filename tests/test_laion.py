@@ -17,6 +17,7 @@ from helpers.copies.detectors import Detectors
 from helpers.models.laion_module import laion_module
 from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS
 from helpers.models.pretrained.laion import build_clap, load_laion, tower_sizes
+from helpers.study import input_files
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,21 @@ def test_laions_clap_refuses_what_has_no_embedding(clap, fabricated):
 def test_a_clap_made_here_refuses_another_rate_than_its_own():
     with pytest.raises(ValueError, match="models/clap: expected audio of 16000 Hz, got 48000"):
         Detectors(RetrievalConfig(), MelConfig(), 48_000, np.zeros(64, np.float32))
+
+
+def test_a_missing_tokenizer_is_told_before_any_work_and_decides_results(fabricated, tmp_path):
+    """A search would need it at its very end, for the captions."""
+    shutil.copy(fabricated / "clap" / "630k-audioset-best.pt", tmp_path)
+    config = RetrievalConfig(clap_path=str(tmp_path / "630k-audioset-best.pt"))
+    with pytest.raises(
+        FileNotFoundError, match="found none; `hf download FacebookAI/roberta-base vocab.json merges.txt --local-dir "
+    ):
+        input_files.clap_files(config)
+    with input_files.telling_missing() as lacking:
+        assert [path.name for path in input_files.clap_files(config)] == ["630k-audioset-best.pt"] and len(lacking) == 1
+    shutil.copytree(fabricated / "clap" / "roberta-base", tmp_path / "roberta-base")
+    names = [path.name for path in input_files.clap_files(config)]
+    assert names == ["630k-audioset-best.pt", "vocab.json", "merges.txt"]
 
 
 def test_an_empty_or_missing_roberta_tokenizer_is_refused(fabricated, tmp_path):

@@ -16,6 +16,7 @@ from helpers.models.pretrained.locate import (
     find_flan_t5,
     find_hifigan,
     find_main,
+    find_roberta,
     find_vae,
     is_audioldm,
     is_laion,
@@ -87,10 +88,19 @@ def text_files(config: TextConfig) -> tuple[Path, ...]:
     return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
 
 
-@_told(())
 def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
-    """What decides CLAP embeddings."""
-    return (find_clap(config.clap_path),) if is_laion(config.clap_path) else model_files(config.clap_path)
+    """What decides CLAP embeddings, of sounds and of captions."""
+    return _clap_files(config.clap_path) + _tokenizer_files(config.clap_path)
+
+
+@_told(())
+def _clap_files(path: str) -> tuple[Path, ...]:
+    return (find_clap(path),) if is_laion(path) else model_files(path)
+
+
+@_told(())
+def _tokenizer_files(path: str) -> tuple[Path, ...]:
+    return tuple(find_roberta(path).values()) if is_laion(path) else ()
 
 
 @_told(())

@@ -22,6 +22,7 @@ from helpers.study.stage import Stage
 
 ANNOUNCED_S = 60.0  # what takes longer is announced before it begins
 START_S, START_MIB = 2.0, 900.0  # to load code and models: what does not grow with a stage's size
+UNKNOWN_S = 86_400.0  # asked of a batch system for what was neither measured nor counted: a day
 AROUND_MIB = 700.0  # of a batch system's job beside the stage: Snakemake twice, and the process that runs the notebook
 PARTS = ("kind", "codec_path", "vocoder", "encoder", "clap_path", "architecture")  # times of another tell nothing
 
@@ -37,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one stage, and the machine that it rests on. Where nothing comparable was measured, `unknown` says so; the memory
+    """Of one stage, and the machine that it rests on. Where nothing comparable was measured, `unknown` says why; the memory
     is then counted (`work.memory`)."""
 
     stage: Stage
@@ -112,7 +113,8 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     """What a batch system is asked for to compute what is missing of these: `mem_mb`, and `runtime` in minutes.
 
     Half as much memory again as is estimated, and twice as long, with an hour for the start. Where nothing comparable
-    was measured, the time is that of a GPU, as counted.
+    was measured, the time is that of a GPU, as counted; of what is not counted either, a day: too short a job is stopped, and
+    few stages go on where one was.
     """
     estimates = estimate_all(missing(stages))
     if any(one.unknown for one in estimates):
@@ -120,7 +122,8 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     seconds, memory_mib = 3600.0, START_MIB
     for one in estimates:
         counted = operations.count(one.stage, profile) if one.unknown else None
-        seconds += 2 * (one.seconds or 0.0) + (2 * counted.seconds if counted else 0.0)
+        known = counted.seconds if counted else one.seconds
+        seconds += UNKNOWN_S if known is None else 2 * known
         memory_mib = max(memory_mib, one.memory_mib)
     return {"mem_mb": math.ceil((AROUND_MIB + 1.5 * memory_mib) * 2**20 / 1e6), "runtime": math.ceil(seconds / 60)}
 
@@ -153,7 +156,7 @@ def estimate(stage: Stage, records: list[Record]) -> Estimate:
     if not alike:
         known = {part for record in namesakes for part in _parts(record.stage).items()}
         new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()
-        why = f"{stage.title}: nothing was measured with {' and '.join(new)}"
+        why = f"nothing was measured with {' and '.join(new)}"
         return Estimate(stage, None, START_MIB + work.memory(stage) / 2**20, work.disk(stage), unknown=why)
     size, ranks = work.size(stage), []
     for record in alike:
@@ -201,7 +204,7 @@ def in_words(estimates: list[Estimate]) -> list[str]:
         return ["nothing to compute: all is there"]
     told = [one for one in estimates if not one.unknown]
     total = (
-        f"{len(estimates)} stages",
+        f"{len(estimates)} stage{'s' * (len(estimates) > 1)}",
         sum(one.seconds for one in told) if told else None,
         max(one.memory_mib for one in estimates),
         sum(one.disk_bytes for one in estimates),
@@ -214,8 +217,7 @@ def in_words(estimates: list[Estimate]) -> list[str]:
     whys: dict[str, list[str]] = {}
     for one in estimates:
         if one.unknown:
-            title, _, why = one.unknown.partition(": ")
-            whys.setdefault(why, []).append(title)
+            whys.setdefault(one.unknown, []).append(one.stage.title)
     lines += [
         f"cannot be told: {titles[0]}{f' and {len(titles) - 1} more' * (len(titles) > 1)}: {why}"
         for why, titles in whys.items()
@@ -224,7 +226,13 @@ def in_words(estimates: list[Estimate]) -> list[str]:
         lines.append("Their memory is counted, by the sizes of published networks and of the clips held at a time.")
     if machines := dict.fromkeys(one.machine for one in told):
         lines.append(f"Estimates, within about a factor of two, from runs on: {'; '.join(machines)}.")
-    lines.append(f"Free where stages are kept: {in_bytes(shutil.disk_usage(_existing(store.runs_root())).free)}.")
+    free, most = shutil.disk_usage(_existing(store.runs_root())).free, max(work.scratch(one.stage) for one in estimates)
+    more = f" While it is computed, a stage takes up to {in_bytes(most)} more." if most else ""
+    lines.append(f"Free where stages are kept: {in_bytes(free)}.{more}")
+    if total[-1] + most > free:
+        lines.append(
+            f"Too little is free: expected {in_bytes(total[-1] + most)}; HELPERS_RUNS=/folder keeps stages elsewhere"
+        )
     return lines
 
 

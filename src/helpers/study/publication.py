@@ -113,7 +113,7 @@ def wanted(stages: Iterable[Stage], folder: Path) -> list[Stage]:
 
 def _collected(stage: Stage, digest: str, entries: dict[str, dict]) -> bool:
     """Whether the stage that collects this one is published, with files, and made from this digest of it."""
-    collecting = [entry for key, entry in entries.items() if key.split("/")[0] == stage.collected_by]
+    collecting = [entry for entry in entries.values() if entry["stage"] == stage.collected_by]
     return any(entry["files"] and digest in entry["upstream"].values() for entry in collecting)
 
 

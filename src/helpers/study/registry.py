@@ -91,6 +91,8 @@ def build_all(profile: Profile) -> list[Stage]:
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
     if name == "clips" and graph.profile.corpus.kind == "planted":
         return []  # the book plays the main training sets
+    if name == "twins" and "twins" not in graph.profile.nulls:
+        return []  # of mixtures alone
     if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
         return []  # of a study that searches all runs in one pool
     if name == "agreement" and not graph.profile.intervention:

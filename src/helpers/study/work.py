@@ -3,6 +3,7 @@
 A stage is looked at as its manifest describes it: by name, settings and what it is made from.
 """
 
+from helpers.models.pretrained.locate import is_audioldm
 from helpers.study.stage import Stage
 
 GENERATED = ("generation", "twins", "controls")  # whose clips are the queries of a run
@@ -86,6 +87,8 @@ def size(stage: Stage) -> float:
         train = _splits(stage)[0]
         altered = 2 * N_TRANSFORMS * min(config["n_strengths"], 3) * min(config["n_detection"], train)
         return sum(costs) * (train + altered)
+    if stage.name == "duplicates":
+        return clips(stage) ** 2  # every clip by every other
     return max(1, clips(stage))
 
 
@@ -116,6 +119,14 @@ def memory(stage: Stage) -> int:
     return round(2 * 4 * weights + 16 * HELD * before.config["corpus"]["clip_samples"])
 
 
+def scratch(stage: Stage) -> int:
+    """Bytes on the disk beside `disk` while a stage is computed: two states of a training with both moments of its weights; what is
+    made in parts is there twice until it is whole."""
+    if stage.name == "training":
+        return round(2 * 4 * (3 + (stage.config["ema_decay"] > 0)) * _weights(stage.config))
+    return disk(stage) if stage.name in ("encoding", "generation", "references") else 0
+
+
 def disk(stage: Stage) -> int:
     """Bytes of the arrays or weights that a stage keeps, by their shapes; 0 for one that keeps tables only."""
     config = stage.config
@@ -132,5 +143,8 @@ def disk(stage: Stage) -> int:
     if stage.name == "encoding":
         text = config["text"]
         states = text["max_tokens"] * (2 * WIDTH[text["encoder"]] + 1)  # float16, and the mask
-        return clips(stage) * (mel + states)  # latents have a quarter of the log-mel's numbers
+        arrays = 2 if config.get("posterior") == "sample" else 1  # deviations beside means
+        # latents have a quarter of the log-mel's numbers, AudioLDM's a half
+        latents = 4 * mel // (2 if is_audioldm(config["codec"]) else 4)
+        return clips(stage) * (arrays * latents + states)
     return clips(stage) * (2 * samples + 4 * mel)  # int16 and float32

@@ -23,7 +23,7 @@ from transformers import BartModel, BertModel, RobertaConfig, RobertaModel, Robe
 
 from helpers.models.laion_module import laion_module
 from helpers.models.pretrained.checkpoint import NUMPY_NUMBERS, load_exactly, read_tensors
-from helpers.models.pretrained.locate import HUB, ROBERTA_TOKENIZER, find, find_clap, locate
+from helpers.models.pretrained.locate import find_clap, find_roberta
 from helpers.sound.mel import as_float
 from helpers.sound.silence import refuse_silence
 
@@ -31,15 +31,14 @@ BATCH = 8  # clips embedded at a time
 SHORTEST_S, LONGEST_S = 0.5, 10.5  # the tower hears 10 s; AudioCaps' 10.24 s lose their end
 TEXT_TOKENS = 77
 HEAD_DIM = 64  # RoBERTa's; its number of heads is in no shape
-ROBERTA = f"{HUB}FacebookAI/roberta-base"
 OLD_BUFFER = "text_branch.embeddings.position_ids"  # a constant that transformers saved until 4.30
 
 
 class LaionClap:
     """The published model behind the interface of `clap.Clap`: embeddings [N, E] of unit length."""
 
-    def __init__(self, model: torch.nn.Module, sample_rate_hz: int, tokenizer: str):
-        self.model, self.sample_rate_hz, self.tokenizer = model, sample_rate_hz, tokenizer
+    def __init__(self, model: torch.nn.Module, sample_rate_hz: int, where: str):
+        self.model, self.sample_rate_hz, self.where = model, sample_rate_hz, where
         if not 8_000 <= sample_rate_hz <= self.own_rate_hz:
             raise ValueError(f"sample_rate_hz: expected 8000 to {self.own_rate_hz} Hz, got {sample_rate_hz}")
 
@@ -102,10 +101,8 @@ class LaionClap:
         return np.concatenate(rows)
 
     def _tokenizer(self) -> RobertaTokenizer:
-        """RoBERTa's tokenizer: the hub's cache is taken before the folder `roberta-base` beside the checkpoint."""
-        cached = locate(ROBERTA, "vocab.json") and locate(ROBERTA, "merges.txt")
-        _, files = find("RoBERTa's tokenizer", ROBERTA if cached else self.tokenizer, ROBERTA_TOKENIZER)
-        tokenizer = RobertaTokenizer.from_pretrained(files["vocabulary"].parent, local_files_only=True)
+        folder = find_roberta(self.where)["vocabulary"].parent
+        tokenizer = RobertaTokenizer.from_pretrained(folder, local_files_only=True)
         rows = len(self.model.text_branch.embeddings.word_embeddings.weight)
         if len(tokenizer) != rows:
             raise RuntimeError(
@@ -117,8 +114,8 @@ class LaionClap:
 def load_laion(where: str, sample_rate_hz: int, sha256: str = "") -> LaionClap:
     """The CLAP in LAION's checkpoint, on this process's device; `where` is the .pt, or `hub:lukewys/laion_clap/<file>`.
 
-    RoBERTa's tokenizer, which only text needs, comes from the hub's cache or the folder `roberta-base` beside it. Raises
-    FileNotFoundError or ValueError as `locate` and `checkpoint` do.
+    RoBERTa's tokenizer, which only text needs, lies elsewhere (`locate.find_roberta`). Raises FileNotFoundError
+    or ValueError as `locate` and `checkpoint` do.
     """
     path = find_clap(where)
     state = read_tensors(path, sha256, NUMPY_NUMBERS)
@@ -127,7 +124,7 @@ def load_laion(where: str, sample_rate_hz: int, sha256: str = "") -> LaionClap:
     if OLD_BUFFER not in model.state_dict():
         state.pop(OLD_BUFFER, None)
     model = load_exactly(model, state, path).to(PartialState().device)
-    return LaionClap(model, sample_rate_hz, str(path.parent / "roberta-base"))
+    return LaionClap(model, sample_rate_hz, where)
 
 
 def _build(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:

@@ -133,6 +133,15 @@ def find_clap(where: str) -> Path:
     return path
 
 
+def find_roberta(where: str) -> dict[str, Path]:
+    """The tokenizer of LAION's checkpoint `where`, no part of it: the hub's cache, else the folder `roberta-base` beside it."""
+    hub = HUB + ROBERTA_TOKENIZER.repository
+    cached = all(locate(hub, name) for names in ROBERTA_TOKENIZER.files.values() for name in names)
+    beside = f"{str(where).rpartition('/')[0]}/roberta-base"
+    place = hub if cached or str(where).startswith(HUB) else beside
+    return find("the tokenizer of retrieval.clap_path", place, ROBERTA_TOKENIZER)[1]
+
+
 def _fetch_line(part: str, where: str, repository: str, missing: list[tuple[str, ...]]) -> str:
     needed = " and ".join(" or ".join(names) for names in missing)
     fetch = f"hf download {repository} {' '.join(names[0] for names in missing)}"
