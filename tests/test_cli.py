@@ -17,7 +17,7 @@ from three_sizes import THREE_SIZES
 from helpers import __main__ as program
 from helpers.base.paths import ROOT
 from helpers.book import chapters, parameters
-from helpers.commands import published, stages
+from helpers.commands import publication as commands_of_publication, stages
 from helpers.sound.profiles import load_profile
 from helpers.study import entries, input_files, manifest, plan, publication, registry, state, store, work
 from helpers.study.stage import Stage
@@ -78,7 +78,7 @@ def chain(monkeypatch):
         ]
 
     profile = {"stages": build()}
-    for module in (stages, published):
+    for module in (stages, commands_of_publication):
         monkeypatch.setattr(module, "all_stages", lambda name: profile["stages"])
     return profile, build
 

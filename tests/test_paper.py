@@ -81,7 +81,7 @@ TANGO = {
         "batch_size": 32, "mixtures": True, "posterior": "sample", "updates": 40 * 1420, "learning_rate": 3e-5,
         "schedule": "linear", "final_rate": 0.75, "warmup_updates": 0, "weight_decay": 1e-2, "ema_decay": 0,
         "caption_dropout": 0, "min_snr_gamma": 5, "block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2,
-        "precision": "no",
+        "attention_head_dim": 64, "architecture": "tango", "precision": "no",
     },
     "generation": {
         "updates": 39 * 1420, "sampler": "ddpm", "steps": 200, "guidance": 3, "steps_offset": 0, "precision": "no",

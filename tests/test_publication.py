@@ -501,7 +501,7 @@ def test_what_was_restored_does_not_hide_a_damaged_publication(published, monkey
     """Nor does a damaged copy of a whole one stay: it is restored again."""
     from argparse import Namespace
 
-    from helpers.commands import published as command
+    from helpers.commands import publication as command
 
     folder, root = published
     *_, scores, thresholds = stages = study()
@@ -525,7 +525,7 @@ def test_restoring_passes_over_what_was_computed_here(published, tmp_path, monke
     """A stage that differs from the publication stops the command, unless this code has computed it already."""
     from argparse import Namespace
 
-    from helpers.commands import published as command
+    from helpers.commands import publication as command
 
     folder, root = published[0], tmp_path / "runs"
     changed = Stage("training", {"updates": 9}, writing(loss="0.1"), published=("loss.csv",), label="n100_d0")

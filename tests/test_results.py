@@ -17,7 +17,7 @@ from helpers.book.summaries.onset import above_floor, floor_sentence, relations_
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, listed, share_text, shares, two_digits
-from helpers.commands.published import LARGEST_PUBLICATION_MB
+from helpers.commands.publication import LARGEST_PUBLICATION_MB
 from helpers.copies import score_table
 from helpers.copies.conclusions.onset import judged_clips
 from helpers.sound.profiles import load_profile

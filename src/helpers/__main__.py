@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.base.machine import refuse_several_processes
 from helpers.base.room import NO_ROOM
 from helpers.book import execution, parameters
-from helpers.commands import audit, book, prompt, published, stages
+from helpers.commands import audit, book, prompt, publication, stages
 from helpers.commands.arguments import DEFAULT_PROFILE
 from helpers.commands.errors import AuditFailed, UserError, checking
 from helpers.sound.user_table import UserDataError
@@ -92,19 +92,19 @@ COMMANDS = {
     },
     "Published study": {
         "publish": (
-            published.publish_stages,
+            publication.publish_stages,
             "copy what readers need of the finished stages to the published study",
             "publish --profile pocket",
             "profile folder",
         ),
         "restore": (
-            published.restore_stages,
+            publication.restore_stages,
             "check the published study and put its stages in place",
             "restore --profile pocket",
             "profile folder",
         ),
         "compare": (
-            published.compare_tables,
+            publication.compare_tables,
             "compare the rates computed here with the published intervals",
             "compare --profile pocket",
             "profile folder",

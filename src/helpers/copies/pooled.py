@@ -10,9 +10,9 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.published import of_all_runs
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, own_positions
+from helpers.copies.run_tables import of_all_runs
 
 
 def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, theta: float) -> pd.DataFrame:

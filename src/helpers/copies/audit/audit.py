@@ -210,7 +210,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     each detector's weights and scale; a half (C2) gives p-values; a quarter (C3) is set aside, as a check. Log-mels, which
     three detectors share, are kept in 16 bits: no cosine moves by more than 3e-5, a five-hundredth of the scale of honest ones.
     """
-    training, used = folders.clips["training"], profile.thresholds
+    training, thresholds = folders.clips["training"], profile.thresholds
     queries, equal = gather(folders.clips, folders.stand_ins, profile, scratch), training.first_of_equal()
     planted = (queries.about["kind"] == "planted").to_numpy()
     queries.about.loc[planted, "of"] = equal[queries.about.loc[planted, "of"]]
@@ -236,7 +236,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     for name in progress(detectors.names, desc="audit", unit="detector"):
         of_mels = name in OF_MELS
         heard: dict = {side: OfMels(detectors, name, mels[side]) for side in sides} if of_mels else features(name)
-        matches, *weights[name] = global_matches(detectors, name, heard, queries.about, windows, used, equal)
+        matches, *weights[name] = global_matches(detectors, name, heard, queries.about, windows, thresholds, equal)
         found.append(matches.assign(detector=name))
     for name, (index, marks, frame_s) in local.items():
         some = progress(marks, desc=name, unit="file")
@@ -247,7 +247,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
     matches.loc[of_planted, "reference"] = equal[matches.loc[of_planted, "reference"]]
     matches["nearest"] = training.names[matches["reference"]]
     table = judged(matches, queries.about)
-    return account_of(table, matches, queries.about, weights, folders, used)
+    return account_of(table, matches, queries.about, weights, folders, thresholds)
 
 
 def _local(training: Clips, queries: Queries, kept: Kept, rate: int, chromaprint: bool) -> dict[str, tuple]:

@@ -96,14 +96,14 @@ def read_folders(
     finally:
         if report:
             report.write_text(json.dumps(left_out, indent=1))
-    used = profile.thresholds
-    enough = max(4 * used.k, honest_needed(used.fpr))
+    thresholds = profile.thresholds
+    enough = max(4 * thresholds.k, honest_needed(thresholds.fpr))
     if len(clips["honest"].names) < enough:
         remedy = account("honest", clips["honest"].left_out)
         if "honest" not in found:
             remedy = "a quarter of the training clips stand in at most; --honest FOLDER gives others"
         raise ValueError(
-            f"honest: expected at least {enough} usable clips for a rate of {used.fpr:g} and k = {used.k} (a quarter is the "
+            f"honest: expected at least {enough} usable clips for a rate of {thresholds.fpr:g} and k = {thresholds.k} (a quarter is the "
             f"background, a half gives p-values), got {len(clips['honest'].names)}; {remedy}"
         )
     return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins, kept)
@@ -204,19 +204,20 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
     """The honest clips without repetitions and without training clips, also in another encoding. One of these would set tau at
     a perfect copy."""
     learned = set(training.digests)
-    kept, seen, index = [], set(), Index(training.marks)
+    kept, trained, seen, index = [], 0, set(), Index(training.marks)
     for row, (name, digest) in enumerate(zip(honest.names, honest.digests)):
         near = index.match(honest.marks[row], 1).indices
         if digest in learned or digest in seen:
             honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
+            trained += digest in learned
         elif any(same_recording(honest.sounds[row], training.sounds[other]) for other in near):
             honest.left_out[str(name)] = f"is a training clip in another encoding: {str(training.names[near[0]])!r}"
+            trained += 1
         else:
             kept.append(row)
             seen.add(digest)
     if len(kept) == len(honest.names):
         return honest
-    trained = sum(why.startswith("is a training clip") for why in honest.left_out.values())
     say(
         f"honest: {len(honest.names) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
     )

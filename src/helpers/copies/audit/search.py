@@ -37,7 +37,7 @@ def global_matches(
     features: dict,
     about: pd.DataFrame,
     windows: dict[str, Windows],
-    used: ThresholdsConfig,
+    thresholds: ThresholdsConfig,
     equal: np.ndarray,
 ):
     """The K_BEST training clips of each query by the windows that are nearest; and the weights chosen.
@@ -46,7 +46,9 @@ def global_matches(
     """
     owner, learned = windows["queries"].owner, windows["training"].owner
     pairs = _near(detectors, name, features, about, owner, learned)
-    beside = similarities_beside(detectors, name, features["queries"], about, owner, max(used.ks + (used.k,)))
+    beside = similarities_beside(
+        detectors, name, features["queries"], about, owner, max(thresholds.ks + (thresholds.k,))
+    )
     half = halves(about)
     standing = np.flatnonzero(about["itself"] >= 0)
     of_reference = np.zeros(len(equal), int)
@@ -54,7 +56,7 @@ def global_matches(
     # no sound of the background may be the clip itself, nor the training clip that it is compared with
     left_out = np.maximum(half[pairs["row"]], of_reference[pairs["reference"]])
     pairs["beside"] = left_out * len(owner) + pairs["window"]
-    beta, k = choose_weights(pairs.assign(reference=equal[pairs["reference"]]), beside, about, used)
+    beta, k = choose_weights(pairs.assign(reference=equal[pairs["reference"]]), beside, about, thresholds)
     pairs["bias"] = bias(beside, k)[pairs["beside"]]
     pairs["score"] = pairs["similarity"] - beta * pairs["bias"]
     best = pairs.sort_values(["row", "score"], ascending=[True, False], kind="stable").drop_duplicates(

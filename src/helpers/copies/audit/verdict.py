@@ -115,7 +115,7 @@ def account_of(
     about: pd.DataFrame,
     weights: dict,
     folders: Folders,
-    used: ThresholdsConfig,
+    thresholds: ThresholdsConfig,
 ) -> Audit:
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
     for some in (table, matches):
@@ -126,11 +126,11 @@ def account_of(
         rows = table[table["detector"] == name].sort_values(["kind", "score"], ascending=[True, False], kind="stable")
         made = rows["kind"] == "generated"
         at = {
-            fpr: _at(rows, None if folders.differing else fpr, used.confidence)
-            for fpr in dict.fromkeys((used.fpr, *used.further_fprs))
+            fpr: _at(rows, None if folders.differing else fpr, thresholds.confidence)
+            for fpr in dict.fromkeys((thresholds.fpr, *thresholds.further_fprs))
         }
         rates += [{"detector": name, "fpr": fpr} | one.columns() for fpr, one in at.items()]
-        first = at[used.fpr]
+        first = at[thresholds.fpr]
         rows["flagged"], rows["tau"] = pd.array(first.hits, "boolean"), first.tau
         rows.loc[made, "q"] = q_values(rows.loc[made, "p"])
         flagged, verified, exact = (first.rates[what] for what in ("flagged", "verified", "exact"))

@@ -28,20 +28,20 @@ def similarities_beside(
 
 
 def choose_weights(
-    pairs: pd.DataFrame, beside: np.ndarray, about: pd.DataFrame, used: ThresholdsConfig
+    pairs: pd.DataFrame, beside: np.ndarray, about: pd.DataFrame, thresholds: ThresholdsConfig
 ) -> tuple[float, int]:
     """The beta and K that best tell planted copies, where beside the right clip, from honest ones of part C1: by the area
     under the ROC up to a tenth of false alarms. Among equals the smallest beta, then K. The profile's count among others."""
     kept = ((about["role"] == "fit") | (about["part"] == "C1")).to_numpy()[pairs["row"]]
     some = pairs[kept]
     best, chosen = -np.inf, (0.0, 1)
-    for beta in sorted({*used.betas, used.beta}):
-        for k in sorted({min(k, beside.shape[1]) for k in (*used.ks, used.k)}):
+    for beta in sorted({*thresholds.betas, thresholds.beta}):
+        for k in sorted({min(k, beside.shape[1]) for k in (*thresholds.ks, thresholds.k)}):
             scores = some["similarity"].to_numpy() - beta * bias(beside, k)[some["beside"]]
             top = some.assign(score=scores).sort_values("score", ascending=False, kind="stable").drop_duplicates("row")
             of = about["of"].to_numpy()[top["row"]]
             score = np.where((of < 0) | (of == top["reference"]), top["score"], top["score"].min())
-            area = roc_auc_score(of >= 0, score, max_fpr=0.1) if beta or k == min(used.ks) else -np.inf
+            area = roc_auc_score(of >= 0, score, max_fpr=0.1) if beta or k == min(thresholds.ks) else -np.inf
             if area > best + 1e-9:
                 best, chosen = area, (beta, k)
     return chosen
