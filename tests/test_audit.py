@@ -15,6 +15,7 @@ import soundfile
 from helpers import __main__ as command
 from helpers.base import spreadsheet
 from helpers.base.mapped import Selection
+from helpers.book import audit_page
 from helpers.copies import detectors as detectors_module, search
 from helpers.copies.audit import (
     audit,
@@ -212,6 +213,26 @@ def test_matches_name_several_clips_with_their_places(result):
     assert set(first["nearest"]) == {"t1.wav"} and (first["length_s"] > 0.3).all()
 
 
+def test_places_lie_within_both_files_and_are_told_of_enough_landmarks_only(folders, profile, tmp_path):
+    """Also where a file is shorter than a window; one landmark in common says that, not where."""
+    some = of(folders) | {"generated": tmp_path / "generated"}
+    some["generated"].mkdir()
+    seconds = {f"t{i}.wav": SAMPLES / RATE for i in range(200)}
+    for i in range(4):
+        clip = sound(i)[: SAMPLES * (i + 2) // 6]
+        soundfile.write(some["generated"] / f"{i}.wav", clip, RATE)
+        seconds[f"{i}.wav"] = len(clip) / RATE
+    found = audit.audit(*some.values(), profile)
+    made = found.matches[found.matches["kind"] == "generated"]
+    for name, of_name in (("query_start_s", "clip"), ("reference_start_s", "nearest")):
+        placed = made.dropna(subset=name)
+        assert (placed[name] + placed["length_s"] <= placed[of_name].map(seconds) + 0.1).all(), name
+    marks = made[made["detector"] == "landmarks"]
+    few = marks["score"] < audit_verdict.LEAST_PLACED
+    assert few.any() and marks.loc[few, "length_s"].isna().all() and not marks.loc[~few, "length_s"].isna().any()
+    assert (marks["nearest"] != "").all() or (marks.loc[marks["nearest"] == "", "score"] == 0).all()
+
+
 def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_path):
     """With a background like the training clips the whole bias takes exact copies away: here beta = 0 serves."""
     alike = of(folders) | {kind: tmp_path / kind for kind in ("generated", "honest")}
@@ -224,8 +245,10 @@ def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_pat
     assert all(one.beta < 2 and one.copies.rate == 1 for one in result.verdicts[1:-1])
 
 
-@pytest.mark.parametrize("name", ["seconds", "lead_s"])
-def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(folders, profile, tmp_path, name):
+@pytest.mark.parametrize(("name", "said"), [("seconds", "length"), ("lead_s", "silence before")])
+def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(
+    folders, profile, tmp_path, capfd, name, said
+):
     some = of(folders) | {"generated": tmp_path / "generated"}
     some["generated"].mkdir()
     for i in range(20):
@@ -238,9 +261,18 @@ def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(f
         refused.table[["p", "q", "tau", "flagged"]].isna().all(axis=None) and refused.rates["flagged_rate"].isna().all()
     )
     first, second = audit_verdict.in_words(refused)
-    assert f"no rate is stated: generated and honest clips differ in {name}" in first and "--match-honest" in second
+    assert (
+        f"no rate is stated: generated and honest clips differ in {said} (median " in first
+        and "--match-honest" in second
+    )
     matched = audit.audit(*some.values(), profile, match_honest=True)
     assert not matched.differing and matched.verdicts[0].flagged.count <= 6
+    assert "honest, made like the generated ones; medians: " in capfd.readouterr().err
+    assert "So the stated rate is approximate" in str(matched) and matched.summary()["made_alike"]
+    assert audit_verdict.caveats(matched) == matched.summary()["caveats"] and audit_verdict.caveats(refused) == []
+    page = audit_page.audit_page(matched, some)
+    assert "about, are flagged of clips that copy nothing" in page and "at most are flagged" not in page
+    assert "So the stated rate is approximate" in page
 
 
 def test_a_stretch_of_one_constant_value_is_no_sound_and_stops_no_audit(folders, tmp_path):
@@ -267,6 +299,10 @@ def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path
     assert (
         "50 training clips stand in" in capfd.readouterr().err
     )  # a quarter, though many that are drawn have a duplicate
+    said = "no honest clips were given: 50 training clips stand in for them. What is alike"
+    assert said in str(result) and result.summary()["stand_ins"] == 50
+    page = audit_page.audit_page(result, {"generated": folders / "generated", "training": many})
+    assert f"N{said[1:]}" in page, "in its first lines"
     rows = result.table[(result.table["detector"] == "combined") & result.table["flagged"].astype(bool)]
     copies = rows[(rows["kind"] == "generated") & rows["clip"].str.startswith("copy")]
     assert len(copies) == 3
@@ -349,7 +385,8 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     clips, said = folders_read.clips, capfd.readouterr().err
     assert f"honest: {N_HONEST + 5} files used; medians: 1.02 s" in said
     assert (
-        "honest: 2 clips left out, 1 as they are training clips" in said and len(clips["honest"].names) == N_HONEST + 3
+        "honest: left out as they are training clips too: 1 or repeated: 1" in said
+        and len(clips["honest"].names) == N_HONEST + 3
     )
     assert clips["honest"].left_out == {
         "encoded.ogg": "is a training clip in another encoding: 't3.wav'",
@@ -365,7 +402,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"honest": "training"}, "training: expected a folder apart from that of honest"),
         (
             {"honest": "copied"},
-            "honest: expected at least 40 .*, got 0; honest: 8 files left out, the first 't0.wav': is a training clip",
+            "honest: expected at least 40 usable .*, got 35; honest: 8 files left out, the first 't0.wav': is a training clip",
         ),
         ({"honest": "few"}, "honest: expected at least 40 usable clips for a rate of 0.1 and k = 10 .*, got 2"),
         ({"training": "nowhere"}, "training: expected a folder of audio files, found none"),
@@ -378,7 +415,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ({"output": "empty"}, "--output: expected a file in a folder that exists"),
         ({"detectors": "[mel,mel]"}, "detectors: expected each value once"),
         ({"detectors": "[clap]"}, "detector clap takes no such clips .*expected 65536 samples a clip, got 16384"),
-        ({"honest": None}, "honest: expected at least 40 .*, got 2; a quarter of .* --honest FOLDER gives others"),
+        ({"honest": None}, "honest: expected at least 40 .*; without --honest FOLDER a quarter of .*: here 2"),
         ({"training": None}, "expected --generated FOLDER and --training FOLDER, or --within FOLDER"),
         ({"fpr": "0.001"}, "honest: expected at least 1998 usable clips for a rate of 0.001"),
         ({"output": "audit.html"}, "--output: expected a name for the table, as audit.csv, got .*audit.html"),
@@ -401,6 +438,8 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     if not (folders / "linked" / "more").exists():
         (folders / "linked" / "more").symlink_to(folders / "honest")
     shutil.copytree(folders / "training", folders / "copied", dirs_exist_ok=True)
+    for i in range(35):
+        shutil.copy(folders / "honest" / f"h{i}.wav", folders / "copied")
     shutil.copytree(folders / "generated" / "new", folders / "few", dirs_exist_ok=True)
     given = {kind: kind for kind in audit.KINDS} | {"detectors": "[mel]", "fpr": "0.1"} | change
     arguments = [part for kind in audit.KINDS if given[kind] for part in (f"--{kind}", str(folders / given[kind]))]
@@ -591,9 +630,14 @@ def test_an_interrupted_command_says_that_there_is_no_table_and_what_is_kept(fol
 
 
 def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):
-    report = tmp_path / "audit.left_out.json"
-    with pytest.raises(ValueError, match="honest: expected at least"):
-        audit.audit(*of(folders).values(), profile, report, fpr=0.001)
+    report, some = tmp_path / "audit.left_out.json", of(folders) | {"honest": tmp_path / "honest"}
+    shutil.copytree(
+        folders / "training", some["honest"]
+    )  # as many files as are needed, but not as many that can be used
+    for i in range(35):
+        shutil.copy(folders / "honest" / f"h{i}.wav", some["honest"])
+    with pytest.raises(ValueError, match="honest: expected at least 40 usable .* got 35"):
+        audit.audit(*some.values(), profile, report, fpr=0.1)
     assert set(json.loads(report.read_text())["generated"]) == {"broken.wav", "silent.wav"}
 
 

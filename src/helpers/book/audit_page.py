@@ -21,17 +21,17 @@ from helpers.book import listening, one_page, players
 from helpers.copies.audit import chromaprint
 from helpers.copies.audit.p_values import honest_needed, smallest_p
 from helpers.copies.audit.search import PLACES
-from helpers.copies.audit.verdict import TOGETHER, Audit, set_by_one
+from helpers.copies.audit.verdict import TOGETHER, Audit, caveats, remedies, set_by_one
 from helpers.copies.audit.within import Duplicates
 from helpers.sound.audio_file import read_sound
 from helpers.sound.audio_folder import list_files
+from helpers.sound.likeness import COMPARED, IN_WORDS, MEASURES
 
 RATE_HZ = 16_000
 SHOWN, NEAREST = 20, 5  # pairs that are played: at most so many, and so many that are not flagged
 EXCERPT_S, LEAD_S, LEAST_S = 8.0, 1.0, 0.5  # what is played of a clip; how much of it before the match; at least
 LISTED = 1000  # files named in a list at most
-MEASURED = {"seconds": "Length, s", "lead_s": "Silence before, s", "trail_s": "Silence after, s",
-            "bandwidth_hz": "Bandwidth, Hz", "floor_db": "Noise floor, dB", "level_db": "Level, dB"}  # fmt: skip
+MEASURED = {name: f"{IN_WORDS[name].capitalize()}, {COMPARED.get(name, 'dB')}" for name in MEASURES}
 
 
 class Match(NamedTuple):
@@ -84,6 +84,9 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         set_by_one=set_by_one(found),
         unheard_below={chromaprint.NAME: chromaprint.LEAST_S},
         measured=MEASURED,
+        caveats=caveats(found),
+        remedies=remedies(found),
+        sources={kind: Path(folder).resolve().name for kind, folder in folders.items() if folder},
         lab=_lab(cards, lambda query, reference: reference in near.get(query, ())),
         left_out=found.left_out,
     )

@@ -24,6 +24,8 @@ FLOOR_SHARE = 0.1  # of the frames between the silences are at most as loud as t
 # Level is told but not compared: every clip is brought to one level before it is searched.
 COMPARED = {"seconds": "s", "lead_s": "s", "trail_s": "s", "bandwidth_hz": "Hz", "floor_db": "dB"}
 MEASURES = (*COMPARED, "level_db")
+IN_WORDS = {"seconds": "length", "lead_s": "silence before", "trail_s": "silence after", "bandwidth_hz": "bandwidth",
+            "floor_db": "noise floor", "level_db": "level"}  # fmt: skip
 # distance of two distributions (Kolmogorov-Smirnov) from which on they differ, and the p-value below which that is no chance
 LARGE, SURE = 0.35, 0.01
 
@@ -47,7 +49,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         medians = f"median {in_figures(self.generated)} {self.unit} of generated, {in_figures(self.honest)} of honest"
-        return f"{self.measure} ({medians}; {self.outside} of {self.n} generated outside the range of honest)"
+        return f"{IN_WORDS[self.measure]} ({medians}; {self.outside} of {self.n} generated outside the range of honest)"
 
 
 def measure(clip: np.ndarray, sample_rate_hz: int, level_db: float = np.nan) -> dict[str, float]:

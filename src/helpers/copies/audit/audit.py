@@ -28,8 +28,8 @@ from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
 from helpers.copies.audit.planting import ALTERATIONS
 from helpers.copies.audit.queries import PLANTED, Queries, gather
-from helpers.copies.audit.search import global_matches, local_matches
-from helpers.copies.audit.verdict import LOCAL, Audit, account_of, judged
+from helpers.copies.audit.search import PLACES, global_matches, local_matches
+from helpers.copies.audit.verdict import LEAST_PLACED, LOCAL, Audit, account_of, judged
 from helpers.copies.detectors import OF_MELS, Detectors, OfMels
 from helpers.models import aisfx
 from helpers.models.pretrained.locate import find_clap, is_laion
@@ -242,6 +242,7 @@ def judge(folders: Folders, detectors: Detectors, profile: Profile, scratch: Pat
         some = progress(marks, desc=name, unit="file")
         found.append(local_matches(index, some, frame_s, queries.about).assign(detector=name))
     matches = pd.concat(found, ignore_index=True)
+    matches.loc[(matches["detector"] == LOCAL) & (matches["score"] < LEAST_PLACED), PLACES] = np.nan
     # a copy of one of two equal training clips is found where the other is named
     of_planted = planted[matches["row"]]
     matches.loc[of_planted, "reference"] = equal[matches.loc[of_planted, "reference"]]

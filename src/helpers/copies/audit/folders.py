@@ -15,6 +15,7 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
+from helpers.base.settings import ThresholdsConfig
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import Index, Landmarks, landmarks
 from helpers.copies.audit.p_values import honest_needed
@@ -52,12 +53,14 @@ class Clips(NamedTuple):
 
 class Folders(NamedTuple):
     """The clips of each of KINDS, and in what generated and honest ones differ. `stand_ins` [H] are the numbers of the
-    training clips that stand in for honest ones, where no honest folder was given; none of these is searched in itself."""
+    training clips that stand in for honest ones, where no honest folder was given; none of these is searched in itself.
+    `made_alike`: whether the honest clips were altered to be like the generated ones."""
 
     clips: dict[str, Clips]
     differing: list[Difference]
     stand_ins: np.ndarray
     kept: Kept
+    made_alike: bool
 
 
 def read_folders(
@@ -80,6 +83,8 @@ def read_folders(
         OSError: too little room in `scratch`.
     """
     found, left_out = list_folders(folders)
+    enough = max(4 * profile.thresholds.k, honest_needed(profile.thresholds.fpr))
+    _check_number({kind: len(files) for kind, files in found.items()}, enough, profile.thresholds)
     try:
         clips = {
             kind: read_clips(
@@ -96,23 +101,32 @@ def read_folders(
     finally:
         if report:
             report.write_text(json.dumps(left_out, indent=1))
-    thresholds = profile.thresholds
-    enough = max(4 * thresholds.k, honest_needed(thresholds.fpr))
-    if len(clips["honest"].names) < enough:
-        remedy = account("honest", clips["honest"].left_out)
-        if "honest" not in found:
-            remedy = "a quarter of the training clips stand in at most; --honest FOLDER gives others"
+    usable = {"honest": len(clips["honest"].names)} if "honest" in found else {"training": 4 * len(stand_ins)}
+    _check_number(usable, enough, profile.thresholds, account("honest", clips["honest"].left_out))
+    differing = differences(clips["generated"].measures, clips["honest"].measures)
+    return Folders(clips, differing, stand_ins, kept, match_honest)
+
+
+def _check_number(clips: dict[str, int], enough: int, thresholds: ThresholdsConfig, left_out: str = "") -> None:
+    """Raises ValueError for fewer honest clips than `enough`, or than four times as many training clips where these stand in.
+    First told by the numbers of files, before any is read."""
+    why = (
+        f"for a rate of {thresholds.fpr:g} and k = {thresholds.k} (a quarter is the background, a half gives p-values)"
+    )
+    if "honest" not in clips and enough > (most := min(STAND_INS, clips["training"] // 4)):
         raise ValueError(
-            f"honest: expected at least {enough} usable clips for a rate of {thresholds.fpr:g} and k = {thresholds.k} (a quarter is the "
-            f"background, a half gives p-values), got {len(clips['honest'].names)}; {remedy}"
+            f"honest: expected at least {enough} clips {why}; without --honest FOLDER a quarter of the training clips stand in, "
+            f"{STAND_INS} at most, such as have no duplicate: here {most}"
         )
-    return Folders(clips, differences(clips["generated"].measures, clips["honest"].measures), stand_ins, kept)
+    if clips.get("honest", enough) < enough:
+        more = f"; {left_out}" if left_out else ""
+        raise ValueError(f"honest: expected at least {enough} usable clips {why}, got {clips['honest']}{more}")
 
 
 def account(kind: str, left_out: dict[str, str]) -> str:
     """How many files of a folder were left out, and the first with its reason."""
     first = "".join(f", the first {name!r}: {why}" for name, why in [*left_out.items()][:1])
-    return f"{kind}: {len(left_out)} files left out{first}"
+    return f"{kind}: {len(left_out)} file{'s' * (len(left_out) != 1)} left out{first}"
 
 
 def list_folders(folders: dict[str, Path | None]) -> tuple[dict[str, dict[str, Path]], dict[str, dict[str, str]]]:
@@ -166,12 +180,16 @@ def read_clips(
     if not names:
         raise ValueError(f"{kind}: expected files with sound, got none; {account(kind, left_out)}")
     measures = pd.DataFrame(rows, columns=[*MEASURES])
+    _tell(f"{kind}: {len(names)} files used", measures)
+    return Clips(np.array(names), sounds, digests, measures, marks, keys, left_out)
+
+
+def _tell(what: str, measures: pd.DataFrame) -> None:
     middle = measures.median()
     say(
-        f"{kind}: {len(names)} files used; medians: {middle['seconds']:.3g} s, silence before {middle['lead_s']:.2g} s and after "
+        f"{what}; medians: {middle['seconds']:.3g} s, silence before {middle['lead_s']:.2g} s and after "
         f"{middle['trail_s']:.2g} s, up to {middle['bandwidth_hz']:,.0f} Hz, noise floor {middle['floor_db']:.0f} dB"
     )
-    return Clips(np.array(names), sounds, digests, measures, marks, keys, left_out)
 
 
 def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarray], str] | str:
@@ -218,9 +236,9 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
             seen.add(digest)
     if len(kept) == len(honest.names):
         return honest
-    say(
-        f"honest: {len(honest.names) - len(kept)} clips left out, {trained} as they are training clips, others as they repeat"
-    )
+    repeated = len(honest.names) - len(kept) - trained
+    why = [(trained, "training clips too"), (repeated, "repeated")]
+    say(f"honest: left out as they are {' or '.join(f'{what}: {n}' for n, what in why if n)}")
     return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
 
 
@@ -263,6 +281,7 @@ def _alike(honest: Clips, generated: Clips, profile: Profile, scratch: Path) -> 
     sounds = [honest.sounds[row] for row in range(len(honest.sounds))]
     made = make_alike(sounds, honest.measures, generated.measures, rate, profile.thresholds.seed)
     measures = pd.DataFrame([measure(one, rate, had) for one, had in zip(made, honest.measures["level_db"])])
+    _tell("honest, made like the generated ones", measures)
     kept = Sounds(scratch / "honest_alike.int16").extend(made)
     keys = [""] * len(made)  # what is made of them is no file's
     digests, marks = [_digest(one) for one in made], [landmarks(one, rate) for one in made]

@@ -64,7 +64,13 @@ def global_matches(
     )
     best = best.groupby("row", sort=False).head(K_BEST)
     starts = windows["queries"].start[best["window"]], windows["training"].start[best["reference_window"]]
-    best[PLACES] = np.stack([*starts, np.full(len(best), windows["queries"].size)], axis=1) / detectors.rate
+    # what is left of either sound from there on, where that is less than a window
+    rest = (
+        np.diff(side.sounds.ends)[best[row]] - start
+        for side, row, start in zip((windows["queries"], windows["training"]), ("row", "reference"), starts)
+    )
+    length = np.minimum(windows["queries"].size, np.minimum(*rest))
+    best[PLACES] = np.stack([*starts, length], axis=1) / detectors.rate
     return best.drop(columns=["window", "reference_window", "beside"]), beta, k
 
 

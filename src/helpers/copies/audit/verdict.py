@@ -23,6 +23,7 @@ COLUMNS = [
 ]
 MATCH_COLUMNS = ["kind", "clip", "detector", "rank", "nearest", "score", *PLACES]
 ONE_LANDMARK, COSINES_APART = 10.0, 1e-3  # least differences of scores that mean anything: what sets a scale
+LEAST_PLACED = 3 * ONE_LANDMARK  # below it landmarks are too few to say where a match lies
 
 
 class Verdict(NamedTuple):
@@ -47,7 +48,8 @@ class Audit(NamedTuple):
     the detector "combined" are the verdict. `matches` has the K_BEST of each (MATCH_COLUMNS). `rates` has a row for each
     detector and rate: what is flagged, verified and, of planted copies, found. `power` has a row for each alteration: the
     share that each detector flags beside the right clip. `left_out` has reasons by file, for each folder; `measures` the
-    medians of the folders; `differing` what forbids to state a rate. As text: `in_words`, and how many files were left out.
+    medians of the folders; `differing` what forbids to state a rate; `stand_ins` how many training clips stand in for honest
+    ones; `made_alike` whether these were altered to be like the generated ones. As text: `in_words`, and what was left out.
     """
 
     table: pd.DataFrame
@@ -58,6 +60,8 @@ class Audit(NamedTuple):
     power: pd.DataFrame
     measures: pd.DataFrame
     differing: list[Difference]
+    stand_ins: int
+    made_alike: bool
 
     @property
     def counted(self) -> tuple[int | None, str]:
@@ -70,7 +74,9 @@ class Audit(NamedTuple):
         return self.table[(self.table["detector"] == TOGETHER) & (self.table["part"] == "C2")]
 
     def __str__(self) -> str:
-        return "\n".join([*in_words(self), *(account(kind, why) for kind, why in self.left_out.items())])
+        return "\n".join(
+            [*in_words(self), *caveats(self), *(account(kind, why) for kind, why in self.left_out.items())]
+        )
 
     def summary(self) -> dict:
         """All but the tables of clips, as JSON takes it: rates, power, folders, what differs, and every file left out."""
@@ -81,6 +87,9 @@ class Audit(NamedTuple):
             "smallest_p": smallest_p(len(self.null)),
             "folders": self.measures.to_dict("index"),
             "differing": [one._asdict() for one in self.differing],
+            "stand_ins": self.stand_ins,
+            "made_alike": self.made_alike,
+            "caveats": caveats(self),
             "left_out": self.left_out,
         }  # fmt: skip
 
@@ -119,7 +128,8 @@ def account_of(
 ) -> Audit:
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
     for some in (table, matches):
-        some["nearest"] = some["nearest"].mask(some["query_start_s"].isna() & (some["detector"] != TOGETHER), "")
+        unmatched = some["query_start_s"].isna() & (some["score"] <= 0)
+        some["nearest"] = some["nearest"].mask(unmatched & (some["detector"] != TOGETHER), "")
     names = [TOGETHER, *dict.fromkeys(matches["detector"])]
     ordered, rates, verdicts, power = [], [], [], {}
     for name in names:
@@ -155,6 +165,8 @@ def account_of(
         pd.DataFrame(power).reindex([*ALTERATIONS]).rename_axis("alteration").reset_index(),
         middle,
         folders.differing,
+        len(folders.stand_ins),
+        folders.made_alike,
     )
 
 
@@ -199,6 +211,33 @@ def set_by_one(found: Audit) -> list[dict]:
     return [{"fpr": fpr, **one} for fpr in rates if n_above(len(found.null), fpr) == 1 for one in first]
 
 
+def caveats(found: Audit) -> list[str]:
+    """What the honest clips are, where that weakens what a rate says."""
+    lines = []
+    if found.stand_ins:
+        lines.append(
+            f"no honest clips were given: {found.stand_ins} training clips stand in for them. What is alike within the training set "
+            f"counts as honest, so copies of what the set repeats are harder to find"
+        )
+    if found.made_alike:
+        lines.append(
+            "the honest clips were cut, padded, filtered and noised to be like the generated ones, in what is measured. So the stated "
+            "rate is approximate: more may be flagged falsely. Honest clips that are alike by themselves are better"
+        )
+    return lines
+
+
+def remedies(found: Audit) -> list[str]:
+    """What would find more of the planted copies, where some are missed."""
+    power = found.power.set_index("alteration")[TOGETHER].dropna()
+    if not len(power) or power.min() == 1:
+        return []
+    return [
+        f"some copies are missed, most of the kind {power.idxmin()!r}. More honest clips, such as are less like the training "
+        f"clips, and a higher fpr find more; where few are found, few flags mean little"
+    ]
+
+
 def in_words(found: Audit) -> list[str]:
     """Lines on what all detectors together flag, what each does, how far that can be trusted, and what would raise it."""
     if found.differing:
@@ -225,11 +264,7 @@ def in_words(found: Audit) -> list[str]:
     power = found.power.set_index("alteration")[TOGETHER].dropna()
     shares = ", ".join(f"{name} {share:.0%}" for name, share in power.items())
     lines.append(f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%}: {shares}")
-    if power.min() < 1:
-        lines.append(
-            f"some copies are missed, most of the kind {power.idxmin()!r}. More honest clips, such as are less like the training "
-            f"clips, and a higher fpr find more; where few are found, few flags mean little"
-        )
+    lines += remedies(found)
     lines.append(f"the smallest p that {null} honest clips can give is {smallest_p(null):.2g}")
     lines += [
         f"{detector}: flagged {flagged}; of honest ones set aside {verified}; of planted exact copies {copies}; tau {tau:.4f}"
