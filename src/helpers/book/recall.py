@@ -35,7 +35,7 @@ def recall(file: Path) -> str:
         for number, (fpr, part) in enumerate(some.groupby("fpr", sort=False)):
             rows = pd.DataFrame([_row(kind, of_kind) for kind, of_kind in part.groupby("kind", sort=False)]).fillna("–")
             if number == 0:
-                parts.append(f"**{title}**, at a rate of {share_text(fpr)}: {_in_short(part)}")
+                parts.append(f"**{title}**, at a rate of {share_text(fpr)}: {_in_short(part)}{_by_one(part)}")
             parts.append(
                 f":::{{dropdown}} {title}, at a rate of {share_text(fpr)}\n{rows.to_markdown(index=False)}\n:::"
             )
@@ -56,6 +56,20 @@ def _in_short(part: pd.DataFrame) -> str:
     return (
         f"{text} Of {len(copies)} kinds of copy, the audit finds more than {PEER} does for {more}, fewer for {fewer}, and the "
         f"difference is unclear for {unclear}."
+    )
+
+
+def _by_one(part: pd.DataFrame) -> str:
+    """For how many kinds of copy a single detector of the audit, the best of them picked afterwards, finds more than all together."""
+    copies = part[~part["kind"].str.startswith(UNRELATED) & (part["detector"] != PEER)]
+    found = copies.pivot(index="kind", columns="detector", values="percent").astype(float)
+    alone = found.drop(columns=TOGETHER)
+    more = alone.max(axis=1) - found[TOGETHER]
+    if not (more > 0).any():
+        return ""
+    return (
+        f" One detector alone, the best one picked afterwards, finds more than all together for {(more > 0).sum()}, at most "
+        f"{more.max():.0f} points more (*{more.idxmax()}*, by {alone.loc[more.idxmax()].idxmax()})."
     )
 
 
