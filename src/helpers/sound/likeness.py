@@ -112,12 +112,16 @@ def make_alike(
 ) -> list[np.ndarray]:
     """Clips, int16 [n] each, cut, padded, low-passed and noised to be as `wanted` is, a table of MEASURES of other clips.
 
-    Each clip takes one row of `wanted` for its model: the longest the longest, so that as few as can be must be padded.
+    Each clip takes one row of `wanted` for its length and silences: the longest the longest, so that as few as can be must be
+    padded. Bandwidth and noise floor are matched by rank, each by itself: a clip gets the value that as large a share of
+    `wanted` lies below, if that is the coarser one, as no clip can be made finer. So where both tables are alike little is altered.
     Where a clip is cut, and the noise, follow from `seed` and the clip's number alone.
     """
     sounding, target = (table["seconds"] - table["lead_s"] - table["trail_s"] for table in (measures, wanted))
     places = np.floor((np.argsort(np.argsort(sounding, kind="stable")) + 0.5) / len(clips) * len(wanted)).astype(int)
     rows = wanted.iloc[np.argsort(target.to_numpy(), kind="stable")[places]].to_dict("records")
+    coarse = {name: _by_rank(measures[name], wanted[name]) for name in ("bandwidth_hz", "floor_db")}
+    rows = [row | {name: values[number] for name, values in coarse.items()} for number, row in enumerate(rows)]
     alike = []
     for number, (clip, own, row) in enumerate(zip(clips, measures.to_dict("records"), rows)):
         rng = seeded(seed, "alike", number)
@@ -128,6 +132,12 @@ def make_alike(
         sound = librosa.util.fix_length(cut(sound, long, rng), size=long)
         alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rng), (lead, trail))))
     return alike
+
+
+def _by_rank(own: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """For each value [n] the quantile of `wanted` at its own rank."""
+    ranks = np.argsort(np.argsort(own.to_numpy(), kind="stable"))
+    return np.quantile(wanted, (ranks + 0.5) / len(own))
 
 
 def cut(sound: np.ndarray, long: int, rng: np.random.Generator) -> np.ndarray:
