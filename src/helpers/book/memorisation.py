@@ -83,7 +83,8 @@ def memorisation_map(study: Study, profile: Profile) -> HTML:
     if study.clips.empty:
         return HTML("<p>This study keeps no clip of one prompt at every checkpoint, so nothing can be played here.</p>")
     shared = study.clips.groupby("own_id")["n_train"].nunique().max() > 1
-    prompts = study.clips.groupby("own_id", sort=False) if shared else [("", study.clips)]
+    prompts = [*study.clips.groupby("own_id", sort=False)] if shared else [("", study.clips)]
+    prompts.sort(key=lambda one: -len(one[1]))  # first the one of which most cells play
     lists, facts = [], []
     for _, clips in prompts:
         owns = list(clips.drop_duplicates("own_id")["own_id"])
@@ -162,7 +163,7 @@ def _grid(cells: pd.DataFrame) -> str:
             buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
             last = row.place
     return (
-        '<p class="memorisation-key"><span>0: a typical honest clip, or no prompt</span><i></i><span>1: a replay, or all prompts</span>'
+        '<p class="memorisation-key"><span>0: a typical honest clip (as a share: of no prompt)</span><i></i><span>1: a replay (of all prompts)</span>'
         '<span class="memorisation-mark">near-exact</span></p>'
         f'<div class="memorisation-grid" role="group" aria-label="Training sizes by updates" '
         f'style="--columns:{cells["end"].max()};--sizes:{len(sizes)}">{buttons}</div>'

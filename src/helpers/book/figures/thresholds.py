@@ -55,7 +55,7 @@ def plot_thresholds(scores: pd.DataFrame, thresholds: pd.DataFrame, null: str = 
     handles = [Line2D([], [], color=colour, linewidth=3, label=kind) for kind, colour in reversed(kinds.items())]
     handles.append(Line2D([], [], color=INK, linewidth=1.2, label="τ of this size; flagged to its right"))
     if limits["common"].notna().any():
-        handles.append(Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="common τ"))
+        handles.append(Line2D([], [], color=INK, linewidth=1.2, linestyle=":", label="τ of the largest size"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     axes[-1, 0].set_xlabel("best normalised score")
     return figure

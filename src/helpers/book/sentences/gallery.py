@@ -62,7 +62,7 @@ def of_pool(profile: Profile) -> str:
     if not profile.pooled:
         return ""
     return (
-        f"**One gallery for all sizes.** What a model makes is searched in all {profile.corpus.n_train:,} training clips of the "
+        f"**One search for all sizes.** What a model makes is searched in all {profile.corpus.n_train:,} training clips of the "
         "corpus, however few of them it learned, so that a score means the same at every size. So the *nearest training clip* may "
         "be one that this model never met. What counts as a copy is judged by the clip whose caption was the prompt."
     )

@@ -79,7 +79,7 @@ def of_quality(rows: pd.DataFrame) -> str:
     large = rows[(rows["n_train"] == rows["n_train"].max()) & (rows["prompt_set"] == "train")]
     if large.empty:
         return "No detector here is an embedding, so nothing is measured of this sound."
-    distances = with_interval(large, *limits("kid"), percent=False)
+    distances = with_interval(large.round(dict.fromkeys(limits("kid"), 3)), *limits("kid"), percent=False)
     places = []
     for embedding, distance, *marks in zip(large["embedding"], distances, large["twins_kid"], large["floor_kid"]):
         honest = [
