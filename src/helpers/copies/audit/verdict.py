@@ -128,8 +128,8 @@ def account_of(
 ) -> Audit:
     """The audit's tables. Where generated and honest clips differ, p, q, tau and flags are missing: no rate would hold."""
     for some in (table, matches):
-        unmatched = some["query_start_s"].isna() & (some["score"] <= 0)
-        some["nearest"] = some["nearest"].mask(unmatched & (some["detector"] != TOGETHER), "")
+        alone = some["query_start_s"].isna() & (some["score"] <= 0) & (some["detector"] != TOGETHER)
+        some["nearest"] = some["nearest"].mask(alone, "")
     names = [TOGETHER, *dict.fromkeys(matches["detector"])]
     ordered, rates, verdicts, power = [], [], [], {}
     for name in names:
