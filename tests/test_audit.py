@@ -203,6 +203,21 @@ def test_an_honest_clip_that_alone_sets_a_threshold_is_named(result):
     assert sum(repr(highest["clip"]) in line for line in audit_verdict.in_words(lower)) == 2
 
 
+def test_a_rate_that_does_not_hold_for_honest_clips_set_aside_is_told(result):
+    """By more than chance: the interval lies above the stated rate. Here 1 of 15, then 7."""
+    first = result.rates.iloc[0]
+    assert (
+        first["detector"] == "combined"
+        and first["verified_low"] <= first["fpr"]
+        and audit_verdict.caveats(result) == []
+    )
+    broken = result.rates.assign(verified_count=7, verified_low=0.21)
+    (told,) = audit_verdict.caveats(result._replace(rates=broken))
+    assert told.startswith(
+        "of the honest clips set aside 7 of 15 are flagged, more than the stated 10% by more than chance. So"
+    )
+
+
 def test_matches_name_several_clips_with_their_places(result):
     matches = result.matches
     assert (
@@ -271,7 +286,10 @@ def test_no_rate_is_stated_where_honest_clips_differ_until_they_are_made_alike(
     assert "So the stated rate is approximate" in str(matched) and matched.summary()["made_alike"]
     assert audit_verdict.caveats(matched) == matched.summary()["caveats"] and audit_verdict.caveats(refused) == []
     page = audit_page.audit_page(matched, some)
-    assert "about, are flagged of clips that copy nothing" in page and "at most are flagged" not in page
+    assert (
+        "<b>about 10\u00a0%</b><span>are flagged of clips that copy nothing" in page
+        and "at most are flagged" not in page
+    )
     assert "So the stated rate is approximate" in page
 
 

@@ -120,18 +120,28 @@ def make_alike(
     sounding, target = (table["seconds"] - table["lead_s"] - table["trail_s"] for table in (measures, wanted))
     places = np.floor((np.argsort(np.argsort(sounding, kind="stable")) + 0.5) / len(clips) * len(wanted)).astype(int)
     rows = wanted.iloc[np.argsort(target.to_numpy(), kind="stable")[places]].to_dict("records")
-    coarse = {name: _by_rank(measures[name], wanted[name]) for name in ("bandwidth_hz", "floor_db")}
-    rows = [row | {name: values[number] for name, values in coarse.items()} for number, row in enumerate(rows)]
+    rngs = [seeded(seed, "alike", number) for number in range(len(clips))]
+    as_long = [
+        _as_long(clip, own, row, sample_rate_hz, rng)
+        for clip, own, row, rng in zip(clips, measures.to_dict("records"), rows, rngs)
+    ]
+    # of what is left of each: a part of a clip may have another floor than the whole
+    left = pd.DataFrame([measure(_as_int16(sound), sample_rate_hz) for sound in as_long])
+    coarse = {name: _by_rank(left[name], wanted[name]) for name in ("bandwidth_hz", "floor_db")}
     alike = []
-    for number, (clip, own, row) in enumerate(zip(clips, measures.to_dict("records"), rows)):
-        rng = seeded(seed, "alike", number)
-        lead, trail, total = (round(row[name] * sample_rate_hz) for name in ("lead_s", "trail_s", "seconds"))
-        end = len(clip) - round(own["trail_s"] * sample_rate_hz)
-        sound = clip[round(own["lead_s"] * sample_rate_hz) : end].astype(np.float64)
-        long = max(1, total - lead - trail)
-        sound = librosa.util.fix_length(cut(sound, long, rng), size=long)
-        alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rng), (lead, trail))))
+    for number, (sound, own, row) in enumerate(zip(as_long, left.to_dict("records"), rows)):
+        lead, trail = (round(row[name] * sample_rate_hz) for name in ("lead_s", "trail_s"))
+        row = {name: values[number] for name, values in coarse.items()}
+        alike.append(_as_int16(np.pad(_roughen(sound, own, row, sample_rate_hz, rngs[number]), (lead, trail))))
     return alike
+
+
+def _as_long(clip: np.ndarray, own: dict, row: dict, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """What sounds of a clip, as long as what sounds of the clip that `row` measures: cut, or followed by silence."""
+    lead, trail, total = (round(row[name] * rate) for name in ("lead_s", "trail_s", "seconds"))
+    sound = clip[round(own["lead_s"] * rate) : len(clip) - round(own["trail_s"] * rate)].astype(np.float64)
+    long = max(1, total - lead - trail)
+    return librosa.util.fix_length(cut(sound, long, rng), size=long)
 
 
 def _by_rank(own: pd.Series, wanted: pd.Series) -> np.ndarray:

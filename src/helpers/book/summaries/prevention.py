@@ -196,8 +196,8 @@ def _scale(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
 
 
 def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
-    """Whether a change brings back training clips other than that of the prompt, after the last update."""
-    told = []
+    """Whether a change brings back training clips other than that of the prompt, after the last update: draws alike together."""
+    told: dict[str, list[tuple[str, ...]]] = {}
     for row in rows.itertuples() if clips is not None else ():
         run = clips[(clips["n_train"] == row.n_train) & (clips["draw"] == row.draw)]
         rates = {}
@@ -206,11 +206,13 @@ def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
             rates[name] = flagged_rate(last.loc[last["updates"] == last["updates"].max(), "another"], CONFIDENCE)
         ours, twins = rates.values()
         sign = "Others may come back" if ours.low > twins.high else "There is no sign that others come back"
-        told.append(
-            f"{sign}: {share_text(ours.rate, ours.low, ours.high)} of its last clips are nearest to a training clip of its own that is "
-            f"not the prompt's, of twins {share_text(twins.rate, twins.low, twins.high)}; exploratory."
-        )
-    return " ".join(["", *told])
+        told.setdefault(sign, []).append(tuple(share_text(one.rate, one.low, one.high) for one in (ours, twins)))
+    lines = [
+        f"{sign}: {listed([ours for ours, _ in shares])} of its last clips are nearest to a training clip of its own that is not the "
+        f"prompt's, of twins {listed([twins for _, twins in shares])}; exploratory."
+        for sign, shares in told.items()
+    ]
+    return " ".join(["", *lines])
 
 
 def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
@@ -224,7 +226,7 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         )
         only, without, p = replayed_by_one(ours, theirs)
         told.append(
-            f"{only} come{'s' * (only == 1)} back only with the change, {without} only without it (McNemar's exact test: p {p:.2g})"
+            f"{only} come{'s' * (only == 1)} back only with the change, {without} only without it (McNemar's exact test: p {'below 0.001' if p < 0.001 else f'{p:.2g}'})"
         )
     return f" Prompt by prompt, {listed(told)}; exploratory." if told else ""
 

@@ -212,8 +212,13 @@ def set_by_one(found: Audit) -> list[dict]:
 
 
 def caveats(found: Audit) -> list[str]:
-    """What the honest clips are, where that weakens what a rate says."""
-    lines = []
+    """What weakens the stated rate: what the honest clips are, and that more of those set aside are flagged than it allows."""
+    lines, first = [], found.rates.iloc[0]
+    if first["verified_low"] > first["fpr"]:
+        lines.append(
+            f"of the honest clips set aside {first['verified_count']:.0f} of {first['verified_n']:.0f} are flagged, more than the stated "
+            f"{first['fpr']:.0%} by more than chance. So the rate does not hold here. More honest clips, one a recording, may mend it"
+        )
     if found.stand_ins:
         lines.append(
             f"no honest clips were given: {found.stand_ins} training clips stand in for them. What is alike within the training set "
@@ -234,7 +239,7 @@ def remedies(found: Audit) -> list[str]:
         return []
     return [
         f"some copies are missed, most of the kind {power.idxmin()!r}. More honest clips, such as are less like the training "
-        f"clips, and a higher fpr find more; where few are found, few flags mean little"
+        f"clips, and a higher rate (fpr) find more; where few are found, few flags mean little"
     ]
 
 
