@@ -1,5 +1,6 @@
 """What prevents copying, from the published runs of a study and of those that change one thing in it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,7 @@ def all_agreements(results: Path = RESULTS) -> pd.DataFrame:
         of_all_runs(results / name, "agreement", "agreement.csv").assign(intervention=load_profile(name).intervention)
         for name in CHANGED
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _another(clips: pd.DataFrame, study: Profile, results: Path) -> pd.Series:
@@ -186,9 +187,8 @@ def _scale(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
     real = rows[run].merge(agreements[agreements["kind"] == "recorded"], on=run)
     if not len(made):
         return ""
-    numbers = {name: listed([*map("{:.2f}".format, column)]) for name, column in (
-        ("made", made["another"]), ("own", real["own"].drop_duplicates()), ("another", real["another"].drop_duplicates()),
-    )}  # fmt: skip
+    columns = {"made": made["another"], "own": real["own"], "another": real["another"]}
+    numbers = {name: _once(map("{:.2f}".format, column)) for name, column in columns.items()}
     return (
         f" With the caption of another clip they agree by {numbers['made']}. Recorded held-out clips agree with their own by "
         f"{numbers['own']}, with another's by {numbers['another']}."
@@ -217,7 +217,7 @@ def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
 
 def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
     """Of the runs of one change (`at_equal_quality`), how many of the prompts that only one of both models replays are whose."""
-    told = []
+    told: list[tuple[str, ...]] = []
     for row in rows.dropna(subset="study_updates").itertuples() if clips is not None else ():
         run = clips[(clips["n_train"] == row.n_train) & (clips["draw"] == row.draw)]
         ours, theirs = (
@@ -225,10 +225,20 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
             for name, updates in ((row.intervention, row.updates), (STUDY, row.study_updates))
         )
         only, without, p = replayed_by_one(ours, theirs)
-        told.append(
-            f"{only} come{'s' * (only == 1)} back only with the change, {without} only without it (McNemar's exact test: p {'below 0.001' if p < 0.001 else f'{p:.2g}'})"
-        )
-    return f" Prompt by prompt, {listed(told)}; exploratory." if told else ""
+        told.append((str(only), str(without), "below 0.001" if p < 0.001 else f"{p:.2g}"))
+    if not told:
+        return ""
+    only, without, chance = map(_once, zip(*told))
+    return (
+        f" Prompt by prompt, {only} come{'s' * (only == '1')} back only with the change, {without} only without it (McNemar's exact "
+        f"test: p {chance}); exploratory."
+    )
+
+
+def _once(texts: Iterable[str]) -> str:
+    """Each draw's text, or one for all draws where they are the same."""
+    texts = list(texts)
+    return texts[0] if len(set(texts)) == 1 else listed(texts)
 
 
 def _overlap(rows: pd.DataFrame) -> bool:
