@@ -58,13 +58,13 @@ def test_the_page_says_what_came_of_each_change(table):
     told = summaries.sentences(table)
     assert told == [
         "**Unchanged**, where held-out clips sound best (held-out KID 0.100): 50\u00a0% of the prompts bring back a near-exact copy, "
-        "a number a draw. After the last update: 90\u00a0%.",
+        "one number for each draw. After the last update: 90\u00a0%.",
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%.",
         "**A limit**, where its held-out clips sound best (held-out KID 0.200): 4\u00a0%; the unchanged model, when it first sounds as "
-        "good, 10\u00a0%. The intervals overlap. There its clips agree with their captions by 0.50 (CLAP's cosine), those of the unchanged "
-        "model by 0.50. After the last update: 6\u00a0%.",
-        "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good. "
-        "There its clips agree with their captions by 0.50 (CLAP's cosine). After the last update: 20\u00a0%.",
+        "good, 10\u00a0%. The intervals overlap.\n  - After the last update: 6\u00a0%.\n  - Of held-out prompts, its clips agree with their "
+        "captions by 0.50 (CLAP's cosine), those of the unchanged model by 0.50.",
+        "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good.\n"
+        "  - After the last update: 20\u00a0%.\n  - Of held-out prompts, its clips agree with their captions by 0.50 (CLAP's cosine).",
         "**So far**, no change is shown to prevent copying at equal quality.",
     ]
     apart = table.assign(
@@ -111,7 +111,7 @@ def test_what_an_agreement_means_is_told_beside_it(table):
     told = summaries.sentences(table, agreements=agreements)
     assert (
         "those of the unchanged model by 0.50. With the caption of another clip they agree by 0.18. Recorded held-out clips agree "
-        "with their own by 0.42, with another's by 0.13. After the last update" in told[2]
+        "with their own by 0.42, with another's by 0.13." in told[2]
     )
     assert "another" not in told[3], "not measured of the other change"
     assert summaries.sentences(table, agreements=pd.DataFrame()) == summaries.sentences(table)

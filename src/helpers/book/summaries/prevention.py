@@ -128,7 +128,8 @@ def sentences(
     agreements: pd.DataFrame | None = None,
     detector: str = "mel",
 ) -> list[str]:
-    """A sentence a change: its shares and the KID at which they are read, draw by draw; last, what follows so far.
+    """A sentence a change, with more below it as a Markdown list: its shares and the KID at which they are read, draw by draw; last,
+    what follows so far.
 
     `clips` of `all_clips`: with them, prompts that only one of two models replays are told. `agreements` of `all_agreements`:
     with them, what an agreement of clips and captions means.
@@ -145,7 +146,7 @@ def sentences(
         elif name == STUDY:
             told.append(
                 f"**{STUDY.capitalize()}**, where held-out clips sound best {quality}: {here} of the prompts bring back a near-exact "
-                f"copy, a number a draw. {after}"
+                f"copy, one number for each draw. {after}"
             )
         else:
             first, overlap, others = rows["study_own_near_exact_rate"], "", ""
@@ -159,7 +160,11 @@ def sentences(
                     others = _others(rows, clips)
             told.append(
                 f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap}"
-                f"{_one_by_one(rows, clips)} {_obeying(rows, agreements)} {after}{others}"
+                + "".join(
+                    f"\n  - {part}"
+                    for part in (f"{after}{others}", _one_by_one(rows, clips), _obeying(rows, agreements))
+                    if part
+                )
             )
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
@@ -175,7 +180,7 @@ def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
     """How well clips of held-out prompts agree with them, by CLAP, changed and unchanged, and on which scale."""
     changed, study = (listed([*map("{:.2f}".format, rows[f"{of}caption_agreement"].dropna())]) for of in ("", "study_"))
     beside = f", those of the unchanged model by {study}" if study else ""
-    return f"There its clips agree with their captions by {changed} (CLAP's cosine){beside}.{_scale(rows, agreements)}"
+    return f"Of held-out prompts, its clips agree with their captions by {changed} (CLAP's cosine){beside}.{_scale(rows, agreements)}"
 
 
 def _scale(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
@@ -230,7 +235,7 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         return ""
     only, without, chance = map(_once, zip(*told))
     return (
-        f" Prompt by prompt, {only} come{'s' * (only == '1')} back only with the change, {without} only without it (McNemar's exact "
+        f"Prompt by prompt, {only} come{'s' * (only == '1')} back only with the change, {without} only without it (McNemar's exact "
         f"test: p {chance}); exploratory."
     )
 
