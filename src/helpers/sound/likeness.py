@@ -126,7 +126,7 @@ def make_alike(
         for clip, own, row, rng in zip(clips, measures.to_dict("records"), rows, rngs)
     ]
     # of what is left of each: a part of a clip may have another floor than the whole
-    left = pd.DataFrame([measure(_as_int16(sound), sample_rate_hz) for sound in as_long])
+    left = pd.DataFrame([measure(sound, sample_rate_hz) for sound in as_long])
     coarse = {name: _by_rank(left[name], wanted[name]) for name in ("bandwidth_hz", "floor_db")}
     alike = []
     for number, (sound, own, row) in enumerate(zip(as_long, left.to_dict("records"), rows)):
@@ -141,7 +141,7 @@ def _as_long(clip: np.ndarray, own: dict, row: dict, rate: int, rng: np.random.G
     lead, trail, total = (round(row[name] * rate) for name in ("lead_s", "trail_s", "seconds"))
     sound = clip[round(own["lead_s"] * rate) : len(clip) - round(own["trail_s"] * rate)].astype(np.float64)
     long = max(1, total - lead - trail)
-    return librosa.util.fix_length(cut(sound, long, rng), size=long)
+    return _as_int16(librosa.util.fix_length(cut(sound, long, rng), size=long))
 
 
 def _by_rank(own: pd.Series, wanted: pd.Series) -> np.ndarray:
@@ -163,14 +163,20 @@ def cut(sound: np.ndarray, long: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _roughen(sound: np.ndarray, own: dict, row: dict, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """A sound low-passed to the bandwidth of a row of measures, and with noise up to its floor, where its own are finer."""
-    narrow = row["bandwidth_hz"] < own["bandwidth_hz"] - 200
-    edge = float(np.clip(row["bandwidth_hz"], 50.0, 0.49 * rate))
-    if row["floor_db"] > own["floor_db"] + 1:
+    """A sound low-passed to the bandwidth of a row of measures, and with noise up to its floor, where its own are finer. The noise
+    goes no higher than the sound that it is added to."""
+    noisier, narrower = row["floor_db"] > own["floor_db"] + 1, row["bandwidth_hz"] < own["bandwidth_hz"] - 200
+    if not (noisier or narrower):
+        return sound
+    sound, edge = sound.astype(np.float64), min(row["bandwidth_hz"], own["bandwidth_hz"])
+    edge = float(np.clip(edge, 50.0, 0.49 * rate))
+    if noisier:
         size = max(1, round(FRAME_S * rate))
         loudest = max(np.sqrt(np.mean(np.square(part))) for part in np.array_split(sound, max(1, len(sound) // size)))
-        sound = sound + rng.standard_normal(len(sound)) * loudest * 10 ** (row["floor_db"] / 20)
-    return signal.sosfilt(signal.cheby2(10, 10 - DEEP_DB, edge, fs=rate, output="sos"), sound) if narrow else sound
+        lacking = 10 ** (row["floor_db"] / 10) - 10 ** (own["floor_db"] / 10)  # power, of the loudest part's
+        left = edge / (rate / 2)  # of white noise after the low-pass
+        sound = sound + rng.standard_normal(len(sound)) * loudest * np.sqrt(lacking / left)
+    return signal.sosfilt(signal.cheby2(10, 10 - DEEP_DB, edge, fs=rate, output="sos"), sound)
 
 
 def _as_int16(sound: np.ndarray) -> np.ndarray:
