@@ -245,7 +245,7 @@ def test_places_lie_within_both_files_and_are_told_of_enough_landmarks_only(fold
     marks = made[made["detector"] == "landmarks"]
     few = marks["score"] < audit_verdict.LEAST_PLACED
     assert few.any() and marks.loc[few, "length_s"].isna().all() and not marks.loc[~few, "length_s"].isna().any()
-    assert (marks["nearest"] != "").all() or (marks.loc[marks["nearest"] == "", "score"] == 0).all()
+    assert ((marks["nearest"] == "") == (marks["score"] == 0)).all() and (marks.loc[few, "nearest"] != "").any()
 
 
 def test_weights_that_would_hide_copies_are_not_chosen(folders, profile, tmp_path):
@@ -403,7 +403,7 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
     clips, said = folders_read.clips, capfd.readouterr().err
     assert f"honest: {N_HONEST + 5} files used; medians: 1.02 s" in said
     assert (
-        "honest: left out as they are training clips too: 1 or repeated: 1" in said
+        "honest: 2 left out: 1 in the training folder too, 1 of another one's sound" in said
         and len(clips["honest"].names) == N_HONEST + 3
     )
     assert clips["honest"].left_out == {

@@ -262,8 +262,8 @@ def test_the_table_of_what_is_found_is_read_from_its_csv(tmp_path):
     table.loc[(table["detector"] == "mel") & (table["kind"] == "exact"), "percent"] = 99.0
     table.to_csv(tmp_path / "audit.csv", index=False)
     assert (
-        "unclear for 1. One detector alone, the best one picked afterwards, finds more than all together for 1, at most 2 points "
-        "more (*exact*, by mel)." in recall.recall(tmp_path / "audit.csv")
+        "unclear for 1. One detector alone, the best one picked afterwards, finds more than all together for 1 by more than a point: "
+        "the most, 2 points, for *exact*, by mel." in recall.recall(tmp_path / "audit.csv")
     )
     leading = pd.DataFrame(rows, columns=columns).assign(over_low=1.0)
     leading.to_csv(tmp_path / "audit.csv", index=False)

@@ -1,4 +1,4 @@
-"""What the solutions of the exercises say comes out, with the profile `tiny`: which results move with a setting, and which cannot."""
+"""Much of what the solutions of the exercises say comes out, with the profile `tiny`: which results move with a setting, and which cannot."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ def test_more_background_changes_no_training_clip_and_generic_captions_are_fewer
     train = [table[table["split"] == "train"].reset_index(drop=True) for table in (one, more)]
     pd.testing.assert_frame_equal(*train)
     generic = made("corpus", "clips.parquet", TINY.replace("corpus", captions="generic"))
-    assert generic["caption"].nunique() <= one["caption"].nunique() and (generic["caption"] != one["caption"]).all()
+    assert generic["caption"].nunique() < one["caption"].nunique() and (generic["caption"] != one["caption"]).all()
 
 
 def test_another_vocoder_moves_the_columns_of_both_parts_alone():
@@ -73,7 +73,7 @@ def test_without_shifts_the_aligned_detector_is_the_centred_one():
     np.testing.assert_allclose(areas["mel_aligned"], areas["mel_centred"], atol=0.02)
 
 
-@pytest.mark.parametrize("setting", [{"top_k": 3}, {"detectors": ("mel", "mel_centred", "mel_aligned")}])
+@pytest.mark.parametrize("setting", [{"top_k": 8}, {"detectors": ("mel", "mel_centred", "mel_aligned")}])
 def test_neither_more_neighbours_nor_fewer_detectors_change_the_nearest_clip(setting):
     columns = ["query_id", "detector", "ref_id", "score"]
     one, other = (
@@ -85,14 +85,14 @@ def test_neither_more_neighbours_nor_fewer_detectors_change_the_nearest_clip(set
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_no_bias_enters_the_near_exact_share_and_no_theta_a_flag():
-    keys = ["n_train", "draw", "arm", "detector", "null", "fpr"]
-    one, unbiased, strict = (
-        made("thresholds", "replication.csv", TINY.replace("thresholds", **setting)).set_index(keys)
-        for setting in ({}, {"beta": 0.0}, {"theta": 0.8})
-    )
-    near, flagged = "own_near_exact_rate", "flagged_rate"
-    pd.testing.assert_series_equal(one[near], unbiased[near])
-    assert not one["tau"].equals(unbiased["tau"])
-    pd.testing.assert_series_equal(one[flagged], strict[flagged])
-    assert (strict[near].dropna() <= one[near].dropna()).all()
+def test_no_bias_enters_the_near_exact_rule_and_no_theta_a_flag():
+    """A clip is near-exact from theta on, by its position; of these few, hardly trained, none is."""
+    changed = ({}, {"beta": 0.0}, {"theta": 0.8})
+    profiles = [TINY.replace("thresholds", **setting) for setting in changed]
+    one, unbiased, strict = (made("thresholds", "decisions.parquet", profile) for profile in profiles)
+    for other in (unbiased, strict):
+        pd.testing.assert_series_equal(one["position"], other["position"])
+    assert one["position"].nunique() > 10
+    one, unbiased, strict = (made("thresholds", "replication.csv", profile) for profile in profiles)
+    assert not one["tau"].equals(unbiased["tau"]) and one["flagged_rate"].max() > 0
+    pd.testing.assert_series_equal(one["flagged_rate"], strict["flagged_rate"])

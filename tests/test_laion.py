@@ -96,11 +96,14 @@ def test_a_missing_tokenizer_is_told_before_any_work_and_decides_results(fabrica
     with pytest.raises(
         FileNotFoundError, match="found none; `hf download FacebookAI/roberta-base vocab.json merges.txt --local-dir "
     ):
-        input_files.clap_files(config)
+        input_files.clap_files(config, captions=True)
     with input_files.telling_missing() as lacking:
-        assert [path.name for path in input_files.clap_files(config)] == ["630k-audioset-best.pt"] and len(lacking) == 1
+        assert [path.name for path in input_files.clap_files(config, captions=True)] == [
+            "630k-audioset-best.pt"
+        ] and len(lacking) == 1
     shutil.copytree(fabricated / "clap" / "roberta-base", tmp_path / "roberta-base")
-    names = [path.name for path in input_files.clap_files(config)]
+    assert [path.name for path in input_files.clap_files(config)] == ["630k-audioset-best.pt"], "all that sounds need"
+    names = [path.name for path in input_files.clap_files(config, captions=True)]
     assert names == ["630k-audioset-best.pt", "vocab.json", "merges.txt"]
 
 

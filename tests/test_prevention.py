@@ -110,10 +110,10 @@ def test_what_an_agreement_means_is_told_beside_it(table):
     agreements = pd.DataFrame(measured, columns=columns).assign(intervention="a limit", n_train=500, draw=0)
     told = summaries.sentences(table, agreements=agreements)
     assert (
-        "those of the unchanged model by 0.50. With the caption of another clip they agree by 0.18. Recorded held-out clips agree "
-        "with their own by 0.42, with another's by 0.13." in told[2]
+        "those of the unchanged model by 0.50. With the captions of other clips the changed model's agree by 0.18. Recorded held-out "
+        "clips (more of them) agree with their own by 0.42, with others' by 0.13." in told[2]
     )
-    assert "another" not in told[3], "not measured of the other change"
+    assert "others'" not in told[3], "not measured of the other change"
     assert summaries.sentences(table, agreements=pd.DataFrame()) == summaries.sentences(table)
 
 
@@ -124,7 +124,7 @@ def test_agreement_with_the_own_caption_and_with_others(tmp_path):
         {"kind": ["heldout"] * 4 + ["generated"] * 3 + ["ceiling"], "caption": [*"abbc", *"abc", "d"]}
     )
     queries["prompt_set"] = [None] * 4 + ["heldout"] * 3 + ["train"]
-    queries["updates"] = [np.nan] * 4 + [200, 200, 400, 400]
+    queries["updates"] = [0] * 4 + [200, 200, 400, 400]
     queries.assign(silent=[True] + [False] * 7).to_parquet(tmp_path / "queries.parquet")
     np.save(tmp_path / "clap.npy", np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32))
     np.save(tmp_path / "clap_text.npy", np.float32([[1, 0]] * 4 + [[1, 0], [0, 1], [1, 0], [1, 0]]))

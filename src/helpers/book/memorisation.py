@@ -163,7 +163,7 @@ def _grid(cells: pd.DataFrame) -> str:
             buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
             last = row.place
     return (
-        '<p class="memorisation-key"><span>0: a typical honest clip (as a share: of no prompt)</span><i></i><span>1: a replay (of all prompts)</span>'
+        '<p class="memorisation-key"><span>0: as a typical honest clip, or of no prompt</span><i></i><span>1: as a replay, or of all prompts</span>'
         '<span class="memorisation-mark">near-exact</span></p>'
         f'<div class="memorisation-grid" role="group" aria-label="Training sizes by updates" '
         f'style="--columns:{cells["end"].max()};--sizes:{len(sizes)}">{buttons}</div>'

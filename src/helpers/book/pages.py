@@ -18,7 +18,7 @@ from helpers.study import input_files, store
 MODELS_OF: dict[str, Callable[[Profile], tuple[Path, ...]]] = {
     "02_codec": lambda profile: input_files.codec_files(profile.codec) + input_files.text_files(profile.text),
     "03_training": lambda profile: input_files.checkpoint_files(profile.training),
-    "05_retrieval": lambda profile: input_files.clap_files(profile.retrieval),
+    "05_retrieval": lambda profile: input_files.clap_files(profile.retrieval, captions=True),
 }
 # Sections that first matter in a chapter beside its own: it and the chapters after it are rerun when they change.
 FURTHER_SECTIONS = {

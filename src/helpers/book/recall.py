@@ -65,11 +65,11 @@ def _by_one(part: pd.DataFrame) -> str:
     found = copies.pivot(index="kind", columns="detector", values="percent").astype(float)
     alone = found.drop(columns=TOGETHER)
     more = alone.max(axis=1) - found[TOGETHER]
-    if not (more > 0).any():
+    if not (more > 1).any():
         return ""
     return (
-        f" One detector alone, the best one picked afterwards, finds more than all together for {(more > 0).sum()}, at most "
-        f"{more.max():.0f} points more (*{more.idxmax()}*, by {alone.loc[more.idxmax()].idxmax()})."
+        f" One detector alone, the best one picked afterwards, finds more than all together for {(more > 1).sum()} by more than "
+        f"a point: the most, {more.max():.0f} points, for *{more.idxmax()}*, by {alone.loc[more.idxmax()].idxmax()}."
     )
 
 

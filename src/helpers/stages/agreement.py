@@ -21,7 +21,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     """Writes agreement.csv (`COLUMNS`), of held-out captions: the recorded clips, and those that were generated at each checkpoint.
 
     own: the mean cosine of CLAP's embeddings of a clip and of its caption, with a bootstrap interval over captions. another: of a
-    clip and of the captions of all other clips of the row. Recorded clips went through codec and vocoder. Silent clips are left
+    clip and of every other caption of the row, over all such pairs. Recorded clips went through codec and vocoder. Silent clips are left
     out. `updates` is 0 for what no model made. Without CLAP among the detectors the table has no row.
     """
     folder = upstream["retrieval"]
@@ -30,7 +30,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     if (folder / "clap.npy").is_file():
         audio, text = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clap", "clap_text"))
         asked = queries["kind"].eq("heldout") | queries["prompt_set"].eq("heldout")
-        sounding = queries[asked & ~queries["silent"].astype(bool)].fillna({"updates": 0})
+        sounding = queries[asked & ~queries["silent"].astype(bool)]
         for (kind, updates), clips in sounding.groupby(["kind", "updates"]):
             cosines = np.float64(audio[clips.index]) @ np.float64(text[clips.index]).T
             captions = clips["caption"].to_numpy()

@@ -343,7 +343,7 @@ class Graph:
             self._search() | self._run(n_train, draw),
             lambda *folders: stages.retrieval.compute(*folders, kinds, profile, n_train, draw),
             upstream=common | clips,
-            files=clap_files(profile.retrieval),
+            files=clap_files(profile.retrieval, captions=True),
             seed=profile.retrieval.seed,
         )
 

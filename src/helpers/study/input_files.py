@@ -88,9 +88,9 @@ def text_files(config: TextConfig) -> tuple[Path, ...]:
     return tuple(find_flan_t5(config).values()) if config.encoder == "flan_t5" else ()
 
 
-def clap_files(config: RetrievalConfig) -> tuple[Path, ...]:
-    """What decides CLAP embeddings, of sounds and of captions."""
-    return _clap_files(config.clap_path) + _tokenizer_files(config.clap_path)
+def clap_files(config: RetrievalConfig, captions: bool = False) -> tuple[Path, ...]:
+    """What decides CLAP's embeddings of sounds and, with `captions`, of captions."""
+    return _clap_files(config.clap_path) + (_tokenizer_files(config.clap_path) if captions else ())
 
 
 @_told(())

@@ -63,7 +63,7 @@ def in_words(stages: list[Stage], profile: Profile) -> list[str]:
         f"{'on a GPU':<28} {'time':>13} {'memory':>10}",
         *lines,
         f"{len(counted)} stages: {_hours(hours)} GPU hours; all in bf16 {_hours(fast)}.",
-        f"The denoiser's operations were counted, not those of what reads text and sound around it; their rate on one H100 is assumed (TFLOP/s: {rates}). The memory is at most that.",
+        f"The denoiser's operations were counted, those of text encoder, codec and vocoder were not; their rate on one H100 is assumed (TFLOP/s: {rates}). The memory is at most that.",
     ]
 
 

@@ -113,8 +113,8 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     """What a batch system is asked for to compute what is missing of these: `mem_mb`, and `runtime` in minutes.
 
     Half as much memory again as is estimated, and twice as long, with an hour for the start. Where nothing comparable
-    was measured, the time is that of a GPU, as counted; of what is not counted either, a day: too short a job is stopped, and
-    few stages go on where one was.
+    was measured, the time is that of a GPU, as counted; of what is not counted either, a day: a job that is too short
+    is killed, and few stages can resume.
     """
     estimates = estimate_all(missing(stages))
     if any(one.unknown for one in estimates):
@@ -156,7 +156,7 @@ def estimate(stage: Stage, records: list[Record]) -> Estimate:
     if not alike:
         known = {part for record in namesakes for part in _parts(record.stage).items()}
         new = [value for name, value in parts.items() if (name, value) not in known] or parts.values()
-        why = f"nothing was measured with {' and '.join(new)}"
+        why = f"nothing was measured with {' and '.join(new)}" if namesakes and new else "no such stage was measured"
         return Estimate(stage, None, START_MIB + work.memory(stage) / 2**20, work.disk(stage), unknown=why)
     size, ranks = work.size(stage), []
     for record in alike:

@@ -119,12 +119,28 @@ def memory(stage: Stage) -> int:
     return round(2 * 4 * weights + 16 * HELD * before.config["corpus"]["clip_samples"])
 
 
+def _mel(samples: int, mel: dict) -> int:
+    """Numbers of a log-mel of so many samples."""
+    return samples // mel["hop_length"] * mel["n_mels"]
+
+
+def _latents(encoding: Stage, samples: int) -> int:
+    """Bytes of one clip's latents: a quarter of the log-mel's numbers, AudioLDM's a half."""
+    return 4 * _mel(samples, _corpus(encoding).config["mel"]) // (2 if is_audioldm(encoding.config["codec"]) else 4)
+
+
 def scratch(stage: Stage) -> int:
     """Bytes on the disk beside `disk` while a stage is computed: two states of a training with both moments of its weights; what is
     made in parts is there twice until it is whole."""
     if stage.name == "training":
         return round(2 * 4 * (3 + (stage.config["ema_decay"] > 0)) * _weights(stage.config))
-    return disk(stage) if stage.name in ("encoding", "generation", "references") else 0
+    if stage.name == "generation":  # latents alone
+        samples = _corpus(stage.upstream["encoding"]).config["corpus"]["clip_samples"]
+        return clips(stage) * _latents(stage.upstream["encoding"], samples)
+    if stage.name in ("retrieval", "alterations"):  # references' log-mels
+        settings = _corpus(stage).config
+        return 4 * _references(stage) * _mel(settings["corpus"]["clip_samples"], settings["mel"])
+    return disk(stage) if stage.name in ("encoding", "references") else 0
 
 
 def disk(stage: Stage) -> int:
@@ -139,12 +155,10 @@ def disk(stage: Stage) -> int:
         return 0
     settings = _corpus(stage).config
     samples = settings["corpus"]["clip_samples"]
-    mel = samples // settings["mel"]["hop_length"] * settings["mel"]["n_mels"]
+    mel = _mel(samples, settings["mel"])
     if stage.name == "encoding":
         text = config["text"]
         states = text["max_tokens"] * (2 * WIDTH[text["encoder"]] + 1)  # float16, and the mask
         arrays = 2 if config.get("posterior") == "sample" else 1  # deviations beside means
-        # latents have a quarter of the log-mel's numbers, AudioLDM's a half
-        latents = 4 * mel // (2 if is_audioldm(config["codec"]) else 4)
-        return clips(stage) * (arrays * latents + states)
+        return clips(stage) * (arrays * _latents(stage, samples) + states)
     return clips(stage) * (2 * samples + 4 * mel)  # int16 and float32

@@ -195,8 +195,8 @@ def _scale(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
     columns = {"made": made["another"], "own": real["own"], "another": real["another"]}
     numbers = {name: _once(map("{:.2f}".format, column)) for name, column in columns.items()}
     return (
-        f" With the caption of another clip they agree by {numbers['made']}. Recorded held-out clips agree with their own by "
-        f"{numbers['own']}, with another's by {numbers['another']}."
+        f" With the captions of other clips the changed model's agree by {numbers['made']}. Recorded held-out clips (more of them) agree "
+        f"with their own by {numbers['own']}, with others' by {numbers['another']}."
     )
 
 

@@ -84,8 +84,9 @@ def read_folders(
     """
     found, left_out = list_folders(folders)
     enough = max(4 * profile.thresholds.k, honest_needed(profile.thresholds.fpr))
-    _check_number({kind: len(files) for kind, files in found.items()}, enough, profile.thresholds)
     try:
+        unread = account("honest", left_out.get("honest", {}))
+        _check_number({kind: len(files) for kind, files in found.items()}, enough, profile.thresholds, unread)
         clips = {
             kind: read_clips(
                 kind, found[kind], left_out[kind], profile, scratch, NOTHING_KEPT if kind == "generated" else kept
@@ -237,8 +238,8 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
     if len(kept) == len(honest.names):
         return honest
     repeated = len(honest.names) - len(kept) - trained
-    why = [(trained, "training clips too"), (repeated, "repeated")]
-    say(f"honest: left out as they are {' or '.join(f'{what}: {n}' for n, what in why if n)}")
+    why = [(trained, "in the training folder too"), (repeated, "of another one's sound")]
+    say(f"honest: {trained + repeated} left out: {', '.join(f'{n} {what}' for n, what in why if n)}")
     return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
 
 

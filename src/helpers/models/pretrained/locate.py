@@ -137,7 +137,7 @@ def find_roberta(where: str) -> dict[str, Path]:
     """The tokenizer of LAION's checkpoint `where`, no part of it: the hub's cache, else the folder `roberta-base` beside it."""
     hub = HUB + ROBERTA_TOKENIZER.repository
     cached = all(locate(hub, name) for names in ROBERTA_TOKENIZER.files.values() for name in names)
-    beside = f"{str(where).rpartition('/')[0]}/roberta-base"
+    beside = str(Path(where).parent / "roberta-base")
     place = hub if cached or str(where).startswith(HUB) else beside
     return find("the tokenizer of retrieval.clap_path", place, ROBERTA_TOKENIZER)[1]
 
