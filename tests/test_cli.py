@@ -289,6 +289,16 @@ def test_twice_the_work_takes_twice_as_long(of_the_first_study):
     assert seconds(40_000, "generation") == seconds(20_000, "generation")
 
 
+def test_where_pairs_are_compared_time_grows_with_the_square_and_memory_does_not(of_the_first_study):
+    def estimate(n_train):
+        profile = THREE_SIZES.replace_in({"corpus": {"n_train": n_train}, "planted": {"n_train": n_train}})
+        return plan.estimate(registry.build("duplicates", profile)[0], of_the_first_study)
+
+    one, four = estimate(9_000), estimate(36_000)
+    assert four.seconds / one.seconds == pytest.approx(16, rel=0.2)
+    assert 1 < four.memory_mib / one.memory_mib < 4
+
+
 def test_disk_follows_from_the_shapes_of_what_is_written():
     stage = registry.build("generation", load_profile("tiny"), 4, 0)[0]
     load_or_run(stage)

@@ -171,16 +171,19 @@ def estimate(stage: Stage, records: list[Record]) -> Estimate:
 def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimate:
     manifests = [record.manifest for record in records]
 
-    def scale(name: str, fixed: float) -> float:
+    def scale(name: str, fixed: float, power: float = 1.0) -> float:
         values = [manifest[name] for manifest in manifests]
-        return median(min(value, fixed) + max(0.0, value - fixed) * ratio for value, ratio in zip(values, ratios))
+        return median(
+            min(value, fixed) + max(0.0, value - fixed) * ratio**power for value, ratio in zip(values, ratios)
+        )
 
+    power = 0.5 if stage.name in work.OF_PAIRS else 1.0  # of memory and disk
     published = [sum(file["size"] for file in manifest["files"].values()) for manifest in manifests]
-    disk = work.disk(stage) or round(median(size * ratio for size, ratio in zip(published, ratios)))
+    disk = work.disk(stage) or round(median(size * ratio**power for size, ratio in zip(published, ratios)))
     machine = manifests[0]["machine"]
     cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
     words = ", ".join(filter(None, (machine["cpu"], cores, *machine["vectors"][-1:], machine["gpu"])))
-    return Estimate(stage, scale("wall_s", START_S), scale("peak_memory_mib", START_MIB), disk, words)
+    return Estimate(stage, scale("wall_s", START_S), scale("peak_memory_mib", START_MIB, power), disk, words)
 
 
 def _unlike(machine: dict) -> tuple[bool, bool, bool]:

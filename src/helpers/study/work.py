@@ -10,6 +10,9 @@ GENERATED = ("generation", "twins", "controls")  # whose clips are the queries o
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
            "duplicates": ("corpus", "planted")}  # fmt: skip
 MOST_CEILING = 500  # training clips after the codec among a run's queries
+OF_PAIRS = (
+    "duplicates",
+)  # compare every clip with every other: their time grows with the square, their memory does not
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
 WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
@@ -87,8 +90,8 @@ def size(stage: Stage) -> float:
         train = _splits(stage)[0]
         altered = 2 * N_TRANSFORMS * min(config["n_strengths"], 3) * min(config["n_detection"], train)
         return sum(costs) * (train + altered)
-    if stage.name == "duplicates":
-        return clips(stage) ** 2  # every clip by every other
+    if stage.name in OF_PAIRS:
+        return clips(stage) ** 2
     return max(1, clips(stage))
 
 
