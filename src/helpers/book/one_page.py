@@ -1,5 +1,6 @@
 """Pages that stand alone, one HTML file each: of an audit, and of a prompt. They ask nothing of any other place."""
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jinja2
@@ -9,6 +10,8 @@ from helpers.book import players
 from helpers.book.inline import inline
 from helpers.book.words import share_text
 from helpers.sound.likeness import in_figures
+
+PACKAGE = "auscultation-book"
 
 
 def render(template: str, command: str, **facts) -> str:
@@ -20,5 +23,9 @@ def render(template: str, command: str, **facts) -> str:
     environment.filters.update(share=share_text, in_figures=in_figures)
     style = players.STYLE + inline("scripts/listening.css", "scripts/audit.css")
     return environment.get_template(template).render(
-        style=Markup(style), script=Markup(inline("scripts/audit.js")), command=command, **facts
+        style=Markup(style),
+        script=Markup(inline("scripts/audit.js")),
+        command=command,
+        version=version(PACKAGE),
+        **facts,
     )
