@@ -26,6 +26,14 @@ def render(template: str, command: str, **facts) -> str:
         style=Markup(style),
         script=Markup(inline("scripts/audit.js")),
         command=command,
-        version=version(PACKAGE),
+        version=_version(),
         **facts,
     )
+
+
+def _version() -> str:
+    """The package's own; a checkout that is not installed has none."""
+    try:
+        return version(PACKAGE)
+    except PackageNotFoundError:
+        return "not installed"
