@@ -363,11 +363,11 @@ def test_a_page_says_what_is_served(empty, monkeypatch):
     monkeypatch.setattr(aisfx, "installed", lambda: True)
     parameters.begin("06_thresholds", {"profile": "pocket", "k": 5})
     of_gallery, served = shown
-    assert "One gallery" in of_gallery and "`beta`, `k`, `fpr`" in served and "`seed`" not in served
+    assert "One search" in of_gallery and "`beta`, `k`, `fpr`" in served and "`seed`" not in served
     assert '`HELPERS_COMPUTE=missing make chapter NAME=06_thresholds SET="k=5 name=value"`.' in served
     parameters.begin("07_findings", {"profile": "pocket"})
     parameters.begin("06_thresholds", {"profile": "smoke"})
-    assert "One gallery" in shown.pop() and len(shown) == 2, (
+    assert "One search" in shown.pop() and len(shown) == 2, (
         "the one has no parameters, and of the other nothing is published"
     )
 
