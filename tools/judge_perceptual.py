@@ -237,9 +237,8 @@ def main() -> None:
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
     profile = load_profile("pocket")
-    publication.use_publication(
-        publication.find(profile.name)
-    )  # its model is measured as published, never trained anew
+    # its model is measured as published, never trained anew
+    publication.use_publication(publication.find(profile.name))
     try:
         pairs, moved = measure(profile, work)
     except ModuleNotFoundError as error:

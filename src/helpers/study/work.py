@@ -10,9 +10,7 @@ GENERATED = ("generation", "twins", "controls")  # whose clips are the queries o
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
            "duplicates": ("corpus", "planted")}  # fmt: skip
 MOST_CEILING = 500  # training clips after the codec among a run's queries
-OF_PAIRS = (
-    "duplicates",
-)  # compare every clip with every other: their time grows with the square, their memory does not
+OF_PAIRS = ("duplicates",)  # every clip by every other: time grows with the square, memory does not
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
 WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
@@ -122,27 +120,26 @@ def memory(stage: Stage) -> int:
     return round(2 * 4 * weights + 16 * HELD * before.config["corpus"]["clip_samples"])
 
 
-def _mel(samples: int, mel: dict) -> int:
-    """Numbers of a log-mel of so many samples."""
-    return samples // mel["hop_length"] * mel["n_mels"]
+def _mel(stage: Stage) -> int:
+    """Numbers of one clip's log-mel."""
+    settings = _corpus(stage).config
+    return settings["corpus"]["clip_samples"] // settings["mel"]["hop_length"] * settings["mel"]["n_mels"]
 
 
-def _latents(encoding: Stage, samples: int) -> int:
+def _latents(encoding: Stage) -> int:
     """Bytes of one clip's latents: a quarter of the log-mel's numbers, AudioLDM's a half."""
-    return 4 * _mel(samples, _corpus(encoding).config["mel"]) // (2 if is_audioldm(encoding.config["codec"]) else 4)
+    return 4 * _mel(encoding) // (2 if is_audioldm(encoding.config["codec"]) else 4)
 
 
 def scratch(stage: Stage) -> int:
-    """Bytes on the disk beside `disk` while a stage is computed: two states of a training with both moments of its weights; what is
-    made in parts is there twice until it is whole."""
+    """Bytes on the disk beside `disk` while a stage is computed: two states of a training with both moments of its weights, what is
+    made in parts twice until it is whole, of a search the log-mels of all references."""
     if stage.name == "training":
         return round(2 * 4 * (3 + (stage.config["ema_decay"] > 0)) * _weights(stage.config))
     if stage.name == "generation":  # latents alone
-        samples = _corpus(stage.upstream["encoding"]).config["corpus"]["clip_samples"]
-        return clips(stage) * _latents(stage.upstream["encoding"], samples)
+        return clips(stage) * _latents(stage.upstream["encoding"])
     if stage.name in ("retrieval", "alterations"):  # references' log-mels
-        settings = _corpus(stage).config
-        return 4 * _references(stage) * _mel(settings["corpus"]["clip_samples"], settings["mel"])
+        return 4 * _references(stage) * _mel(stage)
     return disk(stage) if stage.name in ("encoding", "references") else 0
 
 
@@ -156,12 +153,10 @@ def disk(stage: Stage) -> int:
         return 4 * width * (_references(stage) if stage.name == "references" else clips(stage))
     if stage.name not in ("corpus", "planted", "encoding", "roundtrip", *GENERATED):
         return 0
-    settings = _corpus(stage).config
-    samples = settings["corpus"]["clip_samples"]
-    mel = _mel(samples, settings["mel"])
     if stage.name == "encoding":
         text = config["text"]
         states = text["max_tokens"] * (2 * WIDTH[text["encoder"]] + 1)  # float16, and the mask
         arrays = 2 if config.get("posterior") == "sample" else 1  # deviations beside means
-        return clips(stage) * (arrays * _latents(stage, samples) + states)
-    return clips(stage) * (2 * samples + 4 * mel)  # int16 and float32
+        return clips(stage) * (arrays * _latents(stage) + states)
+    samples = _corpus(stage).config["corpus"]["clip_samples"]
+    return clips(stage) * (2 * samples + 4 * _mel(stage))  # int16 and float32

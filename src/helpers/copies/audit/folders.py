@@ -84,9 +84,10 @@ def read_folders(
     """
     found, left_out = list_folders(folders)
     enough = max(4 * profile.thresholds.k, honest_needed(profile.thresholds.fpr))
+    given = "honest" in found
     try:
-        unread = account("honest", left_out.get("honest", {}))
-        _check_number({kind: len(files) for kind, files in found.items()}, enough, profile.thresholds, unread)
+        files = len(found["honest"]) if given else min(STAND_INS, len(found["training"]) // 4)
+        _check_number(files, enough, profile.thresholds, given, account("honest", left_out.get("honest", {})))
         clips = {
             kind: read_clips(
                 kind, found[kind], left_out[kind], profile, scratch, NOTHING_KEPT if kind == "generated" else kept
@@ -102,26 +103,26 @@ def read_folders(
     finally:
         if report:
             report.write_text(json.dumps(left_out, indent=1))
-    usable = {"honest": len(clips["honest"].names)} if "honest" in found else {"training": 4 * len(stand_ins)}
-    _check_number(usable, enough, profile.thresholds, account("honest", clips["honest"].left_out))
+    left = account("honest", clips["honest"].left_out)
+    _check_number(len(clips["honest"].names), enough, profile.thresholds, given, left)
     differing = differences(clips["generated"].measures, clips["honest"].measures)
     return Folders(clips, differing, stand_ins, kept, match_honest)
 
 
-def _check_number(clips: dict[str, int], enough: int, thresholds: ThresholdsConfig, left_out: str = "") -> None:
-    """Raises ValueError for fewer honest clips than `enough`, or than four times as many training clips where these stand in.
-    First told by the numbers of files, before any is read."""
+def _check_number(n: int, enough: int, thresholds: ThresholdsConfig, given: bool, left_out: str) -> None:
+    """Raises ValueError for fewer than `enough` honest clips, or training clips that stand in where none are `given`. First told by
+    the numbers of files, before any is read."""
+    if n >= enough:
+        return
     why = (
         f"for a rate of {thresholds.fpr:g} and k = {thresholds.k} (a quarter is the background, a half gives p-values)"
     )
-    if "honest" not in clips and enough > (most := min(STAND_INS, clips["training"] // 4)):
-        raise ValueError(
-            f"honest: expected at least {enough} clips {why}; without --honest FOLDER a quarter of the training clips stand in, "
-            f"{STAND_INS} at most, such as have no duplicate: here {most}"
-        )
-    if clips.get("honest", enough) < enough:
-        more = f"; {left_out}" if left_out else ""
-        raise ValueError(f"honest: expected at least {enough} usable clips {why}, got {clips['honest']}{more}")
+    if given:
+        raise ValueError(f"honest: expected at least {enough} usable clips {why}, got {n}; {left_out}")
+    raise ValueError(
+        f"honest: expected at least {enough} clips {why}; without --honest FOLDER a quarter of the training clips stand in, "
+        f"{STAND_INS} at most, such as have no duplicate: here {n}"
+    )
 
 
 def account(kind: str, left_out: dict[str, str]) -> str:
