@@ -59,6 +59,16 @@ def test_a_mixture_goes_through_codec_and_text_encoder_as_a_clip_does():
     np.testing.assert_allclose(latents[:1], alone, atol=1e-4)
 
 
+def test_captions_that_are_cut_are_told_once(caplog):
+    audio = np.round(32767 * np.stack([tone(400, 0.5), tone(3000, 0.5)])).astype(np.int16)
+    mixer = mixing.Mixer(
+        audio, ["A hum", "A beep"], load_codec("models/codec"), MelConfig(), TextConfig(max_tokens=4), RATE
+    )
+    for _ in range(2):
+        mixer(np.array([0]), np.array([1]))
+    assert [record.message for record in caplog.records] == ["1 of 1 captions fill or exceed 4 tokens and may be cut"]
+
+
 def test_the_weights_of_frequencies_are_told_without_a_warning(recwarn):
     mixing._weights.cache_clear()
     weights = mixing._weights(16_000)

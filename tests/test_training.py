@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -51,14 +52,18 @@ def assert_same_run(folder, other):
         assert path.read_bytes() == (other / "checkpoints" / path.name).read_bytes(), path.name
 
 
+def first_loss(trainer):
+    return sum(trainer._losses(*next(trainer.batches()))).item()
+
+
 def stop_after(monkeypatch, updates):
     """Makes the training stop as an interrupt would, once it has done so many updates."""
     step = Trainer.step
 
-    def interrupted(self):
+    def interrupted(self, *batch):
         if self.update == updates:
             raise KeyboardInterrupt
-        return step(self)
+        return step(self, *batch)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
 
@@ -87,10 +92,10 @@ def test_learning_rate_follows_the_schedule(finished):
 def test_loss_decreases(finished, tmp_path):
     """On the same clips, noise and timesteps: those of the first update."""
     trainer = Trainer(tmp_path, CONFIG, Data(*make_data()))
-    untrained = sum(trainer._losses()).item()
+    untrained = first_loss(trainer)
     assert untrained == read_losses(finished)["loss"][0]
     trainer.unet.load_state_dict(denoiser.load_unet(finished, weights="raw").state_dict())
-    assert sum(trainer._losses()).item() < 0.9 * untrained
+    assert first_loss(trainer) < 0.9 * untrained
 
 
 def test_averaged_weights_lag_behind_raw_ones(finished):
@@ -163,9 +168,9 @@ def test_states_take_a_share_of_the_time_however_slow_the_disk(tmp_path, monkeyp
     monkeypatch.setattr(trainer_module.time, "monotonic", lambda: clock.now)
     step, save = Trainer.step, torch.save
 
-    def slow_step(self):
+    def slow_step(self, *batch):
         clock.now += 3
-        return step(self)
+        return step(self, *batch)
 
     def slow_save(state, path):
         assert len(list(tmp_path.glob("state*"))) <= 1, "with this one no more than two"
@@ -214,6 +219,27 @@ def test_several_processes_are_refused_in_one_line(start, tmp_path, monkeypatch,
         monkeypatch.setattr(sys, "argv", ["helpers", "run", "training", "--profile", "smoke"])
         assert command.main() == 2 and capsys.readouterr().err.startswith(f"error: {told}")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_next_batch_is_read_while_one_is_trained_on(tmp_path, monkeypatch):
+    """In a thread of its own, whose error is the training's."""
+    threads, rows = [], Data.rows
+
+    def read(data, drawn):
+        threads.append(threading.current_thread())
+        if len(threads) == 4:
+            raise OSError("the disk is gone")
+        return rows(data, drawn)
+
+    monkeypatch.setattr(Data, "rows", read)
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(tmp_path, CONFIG, Data(*make_data()))
+    assert len(threads) == 4 and threading.main_thread() not in threads
+    monkeypatch.undo()
+    trainer = Trainer(tmp_path, CONFIG, Data(*make_data()))
+    for update, (drawn, _) in zip(range(3), trainer.batches()):
+        expected = draw_batch(CONFIG, update, trainer.latent_shape)
+        assert torch.equal(drawn.noise, expected.noise) and torch.equal(drawn.clips, expected.clips)
 
 
 def test_latents_are_drawn_anew_from_their_posterior(tmp_path):
@@ -277,7 +303,7 @@ def test_loss_is_the_weighted_error_of_v_by_hand(tmp_path):
     snr = a / (1 - a)
     expected = np.mean(np.minimum(snr, 5) / snr * (v**2).mean((1, 2, 3)))
     assert snr.max() > 5 > snr.min()  # both sides of the bend are in the batch
-    assert sum(trainer._losses()).item() == pytest.approx(expected, rel=1e-4)
+    assert first_loss(trainer) == pytest.approx(expected, rel=1e-4)
 
 
 def test_min_snr_weight_at_two_steps():
@@ -333,10 +359,10 @@ def test_a_dropped_caption_is_replaced_by_the_null_prompt(tmp_path):
     for share in (0.0, 1.0):
         for name, text in (("own", states), ("other", states[::-1].copy())):
             data = Data(*map(torch.as_tensor, (latents, text, mask, null_state, null_mask)))
-            losses[share, name] = sum(Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data)._losses()).item()
+            losses[share, name] = first_loss(Trainer(tmp_path, replace(CONFIG, caption_dropout=share), data))
     padded = states + 5 * ~mask[..., None]
     data = Data(*map(torch.as_tensor, (latents, padded.astype(np.float16), mask, null_state, null_mask)))
-    unread = sum(Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data)._losses()).item()
+    unread = first_loss(Trainer(tmp_path, replace(CONFIG, caption_dropout=0.0), data))
     assert unread == pytest.approx(losses[0.0, "own"], rel=1e-6)  # padding is masked
     assert losses[1.0, "own"] == losses[1.0, "other"]
     assert losses[0.0, "own"] != losses[0.0, "other"]

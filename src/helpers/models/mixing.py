@@ -51,6 +51,7 @@ class Mixer:
     def __init__(self, audio, captions: list[str], codec: Codec, mel: MelConfig, text: TextConfig, rate_hz: int):
         self.audio, self.captions, self.codec = audio, captions, codec
         self.mel, self.text, self.rate_hz = mel, text, rate_hz
+        self.warn = True  # of captions that are cut: once, not in each update
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, ...]:
         """Of each two clips by their rows [M]: latents and deviations [M, C, h, w], states [M, L, D] and mask [M, L]."""
@@ -58,4 +59,6 @@ class Mixer:
         clips = np.stack([mix(*pair, self.rate_hz) for pair in pairs])
         posterior = self.codec.posterior(log_mel(np.round(clips * 32767).astype(np.int16), self.mel, self.rate_hz))
         captions = [mixed_caption(self.captions[i], self.captions[j]) for i, j in zip(first, second)]
-        return posterior[:, 0], posterior[:, 1], *encode_captions(captions, self.text)
+        states, mask = encode_captions(captions, self.text, warn=self.warn)
+        self.warn = False
+        return posterior[:, 0], posterior[:, 1], states, mask

@@ -85,12 +85,15 @@ def check_length(caption: str, config: TextConfig) -> None:
         )
 
 
-def encode_captions(captions: list[str], config: TextConfig, create_states=np.zeros) -> tuple[np.ndarray, np.ndarray]:
+def encode_captions(
+    captions: list[str], config: TextConfig, create_states=np.zeros, warn: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Token states of each caption, padded or cut to `config.max_tokens` = L.
 
     Returns float16 states [N, L, D], D = 384 or FLAN-T5-large's 1,024, and a bool mask [N, L], true on real tokens:
     `create_states(shape, dtype)` makes the first, on the disk where there are too many for memory. Real tokens are those
-    with [CLS] and [SEP], so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. Raises TypeError
+    with [CLS] and [SEP], so that the null prompt "" has two; FLAN-T5 ends with </s>, so it has one. With `warn`, captions that
+    may be cut are told. Raises TypeError
     naming the index of a caption that is not text (NaN, None), FloatingPointError for states beyond float16, and for
     FLAN-T5 what `load_flan_t5` does.
     """
@@ -105,7 +108,7 @@ def encode_captions(captions: list[str], config: TextConfig, create_states=np.ze
         states[rows], mask[rows] = batch_states.numpy(), batch_mask.numpy()
         forget(states)
     full = int(mask.all(axis=1).sum())
-    if full:
+    if full and warn:
         log.warning("%d of %d captions fill or exceed %d tokens and may be cut", full, len(captions), config.max_tokens)
     return states, mask
 

@@ -11,6 +11,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,10 +192,23 @@ class Trainer:
     def update(self) -> int:
         return len(self.rows)
 
-    def _losses(self) -> Iterator[torch.Tensor]:
-        """The loss of the next update, in parts that add up to it: as many clips at a time as memory is to hold."""
-        drawn = draw_batch(self.config, self.update, self.latent_shape)
-        rows, n = self.data.rows(drawn), len(drawn.timesteps)
+    def batches(self) -> Iterator[tuple[Batch, tuple[torch.Tensor, ...]]]:
+        """The batch of each update that is left, with its rows: the next is read, and mixed, while one is trained on."""
+
+        def read(update: int):
+            drawn = draw_batch(self.config, update, self.latent_shape)
+            return drawn, self.data.rows(drawn)
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(read, self.update)
+            for update in range(self.update, self.config.updates):
+                batch = ahead.result()
+                ahead = reader.submit(read, update + 1)  # after the last update in vain
+                yield batch
+
+    def _losses(self, drawn: Batch, rows: tuple[torch.Tensor, ...]) -> Iterator[torch.Tensor]:
+        """The loss of an update, in parts that add up to it: as many clips at a time as memory is to hold."""
+        n = len(drawn.timesteps)
         step = self.config.micro_batch or n
         for start in range(0, n, step):
             part = slice(start, start + step)
@@ -214,10 +228,10 @@ class Trainer:
         error = (predicted.float() - target).square().flatten(1).mean(1)
         return (error * min_snr_weights(self.noise_scheduler, timesteps, self.config.min_snr_gamma)).mean()
 
-    def step(self) -> float:
-        """One update; returns its loss. Raises FloatingPointError, before any weight changes, if that is not finite."""
+    def step(self, drawn: Batch, rows: tuple[torch.Tensor, ...]) -> float:
+        """One update on one of `batches`; returns its loss. Raises FloatingPointError, before any weight changes, if that is not finite."""
         value, rate = 0.0, self.schedule.get_last_lr()[0]
-        for loss in self._losses():
+        for loss in self._losses(drawn, rows):
             value += loss.item()
             self.accelerator.backward(loss)
         if not math.isfinite(value):
@@ -340,8 +354,8 @@ def train(out: Path, config: TrainingConfig, data: Data, save_every_s: float = 3
     due = {*config.checkpoints, config.updates}
     name = f"training n={config.n_train} draw={config.draw}"
     with progress(total=config.updates, initial=trainer.update, desc=name, unit="update") as bar:
-        while trainer.update < config.updates:
-            bar.set_postfix(loss=f"{trainer.step():.3f}", refresh=False)
+        for drawn, rows in trainer.batches():
+            bar.set_postfix(loss=f"{trainer.step(drawn, rows):.3f}", refresh=False)
             bar.update()
             if trainer.update in due:
                 trainer.save_checkpoint()
