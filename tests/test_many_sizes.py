@@ -202,8 +202,8 @@ def test_sizes_that_end_alike_share_a_part_of_the_answer():
     table = pd.DataFrame(rows, columns=names).assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
     table.loc[table["arm"] == "heldout_u00100", "prompt_set"] = "heldout"
     assert sentences.of_answer(table) == (
-        "Trained for long enough on 100, 200 or 500 clips, a model replays nearly all of them; on 1,000, 2,000 or 4,500 clips, a "
-        "model replays some of them."
+        "Trained for long enough on 100, 200 or 500 clips, a model replays nearly all of them; on 1,000, 2,000 or 4,500, some "
+        "of them."
     )
 
 
@@ -218,11 +218,11 @@ def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_e
     )
     table = table.assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
     assert sentences.of_equal_epochs(table).replace("\u00a0", " ") == (
-        "After nearly as many epochs (200 to 240), near-exact copies of the own clip are 99 % (94 to 104) with 100 clips, 99 % (94 to 104) "
+        "At nearly equal epochs (200 to 240), near-exact copies of the own clip are 99 % (94 to 104) with 100 clips, 99 % (94 to 104) "
         "with 200 clips and 99 % (94 to 104) with 500 clips. No fall shows."
     )
     later = table.assign(epochs=table["epochs"] * np.where(table["n_train"] == 500, 10, 1))
-    assert sentences.of_equal_epochs(later).startswith("After nearly as many epochs (200 to 220)"), "two of three sizes"
+    assert sentences.of_equal_epochs(later).startswith("At nearly equal epochs (200 to 220)"), "two of three sizes"
     fewer = later[later["n_train"] != 200]
     assert sentences.of_equal_epochs(fewer) == "No number of epochs is common to all sizes here."
     falling = table.assign(
@@ -230,5 +230,5 @@ def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_e
         near_exact_low=45 / table["n_train"],
         near_exact_high=55 / table["n_train"],
     )
-    assert sentences.of_equal_updates(falling).startswith("After nearly as many updates (20,000 to 25,000)")
+    assert sentences.of_equal_updates(falling).startswith("At nearly equal updates (20,000 to 25,000)")
     assert sentences.of_equal_epochs(falling).endswith("With 500 clips they are fewer than with 100.")

@@ -158,14 +158,14 @@ def test_the_first_checkpoint_above_the_null_is_named():
         "not by 2,000 updates (16 epochs)",
     ]
     assert plain(table["near-exact of the own clip"][0]) == "85 % (75 to 95)"
-    assert plain(table["of twins, nearest is theirs"][0]) == "2 %"
+    assert plain(table["the same of twins"][0]) == "2 %"
     early = findings.sizes_in_words(rows((100, 0, "u00100", 100, 0.5), (100, 0, "main", 2000, 0.9)))
     assert early["copying shows, beside twins"].tolist() == ["by the first checkpoint, 100 updates (32 epochs)"]
 
 
 def test_equal_epochs_are_those_that_every_size_has():
     assert plain(sentences.of_equal_epochs(STUDY)).startswith(
-        "After nearly as many epochs (128 to 160), near-exact copies of the own clip are 50 % (45 to 55) with 100 clips"
+        "At nearly equal epochs (128 to 160), near-exact copies of the own clip are 50 % (45 to 55) with 100 clips"
     )
     assert (
         sentences.of_equal_epochs(STUDY[STUDY["n_train"] != 400]) == "No number of epochs is common to all sizes here."

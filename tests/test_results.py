@@ -270,6 +270,8 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         "in neither draw do the intervals overlap": (
             swapped["own_near_exact_high"] < swapped["study_own_near_exact_low"]
         ).all(),
+        "By aisfx the unchanged models are near-exact no more often there than twins are": "nothing to prevent yet"
+        in prevention.second_judge(runs, profile),
         f"After 15,000 updates it is {percents(ends)} beside {percents(unchanged)}, and there is no sign that other training clips "
         "come back instead": (others[swap] - others[prevention.TWINS][[0, 1]] < 0.03).all(),
         f"{percents(ends)} of the prompts bring their clip back instead of {percents(unchanged)}, and {twins} of twins": True,

@@ -81,7 +81,7 @@ def test_the_chapters_say_so_in_every_table_and_sentence(folder, rows):
     ]
     for column in columns:
         assert len(column) and column.str.fullmatch(r"undefined for ([\d,]+) of \1").all(), column.name
-    assert set(ours.loc[ours["flagged"] > 0, "of the flagged, near-exact"].str.split().str[0]) == {"undefined"}
+    assert set(ours.loc[ours["clips flagged"] > 0, "of the flagged, near-exact"].str.split().str[0]) == {"undefined"}
     told = [
         sentences.of_equal_epochs(rows),
         sentences.of_missed(known),

@@ -218,7 +218,7 @@ def of_equal_epochs(rows: pd.DataFrame) -> str:
 
 
 def of_equal_updates(rows: pd.DataFrame) -> str:
-    """Near-exact shares after nearly as many updates, of the sizes that have such a moment (`last_in_common`); "" of none."""
+    """Near-exact shares at nearly equal updates, of the sizes that have such a moment (`last_in_common`); "" of none."""
     return _of_nearly_equal(_shares(checkpoints(rows), ["updates", "n_train"]), "updates")
 
 
