@@ -51,7 +51,7 @@ UNITS = {
 }
 
 # The measures of onset.csv as columns; the primary one first.
-ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
+ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half of the prompts"}
 
 
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame, one_gallery: bool = False) -> pd.DataFrame:
