@@ -12,6 +12,7 @@ ALL = "all"  # in a profile: all training clips
 AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training split, in April 2023
 PACK_RATE_HZ = 16_000  # of the sound pack's recordings, and so of what is mixed of them
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+MOST_CEILING = 500  # training clips after the codec among a run's queries, at most
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
 PLANTED_KINDS = ("exact", "altered")
 DETECTORS = ("mel", "mel_centred", "mel_aligned", "clap", "aisfx")  # the last needs an optional package: `make aisfx`

@@ -18,13 +18,11 @@ from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.base.seeds import seeded
-from helpers.base.settings import EMBEDDINGS
+from helpers.base.settings import EMBEDDINGS, MOST_CEILING
 from helpers.copies.detectors import Detectors
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
 from helpers.sound.corpus import load_corpus, spread, subset
 
-# training clips after the codec that are searched for, for the figure; each has its own score anyway
-MOST_CEILING = 500
 VARIANT_QUERIES = 500  # generated clips, and twins, whose bias is also taken from other backgrounds
 BACKGROUND_SIZES = (25, 100, 250)  # clips, beside the whole background
 CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background

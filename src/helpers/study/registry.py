@@ -1,5 +1,6 @@
 """The stages of the graph by name: looked up, and loaded or computed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers.base.arms import list_arms
@@ -21,6 +22,23 @@ PER_RUN = {stage.__name__: stage for stage in (
 )}  # fmt: skip
 PER_VARIANT = ("encoding", "roundtrip", "references")  # what a model on planted duplicates needs of its own
 NAMES = (*SINGLE, *PER_RUN)
+# The stages that not every study has, and which studies do.
+ONLY: dict[str, Callable[[Graph], bool]] = {
+    "dose": lambda graph: graph.profile.planted.trained,
+    "dose_onset": lambda graph: graph.of_copies,
+    "clips": lambda graph: graph.profile.corpus.kind != "planted",  # the book plays the main training sets
+    "twins": lambda graph: "twins" in graph.profile.nulls,  # of mixtures alone
+    **dict.fromkeys(
+        ("loss_gap", "data_free", "prompts"), lambda graph: graph.pooled
+    ),  # where all runs are searched in one pool
+    "agreement": lambda graph: bool(graph.profile.intervention),  # the scale of what a change costs
+    "own_scores": lambda graph: graph.changed,  # else they are among the scores
+}
+
+
+def exists(name: str, graph: Graph) -> bool:
+    """Whether this study, or this variant of it, has stages of this name."""
+    return name not in ONLY or ONLY[name](graph)
 
 
 def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw: int | None = None) -> list[Stage]:
@@ -35,7 +53,7 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
     graph = profile if isinstance(profile, Graph) else Graph(profile)
     if name in SINGLE and (n_train, draw) != (None, None):
         raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
-    if (name == "dose" and not graph.profile.planted.trained) or (name == "dose_onset" and not graph.of_copies):
+    if name in SINGLE and not exists(name, graph):
         return []
     if name in SINGLE:
         return [SINGLE[name](of) for of in (graph.variants if name in PER_VARIANT else (graph,))]
@@ -89,16 +107,8 @@ def build_all(profile: Profile) -> list[Stage]:
 
 
 def _of_run(name: str, graph: Graph, n_train: int, draw: int) -> list[Stage]:
-    if name == "clips" and graph.profile.corpus.kind == "planted":
-        return []  # the book plays the main training sets
-    if name == "twins" and "twins" not in graph.profile.nulls:
-        return []  # of mixtures alone
-    if name in ("loss_gap", "data_free", "prompts") and not graph.pooled:
-        return []  # of a study that searches all runs in one pool
-    if name == "agreement" and not graph.profile.intervention:
-        return []  # the scale of what a change costs
-    if name == "own_scores" and not graph.changed:
-        return []  # they are among the scores of a study that changes nothing
+    if not exists(name, graph):
+        return []
     if name == "generation":
         return [graph.generation(n_train, draw, arm) for arm in list_arms(graph.profile, n_train, draw)]
     return [PER_RUN[name](graph, n_train, draw)]

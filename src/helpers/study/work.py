@@ -3,13 +3,13 @@
 A stage is looked at as its manifest describes it: by name, settings and what it is made from.
 """
 
+from helpers.base.settings import MOST_CEILING
 from helpers.models.pretrained.locate import is_audioldm
 from helpers.study.stage import Stage
 
 GENERATED = ("generation", "twins", "controls")  # whose clips are the queries of a run
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
            "duplicates": ("corpus", "planted")}  # fmt: skip
-MOST_CEILING = 500  # training clips after the codec among a run's queries
 OF_PAIRS = ("duplicates",)  # every clip by every other: time grows with the square, memory does not
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
@@ -138,8 +138,13 @@ def scratch(stage: Stage) -> int:
         return round(2 * 4 * (3 + (stage.config["ema_decay"] > 0)) * _weights(stage.config))
     if stage.name == "generation":  # latents alone
         return clips(stage) * _latents(stage.upstream["encoding"])
-    if stage.name in ("retrieval", "alterations"):  # references' log-mels
+    if stage.name == "retrieval":  # the log-mels of all references, for one detector at a time
         return 4 * _references(stage) * _mel(stage)
+    if stage.name == "alterations":  # of the training clips, for all detectors that hear log-mels
+        of_mels = [name for name in stage.config["detectors"] if COST[name] < COST["clap"]]
+        return 4 * _splits(stage)[0] * _mel(stage) * len(of_mels)
+    if stage.name in OF_PAIRS:  # log-mels of the training clips, and of those with planted duplicates
+        return 4 * sum(_splits(before)[0] for before in stage.upstream.values()) * _mel(stage)
     return disk(stage) if stage.name in ("encoding", "references") else 0
 
 
