@@ -74,6 +74,14 @@ def shard_stages(wildcards):
     return registry.build(stage, profile, **run)
 
 
+def shard_sections(wildcards):
+    """The settings that a shard's work depends on are those of a page that shows it."""
+    stage, run = shard_run(wildcards)
+    n = run.get("n_train", profile.sizes[0])
+    page = {"encoding": f"03_training_n{n:05d}", "generation": f"04_generation_n{n:05d}"}.get(stage, "05_retrieval")
+    return book_pages.page_settings(profile, page)
+
+
 def page_stages(wildcards):
     name, settings = pages[wildcards.page]
     own = profile.replace(CHAPTERS[name], **settings) if settings else profile
@@ -87,12 +95,12 @@ def run_stages(wildcards):
 def asked(resource, stages_of, parts=1):
     """A job's `mem_mb` or `runtime`: those of what it computes, or of showing what is published."""
 
-    def ask(wildcards):
+    def ask(wildcards, attempt):
         if RESTORED:
             return {"mem_mb": 4000, "runtime": 60}[resource]
         value = plan.resources(stages_of(wildcards), profile)[resource]
-        # the hour for the start is each part's
-        return min(MAX_RUNTIME, (value - 60) // parts + 60) if resource == "runtime" else value
+        # the hour for the start is each part's; a GPU may be slower than the one assumed
+        return min(MAX_RUNTIME, attempt * ((value - 60) // parts + 60)) if resource == "runtime" else value
 
     return ask
 
@@ -169,6 +177,7 @@ rule shard:
     params:
         stage=lambda w: shard_run(w)[0],
         run=lambda w: as_settings(shard_run(w)[1]),
+        sections=shard_sections,
     resources:
         heavy=HEAVY,
         mem_mb=asked("mem_mb", shard_stages),

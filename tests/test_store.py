@@ -1,5 +1,6 @@
 """The stage store: nothing half-written is ever taken for finished, nothing finished is computed twice."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from helpers.base import hashing, machine
+from helpers.base.room import scratch_in
 from helpers.study import manifest, store
 from helpers.study.stage import Stage
 from helpers.study.store import load_or_run
@@ -408,6 +410,36 @@ def test_lock_ends_with_its_process_even_where_a_worker_lives_on(tmp_path):
     begun = time.monotonic()
     out, err = start(tmp_path, "nowhere", "plain").communicate(timeout=20)
     assert out.startswith("True half whole") and time.monotonic() - begun < 10, err
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("filelock._unix.lock_fd_nonblocking", missing)
+    with (
+        pytest.raises(OSError, match="expected a file system that locks files"),
+        store.locked(tmp_path / "a.lock", "a"),
+    ):
+        pass
+
+
+def test_scratch_that_is_still_mapped_goes_with_its_stage(tmp_path, monkeypatch):
+    """As on NFS, where a file that is mapped cannot be removed yet."""
+
+    def busy(*_, **__):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    def compute(out, _):
+        with monkeypatch.context() as nfs, scratch_in(out) as scratch:
+            (Path(scratch) / "rows.npy").touch()
+            nfs.setattr(os, "rmdir", busy)
+        assert Path(scratch).is_dir()
+        (out / "made.txt").touch()
+
+    result = load_or_run(Stage("toy", {"version": 1}, compute), tmp_path)
+    assert sorted(path.name for path in result.path.iterdir()) == ["made.txt", manifest.MANIFEST]
+    assert list(result.manifest["files"]) == ["made.txt"]
 
 
 def test_second_run_waits_and_loads(tmp_path):

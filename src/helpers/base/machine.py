@@ -31,12 +31,17 @@ def describe_machine() -> dict:
         "machine": {
             "cpu": _cpu_model(),
             "vectors": vector_extensions(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "os": _distribution(),
             "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
         },
     }
+
+
+def cores() -> int:
+    """How many processor cores this process may use: of a batch job, those that it asked for."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache

@@ -1,12 +1,14 @@
 """Long work in files of some rows each: several processes may make different ones, and a killed one goes on after its last."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 SHARDS = ".shards"  # beside a stage's folder: parts of its work, kept until it is finished
+SECONDS = ".seconds"  # beside a part: how long it took to make
 
 
 def shards_beside(out: Path) -> Path:
@@ -28,16 +30,22 @@ def make_parts(
     files = [folder / f"{name}{start:06d}-{min(start + step, n_rows):06d}.npy" for start in starts]
     for start, file in list(zip(starts, files))[k - 1 :: n]:
         if not _is_whole(file):
-            part = file.with_suffix(f".{os.getpid()}")
+            part, started = file.with_suffix(f".{os.getpid()}"), time.perf_counter()
             try:
                 with part.open("wb") as stream:
                     np.save(stream, make(slice(start, min(start + step, n_rows))))
                     stream.flush()
                     os.fsync(stream.fileno())  # else a power cut may leave an empty file under the final name
+                file.with_suffix(SECONDS).write_text(f"{time.perf_counter() - started:.1f}")
                 part.replace(file)
             finally:
                 part.unlink(missing_ok=True)
     return files
+
+
+def seconds_of_parts(folder: Path) -> float:
+    """How long the parts in `folder` took to make, of all shares and of runs before; 0 where there are none."""
+    return sum(float(file.read_text() or 0) for file in folder.glob(f"*{SECONDS}"))
 
 
 def _is_whole(file: Path) -> bool:

@@ -2,13 +2,31 @@
 
 import contextlib
 import errno
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+SCRATCH = "scratch_"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEAST_BYTES = 2**20  # with less free than this, a disk is full
+
+
+def scratch_in(folder: Path) -> TemporaryDirectory:
+    """A folder below `folder` for files that nobody keeps, removed after the block as far as can be.
+
+    On NFS a file that is still mapped stays, under another name, until nobody maps it: `remove_scratch` has to follow.
+    """
+    return TemporaryDirectory(dir=folder, prefix=SCRATCH, ignore_cleanup_errors=True)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Removes what `scratch_in` had to leave in `folder`."""
+    gc.collect()  # what still maps a file
+    for left in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def reserve(path: Path) -> None:

@@ -38,8 +38,9 @@ def run_stage(arguments):
                 raise ValueError(
                     f"--shard: expected encoding, references or generation, whose work can be cut, got {arguments.stage}"
                 )
-        for stage in stages:
-            store.run_shard(stage, *part)
+        share, n = part
+        for number, stage in enumerate(stages):  # an arm of one file is another shard's work for each arm
+            store.run_shard(stage, (share - 1 + number) % n + 1, n)
         return
     with publication.use_publication(folder, command="the same command without --published"):
         for stage in stages:

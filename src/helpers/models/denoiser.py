@@ -4,6 +4,7 @@ Chapter: `notebooks/03_training.ipynb`.
 """
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from helpers.base.settings import TrainingConfig
 
+LARGEST_ON_CPU = 200e6  # weights; pocket's networks have five million, TANGO's 866
 # declare-lab/tango, configs/diffusion_model_config.json: 866 million parameters. It lies with TANGO's code, not with
 # the weights. `sample_size` is not that of its latents, which are 256 x 16; no layer depends on it.
 TANGO_UNET = {
@@ -120,15 +122,27 @@ def last_checkpoint(folder: Path) -> int:
     return max(int(path.stem.split("_")[1]) for path in (folder / "checkpoints").glob("ema_*"))
 
 
+def check_device(unet: UNet2DConditionModel, device: torch.device) -> None:
+    """Raises ValueError where a network that takes a GPU would be computed by processors, for weeks, unless HELPERS_ON_CPU asks
+    for that: a batch job without a GPU, or a driver that is too old for torch, would show in no other way."""
+    weights = sum(one.numel() for one in unet.parameters())
+    if device.type == "cpu" and weights > LARGEST_ON_CPU and not os.environ.get("HELPERS_ON_CPU"):
+        raise ValueError(
+            f"device: expected a GPU for a network of {weights / 1e6:.0f} million weights, found none that torch can use; "
+            "HELPERS_ON_CPU=1 computes on processors all the same"
+        )
+
+
 def load_unet(folder: Path, updates: int = 0, weights: str = "ema") -> UNet2DConditionModel:
     """The denoiser of a training folder after `updates` updates (0: the last), on this process's device, float32.
 
     `weights` is "ema" (averaged) or "raw" (the last checkpoint only). Raises ValueError naming the checkpoints there
-    are.
+    are, and of `check_device`.
     """
     found = {int(path.stem.split("_")[1]): path for path in sorted((folder / "checkpoints").glob(f"{weights}_*"))}
     if not found or (updates and updates not in found):
         raise ValueError(f"checkpoint: expected one of {weights} {sorted(found)}, got {weights} {updates} in {folder}")
     unet = UNet2DConditionModel.from_config(json.loads((folder / "unet.json").read_text()))
     unet.load_state_dict(load_file(found[updates or max(found)]))
+    check_device(unet, PartialState().device)
     return prepare_attention(unet.to(PartialState().device)).eval().requires_grad_(False)

@@ -29,7 +29,7 @@ from helpers.base.parquet_file import write_parquet
 from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.base.settings import TrainingConfig
-from helpers.models.denoiser import build_noise_scheduler, build_unet, min_snr_weights, prepare_attention
+from helpers.models.denoiser import build_noise_scheduler, build_unet, check_device, min_snr_weights, prepare_attention
 
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}  # ours: diffusers' names
 ORDER, NOISE, WEIGHTS, POSTERIOR, CAPTIONS = range(5)  # independent streams of random numbers under one seed
@@ -167,6 +167,7 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(_generator(config, WEIGHTS).initial_seed())
             unet = build_unet(config, self.latent_shape, data.states.shape[-1])
+        check_device(unet, self.accelerator.device)
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         optimizer = torch.optim.AdamW(

@@ -3,7 +3,6 @@
 Notebook: 02_codec.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import librosa
 import numpy as np
 from scipy.sparse import csr_array
 
+from helpers.base.machine import cores
 from helpers.base.settings import CodecConfig, MelConfig
 from helpers.models.pretrained.audioldm import hifigan
 from helpers.models.vocos import load_vocos, synthesise
@@ -71,7 +71,7 @@ def griffin_lim(mels, mel_config: MelConfig, sample_rate_hz: int, iterations: in
 
     if not len(mels):
         return np.empty((0, samples), np.int16)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         return np.stack(list(threads.map(one, mels)))
 
 

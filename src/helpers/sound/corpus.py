@@ -7,7 +7,6 @@ Notebook: 01_corpus.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 import soxr
 
+from helpers.base.machine import cores
 from helpers.base.mapped import Selection, chunks, create, forget
 from helpers.base.parquet_file import LEVEL
 from helpers.base.paths import SOUND_PACK
@@ -166,7 +166,7 @@ def render_all(recipes: list[Recipe], config: CorpusConfig, desc: str = "mixing"
     """
     samples = round(config.clip_samples * PACK_RATE_HZ / config.sample_rate_hz)
     needed = sorted({layer.source_id for recipe in recipes for layer in recipe.layers})
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         decoded = decode_sounds(SOUND_PACK, needed)
         recordings = dict(zip(decoded, threads.map(level_recording, decoded.values())))
         with progress(total=len(recipes), desc=desc, unit="clip") as bar:

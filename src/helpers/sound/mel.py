@@ -5,7 +5,6 @@ Values are natural logarithms (nepers) of Slaney mel bands of the STFT's magnitu
 clip stays in a core's cache from end to end, which is several times as fast.
 """
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -15,6 +14,7 @@ import numba
 import numpy as np
 import scipy.fft
 
+from helpers.base.machine import cores
 from helpers.base.settings import MelConfig
 from helpers.sound.silence import is_silent
 
@@ -97,7 +97,7 @@ def mel_bands(audio, config: MelConfig, sample_rate_hz: int, n_frames: int, powe
                 _cut(padded[start * config.hop_length :], window, config.hop_length, part)
                 _weigh(scipy.fft.rfft(part), bank, first, last, power, into)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # both loops and the transform release Python's lock
+    with ThreadPoolExecutor(cores()) as threads:  # both loops and the transform release Python's lock
         list(threads.map(fill, range(0, len(clips), PER_THREAD)))
     return bands
 

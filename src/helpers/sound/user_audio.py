@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.hashing import hash_file
+from helpers.base.machine import cores
 from helpers.base.paths import runs_root
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
@@ -153,7 +154,7 @@ def _reasons(clips: pd.DataFrame, config: CorpusConfig) -> list[str]:
                 return str(error).removeprefix(f"{file.name!r}: ")
         return reason
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         checked = threads.map(check, clips["file"], reasons)
         return list(progress(checked, total=len(clips), desc="checking clips", unit="clip"))
 
@@ -230,7 +231,7 @@ def _chunks(paths: list[Path], config: CorpusConfig) -> Iterable[np.ndarray]:
         return read_clip(path, config.sample_rate_hz, config.clip_samples, config.channel)
 
     with (
-        ThreadPoolExecutor(os.cpu_count()) as threads,
+        ThreadPoolExecutor(cores()) as threads,
         progress(total=len(paths), desc="reading clips", unit="clip") as bar,
     ):
         for start in range(0, len(paths), CHUNK):

@@ -4,7 +4,6 @@ Notebook: 05_retrieval.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from helpers.base.mapped import Selection
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
+from helpers.base.room import scratch_in
 from helpers.base.seeds import seeded
 from helpers.copies.detection_metrics import detection_row, roc_points
 from helpers.copies.reference_features import build_detectors
@@ -34,7 +34,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     groups = [leading_groups(corpus.clips).to_numpy()[rows] for rows in (positives, negatives)]
     cases = [(name, s) for name, t in TRANSFORMS.items() for s in _strengths(t.strengths, config.n_strengths)]
     table, curves = [], []
-    with TemporaryDirectory(dir=out) as scratch:
+    with scratch_in(out) as scratch:
         references = {
             name: detectors.features(name, Selection(corpus.audio, train), Path(scratch) / f"{name}.npy")
             for name in config.detectors

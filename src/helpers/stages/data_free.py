@@ -11,12 +11,12 @@ Notebook: 09_data_free.
 import dataclasses
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
 from helpers.base.profile import Profile
+from helpers.base.room import scratch_in
 from helpers.base.seeds import seeded
 from helpers.copies.detection_metrics import detection_row
 from helpers.copies.reference_features import build_detectors
@@ -68,7 +68,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     started = time.perf_counter()
     scores["loss"] = -denoising_losses(unet, own, states, mask, LOSS_LEVELS, profile.training.seed).mean(0)
     seconds["loss"] = (time.perf_counter() - started) / len(rows)
-    with TemporaryDirectory(dir=out) as scratch:
+    with scratch_in(out) as scratch:
         decode_and_vocode(Path(scratch), len(latents), lambda part: codec.decode(latents[part]), profile, "decoding")
         similar = _own_similarities(np.load(Path(scratch) / "audio.npy", mmap_mode="r"), data, rows, profile)
     scores["mel"] = similar["mel"].reshape(-1, N_SEEDS).mean(1)

@@ -8,7 +8,6 @@ Notebook: 01_corpus.
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from helpers.base.mapped import Selection
 from helpers.base.paths import SOUND_PACK
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
+from helpers.base.room import scratch_in
 from helpers.copies.detectors import Detectors
 from helpers.copies.pairs import clusters_of, pair_metrics, pairs_above, waveform_correlation
 from helpers.sound import corpus
@@ -38,7 +38,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     detectors = Detectors(
         replace(profile.retrieval, detectors=(detector,)), profile.mel, profile.corpus.sample_rate_hz, data.mel_mean()
     )
-    with TemporaryDirectory(dir=out) as scratch:
+    with scratch_in(out) as scratch:
         clips = detectors.features(detector, Selection(data.audio, train), Path(scratch) / "clips.npy")
         natural = pairs_above(clips, config.clip_threshold)
         planted_pairs = pairs_above(

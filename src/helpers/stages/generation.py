@@ -24,7 +24,7 @@ from helpers.sound import corpus
 from helpers.sound.corpus import originals
 from helpers.sound.silence import GENERATED_PEAK
 
-SHARD = 256  # clips of a file, at least: what a killed run has to make again
+SHARD = 64  # clips of a file, at least: what a killed run has to make again
 QUERY_COLUMNS = ["query_id", "clip_id", "index", "caption", "updates", "sample_seed", "noise_seed"]
 
 
@@ -41,7 +41,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, config: Gene
 
     def decode(rows: slice) -> np.ndarray:
         some = np.array(latents[rows])
-        forget(latents[rows.start])  # all that is mapped of its file
+        for latent in latents[rows]:
+            forget(latent)  # all that is mapped of its file
         return codec.decode(some)
 
     decode_and_vocode(out, len(latents), decode, profile, f"decoding n = {config.n_train}")

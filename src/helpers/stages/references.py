@@ -6,7 +6,6 @@ Notebook: 05_retrieval.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from helpers.base.parquet_file import write_parquet
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
+from helpers.base.room import scratch_in
 from helpers.base.settings import EMBEDDINGS
 from helpers.copies.detectors import CHUNK
 from helpers.copies.reference_features import ReferenceFeatures, build_detectors, reference_audio
@@ -37,7 +37,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     for name in progress(profile.retrieval.detectors, desc="references", unit="detector"):
         if "ceiling" not in audio:
             continue
-        with TemporaryDirectory(dir=out) as scratch:
+        with scratch_in(out) as scratch:
             features = ReferenceFeatures(detectors, name, audio, out, Path(scratch))
             ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")][: len(audio["ceiling"])]
             own = detectors.similarity(name, features["ceiling"], Selection(features["train"], np.arange(len(ids))))

@@ -7,7 +7,6 @@ Notebook: 05_retrieval.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from helpers.base.mapped import Selection
 from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
+from helpers.base.room import scratch_in
 from helpers.base.seeds import seeded
 from helpers.base.settings import EMBEDDINGS, MOST_CEILING
 from helpers.copies.detectors import Detectors
@@ -59,7 +59,7 @@ def compute(
     run = {"n_train": n_train, "draw": draw}
     scores, backgrounds = [], []
     for name in progress(config.detectors, desc=f"retrieval {profile.key(n_train, draw)}", unit="detector"):
-        with TemporaryDirectory(dir=out) as scratch:
+        with scratch_in(out) as scratch:
             references = ReferenceFeatures(detectors, name, audio, upstream.get("references"), Path(scratch))
             wanted = [full or name != "mel_aligned" for full in in_full]
             features = _query_features(detectors, name, queries, wanted, references, Path(scratch))

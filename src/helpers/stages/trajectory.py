@@ -24,6 +24,7 @@ from helpers.sound.mel import log_mel
 N_PROMPTS = 8  # of either kind
 N_SHOWN = 8  # steps that are kept to be looked at, evenly spaced up to the last
 KINDS = ("training", "held-out")
+CHUNK = 256  # training clips in memory at a time
 
 
 def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
@@ -38,19 +39,19 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
     run = profile.training_run(min(profile.sizes), 0)
     members = {"training": data.rows("train")[subset(run, profile.corpus.n_train)], "held-out": data.rows("heldout")}
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
-    trained = codec.decode(_latents(codec, data, members["training"], profile))
-    trained_ids = data.clips["clip_id"].to_numpy()[members["training"]]
+    trained_ids, followed = data.clips["clip_id"].to_numpy()[members["training"]], {}
     for kind in KINDS:
         rows = seeded(profile.retrieval.seed, "trajectory", kind).permutation(members[kind])[:N_PROMPTS]
         own, estimates = _follow(upstream["denoiser"], codec, data, rows, profile)
         shown = np.unique(np.linspace(0, len(estimates) - 1, N_SHOWN).round().astype(int))
         arrays |= {kind: estimates[shown, 0].astype(np.float16), f"{kind} own": own[0].astype(np.float16)}
         clips = data.clips[["clip_id", "caption"]].iloc[np.tile(rows, len(estimates))].reset_index(drop=True)
-        table, cosines = _compare(own, estimates), _unit(np.concatenate(estimates)) @ _unit(trained).T
-        table = table.assign(kind=kind, nearest_id=trained_ids[cosines.argmax(1)], nearest=cosines.max(1))
-        tables.append(pd.concat([clips, table], axis=1))
+        followed[kind] = np.concatenate(estimates)
+        tables.append(pd.concat([clips, _compare(own, estimates).assign(kind=kind)], axis=1))
+    found = _nearest(np.concatenate(list(followed.values())), codec, data, members["training"], profile)
+    tables = pd.concat(tables).assign(nearest_id=trained_ids[found[0]], nearest=found[1])
     columns = ["kind", "clip_id", "caption", "step", "similarity", "nearness", "nearest_id", "nearest"]
-    pd.concat(tables)[columns].to_csv(out / "trajectory.csv", index=False)
+    tables[columns].to_csv(out / "trajectory.csv", index=False)
     np.savez_compressed(out / "trajectory.npz", steps=shown + 1, **arrays)
 
 
@@ -68,13 +69,30 @@ def _follow(
     seeds = [int(seeded(profile.generation.sample_seed, "trajectory", int(row)).integers(2**31)) for row in rows]
     generators = sampler.noise_generators(seeds)
     noise = sampler.initial_noise(generators, latents.shape[1:])
-    steps = sampler.denoise(load_unet(weights), noise, text, null, generators, profile.generation)
-    return codec.decode(latents), np.stack([codec.decode(step.clean.numpy()) for step in steps])
+    unet = load_unet(weights)
+    noise, text, null = noise.to(unet.device), *([part.to(unet.device) for part in side] for side in (text, null))
+    steps = sampler.denoise(unet, noise, text, null, generators, profile.generation)
+    return codec.decode(latents), np.stack([codec.decode(step.clean.cpu().numpy()) for step in steps])
 
 
 def _latents(codec: Codec, data: Corpus, rows: np.ndarray, profile: Profile) -> np.ndarray:
     sounds = np.stack([np.asarray(data.audio[row]) for row in rows])
     return codec.encode(log_mel(sounds, profile.mel, profile.corpus.sample_rate_hz))
+
+
+def _nearest(
+    mels: np.ndarray, codec: Codec, data: Corpus, rows: np.ndarray, profile: Profile
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each log-mel [Q, T, M] the nearest of the clips `rows` after the codec: its place among them and the cosine."""
+    where, best = np.zeros(len(mels), int), np.full(len(mels), -np.inf)
+    for start in range(0, len(rows), CHUNK):
+        clips = _unit(codec.decode(_latents(codec, data, rows[start : start + CHUNK], profile)))
+        for some in range(0, len(mels), CHUNK):
+            cosines = _unit(mels[some : some + CHUNK]) @ clips.T
+            queries, nearer = np.arange(some, some + len(cosines)), cosines.max(1) > best[some : some + CHUNK]
+            best[queries[nearer]] = cosines.max(1)[nearer]
+            where[queries[nearer]] = start + cosines.argmax(1)[nearer]
+    return where, best
 
 
 def _unit(mels: np.ndarray) -> np.ndarray:

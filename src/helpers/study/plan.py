@@ -177,7 +177,8 @@ def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimat
             min(value, fixed) + max(0.0, value - fixed) * ratio**power for value, ratio in zip(values, ratios)
         )
 
-    power = 0.5 if stage.name in work.OF_PAIRS else 1.0  # of memory and disk
+    power = {work.OF_PAIRS: 0.5, work.OF_PARTS: 0.0}  # of memory and disk
+    power = next((grows for names, grows in power.items() if stage.name in names), 1.0)
     published = [sum(file["size"] for file in manifest["files"].values()) for manifest in manifests]
     disk = work.disk(stage) or round(median(size * ratio**power for size, ratio in zip(published, ratios)))
     machine = manifests[0]["machine"]

@@ -11,6 +11,7 @@ the rest.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -21,10 +22,10 @@ from pathlib import Path
 import filelock
 
 from helpers.base.machine import PeakMemory, commit, refuse_several_processes
-from helpers.base.parts import SHARDS
+from helpers.base.parts import SHARDS, seconds_of_parts
 from helpers.base.paths import runs_root
 from helpers.base.progress import say
-from helpers.base.room import telling_no_room
+from helpers.base.room import remove_scratch, telling_no_room
 from helpers.study.manifest import DRAFT, MANIFEST, read_manifest, sync, usable, write_json, write_manifest
 from helpers.study.stage import Stage
 
@@ -170,12 +171,17 @@ def locked(path: Path, what: str):
     """Holds the lock file `path` during the block; says that it waits where another process has it."""
     # The operating system releases the lock of a killed process, so a leftover lock file blocks nobody.
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
+    lock = filelock.FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         say(f"{what}: another run is at it; waiting")
         lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSYS:
+            raise
+        told = "expected a file system that locks files (flock), got one that does not; HELPERS_RUNS=/folder keeps stages elsewhere"
+        raise OSError(errno.ENOLCK, told, str(path)) from error
     try:
         yield
     finally:
@@ -201,12 +207,13 @@ def _compute(stage: Stage, part: Path, upstream: dict[str, Path]):
     part.mkdir(exist_ok=True)
     say(f"{stage.name} {stage.digest[:16]}: {'resuming' if any(part.iterdir()) else 'computing'}")
     commit()  # asked before the work: at the end of a run of hours the tree can be another
-    start = time.perf_counter()
+    start, of_parts = time.perf_counter(), seconds_of_parts(part.with_suffix(SHARDS))
     try:
         with telling_no_room(part):
             with PeakMemory() as memory:
                 earlier_too = stage.compute(part, upstream)
-            seconds = time.perf_counter() - start
+            seconds = of_parts + time.perf_counter() - start
+            remove_scratch(part)
             write_manifest(
                 stage, part, max(seconds, earlier_too or 0.0) if stage.resumable else seconds, memory.peak_mib
             )

@@ -11,6 +11,7 @@ GENERATED = ("generation", "twins", "controls")  # whose clips are the queries o
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
            "duplicates": ("corpus", "planted")}  # fmt: skip
 OF_PAIRS = ("duplicates",)  # every clip by every other: time grows with the square, memory does not
+OF_PARTS = ("encoding", "references", "generation")  # made some clips at a time: memory does not grow with their number
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
 WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
@@ -18,7 +19,7 @@ WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers o
 LOADS = {"encoding": ("codec", "text"), "roundtrip": ("codec", "vocoder"), "twins": ("codec", "vocoder"),
          "controls": ("codec", "vocoder"), "generation": ("codec", "vocoder", "text", "denoiser"),
          "training": ("codec", "text", "denoiser"), "loss_gap": ("codec", "text", "denoiser"),
-         "data_free": ("codec", "vocoder", "text", "denoiser"), "blind": ("codec", "vocoder"), "denoiser": ("denoiser",),
+         "data_free": ("codec", "vocoder", "text", "denoiser"), "blind": ("codec", "vocoder"), "denoiser": ("denoiser",), "trajectory": ("codec", "text", "denoiser"),
          "references": ("clap",), "retrieval": ("clap",), "alterations": ("clap",)}  # fmt: skip
 MILLIONS = {"codec": 55.4, "vocoder": 55.3, "text": 341.2, "clap": 155.0}  # AudioLDM's, FLAN-T5-large, LAION's CLAP
 HELD = 512  # clips in memory at a time, of the stages that hold most

@@ -11,7 +11,6 @@ Used by `audit`.
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
+from helpers.base.machine import cores
 from helpers.base.progress import progress
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import Matches
@@ -96,7 +96,7 @@ def fingerprints(
             kept.store(keys[row], entry_name, **entry)
         return entry["values"] if len(entry["values"]) >= LEAST else entry["values"][:0]
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         return [*progress(threads.map(one, range(len(sounds))), desc=NAME, unit="file", total=len(sounds))]
 
 

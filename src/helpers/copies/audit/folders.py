@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from helpers.base.machine import cores
 from helpers.base.profile import Profile
 from helpers.base.progress import progress, say
 from helpers.base.seeds import seeded
@@ -162,7 +162,7 @@ def read_clips(
     names: list[str] = []
     sounds, digests, rows, marks, keys = Sounds(scratch / f"{kind}.int16"), [], [], [], []
     read = partial(_read, profile=profile, kept=kept)
-    with ThreadPoolExecutor(os.cpu_count()) as threads, progress(total=len(files), desc=kind, unit="file") as bar:
+    with ThreadPoolExecutor(cores()) as threads, progress(total=len(files), desc=kind, unit="file") as bar:
         for start in range(0, len(files), CHUNK):  # a chunk at a time: sounds of any length do not pile up
             some = [*files][start : start + CHUNK]
             for name, got in zip(some, threads.map(read, (files[name] for name in some))):
