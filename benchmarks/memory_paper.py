@@ -2,7 +2,8 @@
 
 Networks are stand-ins that give arrays of the true shapes, so what is measured is all but their weights: tables, arrays,
 and the pages of files. The audio is silence in files that take no room; encoding and generation do write theirs (1 MB a
-clip). Not part of `make bench`: 45,000 clips take half an hour.
+clip), duplicates and alterations the references' log-mels (0.3 and 0.8 MB a clip). Alterations are of two kinds instead of
+all: each is done with before the next. Not part of `make bench`: 45,000 clips take an hour.
 """
 
 import dataclasses
@@ -21,18 +22,34 @@ from numpy.lib.format import open_memmap
 from timing import WORK, options, row, write
 from transformers import BatchEncoding
 
-from helpers.base.mapped import Selection
+from helpers.base.mapped import Selection, create, forget
 from helpers.base.settings import MAIN_SET
 from helpers.copies import reference_features
 from helpers.copies.search import Neighbours
 from helpers.models import synthesis, text, trainer
 from helpers.sound import user_audio
+from helpers.sound.corpus import load_corpus
 from helpers.sound.profiles import load_profile
-from helpers.stages import encoding, generation, references, retrieval, scores, thresholds
+from helpers.stages import (
+    alterations,
+    duplicates,
+    encoding,
+    generation,
+    planted,
+    quality,
+    references,
+    retrieval,
+    scores,
+    thresholds,
+)
 
 WRITES = ("encoding", "generation")  # stages whose files take room
-STAGES = ("reading AudioCaps", "training, batches", "references", "retrieval, tables", "scores", "thresholds")
+STAGES = (
+    *("reading AudioCaps", "training, batches", "references", "retrieval, tables"),
+    *("quality", "scores", "thresholds", "planted", "duplicates", "alterations"),
+)
 LATENT, STATE, MOST_UPDATES = (8, 256, 16), (128, 1024), 100
+FEATURES = {"mel": (65_536,), "mel_centred": (65_536,), "mel_aligned": (1024, 64)}  # of a clip
 RNG = np.random.default_rng(0)
 
 
@@ -153,6 +170,22 @@ def compute(stage: str, folder: Path, n: int) -> None:
             retrieval.compute(made(f"retrieval_{size}"), upstream, kinds, profile, size, 0)
             columns = {"training_set": MAIN_SET, "n_train": size, "draw": 0}
             pd.DataFrame([columns]).to_csv(folder / f"retrieval_{size}" / "quality.csv", index=False)
+    elif stage == "quality":
+        upstream = {"corpus": folder / "corpus", "retrieval": folder / f"retrieval_{n}"}
+        quality.compute(made(stage), upstream, profile, n, 0)
+    elif stage == "planted":
+        planted.compute(made(stage), known, profile.planted, profile.corpus, profile.mel)
+    elif stage == "duplicates":
+        duplicates.Detectors = lambda *_: SimpleNamespace(features=random_features)
+        duplicates.compute(made("duplicates"), known | {"planted": folder / "planted"}, profile)
+    elif stage == "alterations":
+        mels = tuple(name for name in profile.retrieval.detectors if name != "clap")  # whose features are small
+        profile = dataclasses.replace(profile, retrieval=dataclasses.replace(profile.retrieval, detectors=mels))
+        true = alterations.build_detectors(profile, load_corpus(folder / "corpus"))
+        alterations.build_detectors = lambda *_: SimpleNamespace(features=random_features, nearest=true.nearest)
+        alterations.TRANSFORMS = dict(list(alterations.TRANSFORMS.items())[:2])
+        alterations._alter = lambda corpus, row, *_: np.zeros(profile.corpus.clip_samples, np.int16)
+        alterations.compute(made(stage), known, profile)
     elif stage == "scores":
         upstream = {f"retrieval_{size}": folder / f"retrieval_{size}" for size in profile.sizes}
         ceiling = pd.concat([pd.DataFrame({"detector": name, "clip_id": [f"train_{i:05d}" for i in range(500)], "own_score": 0.99})
@@ -164,6 +197,17 @@ def compute(stage: str, folder: Path, n: int) -> None:
         columns = ["clip_id", "cluster_id", "kind", "score"]
         pd.DataFrame(columns=columns).to_csv(made("duplicates") / "duplicates.csv", index=False)
         thresholds.compute(made(stage), known | {"scores": folder / "scores"}, profile)
+
+
+def random_features(name: str, audio, file: Path | None = None) -> np.ndarray:
+    """What `Detectors.features` gives, of the true shape, where no two clips are alike: in memory, or in a file."""
+    shape, noise = (len(audio), *FEATURES[name]), RNG.normal(size=2**20).astype(np.float32)
+    features = create(file, np.float32, shape) if file else np.empty(shape, np.float32)
+    for number, start in enumerate(RNG.integers(len(noise) - features[0].size, size=len(audio))):
+        features[number] = noise[start : start + features[0].size].reshape(shape[1:])
+        if not number % 512:
+            forget(features)
+    return np.load(file, mmap_mode="r") if file else features
 
 
 def batches(folder: Path, n: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.sound import audio_file
 from helpers.sound.audio_file import read_clip, read_sound
 
 RATE, SAMPLES = 16_000, 16_384
@@ -116,6 +117,15 @@ def cut(path, kind, **options):
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
 
 
+def bare_mp3(path, share=1.0):
+    """The beginning of an MP3 without the header that states its length."""
+    soundfile.write(path, tone(RATE), RATE, format="MP3")
+    whole = path.read_bytes()
+    first = 72_000 * audio_file.MP3_KBPS[0][(whole[2] >> 4) - 1] // RATE + (whole[2] >> 1 & 1)
+    assert b"Xing" in whole[:first]
+    path.write_bytes(whole[first:][: round(share * (len(whole) - first))])
+
+
 def film(path):
     """A file that FFmpeg reads, but for sound."""
     with av.open(str(path), "w", format="mp4") as container:
@@ -134,6 +144,7 @@ REFUSED = {  # what is written, and what is said of it
     "1 Hz": (lambda p: write(p, tone(RATE), 1), "expected at least 0.02 s of sound, got 2 samples at 1 Hz"),
     "half a FLAC": (lambda p: cut(p, "FLAC"), "damaged or cut off (Error : flac decoder lost sync)"),
     "half an MP3": (lambda p: cut(p, "MP3"), "damaged or cut off ("),
+    "half a bare MP3": (lambda p: bare_mp3(p, 0.6), "damaged or cut off (it ends inside a frame, after "),
     "half an Ogg": (lambda p: cut(p, "OGG"), "cannot be decoded (Supported file format but file is malformed; FFmpeg: "),
     "half a WAV": (lambda p: cut(p, "WAV"), "damaged or cut off (9589 of 16384 samples can be decoded)"),
     "half a float WAV": (lambda p: cut(p, "WAV", subtype="FLOAT"), "damaged or cut off (9590 of 16384 samples can be decoded)"),
@@ -162,6 +173,15 @@ REFUSED = {  # what is written, and what is said of it
     "all NaN": (lambda p: write(p, tone(RATE) * np.nan), "got NaN or infinity in 16384 of 16384, the first at 0.000 s"),
     "antiphase": (lambda p: write(p, ANTIPHASE), "expected channels that add up, got such as cancel each other; channel=first"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("tail", [b"", b"TAG" + 125 * b"\0"])
+def test_a_whole_mp3_is_read_with_and_without_a_header_whatever_follows(tmp_path, tail):
+    for name in ("with.mp3", "without.mp3"):
+        path = tmp_path / name
+        bare_mp3(path) if name == "without.mp3" else soundfile.write(path, tone(RATE), RATE, format="MP3")
+        path.write_bytes(path.read_bytes() + tail)
+        assert len(audio_file.read_sound(path, RATE)[0]) >= len(tone(RATE))
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -27,7 +27,7 @@ from helpers.study.entries import read_entries
 PROFILE = load_profile("pocket")
 CONFIG, NULL = PROFILE.thresholds, PROFILE.nulls[0]
 N_PAIRS = 2 * len(WHICH)
-HITS = 2  # of the five copy-or-not pairs, by the detector's flags
+HITS = 2  # of the five copy-or-not pairs, by the near-exact rule
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,8 @@ def rates(published):
 
 
 @pytest.fixture(scope="module")
-def blind(table, galleries, known, noise_corpus, rates):
-    taus = rates[rates["detector"] == CONFIG.detector].set_index("n_train")["tau"]
-    return listening.blind_pairs(table, galleries, known, noise_corpus, PROFILE, taus).data
+def blind(table, galleries, known, noise_corpus):
+    return listening.blind_pairs(table, galleries, known, noise_corpus, PROFILE).data
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +87,12 @@ def test_nothing_is_told_before_the_answer(blind, bare_page):
         pair = shown(page)
         assert pair.count() == 1 and pair.locator("audio").count() == 2
         said = page.inner_text(".listening")
-        assert f"Pair {number} of {N_PAIRS}" in said and "caption" not in said and "detector" not in said
+        assert f"Pair {number} of {N_PAIRS}" in said and "caption" not in said and "rule" not in said
         assert page.locator("img, figcaption, details").count() == 0
         page.locator(".listening-answers button").first.click()
         assert re.match(
-            r"(Right|Wrong)\. .*caption.*\. This book's detector (flags the clip as a possible copy|does not flag the clip"
-            r"|misses it: chapter 7 counts such errors|flags it all the same: chapter 7 counts such errors)\.",
+            r"(Right|Wrong)\. .*caption.*\. The near-exact rule (calls it a copy|calls it no copy"
+            r"|misses it: chapter 7 counts such errors|calls it a copy all the same: chapter 7 counts such errors)\.",
             page.inner_text(".listening-told"),
         )
         assert page.locator(".flick-view img").count() == 2 and page.inner_text(".flick-name") == "A"
@@ -120,29 +119,29 @@ def test_the_score_beside_the_detectors(blind, bare_page, right):
     ]
     assert rows[1][:2] == ["Which is the training clip?", f"{5 if right else 0} of 5"]
     assert rows[2][:2] == ["Copy or not?", f"{5 if right else 0} of 5"]
-    assert rows[2][3] == f"{HITS} of 5"  # by the flags of results/pocket: see the next test
+    assert rows[2][3] == f"{HITS} of 5"  # by the positions of results/pocket: see the next test
     drawn = f"The 5 copy-or-not pairs were drawn at random, by seed {PROFILE.retrieval.seed},"
     assert page.inner_text(".listening-told").startswith(drawn)
 
 
-def test_what_is_right_is_how_the_pair_was_made(table, galleries, known, noise_corpus, rates):
-    taus, letters, hits = rates[rates["detector"] == CONFIG.detector].set_index("n_train")["tau"], set(), 0
+def test_what_is_right_is_how_the_pair_was_made(table, galleries, known, noise_corpus):
+    letters, hits = set(), 0
     for place, slot in WHICH:
         n = PROFILE.sizes[place]
-        pair = listening._blind(table, galleries[n], slot, "which", noise_corpus, PROFILE, n, taus[n])
+        pair = listening._blind(table, galleries[n], slot, "which", noise_corpus, PROFILE, n)
         letters.add(pair.right)
         assert pair.reference == galleries[n][slot]["own_id"] and galleries[n][slot]["kind"] == "generated"
         assert np.array_equal(pair.sounds["AB".index(pair.right)], noise_corpus.clip(pair.reference)[0])
     for row in known.table.itertuples():
         n = row.n_train
-        pair = listening._blind(table, known, row.slot, "same", noise_corpus, PROFILE, n, taus[n])
+        pair = listening._blind(table, known, row.slot, "same", noise_corpus, PROFILE, n)
         best = table.best(("main", n, 0), "mel", row.kind)
-        scores = table.normalised(("main", n, 0), "mel", best, CONFIG.beta, CONFIG.k)
+        where = table.positions(("main", n, 0), "mel", best, NULL)
         (at,) = np.flatnonzero(best["query_id"] == row.query_id)
         assert pair.right == ("yes" if row.kind in COPIES else "no")
-        assert pair.reference == (row.own_id if pair.right == "yes" else best["ref_id"][at])
-        assert (pair.detector == "yes") == (scores[at] >= taus[n])
-        hits += pair.detector == pair.right
+        assert pair.reference == (row.own_id or best["ref_id"][at])
+        assert (pair.rule == "yes") == (where[at] >= CONFIG.theta)
+        hits += pair.rule == pair.right
     assert letters == {"A", "B"} and hits == HITS
 
 

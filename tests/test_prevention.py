@@ -71,11 +71,11 @@ def test_the_page_says_what_came_of_each_change(table):
         own_near_exact_high=table["own_near_exact_rate"], own_near_exact_low=table["own_near_exact_rate"]
     )
     assert summaries.sentences(apart)[-1].startswith(
-        "**So far**, fewer prompts are replayed at equal quality with a limit (1 draw). KID does not see"
+        "**So far**, by log-mel, fewer prompts are replayed at equal quality with a limit (1 draw). KID does not see"
     )
     assert len(summaries.sentences(table[table["intervention"] == summaries.STUDY])) == 2, "nothing is changed yet"
     shown = summaries.in_words(summaries.compared(table), "mel", "4.2\u00a0%")
-    assert shown["unchanged, at the first checkpoint as good"].tolist() == [
+    assert shown["unchanged, when as good"].tolist() == [
         "–",
         "–",
         "10\u00a0% (5\u00a0to\u00a015)",

@@ -45,22 +45,10 @@ def plain(text):
     return text.replace("\u00a0", " ").replace("**", "")
 
 
-def test_each_size_stands_beside_the_null():
-    small, middle, large = map(plain, sentences.of_sizes(STUDY))
-    assert (
-        small
-        == "After training on 100 clips, 85 % (75 to 95) of the generated clips are near-exact copies of their own clip, more than among twins (2 %)."
-    )
-    assert middle.endswith(
-        "5 % (0 to 10) of the generated clips are near-exact copies of their own clip, not clearly more than among twins (2 %)."
-    )
-    assert large.endswith("no more than among twins (2 %), so the share is no sign of copying.")
-
-
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
         "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000 clips, we cannot tell: no more clips are near-exact of their own (2\u00a0%) than honest clips are (2\u00a0%)."
+        "on 4,000, we cannot tell: 2\u00a0% of what it makes counts as a copy, and so do 2\u00a0% of clips that copied nothing."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(
@@ -68,7 +56,7 @@ def test_one_sentence_answers_for_every_size():
     )
     early = rows((100, 0, "u00100", 100, 0.4), (100, 0, "main", 2000, 0.45), (400, 0, "main", 2000, 0.99))
     assert sentences.of_answer(early) == (
-        "Trained on 100 clips, a model replays some of them; on 400 clips, a model replays nearly all of them."
+        "Trained on 100 clips, a model replays some of them; on 400, nearly all of them."
     )
     assert sentences.of_answer(undefined(early)).startswith(
         "After 2,000 updates on 100 or 400 clips, what a model does is undefined"
@@ -76,23 +64,15 @@ def test_one_sentence_answers_for_every_size():
 
 
 def test_where_near_exact_is_undefined_what_is_known_is_said_instead():
-    small, *_ = map(plain, sentences.of_sizes(undefined(STUDY), "held-out clips"))
+    small = plain(sentences.of_undefined(undefined(STUDY[STUDY["n_train"] == 100]), "held-out clips"))
     assert small == (
         "After training on 100 clips, near-exact is undefined for 192 of 192, as null and ceiling cannot be told apart; "
         "flagged are 30 % (20 to 40), of held-out clips 5 % (2 to 10); "
         "the nearest clip is the one whose caption was the prompt for 25 % (12 to 50), by a guess for 1 %."
     )
     unattainable = undefined(STUDY, flagged_rate=np.nan, twins_top1_rate=0.2, twins_top1_low=0.1, twins_top1_high=0.3)
-    (small, *_) = map(plain, sentences.of_sizes(unattainable))
+    small = plain(sentences.of_undefined(unattainable[unattainable["n_train"] == 100]))
     assert "; no threshold is attainable; the nearest" in small and small.endswith("50), of twins for 20 % (10 to 30).")
-    partly = STUDY.assign(n_defined=np.where(STUDY["n_train"] == 4000, 90, 96))
-    assert plain(sentences.of_sizes(partly)[-1]).startswith(
-        "After training on 4,000 clips, 2 % (-3 to 7) (undefined for 6 of 96) of the generated clips are near-exact copies of their own clip, no more"
-    )
-    alone = STUDY.assign(null_near_exact_rate=np.nan)
-    assert plain(sentences.of_sizes(alone)[0]).endswith(
-        "near-exact copies of their own clip, a share that is undefined for all twins, so nothing follows."
-    )
 
 
 def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
@@ -126,15 +106,16 @@ def test_the_verdict_on_one_clip(position, near_exact, said):
 
 
 def test_a_near_exact_pair_of_other_words_is_told_as_such_and_its_silence_too():
-    clip = pd.Series({"score": 0.9962, "near_exact": True, "own_top1": False})
-    said = plain(sentences.of_mistake(clip, "<a> romeo", "fifty", 0.79))
+    clip = pd.Series({"score": 0.9962, "near_exact": True, "own_top1": False, "position": 0.8, "normalised": 0.5})
+    clip["tau"], clip["flagged"] = 0.4, True
+    said = plain(sentences.of_judgement(clip, "<a> romeo", "fifty", 0.79)[0])
     assert said == (
         "The similarity is 0.996, and the rule calls the pair near-exact. Yet the prompt was “<a> romeo”, and the match is “fifty”. It "
         "is not the clip that was asked for. For 79 % of the time both are silent, and silence is like silence."
     )
-    assert "silent" not in sentences.of_mistake(clip, "a", "b", 0.2)
-    for other in ({"own_top1": True}, {"near_exact": False}, {"near_exact": pd.NA}):
-        assert sentences.of_mistake(pd.Series({**clip, **other}), "a", "b", 0.9) == (
+    assert "silent" not in sentences.of_judgement(clip, "a", "b", 0.2)[0]
+    for other in ({"own_top1": True}, {"near_exact": False}, {"near_exact": pd.NA, "position": np.nan}):
+        assert sentences.of_judgement(pd.Series({**clip, **other}), "a", "b", 0.9)[0] == (
             "Of the clips that this book plays, none lies nearer to its threshold: the rules decide it by a hair."
         )
 
@@ -159,6 +140,10 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
     verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
     assert sentences.of_ledger(pd.DataFrame({"verdict": verdicts})) == (
         "Of 7 claims 3 are decided, 2 are left undecided by this run, and for 2 the paper's value is unknown."
+    )
+    assert sentences.of_ledger(pd.DataFrame({"verdict": ["holds", "another run"]})) == (
+        "Of 2 claims 1 are decided, 0 are left undecided by this run, 1 is asked of another model, and for 0 the paper's value is "
+        "unknown."
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.base.protocol import read_protocol
 from helpers.book import sentences
 from helpers.book.summaries import data_free, dose as copied, findings, prevention
-from helpers.book.summaries.findings import KNOWN, known_kinds
+from helpers.book.summaries.findings import known_kinds
 from helpers.book.summaries.onset import above_floor, floor_sentence, relations_at
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
@@ -98,7 +98,6 @@ def test_the_answer_tells_what_was_found(profile, repository):
     rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), **where)
     answer, law = text_of(repository / "book" / "answer.md"), pd.read_csv(FOLDER / "law.csv")
     told = [
-        *sentences.of_sizes(of_own(rows), KNOWN[profile.nulls[0]]),
         sentences.of_relation(law),
         sentences.of_second_measure(law),
         sentences.of_equal_moments(of_own(rows)),
@@ -119,7 +118,6 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     rate, law = main["near_exact_rate"], pd.read_csv(FOLDER / "law.csv")
     verdict = pd.read_csv(FOLDER / "claims.csv").set_index("claim")["verdict"]
     areas = pd.read_csv(FOLDER / "alterations.csv").groupby("detector")["auroc"].mean()
-    flagged = [share_text(*row).replace("\u00a0", " ") for row in main[[*FLAGGED]].to_numpy()]
     detection = (
         pd.read_csv(FOLDER / "detection.csv").query("transform == 'all' and bias == 'own'").sort_values("n_train")
     )
@@ -149,8 +147,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         return (rows.loc[rows["detector"] == detector, "below_mel_low"] > 0).tolist()
 
     so = {
-        f"A threshold that 5 % of twins pass flags {', '.join(flagged[:-1])} and {flagged[-1]}, from the smallest": used.fpr
-        == 0.05,
+        "a threshold that 5 % of twins pass": used.fpr == 0.05,
         f"| {' | '.join(f'{n:,}' for n in profile.sizes)} clips |": True,
         f"| mel | {named('mel')} |": True,
         f"an encoder that others trained | {named('aisfx')} |": True,
@@ -272,6 +269,8 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         "in neither draw do the intervals overlap": (
             swapped["own_near_exact_high"] < swapped["study_own_near_exact_low"]
         ).all(),
+        "By aisfx the unchanged models are near-exact no more often there than twins are": "nothing to prevent yet"
+        in prevention.second_judge(runs, profile),
         f"After 15,000 updates it is {percents(ends)} beside {percents(unchanged)}, and there is no sign that other training clips "
         "come back instead": (others[swap] - others[prevention.TWINS][[0, 1]] < 0.03).all(),
         f"{percents(ends)} of the prompts bring their clip back instead of {percents(unchanged)}, and {twins} of twins": True,
@@ -296,10 +295,11 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
     assert [phrase for phrase, true in checked.items() if not true or phrase not in answer] == []
 
 
-def test_the_readme_shows_the_published_numbers(profile, repository):
+@pytest.mark.parametrize("page", ["README.md", "book/answer.md"])
+def test_the_table_of_shares_has_the_published_numbers(profile, repository, page):
     where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}
     rows = rows_of(pd.read_csv(FOLDER / "replication.csv"), arm="main", **where)
-    readme = text_of(repository / "README.md")
+    text = text_of(repository / page)
     for n_train, part in rows.groupby("n_train"):
         cells = [
             share_text(part[rate].mean(), part[low].min(), part[high].max())
@@ -309,7 +309,7 @@ def test_the_readme_shows_the_published_numbers(profile, repository):
             )
         ]
         cells = [f"{part['updates'].max():,}", cells[0], share_text(part["twins_own_near_exact_rate"].mean()), cells[1]]
-        assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in readme
+        assert f"| {n_train:,} clips | {' | '.join(cells)} |".replace("\u00a0", " ") in text
 
 
 def test_one_quantity_has_one_number_on_every_page(profile, repository):
@@ -318,7 +318,6 @@ def test_one_quantity_has_one_number_on_every_page(profile, repository):
     rows = of_own(rows_of(pd.read_csv(FOLDER / "replication.csv"), **where))
     sizes = pooled(rows[rows["arm"] == "main"]).set_index("n_train")
     numbers = shares(sizes, *limits("near_exact_rate"))
-    told = sentences.of_sizes(rows, KNOWN[profile.nulls[0]])
     ledger = pd.concat(findings.ledger(pd.read_csv(FOLDER / "claims.csv"))).set_index("claim")["here"]
     claims = [
         "Trained on few clips, most generations are near-exact copies", "At the middle size few are",
@@ -333,8 +332,7 @@ def test_one_quantity_has_one_number_on_every_page(profile, repository):
         rate, low, high = (main[name].agg(how) for name, how in zip(columns, ("mean", "min", "max")))
         assert table[title].tolist() == [share_text(*row) for row in zip(rate, low, high)]
     assert ledger[claims].tolist() == [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
-    for number, sentence in zip(numbers, told, strict=True):
-        assert number in sentence
+    for number in numbers:
         for page in ("README.md", "book/answer.md"):
             assert number.replace("\u00a0", " ") in text_of(repository / page)
 

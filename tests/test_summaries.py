@@ -142,8 +142,10 @@ def test_the_ledger_stands_in_three_parts_with_each_number_in_its_unit():
     assert parts[0]["verdict"].tolist() == ["holds", "fails"]
     said = [text.replace("\u00a0", " ") for part in parts for text in part["here"]]
     assert said == [
-        "+0.19 of AUROC (+0.06 to +0.33)", "-0.02 points (-0.6 to 4.6)", "7 % (3 to 13)", "–", "54 pairs", "–",
+        "+0.19 of AUROC against twins (+0.06 to +0.33)", "-0.02 points (-0.6 to 4.6)", "7 % (3 to 13)", "–", "54 pairs", "–",
     ]  # fmt: skip
+    other = [part.attrs["caption"] for part in findings.ledger(findings.asked(claims, of_copies=False))]
+    assert other[2] == "Not asked of this run, but of another model, above: 1 of 6 claims." and len(other) == 4
     assert [part.attrs["caption"] for part in findings.ledger(claims.assign(verdict="unknown"))] == [
         "Unknown: 6 of 6 claims."
     ]

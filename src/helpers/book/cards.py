@@ -37,9 +37,16 @@ KIND_LABELS = {
 
 
 def card(
-    gallery: PlayedClips, slot: str, data: Corpus, profile: Profile, label: str = "", with_random: bool = True
+    gallery: PlayedClips,
+    slot: str,
+    data: Corpus,
+    profile: Profile,
+    label: str = "",
+    with_random: bool = True,
+    own_id: str = "",
 ) -> HTML:
-    """Players of a slot's clip, its nearest training clip by the slot's detector, and a random training clip.
+    """Players of a slot's clip, its nearest training clip by the slot's detector, and a random training clip, or the clip of its
+    prompt (`own_id`).
 
     The score stays folded. Without a `label` the first player is called by what the clip is.
     """
@@ -54,7 +61,9 @@ def card(
             float(row["score"]),
         ),
     ]
-    if with_random:
+    if own_id:
+        items.append(Item("The clip of the prompt", *data.clip(own_id)))
+    elif with_random:
         items.append(Item("Random training clip", *data.clip(row["random_id"])))
     rate_hz = profile.corpus.sample_rate_hz
     return player_row(items, rate_hz, score_name=f"{row['detector']} similarity", mel=profile.mel, pair=True)

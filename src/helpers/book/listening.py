@@ -1,6 +1,6 @@
 """Pairs to judge by ear before anything is told: ten on the first page, and the listening lab with its catch trials.
 
-What is right is known by how a pair was made, never by a listener or a detector. Without JavaScript every pair stands below the
+What is right is known by how a pair was made, never by a listener or a rule. Without JavaScript every pair stands below the
 other, its answer folded.
 
 Notebooks: 06_thresholds, 07_findings.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-import pandas as pd
 from IPython.display import HTML
 
 from helpers.base.arms import MAIN
@@ -22,7 +21,7 @@ from helpers.base.settings import MelConfig
 from helpers.book.inline import inline
 from helpers.book.played_clips import PlayedClips
 from helpers.book.players import FLICK, ONE_AT_A_TIME, STYLE, data_uri, encode_mp3, match_loudness, spectrograms
-from helpers.copies.calibration import flag
+from helpers.copies.replication import near_exact
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
@@ -51,7 +50,7 @@ class Pair:
     question: str
     right: str = ""
     told: str = ""
-    detector: str = ""
+    rule: str = ""  # its answer
     is_catch: bool = False
 
 
@@ -61,40 +60,35 @@ def blind_pairs(
     known: PlayedClips,
     data: Corpus,
     profile: Profile,
-    taus: Mapping[int, float],
 ) -> HTML:
-    """The first page's pairs, one at a time, with the listener's score at the end beside the detector's. `taus` by size.
+    """The first page's pairs, one at a time, with the listener's score at the end beside the near-exact rule's.
 
     In turn a clip of `galleries`, chosen by rank (WHICH), beside its match; and one of `known` kind, drawn at random by the
-    stage `blind`, beside the clip that it copies, or the training clip nearest to it.
+    stage `blind`, beside the clip that it copies, or the training clip that the rule compares it with.
     """
     sizes, pairs = sorted(galleries), []
     for (place, slot), drawn in zip(WHICH, known.table["slot"]):
         n = sizes[place if place < len(sizes) else -1]
         if slot in galleries[n]:
-            pairs.append(_blind(table, galleries[n], slot, "which", data, profile, n, taus[n]))
+            pairs.append(_blind(table, galleries[n], slot, "which", data, profile, n))
         n = int(known[drawn]["n_train"])
-        pairs.append(_blind(table, known, drawn, "same", data, profile, n, taus[n]))
+        pairs.append(_blind(table, known, drawn, "same", data, profile, n))
     return page(pairs, "blind", profile.name, profile.corpus.sample_rate_hz, profile.mel, profile.retrieval.seed)
 
 
-def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, profile: Profile, n: int, tau) -> Pair:
+def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, profile: Profile, n: int) -> Pair:
     row = gallery[slot]
     kind, name, copy = row["kind"], f"n{n}_d0 {slot}", row["kind"] in COPIES
-    detector = profile.thresholds.detector  # whose τ is given
+    detector, theta = profile.thresholds.detector, profile.thresholds.theta
     best = table.best(("main", n, 0), detector, kind, MAIN if kind == "generated" else "")
     best = best[best["query_id"] == row["query_id"]]
-    of_own = copy or (profile.pooled and kind == "generated")  # in a pool the nearest may be a clip that it never met
+    of_own = row["own_id"] and (copy or profile.pooled)  # in a pool the rule asks of no other
     reference = row["own_id"] if of_own else best["ref_id"].iloc[0]
     other, caption = data.clip(reference)
-    scores = table.normalised(("main", n, 0), detector, best, profile.thresholds.beta, profile.thresholds.k)
-    flagged = bool(tau is not None and not pd.isna(tau) and flag(scores, tau)[0])
+    where = table.positions(("main", n, 0), detector, best, profile.nulls[0])
+    called = bool(near_exact(where, theta).to_numpy(bool, na_value=False)[0])
     sounds, swapped = (gallery.audio(slot), other), bool(seeded(profile.retrieval.seed, "blind", name).integers(2))
-    says = (
-        "This book's detector flags the clip as a possible copy."
-        if flagged
-        else "This book's detector does not flag the clip."
-    )
+    says = f"The near-exact rule calls it {'a copy' if called else 'no copy'}."
     trained, other_one = ("A", "B") if swapped else ("B", "A")
     if question == "which":
         right = trained
@@ -103,10 +97,10 @@ def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, 
         told = f"{right} is the training clip, “{caption}”. {made}. {says}"
     else:
         right = "yes" if copy else "no"
-        if copy != flagged:
-            says = f"This book's detector {'misses it' if copy else 'flags it all the same'}: chapter 7 counts such errors."
+        if copy != called:
+            says = f"The near-exact rule {'misses it' if copy else 'calls it a copy all the same'}: chapter 7 counts such errors."
         told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {_made_as(row, reference)}. {says}"
-    answer = ("yes" if flagged else "no") if question == "same" else ""
+    answer = ("yes" if called else "no") if question == "same" else ""
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
 
 
@@ -172,7 +166,7 @@ def _section(number: int, pair: Pair, rate_hz: int, mel: MelConfig) -> str:
         for letter, source in zip("AB", sources)
     )
     facts = {"name": pair.name, "query": pair.query, "reference": pair.reference, "question": pair.question,
-             "right": pair.right, "detector": pair.detector, "catch": str(pair.is_catch).lower()}  # fmt: skip
+             "right": pair.right, "rule": pair.rule, "catch": str(pair.is_catch).lower()}  # fmt: skip
     told = ""
     if pair.told:
         views = "".join(spectrograms(waves, ["A", "B"], mel, rate_hz))

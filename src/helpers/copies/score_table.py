@@ -84,13 +84,17 @@ class ScoreTable:
         if self.pooled:
             owned = ceiling.index.union(pd.Index(best["own_id"]).difference([""]))
             ceiling = ceiling.reindex(owned).fillna(ceiling.median())
-            return own_positions(best["own_score"], best["own_id"], ceiling, self._null_own(detector, null))
+            return own_positions(best["own_score"], best["own_id"], ceiling, self.null_own(detector, null))
         of_match = best["ref_id"].map(ceiling).fillna(ceiling.median()).to_numpy()
         return position(best["score"].to_numpy(), of_match, float(self.best(run, detector, null)["score"].median()))
 
-    def _null_own(self, detector: str, null: str) -> pd.Series:
+    def null_best(self, detector: str, null: str) -> pd.DataFrame:
+        """The nulls of all runs, as `best` has those of one."""
+        return pd.concat([rows for key, rows in self._best.items() if key[3:5] == (detector, null)])
+
+    def null_own(self, detector: str, null: str) -> pd.Series:
         """The similarity of all runs' nulls to their own clips; to their nearest where they have none."""
-        best = pd.concat([rows for key, rows in self._best.items() if key[3:5] == (detector, null)])
+        best = self.null_best(detector, null)
         return best["own_score"].fillna(best["score"])
 
     def background(self, run, detector: str, query_ids) -> np.ndarray:

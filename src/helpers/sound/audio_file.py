@@ -6,6 +6,7 @@ ValueError that names it and says why, whatever is wrong with it, so that the ot
 Notebook: 01_corpus.
 """
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,14 @@ LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest th
 CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
 OGG_CUT = re.compile(r"Ogg ?: Last page lacks an end-of-stream bit\.\s+Ogg ?: Junk")  # as libsndfile's log has it
+# An MP3 whose length libsndfile guesses by the bit rate of its first frame, as no Xing header says that it varies
+BY_BIT_RATE = re.compile(r"^ *bitrate mode *: constant", re.MULTILINE)
+# Of ISO 11172-3 and 13818-3, layer III: bit rates below MPEG-1 and of it, sample rates by the header's number of the version.
+MP3_KBPS = (
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+)
+MP3_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 STREAMED = 2**31 - 2**12  # so many bytes or more are stated by those who wrote into a pipe and did not know the length
 CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
 
@@ -81,7 +90,17 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
                     raise ValueError(f"damaged or cut off (it ends inside a page, after {file.frames} samples)")
                 frames = int(min(np.ceil(seconds * file.samplerate), _frames_stated(file)))
                 audio = file.read(frames, dtype="float32", always_2d=True)
-                if frames - len(audio) > CUT_S * file.samplerate:
+                short = frames - len(audio) > CUT_S * file.samplerate
+                if file.format == "MP3" and (short or len(audio) == file.frames):
+                    lasts_s, inside = _scan_mp3(raw)
+                    if inside:
+                        raise ValueError(f"damaged or cut off (it ends inside a frame, after {lasts_s:.3g} s)")
+                    if BY_BIT_RATE.search(file.extra_info):
+                        short = False
+                        if lasts_s - len(audio) / file.samplerate > CUT_S:
+                            raw.seek(0)
+                            return _decode_by_ffmpeg(raw, seconds, "no length stated")
+                if short:
                     raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
                 return audio, file.samplerate
     except soundfile.LibsndfileError as error:
@@ -97,6 +116,29 @@ def _frames_stated(file: soundfile.SoundFile) -> int:
     )
     stated, there = map(int, told.groups()) if told else (0, 0)
     return file.frames * stated // there if there < stated < STREAMED and there else file.frames
+
+
+def _scan_mp3(raw) -> tuple[float, bool]:
+    """How many seconds the frames of an MP3 last, and whether the last one is shorter than its header says."""
+    import av
+
+    lasts_s, last, _ = 0.0, b"", raw.seek(0)
+    with contextlib.suppress(av.FFmpegError), av.open(raw, format="mp3", metadata_errors="ignore") as container:
+        for packet in container.demux(audio=0):
+            if packet.size:
+                lasts_s, last = lasts_s + float((packet.duration or 0) * packet.time_base), bytes(packet)
+    return lasts_s, _is_cut(last)
+
+
+def _is_cut(frame: bytes) -> bool:
+    """Whether an MP3's frame is shorter than its header says; False of what may follow the sound, such as a tag."""
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # no layer III
+        return False
+    version, kbps, rate, padding = frame[1] >> 3 & 3, frame[2] >> 4, frame[2] >> 2 & 3, frame[2] >> 1 & 1
+    if version == 1 or not 0 < kbps < 15 or rate == 3:  # reserved, or of no stated rate
+        return False
+    per_frame = 144_000 if version == 3 else 72_000  # bytes at 1 kbit/s and 1 Hz; half as many samples below MPEG-1
+    return len(frame) < per_frame * MP3_KBPS[version == 3][kbps - 1] // MP3_HZ[version][rate] + padding
 
 
 def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int]:

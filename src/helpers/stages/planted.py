@@ -6,6 +6,7 @@ under the same caption or another. The truth table says which. The main training
 Notebook: 01_corpus.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,10 @@ def compute(out: Path, upstream: dict, config: PlantedConfig, corpus_config: Cor
     truth = plan(config)
     maker = corpus.generator(corpus_config, corpus.pools(corpus_config)["train"], f"planted {config.seed}")
     recipes = maker.recipes(int(truth["base"].max()) + 1)
-    bases = np.concatenate(list(corpus.render_all(recipes, corpus_config, desc="mixing planted clips")))
+    bases, n = np.empty((len(recipes), corpus_config.clip_samples), np.int16), 0
+    for part in corpus.render_all(recipes, corpus_config, desc="mixing planted clips"):
+        bases[n : n + len(part)] = part
+        n += len(part)
     rows, audio = [], []
     for row in truth.itertuples():
         recipe = recipes[row.base]
@@ -62,9 +66,9 @@ def compute(out: Path, upstream: dict, config: PlantedConfig, corpus_config: Cor
     main = corpus.load_corpus(upstream["corpus"])
     others = np.flatnonzero(main.clips["split"] != "train")
     table = pd.concat([pd.DataFrame(rows), main.clips.iloc[others]], ignore_index=True)
-    parts = [np.stack(audio[i : i + corpus.CHUNK]) for i in range(0, len(audio), corpus.CHUNK)]
-    parts += [part for _, part in chunks(Selection(main.audio, others), corpus.CHUNK)]
-    corpus.write_clips(out, table, parts, corpus_config, mel)
+    planted = (np.stack(audio[i : i + corpus.CHUNK]) for i in range(0, len(audio), corpus.CHUNK))
+    strangers = (part for _, part in chunks(Selection(main.audio, others), corpus.CHUNK))
+    corpus.write_clips(out, table, chain(planted, strangers), corpus_config, mel)
 
 
 def _copy(row, bases: np.ndarray, config: PlantedConfig, sample_rate_hz: int) -> tuple[np.ndarray, str, float]:

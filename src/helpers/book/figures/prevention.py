@@ -15,7 +15,7 @@ from helpers.copies.conclusions.prevention import told_alike
 PANELS = {"own_near_exact_rate": "Near-exact of the own clip", "kid": "Held-out KID: lower is better"}
 
 
-@themed("Two panels over updates, a line a run: the share of near-exact clips beside that of twins, and the distance of held-out clips to real sound with its "
+@themed("Two panels over updates, one line for each run: the share of near-exact clips beside that of twins, and the distance of held-out clips to real sound with its "
         "interval. A ring marks the checkpoint where that distance is least.")  # fmt: skip
 def plot_trajectories(table: pd.DataFrame, twins: float) -> Figure:
     """A colour for each intervention and a line for each draw, the KID with its interval; a ring at the lowest. No KID where it is

@@ -84,18 +84,18 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
       const asked = pairs.filter(pair => pair.dataset.question === question);
       return [asked.filter(pair => who(pair) === pair.dataset.right).length, asked.length];
     };
-    const table = make("table"), mine = pair => given[name(pair)].grade, its = pair => pair.dataset.detector;
+    const table = make("table"), mine = pair => given[name(pair)].grade, its = pair => pair.dataset.rule;
     const line = (cells, head) => {
       const row = table.insertRow();
       cells.forEach((text, i) => row.append(head || !i ? make("th", text, {scope: head ? "col" : "row"}) : make("td", text)));
     };
     const text = ([right, asked]) => `${right} of ${asked}`;
-    line(["question", "you", "guessing", "detector"], true);
+    line(["question", "you", "guessing", "the rule"], true);
     const which = of("which", mine), same = of("same", mine);
     line(["Which is the training clip?", text(which), `${which[1] / 2}`, "not asked: it holds the training set"]);
     line(["Copy or not?", text(same), `${same[1] / 2}`, text(of("same", its))]);
     told.textContent = `The ${same[1]} copy-or-not pairs were drawn at random, by seed ${drawn}, from altered copies and honest clips, whatever they score.`
-      + " So few pairs measure neither of you well. Chapter 7 has the detector's rates over all clips of known kind.";
+      + " So few pairs measure neither of you well. Chapter 7 has the rule's rates over all clips of known kind.";
     foot.replaceChildren(table, button("Once more", () => { at = 0, given = {}; show(); }));
     foot.firstChild.tabIndex = -1, foot.firstChild.focus({preventScroll: true});
   }

@@ -12,7 +12,6 @@ from .findings import (
     of_papers_sizes as of_papers_sizes,
     of_relation as of_relation,
     of_second_measure as of_second_measure,
-    of_sizes as of_sizes,
     of_undefined as of_undefined,
 )
 from .gallery import (
@@ -31,6 +30,7 @@ from .models import (
     of_sampler as of_sampler,
 )
 from .verdict import (
-    of_mistake as of_mistake,
+    of_judgement as of_judgement,
+    of_line as of_line,
     of_verdict as of_verdict,
 )

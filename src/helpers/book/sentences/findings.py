@@ -11,7 +11,7 @@ from operator import itemgetter
 import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
-from helpers.book.summaries.findings import equal_moments
+from helpers.book.summaries.findings import ELSEWHERE, equal_moments
 from helpers.book.summaries.rows import FLAGGED, checkpoints, shares_by
 from helpers.book.words import limits, listed, share_text, two_digits, undefined_for
 from helpers.copies.conclusions.evidence import FAILS, HOLDS, UNKNOWN
@@ -22,66 +22,56 @@ LEAST_SHARE = 0.1  # near-exact, of a run that has surely begun to copy
 
 
 def of_undefined(rows: pd.DataFrame, null: str = "twins") -> str:
-    """What is known of the sizes for none of whose clips it is defined whether they are near-exact; "" where there are none.
+    """What is known of the sizes for none of whose main clips it is defined whether they are near-exact; "" where there are none.
 
-    It stands in the page's sentences, where Markdown would be shown as it is.
+    A sentence a size: what is flagged, beside the null, and how often the nearest clip is the prompt's own.
     """
-    undefined = rows["near_exact_rate"].isna().groupby(rows["n_train"]).transform("all")
-    return " ".join(of_sizes(rows[undefined], null)).replace("**", "")
-
-
-def of_sizes(rows: pd.DataFrame, null: str = "twins") -> list[str]:
-    """A sentence a training size: its near-exact share at the last checkpoint beside the null's; if undefined, what is known."""
-    sentences, main = [], rows[rows["arm"] == "main"]
-    for n_train, last in shares_by(main, ["n_train"]).iterrows():
-        undefined, after = undefined_for(last["n_defined"], last["n"]), f"After training on **{n_train:,} clips**"
-        if pd.isna(last["rate"]):
-            draws = main[main["n_train"] == n_train]
-            flagged = "no threshold is attainable"
-            if draws["flagged_rate"].notna().any():
-                flagged = f"flagged are {_pooled(draws, *FLAGGED)}, of {null} {_pooled(draws, *limits('fpr_verified'))}"
-            own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws, n_train)}"
-            sentences.append(f"{after}, near-exact is {undefined}, {WHY_UNDEFINED}; {flagged}; {own}.")
+    sentences = []
+    for n_train, draws in rows[rows["arm"] == "main"].groupby("n_train"):
+        if draws["near_exact_rate"].notna().any():
             continue
-        share = share_text(last["rate"], last["low"], last["high"]) + (f" ({undefined})" if undefined else "")
-        theirs = share_text(last["null_rate"])
-        if pd.isna(last["null_rate"]):
-            verdict = f"a share that is undefined for all {null}, so nothing follows"
-        elif last["low"] > last["null_high"]:
-            verdict = f"more than among {null} ({theirs})"
-        elif last["rate"] <= last["null_rate"]:
-            verdict = f"no more than among {null} ({theirs}), so the share is no sign of copying"
-        else:
-            verdict = f"not clearly more than among {null} ({theirs})"
-        sentences.append(f"{after}, {share} of the generated clips are near-exact copies of their own clip, {verdict}.")
-    return sentences
+        undefined, flagged = (
+            undefined_for(draws["n_defined"].sum(), draws["n_generated"].sum()),
+            "no threshold is attainable",
+        )
+        if draws["flagged_rate"].notna().any():
+            flagged = f"flagged are {_pooled(draws, *FLAGGED)}, of {null} {_pooled(draws, *limits('fpr_verified'))}"
+        own = f"the nearest clip is the one whose caption was the prompt for {_of_own(draws, n_train)}"
+        sentences.append(
+            f"After training on {n_train:,} clips, near-exact is {undefined}, {WHY_UNDEFINED}; {flagged}; {own}."
+        )
+    return " ".join(sentences)
 
 
 def of_answer(rows: pd.DataFrame) -> str:
     """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
-    share a sentence, and of these, those that end alike its part."""
+    share a sentence, and of these, those that end alike its part. What is replayed are the clips that it was trained on."""
     curves, parts = checkpoints(rows), []
     for (n_train, updates), last in shares_by(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
         first = shares_by(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
-        opening = f"After {updates:,} updates on"
+        opening, who = f"After {updates:,} updates on", ""
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
             said = f"what a model does is undefined, {WHY_UNDEFINED}"
         elif last["low"] > last["null_high"]:
             most = {0.9: "nearly all of them", 0.5: "more than half of them", 0.0: "some of them"}
-            said = f"a model replays {next(words for share, words in most.items() if last['rate'] >= share)}"
+            said = next(words for share, words in most.items() if last["rate"] >= share)
+            who = "a model replays "
             opening = "Trained on" if first["low"] > first["null_high"] else "Trained for long enough on"
         else:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
                 said += (
-                    f": no more clips are near-exact of their own ({share_text(last['rate'])}) than honest clips are "
-                    f"({share_text(last['null_rate'])})"
+                    f": {share_text(last['rate'])} of what it makes counts as a copy, and so do {share_text(last['null_rate'])} of "
+                    "clips that copied nothing"
                 )
-        parts.append((opening, said, f"{n_train:,}"))
+        parts.append((opening, who, said, f"{n_train:,}"))
     told = []
-    for opening, group in groupby(parts, key=itemgetter(0)):
-        alike = [(said, listed([n for *_, n in of], "or")) for said, of in groupby(group, key=itemgetter(1))]
-        told.append(f"{opening} {'; on '.join(f'{sizes} clips, {said}' for said, sizes in alike)}.")
+    for (opening, who), group in groupby(parts, key=itemgetter(0, 1)):
+        alike = [(said, listed([n for *_, n in of], "or")) for said, of in groupby(group, key=itemgetter(2))]
+        (said, sizes), *others = alike
+        told.append(
+            "; on ".join([f"{opening} {sizes} clips, {who}{said}", *(f"{n}, {what}" for what, n in others)]) + "."
+        )
     return " ".join(told)
 
 
@@ -105,10 +95,13 @@ def of_missed(known: pd.DataFrame) -> str:
 
 def of_ledger(claims: pd.DataFrame) -> str:
     """How many claims are decided, how many measured without a decision, how many unknown."""
-    count = claims["verdict"].isin((HOLDS, FAILS)).sum(), (claims["verdict"] == UNKNOWN).sum()
+    verdicts = claims["verdict"]
+    decided, unknown = verdicts.isin((HOLDS, FAILS)).sum(), (verdicts == UNKNOWN).sum()
+    elsewhere = (verdicts == ELSEWHERE).sum()
+    asked = f", {elsewhere} is asked of another model" if elsewhere else ""
     return (
-        f"Of {len(claims)} claims {count[0]} are decided, {len(claims) - sum(count)} are left undecided by this run, and "
-        f"for {count[1]} the paper's value is unknown."
+        f"Of {len(claims)} claims {decided} are decided, {len(claims) - decided - unknown - elsewhere} are left undecided by this "
+        f"run{asked}, and for {unknown} the paper's value is unknown."
     )
 
 

@@ -11,14 +11,20 @@ TEXTS = {
     "counted": (
         "So this book counts a near-exact clip only where the match is the clip of its own prompt, and sets the same count of "
         "honest clips beside it.",
-        "So this book asks how near a clip comes to the clip of its own prompt, whichever is nearest, and sets the same count of "
-        "honest clips beside it.",
+        "The nearest of thousands of clips is near by chance. So this book asks how near a clip comes to the clip of its own prompt, "
+        "whichever is nearest, and sets the same count of honest clips beside it.",
     ),
-    "line_end": ("its match", "the clip of its prompt"),
+    "theta_chosen": (
+        "θ was chosen on the pilot, with as many altered copies as clips that are no copies: it is the lowest position above which "
+        "95 % of the clips are copies.",
+        "θ was chosen on the first study's pilot, with as many altered copies as clips that are no copies: there it was the lowest "
+        "position above which 95 % of the clips are copies. A position was that to the nearest clip then. Here the same θ is asked "
+        "of the own clip, and chapter 7 counts what the rule finds and misses.",
+    ),
     "own_tau": (
         "With more training clips the best of them is nearer by chance alone, so each training size has a τ of its own.",
-        "All sizes are searched in one gallery, so chance brings the nearest clip as near at each. Still each has a τ of its own, "
-        "set on twins of its own clips.",
+        "All sizes are searched in the same clips, so chance helps each alike. Still each has a τ of its own, set on twins of its "
+        "own clips.",
     ),
     "folded_counts": (
         "The folded table has every run, and counts a match with any clip, as the paper does.",
@@ -63,8 +69,8 @@ def of_pool(profile: Profile) -> str:
         return ""
     return (
         f"**One search for all sizes.** What a model makes is searched in all {profile.corpus.n_train:,} training clips of the "
-        "corpus, however few of them it learned, so that a score means the same at every size. So the *nearest training clip* may "
-        "be one that this model never met. What counts as a copy is judged by the clip whose caption was the prompt."
+        "corpus, however few it learned, so that a score means the same at every size. The nearest may be one that it never met. "
+        "Whether a clip is a copy is asked of one training clip only: the one whose caption was the prompt."
     )
 
 

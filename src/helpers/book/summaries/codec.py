@@ -77,7 +77,9 @@ def codec_yardstick(folder: Path) -> pd.DataFrame | None:
     rows = [{"round trip of the log-mel": text} | measured[name] for name, text in names.items()]
     table = pd.DataFrame(rows)
     table["mean_absolute_error_nepers"] *= DB
-    table.columns = [name.replace("_", " ").replace("nepers", "dB") for name in table]
+    words = {"_": " ", "nepers": "dB", "cosine 5 percent": "cosine that 5 % stay below"}
+    for old, new in words.items():
+        table.columns = table.columns.str.replace(old, new)
     caption = f"{measured['n_clips']} held-out clips, without vocoder; measured once, by tools/judge_codec.py."
     return captioned(table, caption, dict.fromkeys(table.columns[1:], ".3f"))
 

@@ -132,7 +132,7 @@ def beside_unconfirmed(folder: Path, runs: pd.DataFrame, sign: str = "caption_ef
     told = {
         name: listed([f"{value:.{3 if name in table.columns[:3] else 2}f}" for value in table[name]]) for name in table
     }
-    counts = f"a number a model, of {listed(table.index)} clips"
+    counts = f"one number for each model, of {listed(table.index)} clips"
     return (
         f"Does this sign detect training, or replay? Compare the prompts that were trained on but are not confirmed. By log-mel they come about "
         f"as near to their own clips as replayed ones: medians {told['unconfirmed']}, replayed {told['replayed']}, held out "

@@ -33,21 +33,26 @@ KNOWN = {
 }
 PAPER_SHARES = {1_000: 0.9, 5_000: 30 / 5_000, 45_000: 10 / 45_000}  # near-exact by ear, by a secondary summary
 
+OF_COPIES, ELSEWHERE = (
+    "Clips that are in the set",
+    "another run",
+)  # a claim, and its verdict where no model of the study tells
 # The ledger's parts, by the verdicts in them, and the units of claims that are no shares, with their formats.
 LEDGER = {
     "Decided": (HOLDS, FAILS),
     "Measured, but not comparable or not clear enough to decide": (CANNOT_TELL, NOT_COMPARABLE),
+    "Not asked of this run, but of another model, above": (ELSEWHERE,),
     "Unknown": (UNKNOWN,),
 }
 UNITS = {
     "Replication falls": ("\u00a0points", ""),
-    "Mel similarity": (" of AUROC", "+.2f"),
+    "Mel similarity": (" of AUROC against twins", "+.2f"),
     "The data set holds": (" pairs", ".0f"),
-    "Clips that are in the set": (" log-odds", "+.2f"),
+    OF_COPIES: (" log-odds", "+.2f"),
 }
 
 # The measures of onset.csv as columns; the primary one first.
-ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half"}
+ONSETS = {"near_exact": "5 % near-exact of their own clip", "top1": "own clip nearest for half of the prompts"}
 
 
 def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame, one_gallery: bool = False) -> pd.DataFrame:
@@ -56,7 +61,10 @@ def last_checkpoints(rows: pd.DataFrame, decisions: pd.DataFrame, one_gallery: b
     columns = {"n": "n_train", "draw": "draw", "epochs": "epochs", near_exact_of(one_gallery): near}
     of_these = "of these, nearest to it" if one_gallery else "of these, of the own clip"
     columns |= {of_these: matches_of_own(decisions, rows), "flagged": FLAGGED}
-    columns |= {"nearest is its own clip": limits("own_clip_top1_rate"), "the same of twins": limits("twins_top1_rate")}
+    columns |= {
+        "nearest is its own clip": limits("own_clip_top1_rate"),
+        "of twins, nearest is theirs": limits("twins_top1_rate"),
+    }
     return arrange(rows, columns, "Every run at its last checkpoint, with 95 % intervals.", {"epochs": ",.0f"})
 
 
@@ -122,15 +130,23 @@ def known_in_words(known: pd.DataFrame, fpr: float, one_gallery: bool = False) -
     return arrange(known, columns, caption)
 
 
+def asked(claims: pd.DataFrame, of_copies: bool) -> pd.DataFrame:
+    """claims.csv, where the one on copies is ELSEWHERE unless the study trains a model on planted duplicates (`of_copies`)."""
+    elsewhere = claims["claim"].str.startswith(OF_COPIES) & (not of_copies)
+    return claims.assign(verdict=claims["verdict"].mask(elsewhere, ELSEWHERE))
+
+
 def ledger(claims: pd.DataFrame) -> list[pd.DataFrame]:
-    """claims.csv as it is shown, in up to three parts: what is decided, what was measured but decides nothing, what is unknown."""
+    """What `asked` gives as it is shown, in the parts of LEDGER that it has."""
     paper = claims["paper_value"] + " (" + claims["source"] + ")"
     paper = paper.where(claims["source"] != "unknown", "unknown")
     here = [_claim_text(*row) for row in claims[["claim", "our_value", "ci_low", "ci_high"]].itertuples(index=False)]
     columns = {"claim": "claim", "the paper": paper, "here": pd.Series(here, claims.index), "verdict": "verdict"}
     table, parts = arrange(claims, columns), []
     for title, verdicts in LEDGER.items():
-        part = table[table["verdict"].isin(verdicts)].sort_values("verdict", key=lambda v: v.map(VERDICTS.index))
+        part = table[table["verdict"].isin(verdicts)].sort_values(
+            "verdict", key=lambda v: v.map((*VERDICTS, ELSEWHERE).index)
+        )
         if len(part):
             parts.append(captioned(part, f"{title}: {len(part)} of {len(table)} claims."))
     return parts

@@ -45,7 +45,9 @@ def in_words(rows: pd.DataFrame) -> pd.DataFrame:
         "predicted": [f"{row.expected:,} ({row.low:,} to {row.high:,})" for row in rows.itertuples()],
         "came": [" / ".join("not yet" if math.isinf(run) else f"{run:,.0f}" for run in runs) for runs in rows["observed"]],
     }  # fmt: skip
-    return arrange(rows, columns, "Onsets in updates: predicted before the first run, and what came, a number a draw.")
+    return arrange(
+        rows, columns, "Onsets in updates: predicted before the first run, and what came, one number for each draw."
+    )
 
 
 def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int], law: pd.DataFrame) -> str:
@@ -150,7 +152,7 @@ def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = 
 def levels_in_words(law: pd.DataFrame) -> pd.DataFrame:
     """`relations_at` as it is shown."""
     of = [f"{share_text(level)} near-exact" for level in law["level"]]
-    return relation_in_words(law, of, "The same where the onset is another share. Not in the plan, so exploratory.")
+    return relation_in_words(law, of, "The exponent for other levels of the onset. Not in the plan, so exploratory.")
 
 
 def levels_sentence(law: pd.DataFrame, levels: pd.DataFrame, shares: pd.DataFrame) -> str:
@@ -199,7 +201,7 @@ def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
         "onset above it": [f"{row.updates:,.0f}" if not row.censored else "not yet" for row in floors.itertuples()],
         "fit with it, p": floors["p_with_floor"].map("{:.2g}".format), "fit without, p": floors["p_without"].map("{:.2g}".format),
     }  # fmt: skip
-    caption = "Onsets (updates) where each run has a floor, and how well curves with and without it fit. Not in the plan, so exploratory."
+    caption = "Onsets above the floor of each run, in updates, and how well curves with and without it fit. Not in the plan, so exploratory."
     return arrange(floors, columns, caption)
 
 
@@ -284,7 +286,8 @@ def nulls_in_words(nulls: pd.DataFrame) -> pd.DataFrame:
     return arrange(
         told,
         columns,
-        "Share that counts as near-exact of the own clip, after the last update: own prompts beside two kinds that cannot be copies.",
+        "Share that counts as near-exact of the own clip, after the last update: own prompts beside two kinds that cannot be copies. Intervals are "
+        "of the draws pooled; chapter 7 prints the outermost limits of the draws, which are wider.",
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from helpers.base.paths import RESULTS
 from helpers.base.profile import Profile
 from helpers.book.tables import arrange, captioned
-from helpers.book.words import limits, listed, share_text, shares, with_interval
+from helpers.book.words import limits, listed, share_text, shares
 from helpers.copies.conclusions.prevention import (
     COLUMNS,
     at_equal_quality,
@@ -104,12 +104,14 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     columns = {
         "change": "intervention",
         "read at": [f"draw {row.draw}, {row.updates:,.0f} updates" for row in rows.itertuples()],
-        "held-out KID": with_interval(rows.round(2), "kid", "kid_low", "kid_high", percent=False),
-        "caption agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
+        "KID": rows["kid"].map("{:.2f}".format), "agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
     }  # fmt: skip
     if set(beside) <= set(rows):  # of changed runs
-        columns["unchanged, at the first checkpoint as good"] = shares(rows, *beside)
-    caption = f"What is changed, and the share of prompts that bring back a near-exact copy, by {DETECTORS[detector]}."
+        columns["unchanged, when as good"] = shares(rows, *beside)
+    caption = (
+        f"What is changed, and the share of prompts that bring back a near-exact copy, by {DETECTORS[detector]}; "
+        "held-out KID, and agreement with captions."
+    )
     shown = arrange(rows, columns, caption)
     last = dict.fromkeys(shown, "–") | {"change": "twins: no copies", "near-exact": twins}
     return captioned(pd.concat([shown, pd.DataFrame([last])], ignore_index=True), caption)
@@ -176,12 +178,28 @@ def sentences(
             )
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
-            f"**So far**, fewer prompts are replayed at equal quality with {listed(helping)}. KID does not see how well a clip follows "
+            f"**So far**, by log-mel, fewer prompts are replayed at equal quality with {listed(helping)}. KID does not see how well a clip follows "
             "its prompt; the agreement does."
             if helping
             else "**So far**, no change is shown to prevent copying at equal quality."
         )
     return told
+
+
+def second_judge(table: pd.DataFrame, study: Profile, detector: str = "aisfx") -> str:
+    """What another detector says of the unchanged runs where changed ones are compared with them; "" where there are none."""
+    rows = compared(table, detector)
+    if "study_updates" not in rows or rows["study_updates"].isna().all():
+        return ""
+    rows = rows.dropna(subset="study_updates").drop_duplicates(["n_train", "draw", "study_updates"])
+    nulls = published_nulls(RESULTS / study.name, study, detector)
+    twins = nulls[(nulls["kind"] == "twins") & nulls["n_train"].isin(sizes())]
+    told = (
+        f"By {DETECTORS[detector]} the unchanged model, where it is compared, is near-exact for {_listed(rows['study_own_near_exact_rate'])} "
+        f"of the prompts, and twins are for {', '.join(shares(twins, *limits('own_near_exact_rate')))}."
+    )
+    begun = (rows["study_own_near_exact_low"] > twins["own_near_exact_high"].max()).any()
+    return told if begun else f"{told} So by that judge there was nothing to prevent yet at that point."
 
 
 def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:

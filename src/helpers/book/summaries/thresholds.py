@@ -61,7 +61,7 @@ def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
     names = {
         "twins": "twins",
         "heldout": "held-out clips",
-        null + COMMON: f"{null} of the largest size, τ at every size",
+        null + COMMON: f"one τ for all sizes, from {null} of the largest",
     }
     tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
     columns = {
@@ -110,9 +110,9 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float, one_gallery: boo
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
     title = near_exact_of(one_gallery)
     columns = {"trained on": "trained_on", "generated": "generated", title: "near"}
-    columns |= {"different training clips": "distinct_clusters", "honest clips near-exact": "spared"}
+    columns |= {"training clips that came back": "distinct_clusters", "honest clips near-exact": "spared"}
     caption = f"Every run beside the paper's: {title}, and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
-    return arrange(both, columns | {"flagged": "flagged", "of the flagged, near-exact": "precise"}, caption)
+    return arrange(both, columns | {"clips flagged": "flagged", "of the flagged, near-exact": "precise"}, caption)
 
 
 def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) -> pd.DataFrame:
@@ -126,15 +126,15 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
         own[run].merge(part[run].assign(share=shares(part, *FLAGGED)), on=run, how="left")["share"].fillna("–")
         for part in (unbiased, rows[rows["null"] == "heldout"])
     )
-    top1 = [f"{a}, {b}" for a, b in zip(shares(own, "own_clip_top1_rate"), shares(own, "twins_top1_rate"))]
     columns = {"n": "n_train", "detector": "detector", "flagged": FLAGGED, "flagged without bias": without_bias}
     columns |= {
         "flagged, τ set on held-out clips": on_heldout,
         "false alarms, checked": limits("fpr_verified"),
-        "nearest is its own clip, of twins": top1,
+        "nearest is its own clip": shares(own, "own_clip_top1_rate"),
+        "of twins, nearest is theirs": shares(own, "twins_top1_rate"),
     }
     caption = f"What each detector flags where {100 * own['fpr'].iloc[0]:g} % of honest clips should be, first draw, with 95 % intervals; "
-    return arrange(own, columns, caption + "the last column's are in chapter 5.")
+    return arrange(own, columns, caption + "those of the last two columns are in chapter 5.")
 
 
 def choices_in_words(choices: pd.DataFrame) -> pd.DataFrame:

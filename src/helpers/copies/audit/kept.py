@@ -20,6 +20,7 @@ from helpers.base.mapped import create, forget
 from helpers.base.progress import progress
 from helpers.base.room import telling_no_room
 from helpers.sound.sounds import Windows
+from helpers.sound.user_table import READERS_VERSION
 
 VERSION = 2  # of what entries hold: raised where code gives other values than before
 CHUNK = 512  # windows computed at a time
@@ -30,7 +31,7 @@ class Kept:
     arrays follow from, beside the file."""
 
     def __init__(self, folder: Path | None, settings: object = ""):
-        self.folder, self.settings = folder, f"{VERSION} {settings!r}"
+        self.folder, self.settings = folder, f"{VERSION} {READERS_VERSION} {settings!r}"
 
     def key(self, file: Path) -> str:
         """What a file's entries are named by; "" where nothing is kept."""
