@@ -92,6 +92,13 @@ def test_at_the_settings_of_the_study_it_says_what_the_study_says(page, reposito
         assert found["false_alarms"][0] / found["false_alarms"][1] == pytest.approx(row.fpr_verified)
 
 
+def test_the_key_names_what_is_drawn_and_says_what_the_height_of_a_dot_means(page):
+    assert page.locator(".explorer-key span").all_inner_texts() == ["generated", "twins", "τ"]
+    assert page.inner_text(".explorer-key").endswith("How high it lies means nothing.")
+    titles = page.locator(".explorer-counts dt").all_inner_texts()
+    assert titles == ["Flagged", "False alarms, checked", "Of the flagged, near-exact", "Near-exact"]
+
+
 def test_tau_by_hand_stays_until_it_follows_again(page, table):
     move(page, n="500")
     _, own = expected(table, 500, CONFIG.beta, CONFIG.k, CONFIG.theta)

@@ -7,14 +7,28 @@ import pytest
 import synthetic_study as made_up
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import shades_of
-from helpers.book.figures.findings import ANSWER, plot_answer, plot_copies, plot_curve, plot_dose, plot_seeds
+from helpers.book.figures.findings import (
+    ANSWER,
+    plot_answer,
+    plot_copies,
+    plot_curve,
+    plot_dose,
+    plot_moments,
+    plot_seeds,
+)
 from helpers.book.figures.onset import plot_collapse
 from helpers.book.figures.retrieval import plot_alterations, plot_ladder, plot_quality, plot_roc, plot_top1
 from helpers.book.figures.thresholds import plot_choices, plot_sensitivity, plot_thresholds
-from helpers.book.summaries.findings import PAPER_SHARES, seed_shares, shares_and_papers
+from helpers.book.summaries import thresholds
+from helpers.book.summaries.findings import (
+    PAPER_SHARES,
+    equal_moments,
+    moments_in_words,
+    seed_shares,
+    shares_and_papers,
+)
 from helpers.book.theme import COLOURS, INK, NARROW_IN, figure_html
 
 NULL = {"null_near_exact_rate": 0.02, "null_near_exact_low": 0.01, "null_near_exact_high": 0.03}
@@ -38,13 +52,19 @@ PLOTS = {
     "thresholds": lambda: plot_thresholds(*made_up.normalised()),
     "choices": lambda: plot_choices(made_up.choices(), 0.5, 10),
     "sensitivity": lambda: plot_sensitivity(made_up.sensitivity()),
+    "sensitivity without a threshold": lambda: plot_sensitivity(
+        made_up.sensitivity().assign(
+            flagged_rate=lambda t: t["flagged_rate"].where(t["n_train"] > 100), ci_low=np.nan, ci_high=np.nan
+        )
+    ),
     "answer": lambda: plot_answer(shares_and_papers(made_up.replication().assign(**NULL))),
     "curve": lambda: plot_curve(made_up.replication().assign(**NULL)),
     "curve of one checkpoint": lambda: plot_curve(ONE.assign(**NULL)),
     "curve of nothing": lambda: plot_curve(ONE.assign(near_exact_rate=0.0, near_exact_low=0.0, **NULL)),
     "dose": lambda: plot_dose(made_up.dose()),
     "dose of nothing": lambda: plot_dose(made_up.dose().assign(rate=0.0, ci_low=np.nan, ci_high=np.nan)),
-    "copies": lambda: plot_copies(copied()),
+    "moments": lambda: plot_moments(equal_moments(counted())),
+    "copies": lambda: plot_copies(copied(), 0.044),
     "seeds": lambda: plot_seeds(seed_shares(made_up.outcomes())),
     "collapse": lambda: plot_collapse(stretched(), 1.1, 0.05),
 }
@@ -134,6 +154,20 @@ def test_quality_has_a_panel_for_each_measure_there_is():
     assert labels["quality without clap"] == ["kernel distance, aisfx", "silent clips"]
 
 
+def test_quality_draws_three_sizes_at_most_and_no_bars():
+    many = made_up.quality()
+    many = pd.concat([many, many.assign(n_train=many["n_train"] * 2)])
+    figure = plot_quality(many)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["100 clips", "1,000 clips", "9,000 clips", "held-out prompts", "real clips"]
+    hues = {line.get_color() for axis in figure.axes for line in axis.lines}
+    assert hues == {COLOURS[name] for name in ("orange", "grey", "green", "blue")}
+    assert not any(axis.collections for axis in figure.axes)
+    assert [axis.get_yscale() for axis in figure.axes] == ["log", "log", "linear", "linear"]
+    below = plot_quality(many.assign(kid=many["kid"] - 0.3))
+    assert below.axes[0].get_yscale() == "linear", "a distance may lie below 0"
+
+
 def test_ladder_goes_from_stranger_to_copy_and_refuses_another_kind():
     axis = PLOTS["ladder"]().axes[0]
     labels = [text.get_text() for text in axis.get_yticklabels()]
@@ -156,13 +190,26 @@ def test_an_unattainable_threshold_draws_no_line():
     assert lines == [[0.54, 0.56], [0.56], [0.56, 0.56]]
 
 
-def test_the_chosen_setting_is_framed_and_that_in_use_dotted():
-    axis = PLOTS["choices"]().axes[0]
-    (frame,) = (patch for patch in axis.patches if isinstance(patch, Rectangle) and not patch.get_fill())
-    assert (int(frame.get_x()), int(frame.get_y())) == (0, 2)  # K = 1, beta = 1
-    (dot,) = axis.lines
-    assert (int(dot.get_xdata()[0]), int(dot.get_ydata()[0])) == (2, 1)
-    assert not plot_choices(made_up.choices(), 0.7, 10).axes[0].lines
+def test_the_setting_in_use_is_framed_and_no_number_is_on_it():
+    for axis in PLOTS["choices"]().axes:
+        (frame,) = axis.patches
+        assert frame.get_xy() == (2, 1) and not axis.texts  # K = 10, beta = 0.5
+    other = plot_choices(made_up.choices(), 0.7, 10)
+    assert not other.axes[0].patches and len(other.legends[0].get_texts()) == 2, (
+        "nothing in the legend that is not drawn"
+    )
+
+
+def test_how_good_the_setting_in_use_is_is_told_and_every_number_is_in_the_table():
+    choices = made_up.choices()
+    assert thresholds.of_choice(choices, 1.0, 1) == "It is the best of those tried at 2 of 2 sizes here."
+    assert thresholds.of_choice(choices, 0.5, 10) == (
+        "It is the best of those tried at 0 of 2 sizes here, and at most 0.019 from the best at the others."
+    )
+    assert thresholds.of_choice(choices, 0.7, 10) == "" == thresholds.of_choice(choices[:0], 0.5, 10)
+    table = thresholds.choices_in_words(choices)
+    assert [*table] == ["β", "K", "100 clips", "4,500 clips"] and len(table) == 9
+    assert len(thresholds.choices_in_words(choices[:0])) == 0
 
 
 def test_the_key_figure_draws_each_size_once_over_updates_and_over_epochs_and_the_level_of_honest_clips():
@@ -179,18 +226,18 @@ def test_the_key_figure_draws_each_size_once_over_updates_and_over_epochs_and_th
             )
         (band,) = axis.patches
         assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.02, 0.02))
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["100 clips", "500 clips", "4,500 clips", "honest clips"]
-    assert len({line.get_color() for axis in figure.axes for line in axis.lines}) == 3
+        texts = {text.get_text(): text.get_color() for text in axis.texts}
+        assert texts == dict(zip(
+            ("100 clips", "500", "4,500 clips", "twins: no copies"), map(COLOURS.get, ("orange", "grey", "green", "blue"))
+        ))  # fmt: skip
+    assert not figure.legends
     alone = plot_curve(rows.assign(null_near_exact_rate=np.nan))
-    assert not alone.axes[0].patches and len(alone.legends[0].get_texts()) == 3, (
-        "nothing in the legend that is not drawn"
-    )
+    assert not alone.axes[0].patches and len(alone.axes[0].texts) == 3, "no name of what is not drawn"
     assert len(PLOTS["curve of one checkpoint"]().axes) == 1
     for figure in (PLOTS["curve"](), PLOTS["answer"]()):
         ends = [path.vertices for group in figure.axes[0].collections for path in group.get_paths()]
         bars = [end[0, 0] for end in ends if np.isfinite(end).all()]
-        assert len(bars) > 5 and np.diff(np.log(sorted(bars))).min() > 0.1, "no bar hides another"
+        assert len(bars) > 2 and np.diff(np.log(sorted(bars))).min() > 0.1, "no bar hides another"
 
 
 def test_backgrounds_stand_apart_from_contaminated_ones():
@@ -213,18 +260,70 @@ def test_seeds_draw_the_shares_beside_luck():
     assert sum(axis.lines[0].get_ydata()) == pytest.approx(1)
 
 
-def test_sizes_are_told_apart_on_light_and_on_dark():
-    def luminance(colour):
-        rgb = np.array(mpl.colors.to_rgb(colour))
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
+def test_the_smallest_and_the_largest_size_have_a_colour_and_those_between_are_grey():
+    orange, grey, green = (COLOURS[name] for name in ("orange", "grey", "green"))
+    assert shades_of([4500, 100, 500, 100, 200]) == {100: orange, 200: grey, 500: grey, 4500: green}
+    assert shades_of([100, 500]) == {100: orange, 500: green} and shades_of([500]) == {500: orange}
 
-    for ramp in ("plasma", "viridis"):
-        shades = shades_of(range(6), ramp).values()
-        assert len(set(shades)) == 6 and not set(shades) & set(COLOURS.values())
-        for colour in shades:
-            value = luminance(colour)
-            assert 1.05 / (value + 0.05) > 1.8 and (value + 0.05) / (luminance("#121212") + 0.05) > 1.8, colour
+
+@pytest.mark.parametrize("name", ["curve", "collapse", "copies", "sensitivity"])
+def test_texts_at_the_ends_of_lines_cover_neither_one_another_nor_a_line(name):
+    figure = PLOTS[name]()
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        boxes = {
+            text.get_text(): text.get_window_extent() for text in axis.texts if text.get_color() != COLOURS["blue"]
+        }
+        assert len(boxes) >= 3
+        for text, box in boxes.items():
+            assert not any(box.overlaps(other) for of, other in boxes.items() if of != text), text
+            assert axis.bbox.x0 <= box.x0 and box.x1 <= axis.bbox.x1 + 3, text
+        points = np.concatenate(
+            [axis.transData.transform(line.get_xydata()) for line in axis.lines if len(line.get_xdata()) > 2]
+        )
+        assert not any(box.contains(*point) for box in boxes.values() for point in points)
+
+
+@pytest.mark.parametrize(
+    "name", ["curve", "curve of nothing", "answer", "moments", "collapse", "copies", "sensitivity"]
+)
+def test_everything_lies_within_the_limits_of_its_axes(name):
+    for axis in PLOTS[name]().axes:
+        (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+        low, high = sorted((low, high))
+        points = [line.get_xydata() for line in axis.lines if line.get_transform() == axis.transData]
+        points += [path.vertices for group in axis.collections for path in group.get_paths()]
+        points = np.concatenate(points)
+        points = points[np.isfinite(points).all(axis=1)]
+        assert ((left < points[:, 0]) & (points[:, 0] < right)).all() and (
+            (low < points[:, 1]) & (points[:, 1] < high)
+        ).all()
+
+
+def test_moments_show_each_size_beside_twins_and_are_told_and_tabled():
+    rows = counted()
+    left, right = plot_moments(equal_moments(rows)).axes
+    assert titles(left.figure) == ["Equal updates (5,625)", "Equal epochs (40)"]
+    for axis in (left, right):
+        assert [text.get_text() for text in axis.texts] == [" twins: no copies"]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["100 clips", "500 clips", "4,500 clips"]
+    (dots,) = left.lines
+    main = rows[rows["updates"] == 5625].groupby("n_train")["near_exact_rate"].mean()
+    assert dots.get_xdata() == pytest.approx(main)
+    assert len(moments_in_words(equal_moments(rows))) == len(left.lines[0].get_xdata()) + len(
+        right.lines[0].get_xdata()
+    )
+    one = rows[rows["n_train"] == 100]
+    assert equal_moments(one).empty and moments_in_words(equal_moments(one)).empty
+
+
+def counted() -> pd.DataFrame:
+    """`made_up.replication` with the columns of counts, and with checkpoints of all sizes after 40 epochs."""
+    rows = made_up.replication()
+    early = rows[(rows["n_train"] < 4500) & (rows["arm"] == "main")].assign(
+        arm="u00000", epochs=40.0, updates=lambda t: 40 * t["n_train"] // 32
+    )
+    return pd.concat([rows, early]).assign(**NULL, n_generated=96, n_defined=96, prompt_set="train")
 
 
 def test_missing_columns_are_named():
@@ -240,11 +339,12 @@ def test_the_first_chart_draws_ours_the_nulls_and_the_papers_shares_within_its_f
     (axis,) = figure.axes
     drawn = {line.get_label(): line.get_xydata() for line in axis.lines}
     assert list(drawn) == list(ANSWER) == [text.get_text() for text in figure.legends[0].get_texts()]
-    ours, null, paper = (dict(points) for points in drawn.values())
+    ours, paper = (dict(points) for points in drawn.values())
     means = rows[rows["arm"] == "main"].groupby("n_train")["near_exact_rate"].mean()
-    assert [*ours.values()] == pytest.approx([*means.clip(lower=1e-4)]) and set(null.values()) == {0.02}
-    for drawn_at, step in ((ours, 1.12**-0.5), (null, 1.12**0.5)):
-        assert [*drawn_at] == pytest.approx([n * step for n in means.index]), "bars side by side"
-    assert paper == pytest.approx(PAPER_SHARES)
-    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
-    assert all(left < x < right and low <= y < high for points in drawn.values() for x, y in points)
+    assert ours == pytest.approx(means.to_dict()) and paper == pytest.approx(PAPER_SHARES), "each at its own size"
+    (band,) = axis.patches
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.01, 0.03)), "from limit to limit"
+    assert [text.get_text() for text in axis.texts] == ["clips that copied nothing"]
+    unknown = {f"null_near_exact_{end}": np.nan for end in ("rate", "low", "high")}
+    bare = plot_answer(shares_and_papers(rows.assign(**unknown))).axes[0]
+    assert not bare.patches and not bare.texts

@@ -217,18 +217,26 @@ def test_sizes_that_share_no_moment_are_compared_where_their_epochs_are_nearly_e
         near_exact_low=table["near_exact_rate"] - 0.05, near_exact_high=table["near_exact_rate"] + 0.05
     )
     table = table.assign(**NULL, n_generated=250, n_defined=250, prompt_set="train")
-    assert sentences.of_equal_epochs(table).replace("\u00a0", " ") == (
-        "At nearly equal epochs (200 to 240), near-exact copies of the own clip are 99 % (94 to 104) with 100 clips, 99 % (94 to 104) "
-        "with 200 clips and 99 % (94 to 104) with 500 clips. No fall shows."
-    )
+    found = findings.equal_moments(table)
+    assert found["moment"].unique().tolist() == [
+        "Nearly equal updates (20,000 to 25,000)",
+        "Nearly equal epochs (200 to 240)",
+    ]
+    assert sentences.of_equal_moments(table).endswith("At nearly equal epochs no fall shows. Both by log-mel.")
     later = table.assign(epochs=table["epochs"] * np.where(table["n_train"] == 500, 10, 1))
-    assert sentences.of_equal_epochs(later).startswith("At nearly equal epochs (200 to 220)"), "two of three sizes"
-    fewer = later[later["n_train"] != 200]
-    assert sentences.of_equal_epochs(fewer) == "No number of epochs is common to all sizes here."
+    assert findings.equal_moments(later)["moment"].iloc[-1] == "Nearly equal epochs (200 to 220)", "two of three sizes"
+    fewer = findings.equal_moments(later[later["n_train"] != 200])
+    assert set(fewer["axis"]) == {"updates"}
     falling = table.assign(
         near_exact_rate=50 / table["n_train"],
         near_exact_low=45 / table["n_train"],
         near_exact_high=55 / table["n_train"],
     )
-    assert sentences.of_equal_updates(falling).startswith("At nearly equal updates (20,000 to 25,000)")
-    assert sentences.of_equal_epochs(falling).endswith("With 500 clips they are fewer than with 100.")
+    told = "At nearly equal epochs, 500 clips are clearly copied less than 100. Both by clap."
+    assert sentences.of_equal_moments(falling, "clap").endswith(told)
+    falling.loc[falling["n_train"] == 500, ["near_exact_rate", "near_exact_high"]] = 0.001
+    assert "At nearly equal epochs, 500 clips are copied far less than 100." in sentences.of_equal_moments(falling)
+    falling.loc[falling["n_train"] == 500, "near_exact_high"] = 0.3
+    falling.loc[falling["n_train"] == 200, "near_exact_high"] = 0.5
+    told = "At nearly equal epochs only the largest set is clearly copied less than the smallest."
+    assert told in sentences.of_equal_moments(falling)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from helpers.book import memorisation
-from helpers.book.figures.onset import plot_map
 from helpers.book.players import FLICK, Item, player_row
 from helpers.book.words import share_text
 from helpers.copies.conclusions.onset import judged_clips
@@ -145,7 +144,6 @@ def test_without_javascript_the_clips_are_there_and_no_dead_button(markup, bare_
     assert page.locator(".memorisation-clips audio").first.is_visible()
     values = memorisation.values(pool)
     assert len(values) == len(pool.cells) and list(values["near-exact"]) == [*map(share_text, pool.cells["rate"])]
-    assert plot_map(pool.cells).get_label()
 
 
 def test_axe_finds_no_fault_and_captions_stay_text(page, markup, faults_of_axe):
@@ -166,7 +164,7 @@ def test_one_checkpoint_and_what_is_undefined_are_no_error(bare_page, pool, nois
         "8 clips, 6 updates: undefined which prompts are near-exact. "
         "This prompt’s clip may be near-exact or not, which is undefined.",
     ]
-    assert len(memorisation.values(memorisation.Study(cells, clips, noise_corpus))) == 2 and plot_map(cells).get_label()
+    assert len(memorisation.values(memorisation.Study(cells, clips, noise_corpus))) == 2
     nothing = memorisation.memorisation_map(memorisation.Study(cells, clips.head(0), noise_corpus), LAW).data
     assert "nothing can be played" in nothing
 

@@ -86,7 +86,7 @@ def test_the_page_says_what_came_of_each_change(table):
     two = pd.concat([table, table.assign(draw=1)])
     assert (
         "50\u00a0% and 50\u00a0%" in summaries.sentences(two)[0]
-        and len(plot_trajectories(two).axes[0].get_lines()) >= 6
+        and len(plot_trajectories(two, 0.04).axes[0].get_lines()) >= 6
     )
 
 
@@ -171,7 +171,7 @@ def test_a_distance_of_more_clips_is_not_held_beside_the_others(table):
         rows.loc["mixtures", "updates"] == 400
         and rows.loc["mixtures", "study_updates"] != rows.loc["mixtures", "study_updates"]
     )
-    kid = plot_trajectories(uneven).axes[1]
+    kid = plot_trajectories(uneven, 0.04).axes[1]
     assert max(line.get_xdata().max() for line in kid.get_lines() if len(line.get_xdata())) == 400
 
 

@@ -84,10 +84,8 @@ def test_no_onset_and_no_fall_is_read_from_what_is_undefined():
     assert findings.sizes_in_words(late)[shows][0].startswith("by the first checkpoint, 2,000 updates")
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
     for table in (undefined(both), pd.concat([both[:2], undefined(both[2:])])):
-        assert (
-            sentences.of_equal_epochs(table)
-            == "After 32 epochs at every size nothing can be compared: near-exact is undefined."
-        )
+        said = "No moment is common to two sizes at which it is known what is near-exact."
+        assert sentences.of_equal_moments(table) == said
 
 
 @pytest.mark.parametrize(
@@ -164,19 +162,15 @@ def test_the_first_checkpoint_above_the_null_is_named():
 
 
 def test_equal_epochs_are_those_that_every_size_has():
-    assert plain(sentences.of_equal_epochs(STUDY)).startswith(
-        "At nearly equal epochs (128 to 160), near-exact copies of the own clip are 50 % (45 to 55) with 100 clips"
-    )
-    assert (
-        sentences.of_equal_epochs(STUDY[STUDY["n_train"] != 400]) == "No number of epochs is common to all sizes here."
-    )
+    assert "Nearly equal epochs (128 to 160)" in findings.equal_moments(STUDY)["moment"].tolist()
     both = rows((100, 0, "u00100", 100, 0.02), (100, 0, "main", 400, 0.9), (400, 0, "main", 400, 0.03))
-    assert plain(sentences.of_equal_epochs(both)) == (
-        "After 32 epochs at every size, near-exact copies of the own clip are 2 % (-3 to 7) with 100 clips and 3 % (-2 to 8) with 400 clips. No fall shows. "
-        "But by then the model of 100 clips has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too."
+    assert findings.equal_moments(both)["moment"].unique().tolist() == ["Equal updates (400)", "Equal epochs (32)"]
+    assert sentences.of_equal_moments(both) == (
+        "At equal updates, 400 clips are copied far less than 100. At equal epochs no fall shows. But by then the model of 100 clips "
+        "has had only 100 of its 400 updates. A model that makes little real sound so early copies little, too. Both by log-mel."
     )
     both.loc[0, ["near_exact_rate", "near_exact_low", "near_exact_high"]] = (0.9, 0.8, 1.0)
-    assert plain(sentences.of_equal_epochs(both)).endswith("3 % (-2 to 8) with 400 clips. The share falls.")
+    assert "At equal epochs, 400 clips are clearly copied less than 100." in sentences.of_equal_moments(both)
 
 
 def test_machines_and_number_formats_are_told_by_run():

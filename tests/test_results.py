@@ -100,8 +100,7 @@ def test_the_answer_tells_what_was_found(profile, repository):
     told = [
         sentences.of_relation(law),
         sentences.of_second_measure(law),
-        sentences.of_equal_updates(of_own(rows)),
-        sentences.of_equal_epochs(of_own(rows)),
+        sentences.of_equal_moments(of_own(rows)),
     ]
     judged = judged_clips(FOLDER / "decisions.parquet", profile)
     told.append(floor_sentence(above_floor(judged), profile))

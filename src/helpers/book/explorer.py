@@ -26,6 +26,7 @@ from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
 PARTS = ("C2", "C3", "C1")  # of the null, in the order that the page holds them
+HONEST = {"twins": "twins", "heldout": "held-out clips"}
 LABELS = {
     "n": "Clips trained on",
     "tau": "Threshold τ",
@@ -53,8 +54,8 @@ def explorer(table: ScoreTable, galleries: Mapping[int, PlayedClips], data: Corp
     return HTML(
         inline("_vendor/uplot/uPlot.min.css", "scripts/explorer.css")
         + f'<div class="explorer" lang="en"><div class="explorer-play" hidden>{_controls(profile, depth, null)}'
-        '<p class="explorer-key"><span>generated</span> <span>honest</span> <span>τ</span>'
-        " Each dot is a clip: press it to hear the pair.</p>"
+        f'<p class="explorer-key"><span>generated</span> <span>{HONEST[null]}</span> <span>τ</span>'
+        " Each dot is a clip: press it to hear the pair. How high it lies means nothing.</p>"
         '<div class="explorer-chart" role="group" aria-label="Histogram of normalised scores, and clips to hear"></div>'
         '<div class="explorer-heard" aria-live="polite"></div></div>'
         '<details class="explorer-clips"><summary>All clips that the dots stand for</summary>'
@@ -101,14 +102,13 @@ def _controls(profile: Profile, depth: int, null: str) -> str:
         f'<input type="range" name="{name}" min="{low}" max="{high}" step="{step}" value="{value:g}"></label>'
         for name, (low, high, step, value) in ranges.items()
     )
-    honest = "twins" if null == "twins" else "held-out clips"
-    counted = {"flagged": "Flagged", "false_alarms": f"False alarms, among {honest} set aside",
+    counted = {"flagged": "Flagged", "false_alarms": "False alarms, checked",
                "precision": "Of the flagged, near-exact", "near": "Near-exact"}  # fmt: skip
     counts = "".join(f'<div><dt>{title}</dt><dd data-count="{name}"></dd></div>' for name, title in counted.items())
     return (
         f'<form class="explorer-controls"><label>{LABELS["n"]} <select name="n">{sizes}</select></label>{sliders}'
         f'<label class="explorer-follow"><input type="checkbox" name="follow" checked> τ follows: set it where '
-        f"{100 * config.fpr:g} % of honest clips would pass</label>"
+        f"{100 * config.fpr:g} % of {HONEST[null]} would pass</label>"
         '<button type="reset">Back to the study’s settings</button></form>'
         f'<div role="status"><dl class="explorer-counts">{counts}</dl></div>'
     )

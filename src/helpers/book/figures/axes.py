@@ -1,7 +1,9 @@
-"""What the figures share: axes, checks of the data, ticks, and a colour and a marker for each training size.
+"""What the figures share: axes, checks of the data, ticks, a colour for each training size and its number at the line's end.
 
-Training sizes have the warm colours, numbers of updates the cool ones.
+The smallest size is orange, the largest green, those between are grey; what copied nothing is blue.
 """
+
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -9,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from helpers.book.theme import WIDTH_IN
+from helpers.book.theme import COLOURS, WIDTH_IN
 from helpers.sound.transforms import TRANSFORMS
 
-MARKERS = "osD^vPX*"
 MOST_PANELS = 3  # of one row: more would be too narrow for their titles
 MOST_TICKS = 8  # of numbers that are not round: more would run into one another
+LETTER, LINE = 0.022, 0.055  # of a text at a line's end, as shares of its panel
 
 
 def new_axes(rows: int = 1, columns: int = 1, height_in: float = 3.2, **kwargs):
@@ -55,20 +57,30 @@ def percent_axis(axis) -> None:
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g} %"))
 
 
+def share_axis(axis, which: str) -> None:
+    """Shares on the axis `which`, x or y: linear below 1 %, so that zero has a place, logarithmic above."""
+    getattr(axis, f"set_{which}scale")("symlog", linthresh=0.01, linscale=0.5)
+    getattr(axis, f"set_{which}lim")(-0.0015, 2)
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_locator(mpl.ticker.FixedLocator([0, 0.01, 0.1, 1]))
+    ticks.set_minor_locator(mpl.ticker.NullLocator())
+    percent_axis(ticks)
+
+
 def count_axis(axis, ticks) -> None:
     """Ticks of a logarithmic axis at these numbers, written out; at round ones between them, where they are many."""
     ticks = sorted(set(ticks))
     if len(ticks) > MOST_TICKS:
-        rounded = round_ticks(ticks[0], ticks[-1])
-        ticks = rounded[:: 1 if len(rounded) <= 5 else 2] or ticks[:1]
+        ticks = round_ticks(ticks[0], ticks[-1]) or ticks[:1]
     axis.set_major_locator(mpl.ticker.FixedLocator(ticks))
     axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def round_ticks(least: float, most: float) -> list[int]:
-    """1, 3, 10, 30 and so on, as far as they lie between these."""
-    return [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
+    """1, 3, 10, 30 and so on, as far as they lie between these; where they are many, every second."""
+    ticks = [digit * 10**power for power in range(7) for digit in (1, 3) if least <= digit * 10**power <= most]
+    return ticks[:: 1 if len(ticks) <= 4 else 2]
 
 
 def side_by_side(table: pd.DataFrame, x: str, step: float) -> bool:
@@ -90,22 +102,64 @@ def scale_of(values) -> str:
     return "log" if min(values) > 0 else "linear"
 
 
-def shades_of(values, ramp: str = "plasma") -> dict:
-    """A colour for each value in order; the ends that would vanish on white or on black are left out."""
-    low, high = {"plasma": (0.42, 0.74), "viridis": (0.35, 0.8)}[ramp]
+def shades_of(values) -> dict:
+    """A colour for each value in order: the smallest orange, the largest green, those between grey. A single one is orange."""
     ordered = sorted(set(values))
-    return dict(zip(ordered, map(mpl.colors.to_hex, mpl.colormaps[ramp](np.linspace(low, high, len(ordered))))))
+    ends = {ordered[-1]: COLOURS["green"], ordered[0]: COLOURS["orange"]}
+    return dict.fromkeys(ordered, COLOURS["grey"]) | ends
 
 
-def markers_of(values) -> dict:
-    """A marker for each value in order."""
-    return dict(zip(sorted(set(values)), MARKERS * len(set(values))))
+def front(value, values) -> int:
+    """The layer of a value's line: those of the ends lie over those between."""
+    return 3 if value in (min(values), max(values)) else 2
 
 
-def size_handles(sizes) -> list[Line2D]:
-    """Legend entries of the training sizes."""
-    shades, shapes = shades_of(sizes), markers_of(sizes)
-    return [Line2D([], [], color=shades[n], marker=shapes[n], label=f"{n:,} clips") for n in shades]
+def write_ends(axis, lines: Mapping[str, Line2D]) -> None:
+    """Each text to the right of its line's end, in its colour; where a line or another text is, above the end, or else higher or lower.
+    Makes room on the right of the axis. What is drawn afterwards may cover it."""
+    axis.margins(x=0.04)
+    axis.autoscale_view()
+    room = LETTER * max(map(len, lines))
+    low, high = axis.transData.inverted().transform(axis.transAxes.transform([(0, 0), (1 / (1 - room), 0)]))[:, 0]
+    axis.set_xlim(low, high)
+    taken = np.concatenate([_along(line, axis) for line in axis.lines])
+    ends = [(text, line, *end) for text, line in lines.items() for end in _along(line, axis)[-1:]]
+    for text, line, x, y in sorted(ends, key=lambda end: -abs(end[3] - 0.5)):  # from the outside to the middle
+        width = LETTER * (len(text) + 1)
+        moved = [(x, y + sign * step / 100) for step in range(1, 60) for sign in (1, -1)]
+        places = [(x, y), (x - width, y + LINE), *moved]
+        at = next((place for place in places if _free(*place, width, taken)), (x, y))
+        taken = np.concatenate([taken, [(at[0] + step * width, at[1]) for step in np.linspace(0.1, 1, 20)]])
+        axis.annotate(
+            text, at, (5, 0), "axes fraction", textcoords="offset points", va="center", size=8, color=line.get_color(),
+        )  # fmt: skip
+
+
+def _free(left: float, y: float, width: float, taken: np.ndarray) -> bool:
+    """Whether a text fits into the panel here, and on none of the points `taken`."""
+    across = taken[(taken[:, 0] > left + LETTER / 2) & (taken[:, 0] < left + width), 1]
+    return left > 0 and LINE / 2 < y < 1 - LINE / 2 and not (np.abs(across - y) < 0.99 * LINE).any()
+
+
+def _along(line: Line2D, axis) -> np.ndarray:
+    """Points along a line, the last one its end, as shares of the panel [P, 2]; none of a line whose values are all unknown."""
+    known = np.ma.compress_rows(np.ma.masked_invalid(line.get_xydata()))
+    if not len(known):
+        return np.empty((0, 2))
+    x, y = (line.get_transform() + axis.transAxes.inverted()).transform(known).T
+    steps = np.linspace(0, len(x) - 1, 20 * len(x))
+    return np.column_stack([np.interp(steps, range(len(x)), of) for of in (x, y)])
+
+
+def honest_band(axis, low: float, high: float, text: str, ha: str = "right", va: str = "bottom") -> None:
+    """What clips reach that copied nothing, as a blue band (a line where it has no height), named above its upper end, or below it
+    (`va` top), on the right or on the left."""
+    blue = COLOURS["blue"]
+    axis.axhspan(low, high, facecolor=(blue, 0.18), edgecolor=(blue, 0.6), linewidth=1)
+    axis.annotate(
+        text, (0.98 if ha == "right" else 0.02, high), (0, 2 if va == "bottom" else -3), ("axes fraction", "data"),
+        textcoords="offset points", size=8, color=blue, ha=ha, va=va,
+    )  # fmt: skip
 
 
 def strength_text(name: str, values: list[float]) -> str:

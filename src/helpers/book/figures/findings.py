@@ -3,7 +3,6 @@
 Notebook: 07_findings.
 """
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,19 +10,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from helpers.book.figures.axes import (
-    MARKERS,
     beside,
     check_columns,
     count_axis,
+    front,
+    honest_band,
     legend_above,
-    markers_of,
     new_axes,
     percent_axis,
     round_ticks,
     shades_of,
+    share_axis,
     side_by_side,
-    size_handles,
     size_panels,
+    write_ends,
 )
 from helpers.book.theme import COLOURS, INK, themed
 
@@ -36,9 +36,9 @@ KINDS = {
 
 ANSWER = {  # of the first page's chart: colour, marker and line of each kind
     "this book, by rule": (COLOURS["orange"], "o", "-"),
-    "honest clips, by the same rule": (COLOURS["blue"], "s", "--"),
     "the paper, as summarised": (COLOURS["grey"], "D", ":"),
 }
+HONEST = "clips that copied nothing"  # the chart's band
 
 
 @themed("Distributions of best-match similarity by training size: generated clips, twins, held-out clips, ceiling.")
@@ -84,12 +84,12 @@ def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) ->
 @themed(
     "Share of generated clips that are near-exact of their own clip against updates and against epochs, a line for each training size, with the level of honest clips."
 )
-def plot_curve(rows: pd.DataFrame) -> Figure:
+def plot_curve(rows: pd.DataFrame, null: str = "twins") -> Figure:
     """Near-exact share over training time, a line a size: by updates, and by epochs. With one number of updates, over sizes.
 
     Columns: n_train, updates, epochs; near_exact and null_near_exact with _rate, _low and _high. A point is the mean over
-    draws, its bar goes from the lowest to the highest limit; those of one moment stand side by side. The band holds the means of honest clips at every size. Linear
-    below 1 %, so that zero has a place, logarithmic above.
+    draws; the bars of the smallest and of the largest size go from the lowest to the highest limit. Points of one moment stand side by side. The band holds the
+    means of honest clips, `null` in words, at every size. The scale is that of `share_axis`.
     """
     shares = [f"{whose}near_exact_{end}" for whose in ("", "null_") for end in ("rate", "low", "high")]
     check_columns(rows, "n_train", "updates", "epochs", *shares)
@@ -99,61 +99,81 @@ def plot_curve(rows: pd.DataFrame) -> Figure:
     )  # fmt: skip
     over = ["updates", "epochs"] if pooled["updates"].nunique() > 1 else ["n_train"]
     figure, axes = new_axes(1, len(over), 3.7, sharey=True)
-    shades, shapes = shades_of(pooled["n_train"]), markers_of(pooled["n_train"])
-    handles = size_handles(pooled["n_train"])
-    if pooled["honest"].notna().any():
-        band = {"color": COLOURS["blue"], "alpha": 0.35, "linewidth": 1}
-        handles.append(Rectangle((0, 0), 1, 1, **band, label="honest clips"))
+    shades = shades_of(pooled["n_train"])
+    share_axis(axes[0][0], "y")
+    axes[0][0].set_ylabel("near-exact of the own clip")
     for axis, x in zip(axes[0], over):
-        if len(handles) > len(shades):
-            axis.axhspan(pooled["honest"].min(), pooled["honest"].max(), **band)
+        lines = {}
         for place, (n_train, part) in enumerate(pooled.groupby("n_train")):
             # small sets, of more epochs, to the right
             moved = beside(part[x], place, len(shades), 1 / 1.12) if side_by_side(pooled, x, 1.12) else part[x]
-            axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1.4, alpha=0.7)
-            axis.plot(moved, part["rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
+            layer = front(n_train, shades)
+            (line,) = axis.plot(moved, part["rate"], marker="o", markersize=4, color=shades[n_train], zorder=layer)
+            lines[f"{n_train:,}{' clips' if layer > 2 else ''}"] = line
+            if layer > 2 or x == "n_train":
+                axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1, alpha=0.6)
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
+        if x == "n_train":
+            axis.margins(x=0.08)
+        else:
+            write_ends(axis, lines)
         count_axis(axis.xaxis, [1, 10, 100, 1_000, 10_000] if x == "epochs" else pooled[x])
-        axis.margins(x=0.08)
-    left = axes[0][0]
-    left.set_yscale("symlog", linthresh=0.01, linscale=0.5)
-    left.set(ylim=(-0.0005, 1.1), ylabel="near-exact of the own clip")
-    left.yaxis.set_major_locator(mpl.ticker.FixedLocator([0, 0.01, 0.1, 1]))
-    left.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-    percent_axis(left.yaxis)
-    legend_above(figure, handles)
+        if pooled["honest"].notna().any():
+            honest_band(axis, pooled["honest"].min(), pooled["honest"].max(), f"{null}: no copies")
     return figure
 
 
 @themed(
-    "Near-exact share against the number of training clips on logarithmic axes: this book's sizes beside honest clips, and the paper's three sizes."
+    "Near-exact share of each training size, with its interval, at nearly equal updates and at nearly equal epochs, with the level of honest clips."
+)
+def plot_moments(moments: pd.DataFrame, null: str = "twins") -> Figure:
+    """Near-exact share by training size at a moment that sizes have nearly in common, a panel each for updates and for epochs.
+
+    Columns: moment, the panel's title; n_train, rate, low, high, null_rate, whose band is that of honest clips, `null` in words. The
+    scale is that of `share_axis`.
+    """
+    check_columns(moments, "moment", "n_train", "rate", "low", "high", "null_rate")
+    sizes = sorted(moments["n_train"].unique())
+    panels = dict([*moments.groupby("moment", sort=False)])
+    figure, axes = new_axes(1, len(panels), 1.2 + 0.28 * len(sizes), sharey=True)
+    honest = moments["null_rate"].agg(["min", "max"])
+    for axis, (title, rows) in zip(axes[0], panels.items()):
+        y = [sizes.index(n) for n in rows["n_train"]]
+        axis.hlines(y, rows["low"], rows["high"], color=COLOURS["orange"], linewidth=1.6)
+        axis.plot(rows["rate"], y, "o", color=COLOURS["orange"], markersize=6)
+        share_axis(axis, "x")
+        axis.set(title=title, ylim=(len(sizes) - 0.5, -1), xlabel="near-exact of the own clip")
+        axis.set_yticks(range(len(sizes)), [f"{n:,} clips" for n in sizes])
+        if honest.notna().all():
+            axis.axvspan(*honest, facecolor=(COLOURS["blue"], 0.18), edgecolor=(COLOURS["blue"], 0.6), linewidth=1)
+            axis.text(honest["max"], -0.6, f" {null}: no copies", color=COLOURS["blue"], size=8, va="center")
+    return figure
+
+
+@themed(
+    "Near-exact share against the number of training clips: this book's sizes, the paper's three sizes, and a band that clips reach which copied nothing."
 )
 def plot_answer(shares: pd.DataFrame) -> Figure:
     """The first page's chart, narrow enough for a phone: near-exact shares over training size, ours beside the paper's.
 
-    Columns: kind, n_train, rate, low, high; kinds in the order of ANSWER, limits of the paper's shares unknown (NaN).
+    Columns: kind, n_train, rate, low, high; kinds of ANSWER and HONEST, limits of the paper's shares unknown (NaN). The band goes from the
+    lowest to the highest limit of honest clips at any size. The scale is that of `share_axis`.
     """
     check_columns(shares, "kind", "n_train", "rate", "low", "high")
     figure, axes = new_axes(1, 1, 3.1)
     figure.set_figwidth(3.6)
-    axis, floor = axes[0][0], 1e-4
-    for place, (kind, (colour, marker, style)) in enumerate(ANSWER.items()):
+    axis = axes[0][0]
+    for kind, (colour, marker, style) in ANSWER.items():
         part = shares[(shares["kind"] == kind) & shares["rate"].notna()].sort_values("n_train")
-        moved = beside(part["n_train"], place, 2) if part["high"].notna().any() else part["n_train"]
-        axis.vlines(moved, part["low"].clip(lower=floor), part["high"], color=colour, linewidth=1.4)
-        axis.plot(
-            moved,
-            part["rate"].clip(lower=floor),
-            style,
-            marker=marker,
-            color=colour,
-            markersize=6,
-            label=kind,
-        )
-    axis.set(xscale="log", yscale="log", xlabel="training clips", ylabel="near-exact copies", ylim=(floor, 1.6))
+        axis.vlines(part["n_train"], part["low"], part["high"], color=colour, linewidth=1.4)
+        axis.plot(part["n_train"], part["rate"], style, marker=marker, color=colour, markersize=6, label=kind)
+    honest = shares[shares["kind"] == HONEST]
+    axis.set(xscale="log", xlabel="training clips", ylabel="near-exact copies")
+    share_axis(axis, "y")
+    if honest["high"].notna().any():
+        honest_band(axis, honest["low"].min(), honest["high"].max(), HONEST, "left", "top")
     count_axis(axis.xaxis, [100, 1_000, 10_000])
     axis.set_xlim(shares["n_train"].min() / 1.5, 9e4)
-    percent_axis(axis.yaxis)
     figure.legend(loc="outside upper left", ncols=1)
     return figure
 
@@ -183,7 +203,7 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
             part = pd.concat([single, rows]).sort_values("copies")
             x = beside(part["copies"], place, len(lines), 1.06)
             axis.vlines(x, part["ci_low"], part["ci_high"], color=COLOURS[colour], linewidth=1)
-            axis.plot(x, part["rate"], marker=MARKERS[place], markersize=5, color=COLOURS[colour], label=label)
+            axis.plot(x, part["rate"], marker="os"[place], markersize=5, color=COLOURS[colour], label=label)
         axis.set(xscale="log", xlabel="copies in the training set")
         count_axis(axis.xaxis, dose["copies"])
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # above: the intervals reach everywhere
@@ -194,28 +214,32 @@ def plot_dose(dose: pd.DataFrame) -> Figure:
     return figure
 
 
-@themed("Near-exact share against updates, a line for each number of copies: under one caption, and under several.")
-def plot_copies(dose: pd.DataFrame) -> Figure:
+@themed(
+    "Near-exact share against updates, a line for each number of copies: under one caption, and under several; with the level of honest clips."
+)
+def plot_copies(dose: pd.DataFrame, twins: float) -> Figure:
     """Near-exact share of the own clip over updates, a line for each number of copies; clips without a copy are in both panels.
 
     Columns: caption_kind (same, other), copies, updates, own_near_exact_rate. Groups are few, so intervals would cover one another.
+    `twins`: their share.
     """
     check_columns(dose, "caption_kind", "copies", "updates", "own_near_exact_rate")
     figure, axes = new_axes(1, 2, 3.5, sharey=True)
-    shades, shapes = shades_of(dose["copies"]), markers_of(dose["copies"])
+    axes[0][0].set(ylim=(-0.1, 1.12), ylabel="near-exact of the own clip")
+    percent_axis(axes[0][0].yaxis)
+    shades = shades_of(dose["copies"])
     for axis, (caption_kind, title) in zip(axes[0], {"same": "under one caption", "other": "under several"}.items()):
         arm = dose[(dose["caption_kind"] == caption_kind) | (dose["copies"] == 1)]
+        lines = {}
         for copies, rows in arm.sort_values("updates").groupby("copies"):
-            x = rows["updates"]
-            axis.plot(x, rows["own_near_exact_rate"], marker=shapes[copies], markersize=4, color=shades[copies])
+            shares, layer = rows["own_near_exact_rate"], front(copies, shades)
+            (line,) = axis.plot(rows["updates"], shares, marker="o", markersize=3, color=shades[copies], zorder=layer)
+            lines["once" if copies == 1 else f"{copies:.0f}{' times' if layer > 2 else ''}"] = line
         axis.set(xscale="log", xlabel="updates", title=title)
+        level = axis.axhline(twins, color=COLOURS["blue"], linewidth=1.2, label="twins: no copies")
+        write_ends(axis, lines)
         count_axis(axis.xaxis, round_ticks(dose["updates"].min(), dose["updates"].max()) or [dose["updates"].min()])
-    axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")
-    percent_axis(axes[0][0].yaxis)
-    handles = [
-        Line2D([], [], color=shades[n], marker=shapes[n], label="once" if n == 1 else f"{n:,.0f} times") for n in shades
-    ]
-    legend_above(figure, handles)
+    legend_above(figure, [level])
     return figure
 
 

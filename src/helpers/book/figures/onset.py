@@ -1,4 +1,4 @@
-"""Figures of when copying begins: the memorisation map as it stands without JavaScript, and clips as they come out of noise.
+"""Figures of when copying begins: shares over training, and clips as they come out of noise.
 
 Notebook: 08_onset.
 """
@@ -9,63 +9,23 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from helpers.book.figures.axes import (
     check_columns,
     count_axis,
-    legend_above,
-    markers_of,
+    front,
     new_axes,
     percent_axis,
     round_ticks,
-    scale_of,
     shades_of,
-    size_handles,
+    write_ends,
 )
-from helpers.book.theme import COLOURS, themed
-from helpers.book.words import share_text
+from helpers.book.theme import COLOURS, INK, themed
 
 RAISED = str.maketrans(
     "-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·"
 )  # of an exponent: mathtext has fonts of its own, and warns on the page
-CLOSE = 1.17  # times as many updates: a share that is followed so soon is not written, as the next one would cover it
 KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the trajectory stage names them
-
-
-@themed(
-    "A square for each training size and number of updates, coloured by the share of prompts that came out near-exact."
-)
-def plot_map(cells: pd.DataFrame) -> Figure:
-    """Near-exact share of the own clip over updates and training size. Columns: n_train, updates, rate."""
-    cells = check_columns(cells, "n_train", "updates", "rate").dropna(subset="rate")
-    cells = cells.sort_values(["n_train", "updates"], ignore_index=True)
-    sizes = sorted(cells["n_train"].unique())
-    figure, axes = new_axes(1, 1, 1.3 + 0.5 * len(sizes))
-    ramp = sns.blend_palette([COLOURS["blue"], COLOURS["orange"]], as_cmap=True)
-    shown = cells.assign(size=[f"{n:,}" for n in cells["n_train"]])
-    axis = sns.scatterplot(
-        shown, x="updates", y="size", hue="rate", hue_norm=(0, 1), palette=ramp, marker="s", s=90, linewidth=0,
-        legend=False, ax=axes[0][0],
-    )  # fmt: skip
-    after = shown.groupby("n_train")["updates"].shift(-1)
-    for row in shown[~(after < CLOSE * shown["updates"])].itertuples():
-        text = share_text(row.rate).removesuffix("\u00a0%")
-        axis.annotate(
-            text, (row.updates, row.size), (0, 8), textcoords="offset points", ha="center", size=7, rotation=90
-        )
-    least, most = cells["updates"].min(), cells["updates"].max()
-    ticks = round_ticks(least, most)
-    axis.set(
-        xscale=scale_of(cells["updates"]),
-        xlabel="updates",
-        ylabel="training clips",
-        title="Near-exact of the own clip, % of prompts",
-    )
-    axis.margins(x=0.05)
-    axis.set_ylim(len(sizes) - 0.5, -0.9)
-    count_axis(axis.xaxis, ticks or [least])
-    return figure
 
 
 @themed(
@@ -79,25 +39,26 @@ def plot_collapse(shares: pd.DataFrame, exponent: float, level: float) -> Figure
     """
     check_columns(shares, "n_train", "draw", "updates", "near_exact")
     figure, axes = new_axes(1, 2, 3.5, sharey=True)
-    shades, shapes = shades_of(shares["n_train"]), markers_of(shares["n_train"])
+    axes[0][0].set(ylim=(-0.06, 1.12), ylabel="near-exact of the own clip")
+    percent_axis(axes[0][0].yaxis)
+    shades = shades_of(shares["n_train"])
     for axis, power in zip(axes[0], (0, exponent)):
-        axis.axhline(level, color=COLOURS["blue"], linestyle="--", linewidth=1.2)
+        lines = {}
         for (n_train, _), run in shares.sort_values("updates").groupby(["n_train", "draw"]):
-            axis.plot(
+            layer = front(n_train, shades)
+            (line,) = axis.plot(
                 run["updates"] / n_train**power, run["near_exact"],
-                marker=shapes[n_train], markersize=4, linewidth=1.2, color=shades[n_train],
+                marker="o", markersize=3, linewidth=1.2, color=shades[n_train], zorder=layer,
             )  # fmt: skip
+            name = f"{n_train:,}{' clips' if layer > 2 else ''}"  # beside its highest run
+            lines[name] = max(lines.get(name, line), line, key=lambda one: one.get_ydata()[-1])
         scaled = shares["updates"] / shares["n_train"] ** power
         ticks = round_ticks(scaled.min(), scaled.max())
         axis.set(xscale="log", xlabel=f"updates / n{f'{power:.2f}'.translate(RAISED)}" if power else "updates")
+        axis.axhline(level, color=INK, linestyle="--", linewidth=1)
+        write_ends(axis, lines)
         count_axis(axis.xaxis, ticks or [scaled.min()])
-    axes[0][0].set(ylim=(-0.03, 1.05), ylabel="near-exact of the own clip")
-    percent_axis(axes[0][0].yaxis)
-    handles = [
-        *size_handles(shares["n_train"]),
-        Line2D([], [], color=COLOURS["blue"], linestyle="--", label="the onset's level"),
-    ]
-    legend_above(figure, handles)
+        axis.annotate("onset", (0.02, level), (0, 2), ("axes fraction", "data"), textcoords="offset points", size=8)
     return figure
 
 
@@ -112,7 +73,7 @@ def plot_nearness(trajectory: pd.DataFrame) -> Figure:
     given = {"data": trajectory, "x": "step", "y": "nearness", "hue": "kind", "palette": colours, "ax": axes[0][0]}
     sns.lineplot(**given, units="clip_id", estimator=None, linewidth=0.7, alpha=0.5, legend=False)
     axis = sns.lineplot(**given, estimator="median", errorbar=None, linewidth=2.6)
-    axis.set(xlabel="step of the sampler", ylabel="nearness to the own clip", ylim=(-1, 1.05))
+    axis.set(xlabel="step of the sampler", ylabel="nearness to the own clip")
     axis.set_xticks([1, *range(5, trajectory["step"].max() + 1, 5)])
     handles, labels = axis.get_legend_handles_labels()
     axis.get_legend().remove()

@@ -13,13 +13,10 @@ from helpers.book.figures.axes import (
     check_columns,
     count_axis,
     legend_above,
-    markers_of,
     new_axes,
     percent_axis,
     scale_of,
     shades_of,
-    side_by_side,
-    size_handles,
     size_panels,
     strength_text,
 )
@@ -38,76 +35,71 @@ LADDER = {
 
 
 LINES = ("medianprops", "whiskerprops", "capprops")  # of a box
-MOST_INTERVALS = 3  # sizes whose intervals can stand side by side
 
 
 @themed(
     "Kernel distance, caption agreement and silent share against updates, by training size, beside what real clips reach."
 )
 def plot_quality(quality: pd.DataFrame) -> Figure:
-    """Kernel distance by each embedding, agreement with captions, and silent clips, against updates.
+    """Kernel distance by each embedding, agreement with captions, and silent clips, against updates: of the smallest size, one in the
+    middle, and the largest. Lines are means over draws, dashed for held-out prompts.
 
-    Columns: n_train, updates, prompt_set (train, heldout), embedding, kid, kid_low, kid_high, floor_kid, twins_kid,
-    clap_agreement with _low and _high, real_agreement, silent_rate, silent_low, silent_high. Lines are means over draws.
-    What real clips reach is dashed: twins, or held-out clips where there are none. Of silent clips, which are rare, the intervals
-    of many sizes would cover one another, and are left out.
+    Columns: n_train, updates, prompt_set (train, heldout), embedding, kid, floor_kid, twins_kid, clap_agreement, real_agreement,
+    silent_rate. What real clips reach is blue: twins, or held-out clips where there are none. Distances are on a logarithmic axis, or
+    a linear one where a mean is not above 0.
     """
     check_columns(
         quality, "n_train", "updates", "prompt_set", "embedding", "kid", "floor_kid", "twins_kid", "clap_agreement",
-        "silent_rate",
+        "real_agreement", "silent_rate",
     )  # fmt: skip
-    real_kid = "twins_kid" if quality["twins_kid"].notna().any() else "floor_kid"
-    once = quality[quality["embedding"] == quality["embedding"].iloc[0]]  # the rest is the same whatever the embedding
+    sizes = sorted(quality["n_train"].unique())
+    sizes = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
+    of_three = quality[quality["n_train"].isin(sizes)]
+    values = ["kid", "floor_kid", "twins_kid", "clap_agreement", "real_agreement", "silent_rate"]
+    means = of_three.groupby(["embedding", "n_train", "prompt_set", "updates"], sort=False)[values].mean().reset_index()
+    real_kid = "twins_kid" if means["twins_kid"].notna().any() else "floor_kid"
+    once = means[means["embedding"] == means["embedding"].iloc[0]]  # the rest is the same whatever the embedding
     panels = [
-        (f"kernel distance, {name}", rows, "kid", "kid_low", "kid_high", real_kid)
-        for name, rows in quality.groupby("embedding", sort=False)
+        (f"kernel distance, {name}", rows, "kid", real_kid) for name, rows in means.groupby("embedding", sort=False)
     ]
     if once["clap_agreement"].notna().any():
-        limits = ("clap_agreement_low", "clap_agreement_high", "real_agreement")
-        panels.append(("agreement with the caption", once, "clap_agreement", *limits))
-    panels.append(("silent clips", once, "silent_rate", "silent_low", "silent_high", None))
+        panels.append(("agreement with the caption", once, "clap_agreement", "real_agreement"))
+    panels.append(("silent clips", once, "silent_rate", None))
     columns = 2 if len(panels) > 3 else len(panels)
     rows_of_panels = -(-len(panels) // columns)
     figure, axes = new_axes(rows_of_panels, columns, 0.7 + 2.4 * rows_of_panels, sharex=True)
-    for axis, (label, rows, value, low, high, real) in zip(axes.flat, panels):
-        _quality_panel(axis, rows, value, low, high, real)
+    given = {
+        "x": "updates",
+        "hue": "n_train",
+        "palette": shades_of(sizes),
+        "style": "prompt_set",
+        "legend": False,
+        "errorbar": None,
+    }
+    styles = {"style_order": ["train", "heldout"], "dashes": [(), (4, 2)], "markers": ["o", "o"]}
+    for axis, (label, rows, value, real) in zip(axes.flat, panels):
+        sns.lineplot(rows, y=value, **given, **styles, markersize=4, markeredgewidth=0, ax=axis)
         axis.set(ylabel=label, xlabel="updates", xscale=scale_of(rows["updates"]))
         axis.tick_params(labelbottom=True)
+        reached = [rows[real].mean()] if real and rows[real].notna().any() else []
+        for level in reached:
+            axis.axhline(level, color=COLOURS["blue"], linewidth=1.2)
+        if value == "kid":
+            axis.set_yscale(scale_of([*rows["kid"].dropna(), *reached]))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("")
         if value == "silent_rate":
-            axis.set_ylim(bottom=0)
             percent_axis(axis.yaxis)
-    updates = quality["updates"].unique()
+    updates = means["updates"].unique()
     count_axis(axes[0][0].xaxis, updates)  # shared by all panels
     if len(updates) == 1 and updates[0] > 0:
         axes[0][0].set_xlim(updates[0] / 1.6, updates[0] * 1.6)
-    handles = size_handles(quality["n_train"])
-    if (quality["prompt_set"] == "heldout").any():
-        handles.append(
-            Line2D([], [], color=INK, marker="o", markerfacecolor="none", linestyle="none", label="held-out prompts")
-        )
-    handles.append(Line2D([], [], color=COLOURS["grey"], linestyle="--", label="real clips"))
+    handles = [Line2D([], [], color=colour, label=f"{n:,} clips") for n, colour in shades_of(sizes).items()]
+    if (means["prompt_set"] == "heldout").any():
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), label="held-out prompts"))
+    handles.append(Line2D([], [], color=COLOURS["blue"], label="real clips"))
     legend_above(figure, handles)
     return figure
-
-
-def _quality_panel(axis, rows: pd.DataFrame, value: str, low: str, high: str, real: str | None) -> None:
-    sizes = sorted(rows["n_train"].unique())
-    shades, shapes = shades_of(sizes), markers_of(sizes)
-    for place, n_train in enumerate(sizes):
-        for prompts, part in rows[rows["n_train"] == n_train].groupby("prompt_set"):
-            apart = side_by_side(rows, "updates", 1.07)
-            step = (place - (len(sizes) - 1) / 2 if apart else 0) + 0.4 * (prompts == "heldout")
-            part = part.assign(x=part["updates"] * 1.07**step)  # sizes side by side
-            if prompts != "heldout":
-                sns.lineplot(part, x="x", y=value, color=shades[n_train], errorbar=None, ax=axis)
-            if value != "silent_rate" or len(sizes) <= MOST_INTERVALS:
-                axis.vlines(part["x"], part[low], part[high], color=shades[n_train], linewidth=1)
-            fill = "none" if prompts == "heldout" else shades[n_train]
-            axis.plot(
-                part["x"], part[value], shapes[n_train], color=shades[n_train], markerfacecolor=fill, markersize=5
-            )
-    if real and rows[real].notna().any():
-        axis.axhline(rows[real].mean(), color=COLOURS["grey"], linestyle="--", linewidth=1.2)
 
 
 @themed(

@@ -13,13 +13,13 @@ from matplotlib.patches import Rectangle
 from helpers.book.figures.axes import (
     MOST_PANELS,
     check_columns,
+    front,
     legend_above,
-    markers_of,
     new_axes,
     percent_axis,
     shades_of,
-    size_handles,
     size_panels,
+    write_ends,
 )
 from helpers.book.theme import COLOURS, INK, themed
 
@@ -62,32 +62,32 @@ def plot_thresholds(scores: pd.DataFrame, thresholds: pd.DataFrame, null: str = 
 
 
 @themed(
-    "Heat maps of the area under the ROC curve of altered copies against twins for every β and K, by training size."
+    "Heat maps of the area under the ROC curve of altered copies against twins for every β and K, by training size; the setting in use is framed."
 )
 def plot_choices(choices: pd.DataFrame, beta: float, k: int) -> Figure:
-    """AUROC of altered copies against twins for every β and K, a panel a size; the best is framed, that in use dotted.
-
-    Columns: n_train, beta, k, auroc, chosen.
-    """
-    check_columns(choices, "n_train", "beta", "k", "auroc", "chosen")
+    """AUROC of altered copies against twins for every β and K, a panel a size, in shades from the lowest to the highest of all; the
+    setting in use is framed, if it was tried. Columns: n_train, beta, k, auroc."""
+    check_columns(choices, "n_train", "beta", "k", "auroc")
     sizes = sorted(choices["n_train"].unique())
     betas, ks = sorted(choices["beta"].unique()), sorted(choices["k"].unique())
-    figure, axes = size_panels(sizes, 1.2 + 0.34 * len(betas), sharey=True)
+    figure, axes = size_panels(sizes, 1.0 + 0.22 * len(betas), sharey=True)
     low, high = choices["auroc"].min(), choices["auroc"].max()
+    shades = sns.color_palette("crest", as_cmap=True)
+    frame = {"fill": False, "edgecolor": COLOURS["orange"], "linewidth": 2.2}
+    handles = [
+        Rectangle((0, 0), 1, 1, color=shades(at), label=f"AUROC {of:.2f}") for at, of in ((0.0, low), (1.0, high))
+    ]
     for axis, n_train in zip(axes, sizes):
         part = choices[choices["n_train"] == n_train]
         table = part.pivot(index="beta", columns="k", values="auroc").reindex(betas, columns=ks)
-        sns.heatmap(
-            table, ax=axis, vmin=low, vmax=max(high, low + 1e-3), cmap="crest_r", annot=True, fmt=".3f", cbar=False,
-            annot_kws={"size": 8},
-        )  # fmt: skip
-        for row in part[part["chosen"]].itertuples():
-            corner = (ks.index(row.k) + 0.04, betas.index(row.beta) + 0.06)
-            axis.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=COLOURS["orange"], linewidth=2.2))
+        sns.heatmap(table, ax=axis, vmin=low, vmax=max(high, low + 1e-3), cmap=shades, cbar=False)
         if beta in betas and k in ks:
-            axis.plot(ks.index(k) + 0.13, betas.index(beta) + 0.5, "o", color=COLOURS["orange"], markersize=4)
+            axis.add_patch(Rectangle((ks.index(k), betas.index(beta)), 1, 1, **frame, clip_on=False))
         axis.set(title=f"{n_train:,} training clips", xlabel="K", ylabel="β" if axis in axes[::MOST_PANELS] else "")
         axis.tick_params(length=0, rotation=0)
+    if beta in betas and k in ks:
+        handles.append(Rectangle((0, 0), 1, 1, **frame, label="in use"))
+    legend_above(figure, handles)
     return figure
 
 
@@ -95,7 +95,8 @@ def plot_choices(choices: pd.DataFrame, beta: float, k: int) -> Figure:
     "Flagged share of generated clips against the size of the background and against the number of training clips in it, by training size."
 )
 def plot_sensitivity(sensitivity: pd.DataFrame) -> Figure:
-    """Flagged share against the size of the background, and against training clips that wrongly lie in it.
+    """Flagged share against the size of the background, and against training clips that wrongly lie in it; the smallest and the largest
+    training size with intervals.
 
     Columns: n_train, background_size, contaminated, flagged_rate, ci_low, ci_high.
     """
@@ -106,19 +107,20 @@ def plot_sensitivity(sensitivity: pd.DataFrame) -> Figure:
         ("contaminated", sensitivity[sensitivity["background_size"] == whole], "training clips among them by mistake"),
     )
     figure, axes = new_axes(1, 2, 3.2, sharey=True)
-    sizes = sorted(sensitivity["n_train"].unique())
-    shades, shapes = shades_of(sizes), markers_of(sizes)
+    top = 1.08 * max(0.01, sensitivity["ci_high"].max())
+    axes[0][0].set(ylim=(-0.04 * top, top), ylabel="generated clips flagged")
+    percent_axis(axes[0][0].yaxis)
+    shades = shades_of(sensitivity["n_train"])
     for axis, (column, rows, label) in zip(axes[0], panels):
         steps = sorted(rows[column].unique())
-        for place, n_train in enumerate(sizes):
-            part = rows[rows["n_train"] == n_train].sort_values(column)
-            x = np.array([steps.index(value) for value in part[column]]) + 0.08 * (place - (len(sizes) - 1) / 2)
-            axis.vlines(x, part["ci_low"], part["ci_high"], color=shades[n_train], linewidth=1)
-            axis.plot(x, part["flagged_rate"], marker=shapes[n_train], markersize=5, color=shades[n_train])
+        lines = {}
+        for n_train, part in rows.sort_values(column).groupby("n_train"):
+            x, layer = [steps.index(value) for value in part[column]], front(n_train, shades)
+            (line,) = axis.plot(x, part["flagged_rate"], marker="o", markersize=4, color=shades[n_train], zorder=layer)
+            lines[f"{n_train:,}{' clips' if layer > 2 else ''}"] = line
+            if layer > 2:
+                axis.vlines(x, part["ci_low"], part["ci_high"], color=shades[n_train], linewidth=1, alpha=0.6)
         axis.set_xticks(range(len(steps)), [f"{step:,}" for step in steps])
-        axis.set(xlabel=label, ylim=(0, None))
-        axis.margins(x=0.12)
-    axes[0][0].set_ylabel("generated clips flagged")
-    percent_axis(axes[0][0].yaxis)
-    legend_above(figure, size_handles(sizes))
+        axis.set_xlabel(label)
+        write_ends(axis, lines)
     return figure

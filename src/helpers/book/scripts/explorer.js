@@ -86,7 +86,7 @@ for (const root of document.querySelectorAll(".explorer:not([data-ready])")) {
       axes: [
         {...axis, label: "best normalised score", labelSize: 22, labelFont: "13px system-ui", font: "12px system-ui"},
         {...axis, size: 46, font: "12px system-ui", filter: (_, ticks) => ticks.map(y => y < 0 ? null : y),
-         values: (_, ticks) => ticks.map(y => y === null ? "" : `${Math.round(100 * y)} %`)},
+         values: (_, ticks) => ticks.map(y => y === null ? "" : `${+(100 * y).toFixed(1)} %`)},
       ],
       series: [{}, area("generated", "--generated"), area("honest", "--honest")],
       hooks: {draw: [line, place]},

@@ -6,8 +6,7 @@ from .corpus import (
 )
 from .findings import (
     of_answer as of_answer,
-    of_equal_epochs as of_equal_epochs,
-    of_equal_updates as of_equal_updates,
+    of_equal_moments as of_equal_moments,
     of_ledger as of_ledger,
     of_missed as of_missed,
     of_papers_sizes as of_papers_sizes,

@@ -11,10 +11,9 @@ from operator import itemgetter
 import pandas as pd
 
 from helpers.book.sentences.verdict import WHY_UNDEFINED
-from helpers.book.summaries.findings import ELSEWHERE
-from helpers.book.summaries.rows import FLAGGED, checkpoints
-from helpers.book.words import epochs_text, limits, listed, share_text, two_digits, undefined_for
-from helpers.copies.conclusions.equal_moments import last_in_common
+from helpers.book.summaries.findings import ELSEWHERE, equal_moments
+from helpers.book.summaries.rows import FLAGGED, checkpoints, shares_by
+from helpers.book.words import limits, listed, share_text, two_digits, undefined_for
 from helpers.copies.conclusions.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.conclusions.onset import rise
 
@@ -48,8 +47,8 @@ def of_answer(rows: pd.DataFrame) -> str:
     """What came out: what each size's near-exact share says beside the null's, at the last checkpoint. Sizes that begin alike
     share a sentence, and of these, those that end alike its part. What is replayed are the clips that it was trained on."""
     curves, parts = checkpoints(rows), []
-    for (n_train, updates), last in _shares(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
-        first = _shares(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
+    for (n_train, updates), last in shares_by(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
+        first = shares_by(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
         opening, who = f"After {updates:,} updates on", ""
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
             said = f"what a model does is undefined, {WHY_UNDEFINED}"
@@ -194,53 +193,33 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
     return told
 
 
-def of_equal_epochs(rows: pd.DataFrame) -> str:
-    """All sizes after exactly as many epochs, if there are such checkpoints: near-exact shares, and whether they fall."""
-    curve = _shares(checkpoints(rows), ["epochs", "n_train"])
-    sizes = curve.index.unique("n_train")
-    alike = [(epochs, part) for epochs, part in curve.groupby(level="epochs") if len(part) == len(sizes) > 1]
-    if not alike:
-        return _of_nearly_equal(curve, "epochs") or "No number of epochs is common to all sizes here."
-    epochs, part = alike[-1]
-    part = part.droplevel("epochs").sort_index()
-    if part["rate"].isna().any():
-        return f"After {epochs_text(epochs)} epochs at every size nothing can be compared: near-exact is undefined."
-    shares = [f"{share_text(row['rate'], row['low'], row['high'])} with {n:,} clips" for n, row in part.iterrows()]
-    small, large = part.iloc[0], part.iloc[-1]
-    falls = small["low"] > large["high"]
-    text = f"After {epochs_text(epochs)} epochs at every size, near-exact copies of the own clip are {listed(shares)}. "
-    text += "The share falls." if falls else "No fall shows."
-    smallest = rows[rows["n_train"] == sizes.min()]
-    updates, last = int(smallest.loc[smallest["epochs"] == epochs, "updates"].min()), int(smallest["updates"].max())
-    if not falls and updates < last:
-        text += f" But by then the model of {sizes.min():,} clips has had only {updates:,} of its {last:,} updates. A model that makes little real sound so early copies little, too."
-    return text
+def of_equal_moments(rows: pd.DataFrame, detector: str = "mel") -> str:
+    """Whether larger sets are copied less at the moments of `equal_moments`, by intervals that lie apart."""
+    moments, told = equal_moments(rows), []
+    for axis, part in moments.groupby("axis", sort=False):
+        at = "At nearly equal" if part["moment"].iloc[0].startswith("Nearly") else "At equal"
+        small, large = part.iloc[0], part.iloc[-1]
+        less = part.loc[part["high"] < small["low"], "n_train"].tolist()
+        if large["high"] < small["low"] / 10:
+            told.append(f"{at} {axis}, {large['n_train']:,} clips are copied far less than {small['n_train']:,}.")
+        elif less == [large["n_train"]] and len(part) > 2:
+            told.append(f"{at} {axis} only the largest set is clearly copied less than the smallest.")
+        elif large["n_train"] in less:
+            told.append(f"{at} {axis}, {large['n_train']:,} clips are clearly copied less than {small['n_train']:,}.")
+        else:
+            told.append(f"{at} {axis} no fall shows.{_early(rows, small) if axis == 'epochs' else ''}")
+    if not told:
+        return "No moment is common to two sizes at which it is known what is near-exact."
+    return f"{' '.join(told)} {'Both by' if len(told) == 2 else 'By'} {'log-mel' if detector == 'mel' else detector}."
 
 
-def of_equal_updates(rows: pd.DataFrame) -> str:
-    """Near-exact shares at nearly equal updates, of the sizes that have such a moment (`last_in_common`); "" of none."""
-    return _of_nearly_equal(_shares(checkpoints(rows), ["updates", "n_train"]), "updates")
-
-
-def _of_nearly_equal(curve: pd.DataFrame, axis: str) -> str:
-    """`curve`: of `_shares` by `axis`, updates or epochs, and n_train."""
-    sizes = [rows.to_dict("records") for _, rows in curve.reset_index().groupby("n_train")]
-    part = pd.DataFrame(last_in_common(sizes, axis))
-    if part.empty:
+def _early(rows: pd.DataFrame, small: pd.Series) -> str:
+    """That the smallest size, of which `small` is a row of `equal_moments`, had hardly been trained; "" at its last checkpoint."""
+    runs = rows[rows["n_train"] == small["n_train"]]
+    at, last = int(runs.loc[runs["epochs"] == small["epochs"], "updates"].min()), int(runs["updates"].max())
+    if at == last:
         return ""
-    low, high = (epochs_text(part[axis].agg(end)) for end in ("min", "max"))
-    shares = [f"{share_text(row.rate, row.low, row.high)} with {row.n_train:,} clips" for row in part.itertuples()]
-    falls = part["low"].iloc[0] > part["high"].iloc[-1]
-    span = low if low == high else f"{low} to {high}"
-    told = f"At {'equal' if low == high else 'nearly equal'} {axis} ({span}), near-exact copies of the own clip are {listed(shares)}. "
-    smallest, largest = part["n_train"].iloc[[0, -1]]
-    return told + (f"With {largest:,} clips they are fewer than with {smallest:,}." if falls else "No fall shows.")
-
-
-def _shares(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """rate, low, high, null_rate and null_high over the draws of each group, in the order of `by`."""
-    return rows.groupby(by).agg(
-        rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"), high=("near_exact_high", "max"),
-        null_rate=("null_near_exact_rate", "mean"), null_high=("null_near_exact_high", "max"),
-        n=("n_generated", "sum"), n_defined=("n_defined", "sum"),
-    )  # fmt: skip
+    return (
+        f" But by then the model of {small['n_train']:,} clips has had only {at:,} of its {last:,} updates. A model that makes little "
+        "real sound so early copies little, too."
+    )

@@ -17,8 +17,15 @@ STUDY = "pocket_dose"  # the published study of planted copies alone, asked at m
 CAPTIONS = {"same": "one caption", "other": "several captions"}  # of a group of copies
 
 OF_PROFILE = (
-    "A clip that it makes “replicates” if it is near-exact and its match is a copy of the clip whose prompt was used. "
-    "The figure has exact and altered copies first, then exact copies by caption, with 95 % intervals over groups of copies."
+    "A clip that it makes “replicates” if it is near-exact and its match is a copy of the clip whose prompt was used."
+)
+CAPTION_OF_PROFILE = (
+    "How often a clip is replicated, by its number of copies: exact and altered copies (first panel), exact copies by caption (second). "
+    "95 % intervals over groups of copies."
+)
+CAPTION_OF_STUDY = (
+    "Near-exact of the own clip over training; the number at a line's end says how often the clip is in the set. Blue: what the rule "
+    "says of twins, which are no copies."
 )
 
 
@@ -27,6 +34,29 @@ def tables_of_copies(results: Path = RESULTS) -> dict[str, pd.DataFrame]:
     return {
         name: pd.read_csv(results / STUDY / f"{name}.csv") for name in ("dose_shares", "dose_onset", "dose_relation")
     }
+
+
+def twins_share(results: Path = RESULTS) -> float:
+    """The share of twins that the near-exact rule counts, in the study of 4,500 different clips that the exponent a is from."""
+    rows = pd.read_csv(results / "pocket" / "replication.csv").query(
+        "n_train == 4500 and arm == 'main' and detector == 'mel'"
+    )
+    return float(rows["twins_own_near_exact_rate"].mean())
+
+
+def told_of_profile() -> dict[str, str]:
+    """What the page of a profile with planted copies of its own says of them, by the names that it uses."""
+    return {"dose_of": OF_PROFILE, "dose_caption": CAPTION_OF_PROFILE, "dose_begins": "", "dose_relation": ""}
+
+
+def told_of_study(
+    dose: pd.DataFrame, onsets: pd.DataFrame, relation: pd.DataFrame, law: pd.DataFrame, profile: str
+) -> dict[str, str]:
+    """What any other page says, from `tables_of_copies` and law.csv, by the same names."""
+    return {
+        "dose_of": of_study(dose, profile), "dose_caption": CAPTION_OF_STUDY, "dose_begins": begins(onsets),
+        "dose_relation": relation_sentence(relation, law),
+    }  # fmt: skip
 
 
 def of_study(dose: pd.DataFrame, profile: str) -> str:

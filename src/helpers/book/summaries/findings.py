@@ -12,11 +12,12 @@ from scipy.stats import binom
 
 from helpers.base.arms import MAIN, describe_arms
 from helpers.base.profile import Profile
-from helpers.book.figures.findings import ANSWER
-from helpers.book.summaries.rows import FLAGGED, checkpoints, near_exact_of, pooled, rows_of
+from helpers.book.figures.findings import ANSWER, HONEST
+from helpers.book.summaries.rows import FLAGGED, checkpoints, near_exact_of, pooled, rows_of, shares_by
 from helpers.book.tables import arrange, captioned
 from helpers.book.words import defined_shares, epochs_text, limits, share_text, shares
 from helpers.copies.calibration import flag, split_calibration
+from helpers.copies.conclusions.equal_moments import last_in_common
 from helpers.copies.conclusions.evidence import CANNOT_TELL, FAILS, HOLDS, NOT_COMPARABLE, UNKNOWN, VERDICTS
 from helpers.copies.rates import clustered_rate, exact_interval
 from helpers.copies.replication import near_exact, own_clip_top1
@@ -71,12 +72,33 @@ def shares_and_papers(rows: pd.DataFrame) -> pd.DataFrame:
     """What `figures.plot_answer` draws, from rows of replication.csv: means over draws with their outermost limits."""
     by = rows[rows["arm"] == MAIN].groupby("n_train")
     parts = [
-        pd.DataFrame({"n_train": list(PAPER_SHARES), "rate": list(PAPER_SHARES.values())}).assign(kind=list(ANSWER)[2])
+        pd.DataFrame({"n_train": list(PAPER_SHARES), "rate": list(PAPER_SHARES.values())}).assign(kind=list(ANSWER)[1])
     ]
-    for kind, stem in zip(ANSWER, ("near_exact", "null_near_exact")):
+    for kind, stem in ((list(ANSWER)[0], "near_exact"), (HONEST, "null_near_exact")):
         ours = {"rate": (f"{stem}_rate", "mean"), "low": (f"{stem}_low", "min"), "high": (f"{stem}_high", "max")}
         parts.append(by.agg(**ours).reset_index().assign(kind=kind))
     return pd.concat(parts, ignore_index=True)
+
+
+def equal_moments(rows: pd.DataFrame) -> pd.DataFrame:
+    """The near-exact shares of `shares_by` at the last moment that sizes have nearly in common (`last_in_common`): first by updates, then by
+    epochs. With axis (either word), and moment, which says how nearly; without rows where no two sizes have one."""
+    parts = [pd.DataFrame(columns=["axis", "moment", "n_train", "rate", "low", "high", "null_rate"])]
+    for axis in ("updates", "epochs"):
+        curves = shares_by(checkpoints(rows), [axis, "n_train"]).reset_index()
+        part = pd.DataFrame(last_in_common([of.to_dict("records") for _, of in curves.groupby("n_train")], axis))
+        if len(part):
+            low, high = (epochs_text(part[axis].agg(end)) for end in ("min", "max"))
+            alike = f"Equal {axis} ({low})" if low == high else f"Nearly equal {axis} ({low} to {high})"
+            parts.append(part.assign(axis=axis, moment=alike))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def moments_in_words(moments: pd.DataFrame) -> pd.DataFrame:
+    """`equal_moments` as it is shown."""
+    columns = {"moment": "moment", "training clips": moments["n_train"].astype(int)}
+    columns |= {"near-exact of the own clip": ("rate", "low", "high"), "the same of honest clips": ("null_rate",)}
+    return arrange(moments, columns, "Near-exact shares at equal updates and at equal epochs, or nearly equal ones.")
 
 
 def asked_otherwise(rows: pd.DataFrame, quality: pd.DataFrame, profile: Profile) -> pd.DataFrame:

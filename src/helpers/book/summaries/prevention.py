@@ -118,10 +118,18 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
 
 
 def twins_in_words(study: Profile, detector: str) -> str:
+    """`twins_share` with its interval, a size after another."""
+    return ", ".join(shares(_twins(study, detector), *limits("own_near_exact_rate")))
+
+
+def twins_share(study: Profile, detector: str) -> float:
     """The share of the study's twins, at the size of the changed studies, that counts as near-exact though none is a copy."""
+    return float(_twins(study, detector)["own_near_exact_rate"].mean())
+
+
+def _twins(study: Profile, detector: str) -> pd.DataFrame:
     nulls = published_nulls(RESULTS / study.name, study, detector)
-    twins = nulls[(nulls["kind"] == "twins") & nulls["n_train"].isin(sizes())]
-    return ", ".join(shares(twins, *limits("own_near_exact_rate")))
+    return nulls[(nulls["kind"] == "twins") & nulls["n_train"].isin(sizes())]
 
 
 def sentences(

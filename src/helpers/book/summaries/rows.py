@@ -55,6 +55,15 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby("n_train").agg(how).assign(draws=table.groupby("n_train")["draw"].nunique()).reset_index()
 
 
+def shares_by(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Near-exact rate, low, high, and null_rate and null_high, over the draws of each group, in the order of `by`; n, n_defined."""
+    return rows.groupby(by).agg(
+        rate=("near_exact_rate", "mean"), low=("near_exact_low", "min"), high=("near_exact_high", "max"),
+        null_rate=("null_near_exact_rate", "mean"), null_high=("null_near_exact_high", "max"),
+        n=("n_generated", "sum"), n_defined=("n_defined", "sum"),
+    )  # fmt: skip
+
+
 def of_both_readings(rows: pd.DataFrame, equal_epochs: int) -> pd.DataFrame:
     """The rows of the main arms, of equal updates, and of the arms after `equal_epochs` epochs, by size and draw.
 

@@ -137,6 +137,26 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
     return arrange(own, columns, caption + "those of the last two columns are in chapter 5.")
 
 
+def choices_in_words(choices: pd.DataFrame) -> pd.DataFrame:
+    """Rows of choices.csv as they are shown: the area of each beta and K, a column a size."""
+    wide = choices.pivot(index=["beta", "k"], columns="n_train", values="auroc").reset_index()
+    columns = {"β": wide["beta"], "K": wide["k"]} | {f"{n:,} clips": wide[n] for n in wide.columns.drop(["beta", "k"])}
+    caption = "How well each β and K tells altered copies from twins: area under the ROC curve, part C1, first draw."
+    return arrange(wide, columns, caption, dict.fromkeys(list(columns)[2:], ".3f"))
+
+
+def of_choice(choices: pd.DataFrame, beta: float, k: int) -> str:
+    """At how many sizes this beta and K are the best of those tried, and how far from the best at most; "" where they were not tried."""
+    areas = choices.set_index("n_train")["auroc"].astype(float)
+    used = areas[((choices["beta"] == beta) & (choices["k"] == k)).to_numpy()]
+    if used.empty:
+        return ""
+    behind = areas.groupby(level=0).max() - used
+    best = int((behind == 0).sum())
+    told = f"It is the best of those tried at {best} of {len(behind)} sizes here"
+    return f"{told}." if best == len(behind) else f"{told}, and at most {behind.max():.3f} from the best at the others."
+
+
 def bias_effects(table: ScoreTable, profile: Profile) -> pd.DataFrame:
     """`bias_effect` of the first draw at each size, as it is shown; without rows where no rate is attainable."""
     runs = {n: bias_effect(table, ("main", n, 0), profile) for n in profile.sizes}
