@@ -21,7 +21,7 @@ FROM_DISK = """if (location.protocol === "file:") {
   const texts = %s;
   window.fetch = url => Promise.resolve({text: () => texts[url.replace(/^\\.\\//, "").replace(/\\.html.*$/, "")] || ""});
 }
-addEventListener("DOMContentLoaded", () => {  // a term of a page stands for the page, which the search would name as well
+document.addEventListener("DOMContentLoaded", () => {  // a term of a page stands for the page, which the search would name as well
   const search = Search._performSearch;
   Search._performSearch = (...given) => search(...given).filter(([page, title, anchor], i, all) =>
     anchor || !all.some(other => other[0] === page && other[1] === title && other[2]));
