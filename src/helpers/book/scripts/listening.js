@@ -125,7 +125,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     return [header, ...rows].map(row => row.map(value => cell(inert(String(value)))).join(",") + "\n").join("");
   }
   root.csv = csv;
-  const unnamed = make("span", " Write your name or initials above to save: files without a name cannot be put together.");
+  const unnamed = make("span", "Write your name or initials above to save: files without a name cannot be put together.");
   function save() {
     const file = `labels-${who.value.replace(/[^\p{L}\p{N}_-]+/gu, "")}.csv`, named = /[\p{L}\p{N}]/u.test(who.value);
     unnamed.hidden = named;
