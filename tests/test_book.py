@@ -293,12 +293,19 @@ def test_a_search_from_the_disk_finds_memorization_with_excerpts(html_root, brow
     page = browser.new_context().new_page()
     page.goto(f"{(html_root / 'search.html').as_uri()}?q=memorization", wait_until="load")
     page.wait_for_selector("#search-results li p.context")
-    found = {
-        item.query_selector("a").inner_text(): item.inner_text()
-        for item in page.query_selector_all("#search-results li")
-    }
+    items = page.query_selector_all("#search-results li")
+    found = {item.query_selector("a").inner_text(): item.inner_text() for item in items}
+    assert len(found) == len(items), "each page once"
+    assert "8. When copying begins" in found and not [
+        text for text in found.values() if re.search(r"[a-z]20\d\d[a-z]", text)
+    ]
     assert "memorization" in found["Glossary"] and "single training clips" in found["Glossary"]
     page.context.close()
+
+
+def test_the_slides_are_of_this_book(html_root):
+    page = book_checks.soup(html_root / "slides.html")
+    assert len(page.select("section:has(h1):has(svg, img, table)")) == len(page.select("section")) >= 4
 
 
 def test_terms_are_explained_where_a_pointer_rests_on_them(html_root):
@@ -308,6 +315,7 @@ def test_terms_are_explained_where_a_pointer_rests_on_them(html_root):
     ]  # fmt: skip
     assert len(links) > 50 and all(len(link["title"]) > 20 for link in links)
     bias = next(link for link in links if link.get_text() == "bias")
+    assert not [link["title"] for link in links if re.search(r"[a-z]20\d\d[a-z]", link["title"])], "a citation's key"
     assert bias["title"].startswith("How much a query resembles clips it cannot have copied")
 
 

@@ -1,9 +1,16 @@
-"""Much of what the solutions of the exercises say comes out, with the profile `tiny`: which results move with a setting, and which cannot."""
+"""Much of what the solutions of the exercises say comes out, with the profile `tiny`: which results move with a setting, and which cannot.
+Numbers of the published study are those of its tables."""
 
+import re
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.base.paths import RESULTS, ROOT
+from helpers.book.summaries import prevention
+from helpers.book.words import share_text
 from helpers.sound.profiles import load_profile
 from helpers.study import registry
 
@@ -96,3 +103,37 @@ def test_no_bias_enters_the_near_exact_rule_and_no_theta_a_flag():
     one, unbiased, strict = (made("thresholds", "replication.csv", profile) for profile in profiles)
     assert not one["tau"].equals(unbiased["tau"]) and one["flagged_rate"].max() > 0
     pd.testing.assert_series_equal(one["flagged_rate"], strict["flagged_rate"])
+
+
+def solution(name: str, start: str) -> str:
+    """The solution of a chapter that begins so, on one line but for its code."""
+    text = "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells)
+    return re.search(rf"Solution\n:class: dropdown\n({start}.*?)\n:::", text, re.DOTALL)[1]
+
+
+def test_more_false_alarms_find_less_than_as_many_more_replays(capsys, monkeypatch):
+    told = solution("09_data_free", "```python")
+    monkeypatch.chdir(ROOT)
+    exec(re.search(r"```python\n(.*?)```", told, re.DOTALL)[1], {})
+    one, ten = (line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    assert f"It finds {one[1]} replays at one false alarm, and {ten[1]} at ten." in told and (one[0], ten[0]) == (
+        "1",
+        "10",
+    )
+
+
+def test_what_early_stopping_loses_and_gains():
+    study = load_profile("pocket")
+    told = solution("10_prevention", "Compare the rows").replace(" %", "\u00a0%")
+    rows = prevention.compared(prevention.all_trajectories(study, RESULTS)).set_index(["intervention", "draw"])
+    last, early = (rows.loc[name] for name in (prevention.STUDY, prevention.EARLY))
+    first, second, third = (f"{n:,}" for n in last["updates"] - early["updates"])
+    assert f"by {first}, {second} and {third} updates in draws 0, 1 and 2." in told
+    assert (early["kid"] > last["kid"]).all() and (early["kid_low"] < last["kid_high"]).all()
+    kids = [f"{end:.2f}" for kid in (early["kid"], last["kid"]) for end in (kid.min(), kid.max())]
+    assert "({} to {}, not {} to {})".format(*kids) in told
+    rates = [early["own_near_exact_rate"], last["own_near_exact_rate"]]
+    ends = [share_text(end) for rate in rates for end in (rate.min(), rate.max())]
+    numbers = [end.removesuffix("\u00a0%") for end in ends]
+    assert "{} to {}\u00a0%, not {} to {}\u00a0%.".format(*numbers) in told
+    assert f"Of twins {prevention.twins_in_words(study, 'mel').split(' (')[0]} count." in told

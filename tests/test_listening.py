@@ -179,16 +179,24 @@ def order_of(page) -> list[str]:
     return names
 
 
-def test_the_seed_sets_the_order_and_every_pair_comes_once(lab, bare_page):
+def test_the_seed_sets_the_order_with_a_catch_trial_in_each_block(lab, bare_page, repository):
     page = bare_page(lab)
     every = page.locator(".listening-pair").evaluate_all("all => all.map(e => e.dataset.name)")
-    orders = {}
+    catches = len([name for name in every if name.startswith("catch")])
+    lead = f"six among the {len(every)} pairs, one in every {len(every) // catches} of the order"
+    assert catches == 6 and lead in (repository / "book" / "listening.md").read_text()
+    orders, places = {}, set()
     for seed in ("1", "7", "1"):
         page.fill("[name=seed]", seed)
         page.click("text=Start anew")
         order = order_of(page)
         assert sorted(order) == sorted(every) and order != every
         assert orders.setdefault(seed, order) == order
+        blocks = [order[i : i + len(every) // catches] for i in range(0, len(every), len(every) // catches)]
+        (dealt,) = zip(*([name.split()[1] for name in block if name.startswith("catch")] for block in blocks))
+        assert all({*dealt[i : i + 2]} == {"identical", "different"} for i in (0, 2, 4))
+        places.add(tuple(next(i for i, name in enumerate(block) if name.startswith("catch")) for block in blocks))
+    assert len(places) == 2 and min(len({*one}) for one in places) > 1
     assert orders["1"] != orders["7"]
 
 
@@ -205,7 +213,9 @@ def test_catch_trials_are_a_clip_beside_itself_and_beside_another(lab, bare_page
 
 def test_progress_is_kept_and_saved_as_labels_that_can_be_read(lab, bare_page, tmp_path):
     page = bare_page(lab)
+    assert page.is_disabled(".listening-save") and page.is_visible("text=Write your name or initials above to save")
     page.fill("[name=listener]", '=A, "B"')
+    assert page.is_enabled(".listening-save") and page.is_hidden("text=Write your name or initials above to save")
     page.fill("[name=seed]", "5")
     page.keyboard.press("Tab")
     for grade in GRADES:
@@ -214,6 +224,7 @@ def test_progress_is_kept_and_saved_as_labels_that_can_be_read(lab, bare_page, t
     assert page.input_value("[name=seed]") == "5" and "Pair 5 of" in page.inner_text(".listening-count")
     with page.expect_download() as download:
         page.click(".listening-save")
+    assert download.value.suggested_filename == "labels-AB.csv"
     download.value.save_as(tmp_path / "my.csv")
     assert (tmp_path / "my.csv").read_text().splitlines()[0] == ",".join(listeners.COLUMNS)
     labels = listeners.read_labels(tmp_path / "my.csv")
@@ -246,7 +257,7 @@ WRONG = {
     f"{HEADER}\n{row(grade='alike')}": "line 2: expected a grade of identical, near-exact, similar, different, got 'alike'",
     f"{HEADER}\n{row(catch='no')}": "line 2: expected is_catch true or false, got 'no'",
     f"{HEADER}\n{row(pair='../../etc')}": "line 2: expected a pair of the listening lab",
-    f"{HEADER}\n{row()}\n{row(grade='different')}": "line 3: 'A' graded 'n100_d0 quantile 0.50' already in line 2",
+    f"{HEADER}\n{row()}\n{row(grade='different')}": "line 3: 'A' graded 'n100_d0 quantile 0.50' already in my.csv, line 2",
     f"{HEADER}\n{row(pair='n7_d0 miss 1')}": "labels: expected pairs of this study's sizes",
     f"{HEADER}\n{row()},9": "line 2: expected 8 values, as the first line has, got 9",
     f"{HEADER}\n\0": "line 2: expected text, got a zero byte",
@@ -262,8 +273,19 @@ def test_wrong_labels_are_refused_in_one_line_before_anything_runs(text, tmp_pat
     assert "\n" not in str(raised.value)
 
 
+def test_a_folder_of_labels_is_read_as_one_file(tmp_path):
+    for who in "AB":
+        (tmp_path / f"labels-{who}.csv").write_text(f"{HEADER}\n{row(listener=who)}\n")
+    assert list(listeners.read_labels(tmp_path)["listener"]) == ["A", "B"]
+    (tmp_path / "labels-B (1).csv").write_text(f"{HEADER}\n{row(listener='B')}\n")
+    with pytest.raises(ValueError, match=r"labels-B.csv, line 2: 'B' graded .* already in labels-B \(1\).csv, line 2"):
+        listeners.read_labels(tmp_path)
+
+
 def test_labels_that_are_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="labels: expected a CSV of the listening lab, found none at"):
+    with pytest.raises(
+        FileNotFoundError, match="labels: expected a CSV of the listening lab, or a folder of such, found none at"
+    ):
         check_parameters("06_thresholds", {"profile": "pocket", "labels": str(tmp_path / "gone.csv")})
 
 

@@ -80,6 +80,7 @@ def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
     rates, asked = cells["rate"], cells["n_asked"]
     for number, own_id in enumerate(own_ids):
         page.select_option("[name=prompt]", str(number))
+        page.select_option("[name=by]", "position")
         clips = two_prompts.clips[two_prompts.clips["own_id"] == own_id]
         assert page.locator("[data-cell]:enabled").count() == len(clips) <= len(rates)
         for row in clips.itertuples():
@@ -91,7 +92,9 @@ def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
             )
             value = cell.evaluate("e => parseFloat(e.style.getPropertyValue('--value'))")
             assert value == pytest.approx(100 * min(1, max(0, row.position)))
+    assert page.inner_text(".memorisation-key:visible").startswith("0: a typical twin")
     page.select_option("[name=by]", "rate")
+    assert page.inner_text(".memorisation-key:visible").startswith("near-exact: no prompt")
     cell = page.locator("[data-cell='100 1050']")
     assert cell.evaluate("e => parseFloat(e.style.getPropertyValue('--value'))") == pytest.approx(
         100 * rates[100, 1050]
@@ -102,6 +105,8 @@ def test_every_cell_tells_and_plays_what_its_model_made(page, two_prompts):
     page.wait_for_function("[...document.querySelectorAll('audio')].filter(a => !a.paused).length === 1")
     label = page.evaluate("[...document.querySelectorAll('audio')].find(a => !a.paused).ariaLabel")
     assert label.startswith("100 clips, 1,050 updates")
+    page.select_option("[name=by]", "position")
+    assert page.evaluate("[...document.querySelectorAll('audio')].filter(a => !a.paused).length") == 1
 
 
 def test_the_keyboard_goes_from_cell_to_cell(page):
@@ -135,6 +140,25 @@ def test_it_fits_a_phone_and_can_be_touched(page):
         a for i, a in enumerate(boxes) for b in boxes[:i] if abs(a["x"] - b["x"]) < 1 and abs(a["y"] - b["y"]) < 1
     ]
     assert overlaps == []
+    assert page.input_value("[name=by]") == "rate", "the colour that the chapter tells of"
+    cell = page.locator("[data-cell]:enabled").first
+    page.set_viewport_size({"width": 390, "height": 844})
+    cell.click()
+    box, play = page.locator(".memorisation-now").bounding_box(), page.locator(".flick-play").bounding_box()
+    assert play["y"] + play["height"] <= 844 and box["height"] <= 0.45 * 844 and cell.bounding_box()["y"] > 0
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_the_numbers_of_updates_reach_to_the_last_and_do_not_meet(page, pool, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    labels = page.locator(".memorisation-updates")
+    assert labels.all_inner_texts()[-1] == f"{pool.cells['updates'].max():,}" and labels.count() >= 5
+    across = "all => all.map(e => { const r = document.createRange(); r.selectNodeContents(e);"
+    boxes = labels.evaluate_all(
+        across + " const b = r.getBoundingClientRect(); return [b.x, b.right, b.y, b.bottom]; })"
+    )
+    for (_, right, _, bottom), (left, end, top, _) in zip(boxes, boxes[1:]):
+        assert (bottom <= top or right < left) and end <= width
 
 
 def test_without_javascript_the_clips_are_there_and_no_dead_button(markup, bare_page, pool):

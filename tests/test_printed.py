@@ -56,6 +56,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
     "audit …": "audit --generated made --training learned --honest others",
     "chapter …": 'chapter NAME=06_thresholds SET="beta=0.7 k=5"',
     "-p beta 0.7": "-p beta 0.7 -p k 3",  # a notebook's own K needs more background clips than the small profile has
+    "--generated made_here": "--generated data/audit/generated",
     "--honest data/audit/honest": "--honest data/audit/honest --set detectors=[mel]",
     "--config shards=4 audit": "--config profile=smoke shards=2 audit",
     "--kills 20": "--kills 1 --longest 3 --stage corpus",
@@ -125,7 +126,7 @@ def test_it_runs_as_it_is_printed(command, folders, runs_root):
     small = re.search(r"smoke|tiny", command)  # in one store with what other tests compute
     done = checkouts.call(folders, command, **({"HELPERS_RUNS": str(runs_root)} if small else {}))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    if "data/audit/generated" in command:
+    if "--generated data/audit/generated" in command:
         assert "all detectors together: flagged 1 of 12 " in done.stdout, "as the page says"
     if "--within data/audit" in command:
         assert done.stdout.startswith("1 clusters of files that share an excerpt, 1 files to drop; "), (
@@ -145,6 +146,19 @@ def test_the_book_is_made(small_checkout):
     page = Path(done.stdout.splitlines()[-1])
     assert page == small_checkout / "book" / "_build" / "html" / "index.html" and page.is_file()
     assert re.search(r"^\d+ stages: \d+ restored, ", done.stdout, re.MULTILINE) and "computing" not in done.stderr
+
+
+def test_the_lesson_alters_three_of_the_sample_clips(tmp_path, monkeypatch):
+    (code,) = (text for kind, text in FENCE.findall(markdown(ROOT / "book" / "teaching.md")) if kind == "python")
+    shutil.copytree(ROOT / "data" / "audit" / "generated", tmp_path / "made_here")
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    same = [
+        path.read_bytes() == (ROOT / "data/audit/generated" / path.name).read_bytes()
+        for path in sorted(tmp_path.glob("made_here/*"))
+    ]
+    assert same == [False] * 3 + [True] * 9
 
 
 def settings_of(command: str) -> dict[str, str]:

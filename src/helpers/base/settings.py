@@ -309,4 +309,6 @@ class ThresholdsConfig(Checked):
     n_bootstrap: int = option(1000, unit="resamples", low=100, high=100_000)
     confidence: float = option(0.95, low=0.5, high=0.999)
     seed: int = option(2024, low=0)
-    labels: str = option("", unit="a CSV of the listening lab, shown beside the detectors", digest=False)
+    labels: str = option(
+        "", unit="a CSV of the listening lab or a folder of such, shown beside the detectors", digest=False
+    )

@@ -34,16 +34,21 @@ KINDS = (("generated", MAIN), *((kind, "") for kind in ("twins", "heldout", "sam
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
-    """The labels of a CSV with COLUMNS: a row for each pair and listener, with `n_train` of the pair, 0 of an audit's and of catch trials.
+    """The labels of a CSV with COLUMNS, or of all in a folder: a row for each pair and listener, with `n_train` of the pair,
+    0 of an audit's and of catch trials.
 
     Raises FileNotFoundError, and UserDataError that names the line: for columns, grades or pairs that are not the lab's, and
     a pair that one listener graded twice.
     """
-    file = resolve(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"labels: expected a CSV of the listening lab, found none at {path}")
+    place = resolve(path)
+    files = sorted(place.glob("*.csv")) if place.is_dir() else [place] if place.is_file() else []
+    if not files:
+        raise FileNotFoundError(
+            f"labels: expected a CSV of the listening lab, or a folder of such, found none at {path}"
+        )
+    lines = [(file, line, cells) for file in files for line, cells in read_cells(file, COLUMNS).items()]
     rows, seen = [], {}
-    for line, cells in read_cells(file, COLUMNS).items():
+    for file, line, cells in lines:
         if not any(cells.values()):
             continue
         where, pair = f"{file.name}, line {line}", PAIR.fullmatch(cells["pair_id"])
@@ -57,13 +62,11 @@ def read_labels(path: str | Path) -> pd.DataFrame:
             )
         key = (cells["pair_id"], cells["listener"])
         if key in seen:
-            raise UserDataError(
-                f"{where}: {key[1]!r} graded {key[0]!r} already in line {seen[key]}; keep one of the two"
-            )
-        seen[key] = line
+            raise UserDataError(f"{where}: {key[1]!r} graded {key[0]!r} already in {seen[key]}; keep one of the two")
+        seen[key] = where
         rows.append(cells | {"is_catch": cells["is_catch"] == "true", "n_train": int(pair[1] or 0) if pair else 0})
     if not rows:
-        raise UserDataError(f"{file.name}: expected at least one grade, got none")
+        raise UserDataError(f"{place.name}: expected at least one grade, got none")
     return pd.DataFrame(rows)
 
 
@@ -162,7 +165,7 @@ def show(path: str, table: ScoreTable, rates: pd.DataFrame, decisions: pd.DataFr
         arrange(
             who.astype({"right": int}),
             titles,
-            f"Who listened. Whoever fails more than {100 * (1 - HEARD):.0f} % of the catch trials does not count.",
+            f"Who listened. Whoever fails more than {100 * (1 - HEARD):.0f} % of the catch trials, or met none, does not count.",
         )
     )
     if used.empty:

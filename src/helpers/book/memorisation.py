@@ -109,7 +109,8 @@ def memorisation_map(study: Study, profile: Profile) -> HTML:
     return HTML(
         inline("scripts/memorisation.css")
         + f'<div class="memorisation" lang="en"><div class="memorisation-play" hidden>{_controls(facts, known)}'
-        f'{_grid(study.cells)}<p class="memorisation-said" role="status"></p><div class="memorisation-heard"></div></div>'
+        f'{_grid(study.cells)}<div class="memorisation-now"><p class="memorisation-said" role="status"></p>'
+        '<div class="memorisation-heard"></div></div></div>'
         f'<details class="memorisation-clips"><summary>All clips of the map</summary>{"".join(lists)}</details>'
         f'<script type="application/json" class="memorisation-facts">{text}</script></div>'
         + FLICK
@@ -125,9 +126,14 @@ def _name(row) -> str:
 def _controls(facts: Sequence[Mapping], known: bool) -> str:
     options = "".join(f'<option value="{i}">{escape(fact["title"])}</option>' for i, fact in enumerate(facts))
     by = '<option value="position">position of this prompt’s clip</option>' if known else ""
+    keys = {"rate": ("near-exact: no prompt", "all prompts"), "position": ("0: a typical twin", "1: a perfect replay")}
     return (
         f'<form><label>Prompt <select name="prompt">{options}</select></label>'
-        f'<label>Colour <select name="by">{by}<option value="rate">near-exact, of all prompts</option></select></label></form>'
+        f'<label>Colour <select name="by"><option value="rate">near-exact, of all prompts</option>{by}</select></label></form>'
+    ) + "".join(
+        f'<p class="memorisation-key" data-by="{name}"{" hidden" if name == "position" else ""}><span>{low}</span><i></i>'
+        f'<span>{high}</span><span class="memorisation-mark">the clip you hear is near-exact</span></p>'
+        for name, (low, high) in keys.items()
     )
 
 
@@ -156,15 +162,17 @@ def _grid(cells: pd.DataFrame) -> str:
             f' data-said="{row.n_train:,} clips, {row.updates:,} updates: {share}"'
             f' style="--row:{sizes.index(row.n_train) + 2};--from:{row.place + 2};--to:{row.end + 2}"></button>'
         )
+    labelled = cells.drop_duplicates("place").sort_values("place")
     apart, last = cells["end"].max() / 8, -np.inf  # eight numbers at most
-    edge = cells["end"].max() - 0.7 * apart  # beyond it a number would be cut
-    for row in cells.drop_duplicates("place").sort_values("place").itertuples():
-        if row.place - last >= apart and row.place < edge:
-            buttons += f'<span class="memorisation-updates" style="--from:{row.place + 2}">{row.updates:,}</span>'
+    edge = labelled["place"].max() - 1.3 * apart  # beyond it a number would meet the last one
+    for row in labelled.itertuples():
+        is_last = row.place == labelled["place"].max()
+        if is_last or (row.place - last >= apart and row.place < edge):
+            style = f"--from:{row.place + 2};--to:{row.end + 2}"
+            end = " memorisation-last" if is_last else ""
+            buttons += f'<span class="memorisation-updates{end}" style="{style}">{row.updates:,}</span>'
             last = row.place
     return (
-        '<p class="memorisation-key"><span>0: as a typical honest clip, or of no prompt</span><i></i><span>1: as a replay, or of all prompts</span>'
-        '<span class="memorisation-mark">near-exact</span></p>'
         f'<div class="memorisation-grid" role="group" aria-label="Training sizes by updates" '
         f'style="--columns:{cells["end"].max()};--sizes:{len(sizes)}">{buttons}</div>'
     )

@@ -1,5 +1,5 @@
 """What this book adds to Sphinx: the meaning of a term where a pointer rests on it, excerpts of a search from the disk, tables
-that a keyboard can scroll, numbers that stay on one line with their %, sound before code, and the table of what an audit finds.
+that a keyboard can scroll, numbers that stay on one line with their %, sound before code, the table of what an audit finds, and slides.
 
 A page that is opened as a file may not read another, so the search page carries the text of all.
 """
@@ -11,13 +11,21 @@ from html import escape
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.util.docutils import SphinxDirective
+
+from helpers.book import slides
 
 KEPT = (nodes.paragraph, nodes.title, nodes.term)  # of a section's text: no code, no players
 FROM_DISK = """if (location.protocol === "file:") {
   const texts = %s;
   window.fetch = url => Promise.resolve({text: () => texts[url.replace(/^\\.\\//, "").replace(/\\.html.*$/, "")] || ""});
-}"""
+}
+document.addEventListener("DOMContentLoaded", () => {  // a term of a page stands for the page, which the search would name as well
+  const search = Search._performSearch;
+  Search._performSearch = (...given) => search(...given).filter(([page, title, anchor], i, all) =>
+    anchor || !all.some(other => other[0] === page && other[1] === title && other[2]));
+});"""
 
 
 def setup(app) -> dict:
@@ -27,6 +35,7 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", show_before_code)
     app.connect("html-page-context", carry_texts)
     app.connect("html-page-context", reach_tables)
+    app.connect("build-finished", slides.write)
     app.add_directive("recall", Recall)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -45,7 +54,7 @@ def explain_terms(app, doctree: nodes.document, docname: str) -> None:
     known = None
     for link in doctree.findall(nodes.reference):
         if any("std-term" in inline["classes"] for inline in link.findall(nodes.inline)):
-            known = known if known is not None else _meanings(app.env)
+            known = known if known is not None else _meanings(app)
             name = link.get("refid") or link.get("refuri", "").partition("#")[2]
             if name in known:
                 link["reftitle"] = known[name]
@@ -92,16 +101,16 @@ def _served(output: nodes.Element) -> list[nodes.Node]:
 
 
 @cache
-def _meanings(env) -> dict[str, str]:
+def _meanings(app) -> dict[str, str]:
     found = {}
-    for page in env.found_docs:
+    for page in app.env.found_docs:
         if page != "glossary":
             continue
-        for item in env.get_doctree(page).findall(nodes.definition_list_item):
+        for item in app.env.get_doctree(page).findall(nodes.definition_list_item):
             meaning = next(item.findall(nodes.definition), None)
             paragraph = meaning and next(meaning.findall(nodes.paragraph), None)
             for term in item.findall(nodes.term):
-                found |= dict.fromkeys(term["ids"], _plain(paragraph) if paragraph else "")
+                found |= dict.fromkeys(term["ids"], _plain(app, paragraph) if paragraph else "")
     return found
 
 
@@ -110,7 +119,7 @@ def carry_texts(app, pagename: str, templatename: str, context: dict, doctree) -
     if pagename != "search":
         return
     pages = sorted(page for page in app.env.found_docs if "nosearch" not in app.env.metadata[page])
-    texts = {page: f'<div role="main">{_sections(app.env.get_doctree(page))}</div>' for page in pages}
+    texts = {page: f'<div role="main">{_sections(app, app.env.get_doctree(page))}</div>' for page in pages}
     app.add_js_file(None, body=FROM_DISK % json.dumps(texts).replace("</", "<\\/"))
 
 
@@ -120,22 +129,27 @@ def reach_tables(app, pagename: str, templatename: str, context: dict, doctree) 
         context["body"] = context["body"].replace('<table class="table', '<table tabindex="0" class="table')
 
 
-def _sections(node: nodes.Element) -> str:
+def _sections(app, node: nodes.Element) -> str:
     parts = []
     for child in node.children:
         if isinstance(child, nodes.section):
-            inner = _sections(child)
+            inner = _sections(app, child)
             for name in child["ids"]:
                 inner = f'<section id="{name}">{inner}</section>'
             parts.append(inner)
         elif isinstance(child, KEPT):
-            parts.append(escape(_plain(child), quote=False) + " ")
+            parts.append(escape(_plain(app, child), quote=False) + " ")
         elif isinstance(child, nodes.Element):
-            parts.append(_sections(child))
+            parts.append(_sections(app, child))
     return "".join(parts)
 
 
-def _plain(node: nodes.Element) -> str:
-    """A node's words on one line, without raw markup."""
+def _plain(app, node: nodes.Element) -> str:
+    """A node's words on one line, without raw markup; what is cited by author and year."""
+    node, cited = node.deepcopy(), app.env.get_domain("cite")
+    for link in list(node.findall(pending_xref)):
+        if link["refdomain"] == "cite":
+            given = link["refdoc"], app.builder, link["reftype"], link["reftarget"], link, link[0]
+            link.replace_self(cited.resolve_xref(app.env, *given))
     words = "".join(text.astext() for text in node.findall(nodes.Text) if not isinstance(text.parent, nodes.raw))
     return re.sub(r"\s+", " ", words).strip()

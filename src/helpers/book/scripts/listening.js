@@ -22,21 +22,28 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   root.prepend(head, bar);
   root.append(choices, told, foot, both);
 
-  // mulberry32 and Fisher and Yates: the same order from the same seed on every machine
-  const shuffled = (items, seed) => {
-    let state = seed >>> 0;
-    const random = () => {
-      state = state + 0x6D2B79F5 >>> 0;
-      let t = Math.imul(state ^ state >>> 15, state | 1);
-      t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-      return ((t ^ t >>> 14) >>> 0) / 4294967296;
-    };
-    const order = [...items];
+  // mulberry32: the same numbers from the same seed on every machine
+  const stream = state => () => {
+    state = state + 0x6D2B79F5 >>> 0;
+    let t = Math.imul(state ^ state >>> 15, state | 1);
+    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+    return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  };
+  // Fisher and Yates; then as many equal blocks as there are catch trials, each with one of them, whose kinds take turns
+  const dealt = seed => {
+    const random = stream(seed), below = n => Math.floor(random() * n), order = [...pairs];
     for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
+      const j = below(i + 1);
       [order[i], order[j]] = [order[j], order[i]];
     }
-    return order;
+    const isCatch = pair => pair.dataset.catch === "true";
+    const rest = order.filter(pair => !isCatch(pair)), caught = order.filter(isCatch), n = caught.length;
+    const turn = pair => caught.filter(other => other.dataset.right === pair.dataset.right).indexOf(pair);
+    return !n ? rest : [...caught].sort((a, b) => turn(a) - turn(b)).flatMap((pair, i) => {
+      const block = rest.slice(i * rest.length / n, (i + 1) * rest.length / n);
+      block.splice(below(block.length + 1), 0, pair);
+      return block;
+    });
   };
 
   let order = pairs, at = 0, given = {};
@@ -53,7 +60,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     bar.textContent = `Pair ${at + 1} of ${order.length}`;
     for (const [value, text] of Object.entries(answers[pair.dataset.question]))
       choices.append(button(text, () => answer(pair, value), {value}));
-    if (isLab) foot.append(...(at ? [button("Back", () => { at--; show(); })] : []), save());
+    if (isLab) foot.append(...(at ? [button("Back", () => { at--; show(); })] : []), ...save());
     if (given[name(pair)]) press(given[name(pair)].grade);
     if (focus) choices.firstChild.focus({preventScroll: true});
   }
@@ -78,7 +85,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     bar.textContent = "";
     if (isLab) {
       told.textContent = "Done. Save your grades: nothing leaves this page unless you send the file.";
-      return foot.replaceChildren(button("Back", () => { at--; show(); }), save());
+      return foot.replaceChildren(button("Back", () => { at--; show(); }), ...save());
     }
     const of = (question, who) => {
       const asked = pairs.filter(pair => pair.dataset.question === question);
@@ -109,7 +116,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
   const inert = text => text.replace(/^[=+\-@\t\r]/, "'$&");  // no formula where it is opened
   const cell = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   function csv() {
-    const listener = who.value.trim().replace(/^[=+\-@\t\r]+/, "") || "anonymous";
+    const listener = who.value.trim().replace(/^[=+\-@\t\r]+/, "");
     const rows = order.filter(pair => given[name(pair)]).map(pair => {
       const {grade, order: heard, seed: from} = given[name(pair)], {query, reference} = pair.dataset;
       return [name(pair), query, reference, grade, listener, pair.dataset.catch, heard, from];
@@ -118,17 +125,20 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     return [header, ...rows].map(row => row.map(value => cell(inert(String(value)))).join(",") + "\n").join("");
   }
   root.csv = csv;
+  const unnamed = make("span", "Write your name or initials above to save: files without a name cannot be put together.");
   function save() {
-    return button(`Save ${Object.keys(given).length} grades as CSV`, () => {
-      const link = make("a", "", {href: URL.createObjectURL(new Blob([csv()], {type: "text/csv"})), download: "labels.csv"});
+    const file = `labels-${who.value.replace(/[^\p{L}\p{N}_-]+/gu, "")}.csv`, named = /[\p{L}\p{N}]/u.test(who.value);
+    unnamed.hidden = named;
+    return [button(`Save ${Object.keys(given).length} grades as CSV`, () => {
+      const link = make("a", "", {href: URL.createObjectURL(new Blob([csv()], {type: "text/csv"})), download: file});
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    }, {className: "listening-save"});
+    }, {className: "listening-save", disabled: !named}), unnamed];
   }
   function begin(fresh) {
     if (fresh) given = {};
     seed.value = Math.min(4294967295, Math.max(0, Math.floor(+seed.value) || 0));
-    order = shuffled(pairs, +seed.value);
+    order = dealt(+seed.value);
     at = order.findIndex(pair => !given[name(pair)]);
     if (at < 0) at = order.length;
     keep();
@@ -145,7 +155,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
       label.append(input);
       head.append(label);
     }
-    who.oninput = keep;
+    who.oninput = () => { keep(), root.querySelector(".listening-save").replaceWith(save()[0]); };
     seed.onchange = () => begin(false);
     head.append(button("Start anew", () => begin(true)));
     begin(false);

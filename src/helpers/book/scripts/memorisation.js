@@ -18,6 +18,7 @@ for (const root of document.querySelectorAll(".memorisation:not([data-ready])"))
   };
 
   function paint() {
+    for (const key of root.querySelectorAll("[data-by]")) key.hidden = key.dataset.by !== form.elements.by.value;
     for (const cell of cells) {
       const heard = heardOf(cell), value = form.elements.by.value === "rate" ? +cell.dataset.rate : heard?.[2];
       cell.disabled = !heard;
@@ -58,8 +59,9 @@ for (const root of document.querySelectorAll(".memorisation:not([data-ready])"))
     cells.forEach(other => other.tabIndex = other === cell ? 0 : -1);
     hear(cell, true);
   };
-  form.oninput = () => {
+  form.oninput = event => {
     paint();
+    if (event.target.name === "by") return;  // what sounds sounds on
     const pressed = cells.find(cell => cell.getAttribute("aria-pressed") === "true");
     if (pressed && !pressed.disabled) hear(pressed, false);
   };

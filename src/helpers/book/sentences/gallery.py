@@ -49,7 +49,7 @@ TEXTS = {
     "which_prompts": (
         "The models were asked for many prompts, but of each size only one can be heard at every moment: the middle one of its prompts.",
         "The sizes meet the same three prompts, drawn by a seed. Choose a prompt, and see after how many updates its first dot stands. "
-        "Then do the same for a larger set. A size that was not asked for a prompt has cells that tell the share of all prompts alone.",
+        "Then do the same for a larger set. Hatched cells cannot be played with this prompt.",
     ),
     "simple_clips": (
         "A small set has more of them: draw 0 takes the first clips, which are a little simpler.",
