@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from helpers.book import memorisation
 from helpers.book.players import FLICK, Item, player_row
@@ -14,7 +16,7 @@ from helpers.book.words import share_text
 from helpers.copies.conclusions.onset import judged_clips
 from helpers.sound import corpus
 from helpers.sound.profiles import load_profile
-from helpers.stages import prompts
+from helpers.stages import prompts, trajectory
 
 LAW = load_profile("pocket")
 
@@ -246,6 +248,35 @@ def test_the_exercise_is_answered_by_the_tables(pool, repository):
     text = "".join("".join(cell["source"]) for cell in book["cells"])
     said = re.search(r"by factors of ([\d.]+) to ([\d.]+), the onset of draw 0 by ([\d.]+\d)", text)
     assert [float(x) for x in said.groups()] == [factors.min(), factors.max(), round(onset[200] / onset[100], 1)]
+
+
+def test_the_nearest_clip_is_found_however_few_are_in_memory(monkeypatch):
+    mels = np.random.default_rng(0).normal(size=(16, 4, 3)).astype(np.float32)
+    monkeypatch.setattr(trajectory, "_latents", lambda codec, data, rows, profile: mels[rows])
+    monkeypatch.setattr(trajectory, "CHUNK", 2)
+    codec, rows = SimpleNamespace(decode=lambda latents: latents), np.arange(5, 12)
+    where, cosines = trajectory._nearest(mels[:5], codec, None, rows, None)
+    unit = mels.reshape(16, -1) / np.linalg.norm(mels.reshape(16, -1), axis=1, keepdims=True)
+    expected = unit[:5] @ unit[rows].T
+    assert where.tolist() == expected.argmax(1).tolist()
+    np.testing.assert_allclose(cosines, expected.max(1), rtol=1e-6)
+
+
+def test_a_clip_is_followed_on_the_device_of_its_network(monkeypatch):
+    """On a GPU text, noise and network are there, and what is decoded is not."""
+    there = torch.device("meta")
+
+    def denoise(unet, noise, text, null, *_):
+        assert {part.device for part in (noise, *text, *null)} == {there} == {unet.device}
+        yield SimpleNamespace(clean=SimpleNamespace(cpu=lambda: torch.zeros(2, 16, 32, 8)))
+
+    monkeypatch.setattr(trajectory, "_latents", lambda *_: np.zeros((2, 16, 32, 8), np.float32))
+    monkeypatch.setattr(trajectory, "encode_captions", lambda *_: (np.zeros((2, 4, 8)), np.ones((2, 4), bool)))
+    monkeypatch.setattr(trajectory, "load_unet", lambda _: SimpleNamespace(device=there))
+    monkeypatch.setattr(trajectory.sampler, "denoise", denoise)
+    data = SimpleNamespace(clips=pd.DataFrame({"caption": ["a", "b"]}))
+    own, estimates = trajectory._follow(None, SimpleNamespace(decode=np.asarray), data, np.arange(2), LAW)
+    assert own.shape == estimates[0].shape == (2, 16, 32, 8)
 
 
 def test_the_published_trajectories_are_of_a_model_that_knows_its_clips_at_once(repository):

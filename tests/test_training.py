@@ -242,6 +242,14 @@ def test_the_next_batch_is_read_while_one_is_trained_on(tmp_path, monkeypatch):
         assert torch.equal(drawn.noise, expected.noise) and torch.equal(drawn.clips, expected.clips)
 
 
+def test_a_network_that_needs_a_gpu_is_refused_without_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(denoiser, "LARGEST_ON_CPU", 1_000)
+    with pytest.raises(ValueError, match="expected a GPU for a network of 0 million weights, found none"):
+        Trainer(tmp_path, CONFIG, Data(*make_data()))
+    monkeypatch.setenv("HELPERS_ON_CPU", "1")
+    Trainer(tmp_path, CONFIG, Data(*make_data()))
+
+
 def test_latents_are_drawn_anew_from_their_posterior(tmp_path):
     config = replace(CONFIG, posterior="sample")
     deviations = np.full((6, 4, 8, 4), 0.5, np.float32)
