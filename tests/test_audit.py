@@ -19,6 +19,7 @@ from helpers.book import audit_page
 from helpers.copies import detectors as detectors_module, search
 from helpers.copies.audit import (
     audit,
+    files as audit_files,
     planting,
     queries as audit_queries,
     verdict as audit_verdict,
@@ -324,6 +325,10 @@ def test_without_honest_clips_training_clips_stand_in(folders, profile, tmp_path
     assert len(copies) == 3
     honest = result.table[result.table["kind"] == "honest"]
     assert not (honest["nearest"] == honest["clip"]).any()
+    laid = result.table[(result.table["part"] == "2 s excerpt") & (result.table["detector"] == "landmarks")]
+    stand_ins = {*honest["clip"]}  # a copy that is laid over one is not found in it: that is a training clip too
+    assert len(laid) and laid["nearest"].isin(stand_ins).mean() < 0.5
+    assert result.measures.loc["training", "clips"] == 200
 
 
 def test_a_training_clip_that_stands_in_is_searched_in_all_others_as_a_generated_clip_is(
@@ -441,6 +446,12 @@ def test_repeated_and_padded_clips_are_told(folders, profile, tmp_path, capfd):
         ),
         ({"more": ["--within", "training"]}, "--within: expected no --generated or --training or --honest beside it"),
         ({"more": ["--shard", "1/2"]}, "--shard: expected --keep FOLDER"),
+        ({"more": ["--fail-above", "-1"]}, "--fail-above: expected 0 or more, got -1"),
+        (
+            {"more": ["--fail-above", "1", "--shard", "1/2", "--keep", "k"]},
+            "--fail-above: expected no --shard beside it",
+        ),
+        ({"more": ["--keep", "training/t1.wav"]}, "--keep: expected a folder, got training/t1.wav"),
         ({"more": ["--shard", "3/2", "--keep", "kept"]}, "--shard: expected K/N, as 2/8, got '3/2'"),
         (
             {"more": ["--keep", "training/kept"]},
@@ -488,6 +499,18 @@ def command_line(folders, out, *more) -> list[str]:
     arguments = [part for kind, path in folders.items() for part in (f"--{kind}", str(path))]
     settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1"]
     return ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *more, *settings]
+
+
+def test_a_name_with_a_dot_stays_whole_and_files_of_an_older_audit_go(tmp_path):
+    assert [path.name for path in audit_files.beside(tmp_path / "model-1.5")][:2] == [
+        "model-1.5",
+        "model-1.5.matches.parquet",
+    ]
+    assert audit_files.left_out_beside(tmp_path / "a.csv").name == "a.left_out.json"
+    older = tmp_path / "a.summary.json"
+    older.touch()
+    audit_files.write(audit_within.Duplicates(pd.DataFrame({"file": ["x"]}), {"y": "why"}), tmp_path / "a.csv", "page")
+    assert not older.exists() and json.loads((tmp_path / "a.left_out.json").read_text()) == {"y": "why"}
 
 
 def test_the_command_writes_tables_that_no_spreadsheet_runs_and_fails_above_a_limit(
@@ -549,6 +572,29 @@ def test_duplicates_inside_a_folder_come_as_clusters_with_those_to_drop(profile,
     assert command.main() == 1 and "expected at most 1 files to drop, got 2" in capsys.readouterr().err
     assert pd.read_csv(out)["cluster"].tolist() == [1, 1, 2, 2]
     assert "<h1>2 files to drop, in 2 clusters</h1>" in out.with_suffix(".html").read_text()
+
+
+def test_channels_that_cancel_are_used_with_the_first_alone(tmp_path, monkeypatch, capsys):
+    (home := tmp_path / "set").mkdir()
+    for i in range(4):
+        soundfile.write(home / f"{i}.wav", sound(i), RATE)
+    soundfile.write(home / "inverted.wav", np.stack([sound(2), -sound(2)], 1), RATE)
+    call = ["helpers", "audit", "--within", str(home), "--output", str(tmp_path / "w.csv")]
+    for more, dropped in ([], 0), (["--set", "channel=first"], 1):
+        monkeypatch.setattr(sys, "argv", [*call, *more])
+        assert command.main() == 0, capsys.readouterr().err
+        assert pd.read_csv(tmp_path / "w.csv")["drop"].sum() == dropped
+
+
+def test_of_many_takes_of_one_clip_one_is_kept(profile, tmp_path):
+    (home := tmp_path / "set").mkdir()
+    rng = np.random.default_rng(0)
+    clips = {f"{i:02d}": sound(i) for i in range(4)}
+    clips |= {f"take {i:02d}": sound(9) + rng.normal(size=len(sound(9))) * 0.001 for i in range(12)}
+    for name, clip in clips.items():
+        soundfile.write(home / f"{name}.wav", clip / np.abs(clip).max() / 2, RATE)
+    table = audit_within.duplicates(home, profile).table
+    assert len(table) == 12 and table["cluster"].nunique() == 1 and table["drop"].sum() == 11
 
 
 def test_a_mirror_image_hides_no_duplicates_and_equal_files_are_joined_whatever_they_hold(profile, tmp_path):

@@ -20,6 +20,7 @@ from helpers.base.settings import MelConfig
 from helpers.book import listening, one_page, players
 from helpers.copies.audit import chromaprint
 from helpers.copies.audit.p_values import honest_needed, smallest_p
+from helpers.copies.audit.queries import PLANTED
 from helpers.copies.audit.search import PLACES
 from helpers.copies.audit.verdict import TOGETHER, Audit, caveats, remedies, set_by_one
 from helpers.copies.audit.within import Duplicates
@@ -83,7 +84,8 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         needed=honest_needed,
         set_by_one=set_by_one(found),
         unheard_below={chromaprint.NAME: chromaprint.LEAST_S},
-        measured=MEASURED,
+        measured=MEASURED | {"clips": "clips used"},
+        planted=PLANTED,
         caveats=caveats(found),
         remedies=remedies(found),
         sources={kind: Path(folder).resolve().name for kind, folder in folders.items() if folder},

@@ -10,6 +10,8 @@ import hashlib
 import mimetypes
 import os
 import unicodedata
+from collections.abc import Container
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +41,9 @@ def list_files(folder: Path) -> Listing:
     to one above it is left out. Names are POSIX paths, in Unicode's composed form.
     """
     folder = Path(folder)
-    home, files, left_out, seen, pending = folder.resolve(), {}, {}, set(), [folder]
+    home, seen, pending = folder.resolve(), set(), [folder]
+    files: dict[str, Path] = {}
+    left_out: dict[str, str] = {}
 
     def refused(error: OSError):
         left_out[_name(Path(os.fsdecode(error.filename)), folder)] = f"cannot be opened ({error.strerror})"
@@ -60,11 +64,16 @@ def list_files(folder: Path) -> Listing:
                     if not os.path.isfile(path):
                         left_out[_name(path, folder)] = "no file, or a link that leads nowhere"
                     elif kind.startswith(("audio", "video")):
-                        files[_name(path, folder)] = path
+                        files[_free_name(_name(path, folder), files)] = path
                     else:
                         left_out[_name(path, folder)] = f"no audio by its name ({kind})"
         pending = sorted(links)
     return Listing(dict(sorted(files.items())), left_out)
+
+
+def _free_name(name: str, files: Container[str]) -> str:
+    """The name, or one with a number where another file has it: two names may be one in composed form."""
+    return next(one for one in chain([name], (f"{name} ({n})" for n in count(2))) if one not in files)
 
 
 def _name(path: Path, folder: Path) -> str:

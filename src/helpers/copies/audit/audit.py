@@ -186,7 +186,7 @@ def _store(kept: Path | None, profile: Profile) -> Kept:
     path, weights = profile.retrieval.clap_path, ""
     if kept and "clap" in profile.retrieval.detectors:  # a model made here has its weights' sha256 in config.json
         weights = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
-    return Kept(kept, (profile.corpus, profile.mel, profile.retrieval, weights))
+    return Kept(kept and Path(kept), (profile.corpus, profile.mel, profile.retrieval, weights))
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:

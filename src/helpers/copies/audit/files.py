@@ -11,13 +11,17 @@ from helpers.copies.audit.within import Duplicates
 
 def beside(table: Path) -> list[Path]:
     """All that an audit may write: its table and what goes beside it."""
-    ends = (".matches.parquet", ".summary.json", ".html", ".left_out.json")
-    return [table, *(table.with_suffix(end) for end in ends)]
+    return [table, *(_with(table, end) for end in (".matches.parquet", ".summary.json", ".html", ".left_out.json"))]
+
+
+def _with(table: Path, end: str) -> Path:
+    """The table's name with another end in place of .csv: what else has a dot belongs to the name."""
+    return table.with_name(table.name.removesuffix(".csv") + end)
 
 
 def left_out_beside(table: Path) -> Path:
     """Where what is left out is written beside a table, as soon as it is known."""
-    return table.with_suffix(".left_out.json")
+    return _with(table, ".left_out.json")
 
 
 def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
@@ -26,15 +30,20 @@ def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
     makers = {table: lambda draft: inert(found.table).to_csv(draft, index=False)}
     if isinstance(found, Audit):
         summary = json.dumps(plain(found.summary()), indent=1, allow_nan=False)
-        makers[table.with_suffix(".matches.parquet")] = lambda draft: found.matches.to_parquet(draft, index=False)
-        makers[table.with_suffix(".summary.json")] = lambda draft: draft.write_text(summary)
-    makers[table.with_suffix(".html")] = lambda draft: draft.write_text(page, encoding="utf-8")
+        makers[_with(table, ".matches.parquet")] = lambda draft: found.matches.to_parquet(draft, index=False)
+        makers[_with(table, ".summary.json")] = lambda draft: draft.write_text(summary)
+    else:
+        left_out = json.dumps(found.left_out, indent=1)
+        makers[left_out_beside(table)] = lambda draft: draft.write_text(left_out)
+    makers[_with(table, ".html")] = lambda draft: draft.write_text(page, encoding="utf-8")
     drafts = {path: path.with_name(f"{path.name}.part") for path in makers}
     try:
         for path, make in makers.items():
             make(drafts[path])
         for path, draft in drafts.items():
             draft.replace(path)
+        for older in {*beside(table)} - {*makers, left_out_beside(table)}:  # of an audit that had this name before
+            older.unlink(missing_ok=True)
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)

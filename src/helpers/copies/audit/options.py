@@ -13,12 +13,17 @@ COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "k
 def check(given: Mapping) -> None:
     """Raises ValueError where options, by their names, do not go together, or the table could not be written.
 
-    `given` has `within`, `output` and those of COMPARED; None and False stand for what was not given.
+    `given` has `within`, `output`, `fail_above` and those of COMPARED; None and False stand for what was not given.
     """
     if given["within"] and (beside := [f"--{name.replace('_', '-')}" for name in COMPARED if given[name]]):
         raise ValueError(f"--within: expected no {' or '.join(beside)} beside it, as it looks inside one folder alone")
     if not given["within"] and not (given["generated"] and given["training"]):
         raise ValueError("expected --generated FOLDER and --training FOLDER, or --within FOLDER")
+    if (limit := given["fail_above"]) is not None and (limit < 0 or given["shard"]):
+        told = "no --shard beside it, as a part counts nothing" if given["shard"] else f"0 or more, got {limit}"
+        raise ValueError(f"--fail-above: expected {told}")
+    if given["keep"] and Path(given["keep"]).exists() and not Path(given["keep"]).is_dir():
+        raise ValueError(f"--keep: expected a folder, got {given['keep']}")
     if given["shard"] and not given["keep"]:
         raise ValueError("--shard: expected --keep FOLDER, which a part is put into")
     if not given["shard"]:
@@ -33,5 +38,10 @@ def _check_place(table: Path) -> None:
         raise ValueError(f"--output: expected a name for the table, as audit.csv, got {table}, which is its page's")
     if folders := [path for path in files.beside(table) if path.is_dir()]:
         raise ValueError(f"--output: expected files or nothing where its files go, got a folder {folders[0]}")
-    with tempfile.TemporaryFile(dir=table.parent):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=table.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--output: expected a folder that can be written to, got {table.parent} ({error.strerror})"
+        ) from error

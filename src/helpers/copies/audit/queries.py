@@ -22,7 +22,7 @@ PLANTED = 10  # copies of each alteration on which the weights are chosen, and a
 
 class Queries(NamedTuple):
     """What is searched in the training clips: a row a file in `about` (kind, clip, part; of planted copies `of`, the number
-    of the training clip, and `role`, "fit" or "power"; of stand-ins `itself`, likewise, else -1), their sounds, landmarks and
+    of the training clip, and `role`, "fit" or "power"; of stand-ins, and of copies that lie in one, `itself`, likewise, else -1), their sounds, landmarks and
     the keys by which they are kept."""
 
     about: pd.DataFrame
@@ -47,14 +47,15 @@ def gather(clips: dict[str, Clips], stand_ins: np.ndarray, profile: Profile, scr
         keys += some.keys
         of_each = parts if kind == "honest" else [""] * len(some.names)
         rows += [
-            {"kind": kind, "clip": name, "part": part, "of": -1, "role": ""} for name, part in zip(some.names, of_each)
+            {"kind": kind, "clip": name, "part": part, "of": -1, "role": "", "itself": -1}
+            for name, part in zip(some.names, of_each)
         ]
     for row, copy in _planted(clips, np.flatnonzero(parts == "C1"), stand_ins, profile):
         sounds.extend([copy])
         marks.append(landmarks(copy, profile.corpus.sample_rate_hz))
         keys.append("")
         rows.append(row)
-    about = pd.DataFrame(rows).assign(itself=-1)
+    about = pd.DataFrame(rows)
     if len(stand_ins):
         about.loc[about["kind"] == "honest", "itself"] = stand_ins
     return Queries(about, sounds, marks, keys)
@@ -73,12 +74,14 @@ def _planted(clips: dict[str, Clips], beside: np.ndarray, stand_ins: np.ndarray,
     ]
     for alteration in progress([*ALTERATIONS], desc="planting", unit="kind"):
         for i, row in enumerate(chosen):
-            other = clips["honest"].sounds[int(rng.choice(beside))]
-            copy = plant(alteration, originals[i], other, profile.corpus.sample_rate_hz, seed, i)
+            host = int(rng.choice(beside))
+            copy = plant(alteration, originals[i], clips["honest"].sounds[host], profile.corpus.sample_rate_hz, seed, i)
             if not np.ptp(copy):
                 continue  # the half of a clip that is silent
             name = f"{alteration} of {training.names[row]} ({i})"
             yield (
-                {"kind": "planted", "clip": name, "part": alteration, "of": row, "role": ("fit", "power")[i % 2]},
+                {"kind": "planted", "clip": name, "part": alteration, "of": row, "role": ("fit", "power")[i % 2]}
+                # the clip that a copy lies in is a training clip where it stands in: near to itself, which is no find
+                | {"itself": stand_ins[host] if len(stand_ins) else -1},
                 copy,
             )

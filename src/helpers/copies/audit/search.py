@@ -50,7 +50,7 @@ def global_matches(
         detectors, name, features["queries"], about, owner, max(thresholds.ks + (thresholds.k,))
     )
     half = halves(about)
-    standing = np.flatnonzero(about["itself"] >= 0)
+    standing = np.flatnonzero((about["itself"] >= 0) & (about["kind"] == "honest"))
     of_reference = np.zeros(len(equal), int)
     of_reference[about["itself"].to_numpy()[standing]] = half[standing]
     # no sound of the background may be the clip itself, nor the training clip that it is compared with

@@ -10,6 +10,7 @@ from helpers.copies.audit.chromaprint import LEAST_EXCESS, LEAST_S, NAME
 from helpers.copies.audit.folders import Folders, account
 from helpers.copies.audit.p_values import Tail, combined, honest_needed, p_values, q_values, smallest_p
 from helpers.copies.audit.planting import ALTERATIONS
+from helpers.copies.audit.queries import PLANTED
 from helpers.copies.audit.search import PLACES
 from helpers.copies.calibration import calibrate_threshold, flag, n_above
 from helpers.copies.detectors import OF_MELS
@@ -48,7 +49,7 @@ class Audit(NamedTuple):
     the detector "combined" are the verdict. `matches` has the K_BEST of each (MATCH_COLUMNS). `rates` has a row for each
     detector and rate: what is flagged, verified and, of planted copies, found. `power` has a row for each alteration: the
     share that each detector flags beside the right clip. `left_out` has reasons by file, for each folder; `measures` the
-    medians of the folders; `differing` what forbids to state a rate; `stand_ins` how many training clips stand in for honest
+    medians of the folders and how many clips of each were used (`clips`); `differing` what forbids to state a rate; `stand_ins` how many training clips stand in for honest
     ones; `made_alike` whether these were altered to be like the generated ones. As text: `in_words`, `caveats`, what was left out.
     """
 
@@ -163,6 +164,7 @@ def account_of(
     listed = matches.join(about, on="row")
     listed["rank"] = listed.groupby(["detector", "row"]).cumcount() + 1
     middle = pd.DataFrame({kind: clips.measures[list(MEASURES)].median() for kind, clips in folders.clips.items()}).T
+    middle["clips"] = [len(clips.names) for clips in folders.clips.values()]
     return Audit(
         table[COLUMNS],
         verdicts,
@@ -279,7 +281,10 @@ def in_words(found: Audit) -> list[str]:
     ]
     power = found.power.set_index("alteration")[TOGETHER].dropna()
     shares = ", ".join(f"{name} {share:.0%}" for name, share in power.items())
-    lines.append(f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%}: {shares}")
+    lines.append(
+        f"of copies planted in the training clips it finds {rates.iloc[0]['planted_rate']:.0%} (at most {PLANTED} of each kind, so a "
+        f"share of one kind is rough): {shares}"
+    )
     lines += remedies(found)
     lines.append(f"the smallest p that {null} honest clips can give is {smallest_p(null):.2g}")
     lines += [

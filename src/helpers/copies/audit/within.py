@@ -15,6 +15,7 @@ from helpers.copies.audit.folders import list_folders, read_clips
 from helpers.copies.audit.landmarks import HOP, Index, landmarks
 from helpers.copies.audit.search import K_BEST, PLACES
 
+PARTNERS = 256  # of each file that are looked at: of a cluster of more files than that, more than one may be kept
 COLUMNS = ["cluster", "file", "drop", "seconds", "like", "score", *PLACES]
 SHARE = 0.1  # of what a sound shares with itself, by weight: two that share as much are duplicates
 MIRRORED = (
@@ -55,7 +56,7 @@ def duplicates(folder: str | Path, profile: Profile) -> Duplicates:
         clips = read_clips("within", found["within"], left_out["within"], profile, Path(scratch))
         index, own, pairs, mirrored = Index(clips.marks), np.zeros(len(clips.names)), [], []
         for row, marks in enumerate(progress(clips.marks, desc="within", unit="file")):
-            matches = index.match(marks, K_BEST + 1)
+            matches = index.match(marks, PARTNERS + 1)
             own[row] = matches.scores[matches.indices == row].max(initial=0)
             pairs += [(row, *pair) for pair in zip(*matches) if pair[1] != row]
             backwards = index.match(landmarks(clips.sounds[row][::-1], rate), K_BEST + 1)
