@@ -177,14 +177,17 @@ def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimat
             min(value, fixed) + max(0.0, value - fixed) * ratio**power for value, ratio in zip(values, ratios)
         )
 
-    power = {work.OF_PAIRS: 0.5, work.OF_PARTS: 0.0}  # of memory and disk
-    power = next((grows for names, grows in power.items() if stage.name in names), 1.0)
+    power = 0.5 if stage.name in work.OF_PAIRS else 1.0  # of memory and disk
     published = [sum(file["size"] for file in manifest["files"].values()) for manifest in manifests]
     disk = work.disk(stage) or round(median(size * ratio**power for size, ratio in zip(published, ratios)))
     machine = manifests[0]["machine"]
     cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
     words = ", ".join(filter(None, (machine["cpu"], cores, *machine["vectors"][-1:], machine["gpu"])))
-    return Estimate(stage, scale("wall_s", START_S), scale("peak_memory_mib", START_MIB, power), disk, words)
+    memory_mib = scale("peak_memory_mib", START_MIB, power)
+    if stage.name in work.OF_PARTS:
+        most = max(manifest["peak_memory_mib"] for manifest in manifests)
+        memory_mib = min(memory_mib, max(most, START_MIB + work.memory(stage) / 2**20))
+    return Estimate(stage, scale("wall_s", START_S), memory_mib, disk, words)
 
 
 def _unlike(machine: dict) -> tuple[bool, bool, bool]:

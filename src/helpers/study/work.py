@@ -11,7 +11,7 @@ GENERATED = ("generation", "twins", "controls")  # whose clips are the queries o
 MADE_OF = {"retrieval": GENERATED, "quality": ("retrieval",), "scores": ("retrieval",), "thresholds": ("scores",),
            "duplicates": ("corpus", "planted")}  # fmt: skip
 OF_PAIRS = ("duplicates",)  # every clip by every other: time grows with the square, memory does not
-OF_PARTS = ("encoding", "references", "generation")  # made some clips at a time: memory does not grow with their number
+OF_PARTS = ("encoding", "references", "generation")  # made some clips at a time, which memory does not outgrow
 N_TRANSFORMS = 12  # that a copy may have undergone, each at some strengths
 COST = {"mel": 1, "mel_centred": 1, "mel_aligned": 2, "clap": 8, "aisfx": 8}  # of a clip, in log-mels
 WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers of an embedding, of a token's state
