@@ -74,7 +74,7 @@ def test_the_second_time_no_file_is_decoded_but_one_that_changed(read, files, tm
 
 @pytest.mark.parametrize("at", range(5))
 def test_an_interrupt_at_any_file_loses_at_most_what_was_in_hand(read, files, at, monkeypatch):
-    monkeypatch.setattr(audit_folders.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(audit_folders, "cores", lambda: 1)
     plain = read(NOTHING_KEPT)
     read.stops_at = f"{at}.wav"
     with pytest.raises(KeyboardInterrupt):

@@ -107,7 +107,7 @@ def plot_sensitivity(sensitivity: pd.DataFrame) -> Figure:
         ("contaminated", sensitivity[sensitivity["background_size"] == whole], "training clips among them by mistake"),
     )
     figure, axes = new_axes(1, 2, 3.2, sharey=True)
-    top = 1.08 * max(0.01, sensitivity["ci_high"].max())
+    top = 1.08 * np.nanmax([0.01, *sensitivity[["flagged_rate", "ci_high"]].max()])
     axes[0][0].set(ylim=(-0.04 * top, top), ylabel="generated clips flagged")
     percent_axis(axes[0][0].yaxis)
     shades = shades_of(sensitivity["n_train"])
