@@ -7,12 +7,39 @@ from published_inputs import CAPTIONS, MEL, RATE, text_config, unet_config
 
 from helpers.base.settings import CodecConfig, GenerationConfig
 from helpers.models.codec import load_codec
-from helpers.models.denoiser import TANGO_UNET, build_noise_scheduler, build_unet
+from helpers.models.denoiser import build_noise_scheduler, build_unet
 from helpers.models.pretrained import tango
 from helpers.models.sampler import build_sampler, sample_latents
 from helpers.models.text import encode_captions
 from helpers.models.vocoder import load_vocoder
 from helpers.sound.profiles import load_profile
+
+# declare-lab/tango, configs/diffusion_model_config.json: 866 million parameters. It lies with TANGO's code, not with
+# the weights. `sample_size` is not that of its latents, which are 256 x 16; no layer depends on it.
+TANGO_UNET = {
+    "act_fn": "silu",
+    "attention_head_dim": (5, 10, 20, 20),
+    "block_out_channels": (320, 640, 1280, 1280),
+    "center_input_sample": False,
+    "cross_attention_dim": 1024,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "downsample_padding": 1,
+    "dual_cross_attention": False,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "in_channels": 8,
+    "layers_per_block": 2,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-05,
+    "norm_num_groups": 32,
+    "num_class_embeds": None,
+    "only_cross_attention": False,
+    "out_channels": 8,
+    "sample_size": (32, 2),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "upcast_attention": True,
+    "use_linear_projection": True,
+}
 
 
 def test_tangos_unet_at_full_size_has_866_million_weights():

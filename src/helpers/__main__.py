@@ -113,89 +113,44 @@ COMMANDS = {
 }
 
 
-def _folder_of(name: str, text: str) -> tuple[str, dict]:
-    return f"--{name}", {"type": Path, "metavar": "FOLDER", "help": text}
+def _option(flag: str, text: str, **details) -> tuple[str, dict]:
+    return flag, {"help": text, **details}
 
 
-def _flag(name: str, text: str) -> tuple[str, dict]:
-    return f"--{name}", {"action": "store_true", "help": text}
-
-
+FOLDER = {"type": Path, "metavar": "FOLDER"}
+FLAG = {"action": "store_true"}
 OPTIONS = {
-    "stage": ("stage", {"metavar": "STAGE", "help": "as `list` shows them"}),
-    "stage-or-all": ("stage", {"metavar": "STAGE", "help": "as `list` shows them, or all"}),
-    "chapter": ("name", {"metavar": "NAME", "help": ", ".join(parameters.CHAPTERS)}),
-    "profile-name": ("name", {"nargs": "?", "default": DEFAULT_PROFILE, "help": "default: %(default)s"}),
-    "generated": _folder_of("generated", "clips that the model made"),
-    "training": _folder_of("training", "the clips it was trained on"),
-    "honest": _folder_of(
-        "honest",
-        "clips of the same kind that it was not trained on; through the model's codec, if it has one (default: training "
-        "clips without a duplicate stand in)",
-    ),
-    "within": _folder_of(
-        "within", "instead of these: duplicates inside this folder, as clusters, with the files to drop"
-    ),
-    "match-honest": _flag("match-honest", "cut, pad and filter honest clips to be like the generated ones"),
-    "keep": _folder_of("keep", "keep here what is computed of training and honest files, for the next audit"),
-    "keep-shard": (
-        "--shard",
-        {
-            "metavar": "K/N",
-            "help": "do only part K of N of the work that --keep keeps, so that N machines can share it",
-        },
-    ),
-    "chromaprint": _flag("chromaprint", "one more detector, by the program fpcalc, which must be installed"),
-    "fail-above": (
-        "--fail-above",
-        {
-            "type": int,
-            "metavar": "N",
-            "help": "exit with code 1 if more than N clips are flagged, or no rate can be stated",
-        },
-    ),
-    "table": (
-        "--output",
-        {
-            "type": Path,
-            "default": Path("audit.csv"),
-            "help": "the table; the page and the rest are written beside it (default: %(default)s)",
-        },
-    ),
-    "text": ("text", {"metavar": "TEXT", "help": "the prompt, in quotes"}),
-    "seeds": ("--seeds", {"type": int, "default": 4, "metavar": "N", "help": "clips to make (default: %(default)s)"}),
-    "n-train": (
-        "--n-train",
-        {
-            "type": int,
-            "metavar": "N",
-            "help": "the model that was trained on N clips (default: the smallest set; that of pocket comes with the book)",
-        },
-    ),
-    "page": ("--output", {"type": Path, "default": Path("prompt.html"), "help": "default: %(default)s"}),
-    "output": ("--output", {"type": Path, "help": "default: a folder for each setting, under runs/chapters/NAME/"}),
-    "label": (
-        "--label",
-        {"help": "if there are several stages of this name: the one with this label (see `list`), as n100_d0"},
-    ),
-    "shard": (
-        "--shard",
-        {
-            "metavar": "K/N",
-            "help": "of encoding, references or generation: do only part K of N, so that N machines can share the work",
-        },
-    ),
-    "published": _flag("published", "use the published study, and compute only what takes seconds"),
-    "dry-run": _flag("dry-run", "only tell what would be computed, as `plan` does"),
-    "stale": _flag("stale", "show only stages that were made with other settings or other code"),
-    "folder": ("--folder", {"type": Path, "help": "folder of the published study (default: results/<profile>)"}),
-    "profile": ("--profile", {"default": DEFAULT_PROFILE, "help": "profiles/<name>.yml (default: %(default)s)"}),
-    "set": (
-        "--set",
-        {"nargs": "*", "action": "extend", "default": [], "dest": "settings", "metavar": "name=value"}
-        | {"help": "settings that replace those of the profile, as fpr=0.02"},
-    ),
-}
+    "stage": _option("stage", "as `list` shows them", metavar="STAGE"),
+    "stage-or-all": _option("stage", "as `list` shows them, or all", metavar="STAGE"),
+    "chapter": _option("name", ", ".join(parameters.CHAPTERS), metavar="NAME"),
+    "profile-name": _option("name", "default: %(default)s", nargs="?", default=DEFAULT_PROFILE),
+    "generated": _option("--generated", "clips that the model made", **FOLDER),
+    "training": _option("--training", "the clips it was trained on", **FOLDER),
+    "honest": _option("--honest", "clips of the same kind that it was not trained on; through the model's codec, if it has "
+                      "one (default: training clips without a duplicate stand in)", **FOLDER),
+    "within": _option("--within", "instead of these: duplicates inside this folder, as clusters, with the files to drop", **FOLDER),
+    "match-honest": _option("--match-honest", "cut, pad and filter honest clips to be like the generated ones", **FLAG),
+    "keep": _option("--keep", "keep here what is computed of training and honest files, for the next audit", **FOLDER),
+    "keep-shard": _option("--shard", "do only part K of N of the work that --keep keeps, so that N machines can share it", metavar="K/N"),
+    "chromaprint": _option("--chromaprint", "one more detector, by the program fpcalc, which must be installed", **FLAG),
+    "fail-above": _option("--fail-above", "exit with code 1 if more than N clips are flagged, or no rate can be stated", type=int, metavar="N"),
+    "table": _option("--output", "the table; the page and the rest are written beside it (default: %(default)s)", type=Path, default=Path("audit.csv")),
+    "text": _option("text", "the prompt, in quotes", metavar="TEXT"),
+    "seeds": _option("--seeds", "clips to make (default: %(default)s)", type=int, default=4, metavar="N"),
+    "n-train": _option("--n-train", "the model that was trained on N clips (default: the smallest set; that of pocket comes "
+                       "with the book)", type=int, metavar="N"),
+    "page": _option("--output", "default: %(default)s", type=Path, default=Path("prompt.html")),
+    "output": _option("--output", "default: a folder for each setting, under runs/chapters/NAME/", type=Path),
+    "label": _option("--label", "if there are several stages of this name: the one with this label (see `list`), as n100_d0"),
+    "shard": _option("--shard", "of encoding, references or generation: do only part K of N, so that N machines can share the work", metavar="K/N"),
+    "published": _option("--published", "use the published study, and compute only what takes seconds", **FLAG),
+    "dry-run": _option("--dry-run", "only tell what would be computed, as `plan` does", **FLAG),
+    "stale": _option("--stale", "show only stages that were made with other settings or other code", **FLAG),
+    "folder": _option("--folder", "folder of the published study (default: results/<profile>)", type=Path),
+    "profile": _option("--profile", "profiles/<name>.yml (default: %(default)s)", default=DEFAULT_PROFILE),
+    "set": _option("--set", "settings that replace those of the profile, as fpr=0.02", nargs="*", action="extend", default=[],
+                   dest="settings", metavar="name=value"),
+}  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):

@@ -98,8 +98,7 @@ class Detectors:
         """The k references nearest to each query: `features` of both, or an `mapped.Selection` of them."""
         if name != "mel_aligned":
             return top_k(queries, references, k)
-        scores, indices, _ = top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates))
-        return Neighbours(scores, indices)
+        return Neighbours(*top_aligned(queries, references, k, self.max_shift, max(k, self.config.n_candidates)))
 
     def similarity(self, name: str, a, b) -> np.ndarray:
         """Similarity float64 [N] of each pair of rows of two `features` with N rows."""

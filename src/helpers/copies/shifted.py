@@ -7,8 +7,6 @@ frame by frame, at all shifts at once by a cross-correlation in the frequency do
 Notebook: 05_retrieval.
 """
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 import scipy.fft
@@ -23,18 +21,7 @@ LEAST = 0.1  # of the energy of either that a shift must leave: only where frame
 WORKERS = -1  # all cores, for the Fourier transforms
 
 
-class Aligned(NamedTuple):
-    """The k best references of each query: scores float32 [Q, k], descending, indices int64 [Q, k], shifts int64 [Q, k].
-
-    A shift is in frames; positive: the query is later than the reference.
-    """
-
-    scores: np.ndarray
-    indices: np.ndarray
-    shifts: np.ndarray
-
-
-def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 32) -> Aligned:
+def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """The k references most similar to each query at their best shift.
 
     The score of a shift is the cosine of the two log-mels over the frames that both have, if these hold LEAST of either's
@@ -52,17 +39,16 @@ def top_aligned(queries, references, k: int, max_shift: int, candidates: int = 3
     """
     _check(queries, references, k, max_shift, candidates)
     nearest = _candidates(queries, references, max_shift, min(candidates, len(references)))
-    scores, shifts = np.full(nearest.shape, -np.inf, np.float32), np.zeros(nearest.shape, np.int64)
+    scores = np.full(nearest.shape, -np.inf, np.float32)
     length = _padded(queries, max_shift)
     for part, mels in chunks(references, max(1, BLOCK_BYTES // (8 * (length // 2 + 1) * references.shape[2]))):
         block = _Side(mels, length)
         for some, rows in chunks(queries, QUERIES):
             here = (nearest[some] >= part.start) & (nearest[some] < part.stop)
             listed = np.where(here, nearest[some] - part.start, -1)
-            best, shift = _best_shift(_Side(rows, length), block, listed, max_shift)
-            scores[some][here], shifts[some][here] = best[here], shift[here]
+            scores[some][here] = _best_shift(_Side(rows, length), block, listed, max_shift)[here]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return Aligned(*(np.take_along_axis(values, order, axis=1) for values in (scores, nearest, shifts)))
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(nearest, order, axis=1)
 
 
 def aligned_cosines(a: np.ndarray, b: np.ndarray, max_shift: int) -> np.ndarray:
@@ -72,7 +58,7 @@ def aligned_cosines(a: np.ndarray, b: np.ndarray, max_shift: int) -> np.ndarray:
     """
     _check(a, b, 1, max_shift, 1)
     length = _padded(a, max_shift)
-    return _best_shift(_Side(a, length), _Side(b, length), np.arange(len(a))[:, None], max_shift)[0][:, 0]
+    return _best_shift(_Side(a, length), _Side(b, length), np.arange(len(a))[:, None], max_shift)[:, 0]
 
 
 def _padded(mels, max_shift: int) -> int:
@@ -132,7 +118,7 @@ class _Side:
         self.energy = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
 
 
-def _best_shift(some: _Side, block: _Side, listed: np.ndarray, max_shift: int) -> tuple[np.ndarray, np.ndarray]:
+def _best_shift(some: _Side, block: _Side, listed: np.ndarray, max_shift: int) -> np.ndarray:
     """Best cosine over shifts, and that shift, of each query with the references `listed` [q, c] (-1: none)."""
     products = np.zeros((*listed.shape, some.spectra.shape[1]), np.complex64)
     _multiply(some.spectra, block.spectra, listed, products)
@@ -147,8 +133,7 @@ def _best_shift(some: _Side, block: _Side, listed: np.ndarray, max_shift: int) -
     # where most of a sound is shifted out, what is left is rounding, or a few faint frames that are like any others
     left = (query >= LEAST * some.energy[:, -1:])[:, None] & (reference >= LEAST * block.energy[:, -1:])[listed]
     cosines = np.where(left, correlation[..., lags] / np.maximum(norm, 1e-12), -np.inf)
-    best = cosines.argmax(axis=2)
-    return np.take_along_axis(cosines, best[..., None], axis=2)[..., 0], lags[best]
+    return cosines.max(axis=2)
 
 
 @numba.njit(parallel=True, fastmath=True, cache=True)

@@ -17,32 +17,9 @@ from safetensors.torch import load_file
 from helpers.base.settings import TrainingConfig
 
 LARGEST_ON_CPU = 200e6  # weights; pocket's networks have five million, TANGO's 866
-# declare-lab/tango, configs/diffusion_model_config.json: 866 million parameters. It lies with TANGO's code, not with
-# the weights. `sample_size` is not that of its latents, which are 256 x 16; no layer depends on it.
-TANGO_UNET = {
-    "act_fn": "silu",
-    "attention_head_dim": (5, 10, 20, 20),
-    "block_out_channels": (320, 640, 1280, 1280),
-    "center_input_sample": False,
-    "cross_attention_dim": 1024,
-    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "downsample_padding": 1,
-    "dual_cross_attention": False,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "in_channels": 8,
-    "layers_per_block": 2,
-    "mid_block_scale_factor": 1,
-    "norm_eps": 1e-05,
-    "norm_num_groups": 32,
-    "num_class_embeds": None,
-    "only_cross_attention": False,
-    "out_channels": 8,
-    "sample_size": (32, 2),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "upcast_attention": True,
-    "use_linear_projection": True,
-}
+# Of declare-lab/tango, configs/diffusion_model_config.json, what is neither scaled here nor diffusers' own default;
+# tests/test_tango.py has it to the letter. `sample_size` is not that of its latents; no layer depends on it.
+TANGO = {"sample_size": (32, 2), "upcast_attention": True, "use_linear_projection": True}
 
 
 def build_noise_scheduler(steps_offset: int = 1) -> DDPMScheduler:
@@ -83,7 +60,7 @@ def build_unet(config: TrainingConfig, latent_shape=(16, 32, 8), text_dim: int =
     """TANGO's UNet scaled to `block_out_channels`, on latents of `latent_shape` = (channels, time, frequency).
 
     The lowest level has no attention, as in TANGO. `architecture` "tango" takes all else from TANGO's own settings too
-    (at its widths, `TANGO_UNET` to the letter). Raises ValueError if the latent cannot be halved once per level.
+    (at its widths, TANGO's own network). Raises ValueError if the latent cannot be halved once per level.
     """
     channels, depth = config.block_out_channels, len(config.block_out_channels)
     if any(size % 2 ** (depth - 1) for size in latent_shape[1:]):
@@ -92,7 +69,7 @@ def build_unet(config: TrainingConfig, latent_shape=(16, 32, 8), text_dim: int =
         )
     shape = {"sample_size": tuple(latent_shape[1:]), "use_linear_projection": True}
     if config.architecture == "tango":
-        shape = TANGO_UNET
+        shape = TANGO
     return UNet2DConditionModel(
         **shape
         | {

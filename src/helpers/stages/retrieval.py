@@ -27,6 +27,8 @@ VARIANT_QUERIES = 500  # generated clips, and twins, whose bias is also taken fr
 BACKGROUND_SIZES = (25, 100, 250)  # clips, beside the whole background
 CONTAMINATED = (1, 5, 50)  # training clips that wrongly lie in the background
 VARIANT_KS = (1, 3, 10)
+SCORE_COLUMNS = ["kind", "arm", "query_id", "updates", "sample_seed", "detector", "own_id", "own_score", "rank", "ref_id",
+                 "score", "n_train", "draw"]  # fmt: skip
 QUERY_COLUMNS = {"arm": "", "weights": "", "prompt_set": "", "guidance": np.nan, "steps": 0, "silent": False, "clipped": False,
                  "updates": 0, "sample_seed": 0}  # fmt: skip
 
@@ -69,14 +71,13 @@ def compute(
                 if vectors is None:
                     continue
                 sounding = part[~part["silent"]].reset_index(drop=True)
-                depth = config.top_k if full else 1
-                scores.append(
-                    _score_rows(detectors, name, sounding, vectors, references["train"], rows, ids, depth).assign(**run)
-                )
+                known = _own_scores(detectors, name, sounding, vectors, references["train"], ids)
+                pool = Selection(references["train"], rows)
+                near = _neighbours(detectors, name, known, vectors, pool, config.top_k if full else 1)
+                scores.append(near.assign(ref_id=ids[rows[near["nearest"]]], **run)[SCORE_COLUMNS])
                 if full:
-                    backgrounds.append(
-                        _background_rows(detectors, name, sounding, vectors, references["background"], config.k_max)
-                    )
+                    near = _neighbours(detectors, name, sounding, vectors, references["background"], config.k_max)
+                    backgrounds.append(near[["detector", "query_id", "rank", "score"]])
             if name == config.detectors[0] and draw == 0:
                 variants = _variants(detectors, name, queries, features, references, trained_on, profile)
                 write_parquet(variants.assign(**run), out / "variants.parquet")
@@ -163,49 +164,21 @@ def _aligned(features: list, table: pd.DataFrame) -> np.ndarray:
     return result
 
 
-def _score_rows(
-    detectors: Detectors,
-    name: str,
-    table: pd.DataFrame,
-    features,
-    references,
-    rows: np.ndarray,
-    ids: np.ndarray,
-    k: int,
-) -> pd.DataFrame:
-    nearest = detectors.nearest(name, features, Selection(references, rows), min(k, len(rows)))
+def _neighbours(detectors: Detectors, name: str, table: pd.DataFrame, features, references, k: int) -> pd.DataFrame:
+    """The k nearest references of every query, a row each: the query's columns, detector, rank, score, and `nearest`, a row."""
+    nearest = detectors.nearest(name, features, references, min(k, len(references)))
     depth = nearest.scores.shape[1]
-    own = np.full(len(table), np.nan, np.float32)
-    index = table["index"].to_numpy()
-    has_own = index >= 0
-    if has_own.any():
-        own_clips = Selection(references, index[has_own])
-        own[has_own] = detectors.similarity(name, Selection(features, np.flatnonzero(has_own)), own_clips)
-    columns = ["kind", "arm", "query_id", "updates", "sample_seed"]
-    repeated = table[columns].loc[table.index.repeat(depth)].reset_index(drop=True)
-    return repeated.assign(
-        detector=name,
-        own_id=np.repeat(np.where(has_own, ids[np.maximum(index, 0)], ""), depth),
-        own_score=np.repeat(own, depth),
-        rank=np.tile(np.arange(1, depth + 1), len(table)),
-        ref_id=ids[rows[nearest.indices.ravel()]],
-        score=nearest.scores.ravel(),
-    )
+    rows = table.loc[table.index.repeat(depth)].reset_index(drop=True)
+    rank = np.tile(np.arange(1, depth + 1), len(table))
+    return rows.assign(detector=name, rank=rank, score=nearest.scores.ravel(), nearest=nearest.indices.ravel())
 
 
-def _background_rows(
-    detectors: Detectors, name: str, table: pd.DataFrame, features, background, k_max: int
-) -> pd.DataFrame:
-    nearest = detectors.nearest(name, features, background, min(k_max, len(background)))
-    depth = nearest.scores.shape[1]
-    return pd.DataFrame(
-        {
-            "detector": name,
-            "query_id": np.repeat(table["query_id"].to_numpy(), depth),
-            "rank": np.tile(np.arange(1, depth + 1), len(table)),
-            "score": nearest.scores.ravel(),
-        }
-    )
+def _own_scores(detectors: Detectors, name: str, table: pd.DataFrame, features, references, ids) -> pd.DataFrame:
+    """The queries with `own_id` and `own_score`: of the training clip whose prompt was used; "" and NaN without one."""
+    own, index = np.full(len(table), np.nan, np.float32), table["index"].to_numpy()
+    if (known := np.flatnonzero(index >= 0)).size:
+        own[known] = detectors.similarity(name, Selection(features, known), Selection(references, index[known]))
+    return table.assign(own_id=np.where(index >= 0, ids[np.maximum(index, 0)], ""), own_score=own)
 
 
 def _variants(

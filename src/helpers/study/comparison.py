@@ -14,29 +14,19 @@ from helpers.study.entries import difference, folder_of, key_of, read_entries
 from helpers.study.manifest import MANIFEST, read_manifest
 from helpers.study.stage import Stage
 
-# Each table's rates and the ends of their intervals.
-INTERVALS = {
-    "replication.csv": (
-        ("flagged_rate", "ci_low", "ci_high"),
-        ("near_exact_rate", "near_exact_low", "near_exact_high"),
-    ),
-    "quality.csv": (("kid", "kid_low", "kid_high"),),
-    "alterations.csv": (("auroc", "auroc_low", "auroc_high"),),
-    "detection.csv": (("auroc", "auroc_low", "auroc_high"),),
-    "dose.csv": (("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
-    "dose_shares.csv": (("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high"),),
-}
-# The columns that tell a table's rows apart: rows of two runs of the study that agree in them are the same row.
-KEYS = {
-    "replication.csv": ("training_set", "n_train", "draw", "arm", "detector", "null", "fpr"),
-    "quality.csv": ("training_set", "n_train", "draw", "arm", "embedding"),
-    "alterations.csv": ("detector", "transform", "strength", "split"),
-    "detection.csv": ("detector", "n_train", "negatives", "bias", "transform"),
-    "dose.csv": ("copies", "kind", "caption_kind"),
-    "dose_shares.csv": ("caption_kind", "copies", "updates"),
-}
-
-OF_RUN = ("training_set", "n_train", "draw")  # of these the table of a single run has none: its label says them
+# The columns that tell a table's rows apart (rows of two runs of the study that agree in them are the same row), and its
+# rates with the ends of their intervals.
+RUN = ("training_set", "n_train", "draw")
+AREA, SHARE = ("auroc", "auroc_low", "auroc_high"), ("own_near_exact_rate", "own_near_exact_low", "own_near_exact_high")
+TABLES = {
+    "replication.csv": ((*RUN, "arm", "detector", "null", "fpr"), ("flagged_rate", "ci_low", "ci_high"),
+                        ("near_exact_rate", "near_exact_low", "near_exact_high")),
+    "quality.csv": ((*RUN, "arm", "embedding"), ("kid", "kid_low", "kid_high")),
+    "alterations.csv": (("detector", "transform", "strength", "split"), AREA),
+    "detection.csv": (("detector", "n_train", "negatives", "bias", "transform"), AREA),
+    "dose.csv": (("copies", "kind", "caption_kind"), ("rate", "ci_low", "ci_high"), ("flagged_rate", "flagged_low", "flagged_high")),
+    "dose_shares.csv": (("caption_kind", "copies", "updates"), SHARE),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,16 +43,16 @@ class Comparison:
 
 
 def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> Comparison:
-    """Whether each rate of `INTERVALS` computed here lies in the interval that the published table gives it.
+    """Whether each rate of `TABLES` computed here lies in the interval that the published table gives it.
 
     Raises FileNotFoundError for a table that is not there, or of a stage that was restored or not computed; ValueError
-    for a damaged published table, one without the columns in `KEYS`, or rows that these do not tell apart.
+    for a damaged published table, one without the columns of its key, or rows that these do not tell apart.
     """
     root, folder, entries = root or store.runs_root(), Path(folder), read_entries(folder)
     stages, counts, outside, notes = list(stages), [], [], []
     if not entries:
         raise FileNotFoundError(f"{shown(folder / MANIFEST)}: expected a published study, found none")
-    for table, rates in INTERVALS.items():
+    for table, (_, *rates) in TABLES.items():
         having = [stage for stage in stages if table in entries.get(key_of(stage), {"files": {}})["files"]]
         if not having:
             if any(fnmatch(table, pattern) for stage in stages for pattern in stage.published):
@@ -94,7 +84,7 @@ def _of_stage(stage: Stage, table: str, folder: Path, root: Path, entries: dict,
     place = folder_of(folder, key)
     if line := damage(place, {table: entries[key]["files"][table]}):
         raise ValueError(line)
-    keys = [key for key in KEYS[table] if not (stage.label and key in OF_RUN)]
+    keys = [name for name in TABLES[table][0] if not (stage.label and name in RUN)]
     rows = _match_rows(table, keys, *(pd.read_csv(where / table) for where in (place, stage.folder(root))))
     return rows.assign(row=(f"{stage.label} " + rows["row"]).str.strip())
 

@@ -25,32 +25,26 @@ MILLIONS = {"codec": 55.4, "vocoder": 55.3, "text": 341.2, "clap": 155.0}  # Aud
 HELD = 512  # clips in memory at a time, of the stages that hold most
 # Clips of a stage's own, by its settings and how many training, held-out and background clips its corpus has.
 OWN_CLIPS = {
-    "corpus": lambda own, train, heldout, background: train + heldout + background,
-    "planted": lambda own, train, heldout, background: train + heldout + background,
-    "encoding": lambda own, train, heldout, background: train,
-    "roundtrip": lambda own, train, heldout, background: (
-        2 * own["run"]["n_asked"] + own["run"].get("n_other_draw", 0)
-        if "run" in own
-        else heldout + min(train, own["codec"]["n_roundtrip"])
-    ),
+    "corpus": lambda own, *splits: sum(splits),
+    "planted": lambda own, *splits: sum(splits),
+    "encoding": lambda own, train, *_: train,
+    "roundtrip": lambda own, train, heldout, _: 2 * own["run"]["n_asked"] + own["run"].get("n_other_draw", 0) if "run" in own
+                 else heldout + min(train, own["codec"]["n_roundtrip"]),
     "twins": lambda own, *_: own["n_twins"],
     "controls": lambda own, *_: own["n_altered"] + own["n_same_bed"] + own["n_empirical"],
-    "generation": lambda own, train, heldout, background: (
-        min(own["n_prompts"], heldout if own["prompts"] == "heldout" else own["n_train"]) * own["seeds_per_prompt"]
-    ),
-    "retrieval": lambda own, train, heldout, background: heldout + min(own["n_train"], MOST_CEILING),
-}
+    "generation": lambda own, train, heldout, _: own["seeds_per_prompt"] * min(
+        own["n_prompts"], heldout if own["prompts"] == "heldout" else own["n_train"]),
+    "retrieval": lambda own, train, heldout, _: heldout + min(own["n_train"], MOST_CEILING),
+}  # fmt: skip
 
 
 def clips(stage: Stage) -> int:
     """How many clips a stage makes, or judges; 0 for one that is about none."""
     before = [one for one in stage.upstream.values() if one.name in MADE_OF.get(stage.name, ())]
-    own = (
-        OWN_CLIPS[stage.name](stage.config.get(stage.name, stage.config), *_splits(stage))
-        if stage.name in OWN_CLIPS
-        else 0
-    )
-    return own + sum(map(clips, before))
+    made = sum(map(clips, before))
+    if stage.name in OWN_CLIPS:  # else it may be of no corpus
+        made += OWN_CLIPS[stage.name](stage.config.get(stage.name, stage.config), *_splits(stage))
+    return made
 
 
 def _corpus(stage: Stage) -> Stage:
