@@ -130,11 +130,12 @@ def flags_by_detector(rows: pd.DataFrame, sensitivity: pd.DataFrame, null: str) 
     columns |= {
         "flagged, τ set on held-out clips": on_heldout,
         "false alarms, checked": limits("fpr_verified"),
-        "nearest is its own clip": shares(own, "own_clip_top1_rate"),
-        "of twins, nearest is theirs": shares(own, "twins_top1_rate"),
+        "own clip nearest / of twins": [
+            f"{a} / {b}" for a, b in zip(shares(own, "own_clip_top1_rate"), shares(own, "twins_top1_rate"))
+        ],
     }
     caption = f"What each detector flags where {100 * own['fpr'].iloc[0]:g} % of honest clips should be, first draw, with 95 % intervals; "
-    return arrange(own, columns, caption + "those of the last two columns are in chapter 5.")
+    return arrange(own, columns, caption + "those of the last column are in chapter 5.")
 
 
 def choices_in_words(choices: pd.DataFrame) -> pd.DataFrame:
