@@ -75,11 +75,12 @@ def shard_stages(wildcards):
 
 
 def shard_sections(wildcards):
-    """The settings that a shard's work depends on are those of a page that shows it."""
+    """The settings that a shard's work depends on are those of the pages that show it."""
     stage, run = shard_run(wildcards)
     n = run.get("n_train", profile.sizes[0])
-    page = {"encoding": f"03_training_n{n:05d}", "generation": f"04_generation_n{n:05d}"}.get(stage, "05_retrieval")
-    return book_pages.page_settings(profile, page)
+    encoding = ("02_codec", f"03_training_n{n:05d}")  # the codec and the text encoder; and whether latents are drawn
+    own = {"encoding": encoding, "generation": (f"04_generation_n{n:05d}",)}.get(stage, ("05_retrieval",))
+    return [book_pages.page_settings(profile, page) for page in own]
 
 
 def page_stages(wildcards):

@@ -33,9 +33,9 @@ def main():
     every = top_aligned(queries[:few], references, 1, MAX_SHIFT, candidates=n)
     some = top_aligned(queries[:few], references, 1, MAX_SHIFT)
     moved = np.roll(references[:few], 20, axis=1)
-    copies = top_aligned(moved, references, 1, MAX_SHIFT).indices[:, 0] == np.arange(few)
+    copies = top_aligned(moved, references, 1, MAX_SHIFT)[1][:, 0] == np.arange(few)
     detail = (
-        f"32 candidates: best of all {n:,} found for {(every.indices == some.indices).mean():.1%} of {few} clips, "
+        f"32 candidates: best of all {n:,} found for {(every[1] == some[1]).mean():.1%} of {few} clips, "
         f"of copies 0.32 s later {copies.mean():.1%}"
     )
     rows = compare(

@@ -32,9 +32,10 @@ def measure(steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         data = Data(latents, states, torch.ones(N, TEXT[0], dtype=torch.bool), states[0], torch.ones(TEXT[0], dtype=torch.bool))  # fmt: skip
         trainer = Trainer(Path(folder), config, data)
+        batches = trainer.batches()
         for _ in range(steps + 4):
             start = time.perf_counter()
-            trainer.step()
+            trainer.step(*next(batches))
             seconds.append(time.perf_counter() - start)
     return float(np.median(seconds[4:]))
 

@@ -100,18 +100,23 @@ def main():
     usual = tuple(name for name in MEASURES if name != "bf16" or computes_in_bf16("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         ours = Trainer(Path(folder), config, data)
+        batches = ours.batches()
         loops = {
             measures[-1] if measures else "textbook": Loop(ours, mels, captions, codec, profile, measures)
             for measures in (usual[:count] for count in range(len(usual) + bool(chosen.compile)))
         }
         names = {name: f"textbook diffusers loop{'' if name == 'textbook' else ', + ' + name}" for name in loops}
+
+        def step() -> float:
+            return ours.step(*next(batches))
+
         rows = compare(
-            f"training step, batch of {config.batch_size}", ours.step,
+            f"training step, batch of {config.batch_size}", step,
             {names[name]: loop.step for name, loop in loops.items()}, chosen.runs, packages=["diffusers", "accelerate"],
         )  # fmt: skip
         curves = {}
-        for name, step in (("ours", ours.step), ("textbook", loops["textbook"].step)):
-            curves[name] = np.array([step() for _ in range(chosen.updates)])
+        for name, one in (("ours", step), ("textbook", loops["textbook"].step)):
+            curves[name] = np.array([one() for _ in range(chosen.updates)])
     difference = curves["ours"] - curves["textbook"]  # the same clips, noise and timesteps in every update
     detail = (
         f"same batches: mean loss {curves['ours'].mean():.4f} and {curves['textbook'].mean():.4f}, "

@@ -345,9 +345,9 @@ def test_it_is_restored_by_one_command(repository, tmp_path):
     assert re.fullmatch(r"(\d+) stages: \1 restored, 0 there already\n", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in comparison.INTERVALS if (FOLDER / name).is_file()])
+@pytest.mark.parametrize("name", [name for name in comparison.TABLES if (FOLDER / name).is_file()])
 def test_every_row_can_be_compared_with_one_computed_anew(name):
     table = pd.read_csv(FOLDER / name)
-    assert not table.duplicated(list(comparison.KEYS[name])).any()
-    rows = comparison._match_rows(name, list(comparison.KEYS[name]), table, table)
+    assert not table.duplicated(list(comparison.TABLES[name][0])).any()
+    rows = comparison._match_rows(name, list(comparison.TABLES[name][0]), table, table)
     assert len(rows) == len(table) and (rows["_merge"] == "both").all() and rows["row"].is_unique

@@ -16,9 +16,8 @@ PAGES = {
     "intro": f'<div class="first-screen">{FIGURE}</div>',
     "chapters/01_corpus": f'<figure id="fig-pairs">{FIGURE}</figure>',
     "chapters/06_thresholds": f'<div class="players-row">{3 * PLAYER}</div>',
-    "chapters/07_findings": f'<figure id="fig-replication">{FIGURE}</figure><table><caption>Other.</caption></table>'
+    "chapters/07_findings": f'<figure id="fig-replication">{FIGURE}</figure><figure id="fig-moments">{FIGURE}</figure><table><caption>Other.</caption></table>'
     "<table><caption>Decided: 1 of 2 claims.</caption><tr><td>holds</td></tr></table>",
-    "chapters/08_onset": f'<figure id="fig-map">{FIGURE}</figure>',
 }
 
 

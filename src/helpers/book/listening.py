@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import pandas as pd
 from IPython.display import HTML
 
 from helpers.base.arms import MAIN
@@ -86,9 +87,11 @@ def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, 
     reference = row["own_id"] if of_own else best["ref_id"].iloc[0]
     other, caption = data.clip(reference)
     where = table.positions(("main", n, 0), detector, best, profile.nulls[0])
-    called = bool(near_exact(where, theta).to_numpy(bool, na_value=False)[0])
+    called = near_exact(where, theta)[0]  # NA where the rule cannot tell
     sounds, swapped = (gallery.audio(slot), other), bool(seeded(profile.retrieval.seed, "blind", name).integers(2))
-    says = f"The near-exact rule calls it {'a copy' if called else 'no copy'}."
+    says = "The near-exact rule cannot tell."
+    if called is not pd.NA:
+        says = f"The near-exact rule calls it {'a copy' if called else 'no copy'}."
     trained, other_one = ("A", "B") if swapped else ("B", "A")
     if question == "which":
         right = trained
@@ -97,10 +100,10 @@ def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, 
         told = f"{right} is the training clip, “{caption}”. {made}. {says}"
     else:
         right = "yes" if copy else "no"
-        if copy != called:
+        if called is not pd.NA and copy != called:
             says = f"The near-exact rule {'misses it' if copy else 'calls it a copy all the same'}: chapter 7 counts such errors."
         told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {_made_as(row, reference)}. {says}"
-    answer = ("yes" if called else "no") if question == "same" else ""
+    answer = "" if question != "same" or called is pd.NA else "yes" if called else "no"
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
 
 

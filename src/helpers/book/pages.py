@@ -67,7 +67,8 @@ def page_settings(profile: Profile, page: str) -> dict:
         ]
     if name == "06_thresholds" and profile.thresholds.labels:
         labels = resolve(profile.thresholds.labels)
-        found["labels"] = hash_file(labels) if labels.is_file() else ""
+        files = sorted(labels.glob("*.csv")) if labels.is_dir() else [labels] if labels.is_file() else []
+        found["labels"] = [(file.name, hash_file(file)) for file in files]
     if name == "05_retrieval":
         found["second_opinion"] = aisfx.installed()  # the page shows it where it can be had
     return found

@@ -10,7 +10,7 @@ SLIDES = (  # page, what of it is shown, and what is said
     ("intro", ".first-screen .figure-box > div", "How often do models copy, trained on more and more clips? Here, and in the paper."),
     ("chapters/06_thresholds", ".players-row .player", "Is one a copy of the other? Decide before you see a score."),
     ("chapters/07_findings", "#fig-replication .figure-box > div", "When does copying begin? Over updates, and over epochs."),
-    ("chapters/08_onset", "#fig-map .figure-box > div", "Which share of the prompts is copied, after so many updates on so many clips?"),
+    ("chapters/07_findings", "#fig-moments .figure-box > div", "At nearly equal updates, and at nearly equal epochs: which sizes are copied more?"),
     ("chapters/07_findings", 'table:has(caption:-soup-contains("Decided:"))', "Which of the paper's claims does this study decide?"),
     ("chapters/01_corpus", "#fig-pairs .figure-box > div", "Which recordings are duplicates? Those above the dotted line share a waveform."),
 )  # fmt: skip
@@ -24,6 +24,7 @@ def write(app, error: Exception | None) -> None:
         {"page": f"{name}.html", "said": said, "shown": shown}
         for name, where, said in SLIDES if (shown := _shown(root / f"{name}.html", where))
     ]  # fmt: skip
+    (root / "slides.html").unlink(missing_ok=True)
     if slides and not error:
         page = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True).render(slides=slides)
         (root / "slides.html").write_text(page, encoding="utf-8")

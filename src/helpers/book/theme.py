@@ -170,6 +170,11 @@ def _svg(figure: Figure, alt: str) -> str:
     return svg.replace("<svg", head, 1).strip()
 
 
+def captioned_html(figure: Figure, name: str, caption: str) -> str:
+    """`figure_html` with a caption, for a place where a page has either a figure or words."""
+    return f'<figure id="{escape(name)}">{figure_html(figure)}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
 def show(figure: Figure, alt: str | None = None) -> None:
     """Displays `figure_html` in the notebook."""
     display(HTML(figure_html(figure, alt)))

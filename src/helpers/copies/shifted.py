@@ -119,7 +119,7 @@ class _Side:
 
 
 def _best_shift(some: _Side, block: _Side, listed: np.ndarray, max_shift: int) -> np.ndarray:
-    """Best cosine over shifts, and that shift, of each query with the references `listed` [q, c] (-1: none)."""
+    """Best cosine over shifts of each query with the references `listed` [q, c] (-1: none)."""
     products = np.zeros((*listed.shape, some.spectra.shape[1]), np.complex64)
     _multiply(some.spectra, block.spectra, listed, products)
     correlation = scipy.fft.irfft(products, some.length, axis=2, workers=WORKERS)  # [q, c, length]

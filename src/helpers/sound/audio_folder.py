@@ -58,8 +58,8 @@ def list_files(folder: Path) -> Listing:
             for place, folders, names in os.walk(top, onerror=refused):
                 seen.add(Path(place).resolve())
                 links += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]
-                folders[:] = [name for name in folders if Path(place, name).resolve() not in seen]
-                for path in (Path(place, name) for name in names):
+                folders[:] = sorted(name for name in folders if Path(place, name).resolve() not in seen)
+                for path in (Path(place, name) for name in sorted(names)):
                     kind = TYPES.guess_type(path.name)[0] or "audio/unknown"
                     if not os.path.isfile(path):
                         left_out[_name(path, folder)] = "no file, or a link that leads nowhere"

@@ -7,14 +7,13 @@ where there are such, then in size (`work.size`). Disk follows from the shapes o
 
 import contextlib
 import math
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from helpers.base.machine import vector_extensions
+from helpers.base.machine import cores, vector_extensions
 from helpers.base.profile import Profile
 from helpers.study import entries, publication, store, work
 from helpers.study.manifest import kept_manifests, read_manifest
@@ -193,7 +192,7 @@ def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimat
 def _unlike(machine: dict) -> tuple[bool, bool, bool]:
     """In what a machine differs from this one, the weightiest first."""
     gpu, vectors = bool(shutil.which("nvidia-smi")), vector_extensions()
-    return bool(machine["gpu"]) != gpu, machine["vectors"] != vectors, machine["cores"] != os.cpu_count()
+    return bool(machine["gpu"]) != gpu, machine["vectors"] != vectors, machine["cores"] != cores()
 
 
 def _parts(stage: Stage) -> dict[str, str]:

@@ -105,7 +105,7 @@ def memory(stage: Stage) -> int:
     float32 and twice while they are read, and of the clips that are held at a time. What grows with a corpus stays on disk.
     """
     loads, weights, before = LOADS.get(stage.name, ()), 0.0, stage
-    trained = stage if stage.name == "training" else stage.upstream.get("training")
+    trained = stage if stage.name == "training" else stage.upstream.get("denoiser", stage).upstream.get("training")
     if trained and "denoiser" in loads:
         weights = _weights(trained.config)
     weights += sum(1e6 * MILLIONS.get(part, 0.0) for part in loads)

@@ -123,6 +123,13 @@ def plot_curve(rows: pd.DataFrame, null: str = "twins") -> Figure:
     return figure
 
 
+MOMENTS = (  # the name of the figure, and its caption
+    "fig-moments",
+    "Near-exact of the own clip by training size, at equal updates and at equal epochs, or nearly equal ones; a bar holds all "
+    "95 % intervals of a size. The band is what the rule says of clips that are no copies. Linear below 1 %, logarithmic above.",
+)
+
+
 @themed(
     "Near-exact share of each training size, with its interval, at nearly equal updates and at nearly equal epochs, with the level of honest clips."
 )

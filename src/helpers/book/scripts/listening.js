@@ -88,7 +88,7 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
       return foot.replaceChildren(button("Back", () => { at--; show(); }), ...save());
     }
     const of = (question, who) => {
-      const asked = pairs.filter(pair => pair.dataset.question === question);
+      const asked = pairs.filter(pair => pair.dataset.question === question && who(pair)); // the rule may be silent
       return [asked.filter(pair => who(pair) === pair.dataset.right).length, asked.length];
     };
     const table = make("table"), mine = pair => given[name(pair)].grade, its = pair => pair.dataset.rule;

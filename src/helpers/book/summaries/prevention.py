@@ -192,8 +192,7 @@ def second_judge(table: pd.DataFrame, study: Profile, detector: str = "aisfx") -
     if "study_updates" not in rows or rows["study_updates"].isna().all():
         return ""
     rows = rows.dropna(subset="study_updates").drop_duplicates(["n_train", "draw", "study_updates"])
-    nulls = published_nulls(RESULTS / study.name, study, detector)
-    twins = nulls[(nulls["kind"] == "twins") & nulls["n_train"].isin(sizes())]
+    twins = _twins(study, detector)
     told = (
         f"By {DETECTORS[detector]} the unchanged model, where it is compared, is near-exact for {_listed(rows['study_own_near_exact_rate'])} "
         f"of the prompts, and twins are for {', '.join(shares(twins, *limits('own_near_exact_rate')))}."

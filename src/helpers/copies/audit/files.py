@@ -25,8 +25,8 @@ def left_out_beside(table: Path) -> Path:
 
 
 def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
-    """Writes the table (CSV) and beside it its page (`.html`), of an audit `.matches.parquet` and `.summary.json` too: all
-    or none. Gives the paths of all that is there then."""
+    """Writes the table (CSV) and beside it its page (`.html`), of an audit `.matches.parquet` and `.summary.json`, of
+    duplicates `.left_out.json` too: all or none. What an older one of this name left is removed. Gives the paths of all that is there then."""
     makers = {table: lambda draft: inert(found.table).to_csv(draft, index=False)}
     if isinstance(found, Audit):
         summary = json.dumps(plain(found.summary()), indent=1, allow_nan=False)
