@@ -459,6 +459,14 @@ def test_verify_checks_the_frozen_models(call, monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["generation", "trajectory"])
+def test_the_memory_of_what_loads_a_denoiser_grows_with_it(name):
+    smoke = load_profile("smoke")
+    wide = smoke.replace("training", block_out_channels=tuple(4 * one for one in smoke.training.block_out_channels))
+    less, more = (work.memory(registry.build(name, profile)[0]) for profile in (smoke, wide))
+    assert more > less
+
+
 def test_the_estimator_counts_as_the_stages_do():
     """Its numbers stand apart from the modules that decide them, which import torch."""
     from helpers.models import aisfx, text

@@ -21,12 +21,12 @@ from helpers.base.profile import Profile
 from helpers.book import cards
 from helpers.book.inline import inline
 from helpers.book.played_clips import PlayedClips
+from helpers.book.summaries.findings import KNOWN
 from helpers.copies.calibration import n_above, split_calibration
 from helpers.copies.score_table import ScoreTable
 from helpers.sound.corpus import Corpus
 
 PARTS = ("C2", "C3", "C1")  # of the null, in the order that the page holds them
-HONEST = {"twins": "twins", "heldout": "held-out clips"}
 LABELS = {
     "n": "Clips trained on",
     "tau": "Threshold τ",
@@ -54,7 +54,7 @@ def explorer(table: ScoreTable, galleries: Mapping[int, PlayedClips], data: Corp
     return HTML(
         inline("_vendor/uplot/uPlot.min.css", "scripts/explorer.css")
         + f'<div class="explorer" lang="en"><div class="explorer-play" hidden>{_controls(profile, depth, null)}'
-        f'<p class="explorer-key"><span>generated</span> <span>{HONEST[null]}</span> <span>τ</span>'
+        f'<p class="explorer-key"><span>generated</span> <span>{KNOWN[null]}</span> <span>τ</span>'
         " Each dot is a clip: press it to hear the pair. How high it lies means nothing.</p>"
         '<div class="explorer-chart" role="group" aria-label="Histogram of normalised scores, and clips to hear"></div>'
         '<div class="explorer-heard" aria-live="polite"></div></div>'
@@ -108,7 +108,7 @@ def _controls(profile: Profile, depth: int, null: str) -> str:
     return (
         f'<form class="explorer-controls"><label>{LABELS["n"]} <select name="n">{sizes}</select></label>{sliders}'
         f'<label class="explorer-follow"><input type="checkbox" name="follow" checked> τ follows: set it where '
-        f"{100 * config.fpr:g} % of {HONEST[null]} would pass</label>"
+        f"{100 * config.fpr:g} % of {KNOWN[null]} would pass</label>"
         '<button type="reset">Back to the study’s settings</button></form>'
         f'<div role="status"><dl class="explorer-counts">{counts}</dl></div>'
     )

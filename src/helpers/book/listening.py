@@ -103,7 +103,7 @@ def _blind(table, gallery: PlayedClips, slot: str, question: str, data: Corpus, 
         if called is not pd.NA and copy != called:
             says = f"The near-exact rule {'misses it' if copy else 'calls it a copy all the same'}: chapter 7 counts such errors."
         told = f"{'A copy' if copy else 'No copy'}. {trained} is the training clip, “{caption}”. {other_one} {_made_as(row, reference)}. {says}"
-    answer = "" if question != "same" or called is pd.NA else "yes" if called else "no"
+    answer = {True: "yes", False: "no"}.get(called, "") if question == "same" else ""
     return Pair(name, row["query_id"], reference, sounds[::-1] if swapped else sounds, question, right, told, answer)
 
 

@@ -38,10 +38,8 @@ def run_audit(arguments):
 
 def _audited_profile(arguments, leave_out_missing) -> Profile:
     settings = parameters.parse_settings(arguments.settings)
-    if {
-        "channel",
-        "corpus.channel",
-    } & settings.keys():  # a setting of clips that are read from files, as those of an audit are
+    # which channel is taken is a setting of clips that are read from files, as those of an audit are
+    if {"channel", "corpus.channel"} & settings.keys():
         settings = {"corpus.kind": "audiofolder", "corpus.path": "."} | settings
     profile = with_settings(load_profile(arguments.profile), "thresholds", settings)
     return profile if {"detectors", "retrieval.detectors"} & settings.keys() else leave_out_missing(profile)

@@ -28,9 +28,8 @@ ONLY: dict[str, Callable[[Graph], bool]] = {
     "dose_onset": lambda graph: graph.of_copies,
     "clips": lambda graph: graph.profile.corpus.kind != "planted",  # the book plays the main training sets
     "twins": lambda graph: "twins" in graph.profile.nulls,  # of mixtures alone
-    **dict.fromkeys(
-        ("loss_gap", "data_free", "prompts"), lambda graph: graph.pooled
-    ),  # where all runs are searched in one pool
+    # where all runs are searched in one pool
+    **dict.fromkeys(("loss_gap", "data_free", "prompts"), lambda graph: graph.pooled),
     "agreement": lambda graph: bool(graph.profile.intervention),  # the scale of what a change costs
     "own_scores": lambda graph: graph.changed,  # else they are among the scores
 }

@@ -19,7 +19,8 @@ WIDTH = {"clap": 128, "aisfx": 512, "minilm": 384, "flan_t5": 1024}  # numbers o
 LOADS = {"encoding": ("codec", "text"), "roundtrip": ("codec", "vocoder"), "twins": ("codec", "vocoder"),
          "controls": ("codec", "vocoder"), "generation": ("codec", "vocoder", "text", "denoiser"),
          "training": ("codec", "text", "denoiser"), "loss_gap": ("codec", "text", "denoiser"),
-         "data_free": ("codec", "vocoder", "text", "denoiser"), "blind": ("codec", "vocoder"), "denoiser": ("denoiser",), "trajectory": ("codec", "text", "denoiser"),
+         "data_free": ("codec", "vocoder", "text", "denoiser"), "blind": ("codec", "vocoder"), "denoiser": ("denoiser",),
+         "trajectory": ("codec", "text", "denoiser"),
          "references": ("clap",), "retrieval": ("clap",), "alterations": ("clap",)}  # fmt: skip
 MILLIONS = {"codec": 55.4, "vocoder": 55.3, "text": 341.2, "clap": 155.0}  # AudioLDM's, FLAN-T5-large, LAION's CLAP
 HELD = 512  # clips in memory at a time, of the stages that hold most

@@ -197,7 +197,7 @@ def of_equal_moments(rows: pd.DataFrame, detector: str = "mel") -> str:
     """Whether larger sets are copied less at the moments of `equal_moments`, by intervals that lie apart."""
     moments, told = equal_moments(rows), []
     for axis, part in moments.groupby("axis", sort=False):
-        at = "At nearly equal" if part["moment"].iloc[0].startswith("Nearly") else "At equal"
+        at = "At equal" if part["exact"].all() else "At nearly equal"
         small, large = part.iloc[0], part.iloc[-1]
         less = part.loc[part["high"] < small["low"], "n_train"].tolist()
         if large["high"] < small["low"] / 10:

@@ -33,10 +33,8 @@ KNOWN = {
 }
 PAPER_SHARES = {1_000: 0.9, 5_000: 30 / 5_000, 45_000: 10 / 45_000}  # near-exact by ear, by a secondary summary
 
-OF_COPIES, ELSEWHERE = (
-    "Clips that are in the set",
-    "another run",
-)  # a claim, and its verdict where no model of the study tells
+# How a claim begins, and its verdict where no model of the study tells.
+OF_COPIES, ELSEWHERE = "Clips that are in the set", "another run"
 # The ledger's parts, by the verdicts in them, and the units of claims that are no shares, with their formats.
 LEDGER = {
     "Decided": (HOLDS, FAILS),
@@ -82,15 +80,15 @@ def shares_and_papers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def equal_moments(rows: pd.DataFrame) -> pd.DataFrame:
     """The near-exact shares of `shares_by` at the last moment that sizes have nearly in common (`last_in_common`): first by updates, then by
-    epochs. With axis (either word), and moment, which says how nearly; without rows where no two sizes have one."""
-    parts = [pd.DataFrame(columns=["axis", "moment", "n_train", "rate", "low", "high", "null_rate"])]
+    epochs. With axis (either word), exact (whether the moment is one), and moment, in words; without rows where no two sizes have one."""
+    parts = [pd.DataFrame(columns=["axis", "exact", "moment", "n_train", "rate", "low", "high", "null_rate"])]
     for axis in ("updates", "epochs"):
         curves = shares_by(checkpoints(rows), [axis, "n_train"]).reset_index()
         part = pd.DataFrame(last_in_common([of.to_dict("records") for _, of in curves.groupby("n_train")], axis))
         if len(part):
             low, high = (epochs_text(part[axis].agg(end)) for end in ("min", "max"))
             alike = f"Equal {axis} ({low})" if low == high else f"Nearly equal {axis} ({low} to {high})"
-            parts.append(part.assign(axis=axis, moment=alike))
+            parts.append(part.assign(axis=axis, exact=low == high, moment=alike))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
