@@ -1,10 +1,11 @@
 # Orders the chapters and submits them, nothing more: whether a result is stale, the stage store decides.
 #
 #   snakemake --cores 2 --resources heavy=2 --config profile=smoke      here, one heavy job at a time (make book)
-#   snakemake --profile profiles/slurm --config profile=paper shards=16 on a cluster: see that file
+#   snakemake --profile profiles/slurm --config profile=paper shards=16 gres=gpu:1   on a cluster: see that file
 #
 # shards=N cuts encoding, embedding and the generation of each run into N jobs; max_runtime=MINUTES is the longest that a
 # job may ask for: these and training go on where one was cut off. Memory and time of a job are those of `helpers plan`.
+# gres=gpu:1 asks Slurm for a GPU for each job that computes with a network, and for no other.
 #
 # snakemake --cores 2 audit --config shards=4 audit="--generated made --training learned --honest others --keep kept" audits a
 # model, with any options of `helpers audit`: the training and honest files in 4 jobs, which put what they compute into the
@@ -35,6 +36,7 @@ RESTORED = bool(PUBLISHED) and not os.environ.get("HELPERS_COMPUTE")
 HEAVY = 1 if RESTORED else 2  # of 2: two pages at a time where they only show what is published
 SHARDS = 0 if RESTORED else int(config.get("shards", 0))
 MAX_RUNTIME = int(config.get("max_runtime", 1440))  # minutes
+GRES = config.get("gres", "")
 AUDIT_THREADS = 64  # of a job at most: --cores gives fewer here, max-threads in a cluster's profile
 THREADS = 1 if RESTORED else AUDIT_THREADS
 RUNS = [] if RESTORED else list(profile.runs)  # what chapters 05 to 07 need of each: draw 0 has pages, the others have none
@@ -106,6 +108,11 @@ def asked(resource, stages_of, parts=1):
     return ask
 
 
+def gres(stages_of):
+    """What a job asks for beside memory and time: a GPU, where it computes with a network."""
+    return lambda wildcards: GRES if not RESTORED and plan.with_network(stages_of(wildcards)) else ""
+
+
 def as_settings(values):
     return " ".join(f"{key}={value}" for key, value in values.items())
 
@@ -140,6 +147,7 @@ rule chapter:
         sections=lambda w: book_pages.every_setting(profile) if RESTORED else book_pages.page_settings(profile, w.page),
     resources:
         heavy=HEAVY,
+        gres=gres(page_stages),
         mem_mb=asked("mem_mb", page_stages),
         runtime=asked("runtime", page_stages),
     shell:
@@ -181,6 +189,7 @@ rule shard:
         sections=shard_sections,
     resources:
         heavy=HEAVY,
+        gres=gres(shard_stages),
         mem_mb=asked("mem_mb", shard_stages),
         runtime=asked("runtime", shard_stages, max(1, SHARDS)),
     shell:
@@ -228,6 +237,7 @@ rule run:
         ),
     resources:
         heavy=HEAVY,
+        gres=gres(run_stages),
         mem_mb=asked("mem_mb", run_stages),
         runtime=asked("runtime", run_stages),
     shell:

@@ -177,10 +177,10 @@ def test_the_planned_reading_beside_the_primary_is_told_with_what_follows_from_i
 def test_when_each_number_of_copies_begins_is_told():
     onsets = dose_relation.onsets(clips(0.8, 5))
     told = summaries.begins(onsets)
-    assert "for a clip that is there 128 times" in told and told.startswith("The onset comes after")
-    assert "for a clip that is there once" in told
+    assert "for a clip that occurs 128 times" in told and told.startswith("The onset comes after")
+    assert "for a clip that occurs once" in told
     waiting = summaries.begins(onsets.assign(censored=onsets["copies"] == 1))
-    assert "It has not come by the last checkpoint, at 16,000 updates, for a clip that is there once." in waiting
+    assert "It has not come by the last checkpoint, at 16,000 updates, for a clip that occurs once." in waiting
     shown = summaries.onsets_in_words(onsets.assign(censored=onsets["copies"] == 1))
     assert shown.iloc[0, 2] == "not by 16,000" and " to " in shown.iloc[1, 2]
 

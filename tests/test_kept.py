@@ -192,18 +192,22 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
 
 
 def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, monkeypatch):
-    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one."""
+    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one. What no weights
+    made is kept whichever they are, and whichever detectors are chosen."""
     (tmp_path / "clip").write_bytes(b"clip")
     for path, file in (("music.pt", "music.pt"), ("clap", "clap/config.json")):
         profile = load_profile("smoke").replace("retrieval", detectors=("mel", "clap"), clap_path=str(tmp_path / path))
         (tmp_path / file).parent.mkdir(exist_ok=True)
-        keys = []
-        for weights in (b"one", b"other!"):
+        for weights in (b"one " + path.encode(), b"other " + path.encode()):
             (tmp_path / file).write_bytes(weights)
-            keys.append(audit._store(tmp_path / "kept", profile).key(tmp_path / "clip"))
-        assert len({*keys}) == 2
-        without = profile.replace("retrieval", detectors=("mel",))
-        assert audit._store(tmp_path / "kept", without).key(tmp_path / "clip")
+            kept = audit._store(tmp_path / "kept", profile)
+            key = kept.key(tmp_path / "clip")
+            assert kept.load(key, "clap") is None
+            for name in ("clap", "mels"):
+                kept.store(key, name, rows=np.ones(1))
+                assert audit._store(tmp_path / "kept", profile).load(key, name)
+        without = audit._store(tmp_path / "kept", profile.replace("retrieval", detectors=("mel",)))
+        assert without.key(tmp_path / "clip") == key and without.load(key, "mels")
         assert audit._store(None, profile).key(tmp_path / "clip") == ""
 
 

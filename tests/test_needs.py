@@ -344,10 +344,10 @@ def test_what_is_said_to_be_served_is_and_the_rest_is_refused_with_its_command(n
     assert not wrong
 
 
-def test_the_readme_says_what_is_served(repository, monkeypatch):
+def test_the_book_says_what_is_served(repository, monkeypatch):
     """`UPDATE_SERVED=1 make test PYTEST_ARGS=tests/test_needs.py` writes the table anew."""
-    monkeypatch.setattr(aisfx, "installed", lambda: True)  # what is installed here is not for the README
-    path, table = repository / "README.md", needs.overview(chapter_of)
+    monkeypatch.setattr(aisfx, "installed", lambda: True)  # what is installed here is not for the book
+    path, table = repository / "book" / "running.md", needs.overview(chapter_of)
     text = path.read_text()
     before, start, rest = text.partition("<!-- served -->\n")
     _, end, after = rest.partition("<!-- /served -->")

@@ -356,7 +356,7 @@ def test_what_follows_with_a_floor_is_told():
         runs.append(pd.DataFrame({"n_train": n_train, "draw": 0, "updates": updates, "near_exact": hits}))
     floors = summaries.above_floor(pd.concat(runs))
     assert floors["floor"].between(0.05, 0.11).all() and not floors["censored"].any()
-    assert "For 3 of 3 runs the curve does not fit" in (
+    assert "for 3 of 3 runs the curve does not fit" in (
         told := summaries.floor_sentence(floors, load_profile("pocket"))
     )
     assert re.search(r"the exponent is (0\.9|1\.0)\d \(.*4,500 clips are expected at 1[0-9],000 updates", told)

@@ -57,13 +57,13 @@ def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that
 def test_the_page_says_what_came_of_each_change(table):
     told = summaries.sentences(table)
     assert told == [
-        "**Unchanged**, where held-out clips sound best (held-out KID 0.100): 50\u00a0% of the prompts bring back a near-exact copy, "
+        "**Unchanged**, where clips of held-out prompts are nearest to real sound (held-out KID 0.100): 50\u00a0% of the prompts bring back a near-exact copy, "
         "one number for each draw. After the last update: 90\u00a0%.",
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%.",
-        "**A limit**, where its held-out clips sound best (held-out KID 0.200): 4\u00a0%; the unchanged model, when it first sounds as "
-        "good, 10\u00a0%. The intervals overlap.\n  - After the last update: 6\u00a0%.\n  - Of held-out prompts, its clips agree with their "
+        "**A limit**, where its clips of held-out prompts are nearest to real sound (held-out KID 0.200): 4\u00a0%; the unchanged model, when its "
+        "KID is first as low, 10\u00a0%. The intervals overlap.\n  - After the last update: 6\u00a0%.\n  - Of held-out prompts, its clips agree with their "
         "captions by 0.50 (CLAP's cosine), those of the unchanged model by 0.50.",
-        "**Mixtures**, where its held-out clips sound best (held-out KID 0.050): 20\u00a0%; the unchanged model never sounds as good.\n"
+        "**Mixtures**, where its clips of held-out prompts are nearest to real sound (held-out KID 0.050): 20\u00a0%; the unchanged model never has so low a KID.\n"
         "  - After the last update: 20\u00a0%.\n  - Of held-out prompts, its clips agree with their captions by 0.50 (CLAP's cosine).",
         "**So far**, no change is shown to prevent copying at equal quality.",
     ]
@@ -100,7 +100,9 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
         theirs.assign(intervention=summaries.STUDY, updates=200, **run),
     ]
     told = summaries.sentences(table, pd.concat(clips))
-    assert "0 come back only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
+    assert (
+        "0 are copied only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
+    )
 
 
 def test_what_an_agreement_means_is_told_beside_it(table):

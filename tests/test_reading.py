@@ -48,7 +48,7 @@ def plain(text):
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
         "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000, we cannot tell: 2\u00a0% of what it makes counts as a copy, and so do 2\u00a0% of clips that copied nothing."
+        "on 4,000, we cannot tell: 2\u00a0% of the model's clips count as copies, and so do 2\u00a0% of clips that copied nothing."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(

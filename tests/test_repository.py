@@ -231,7 +231,7 @@ def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
     """What is cut comes in two jobs before the page that needs it; a job asks for no more time than it may, nor for the
     threads of the machine that submits it."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "9", "--max-threads", "3"]
-    command += ["--config", "profile=pocket", "shards=2", "max_runtime=150"]
+    command += ["--config", "profile=pocket", "shards=2", "max_runtime=150", "gres=gpu:1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=checkout)
     assert done.returncode == 0, done.stderr
     said, runs = done.stdout + done.stderr, load_profile("pocket").runs
@@ -248,6 +248,13 @@ def test_snakemake_orders_shards_with_the_memory_and_time_of_the_plan(checkout):
         ("references", r"\S+/quality_n100_d0"),
     ):
         assert re.search(rf"input: .*{work}_shard1, \S*{work}_shard2.*\n +output: {after}", said), work
+    on_gpu = re.findall(
+        r"output: \S+/(\w+?)(?:_n\d+\S*)?(?:\.ipynb)?$.*?resources: [^\n]*gres=(\S*?),? ",
+        said,
+        re.MULTILINE | re.DOTALL,
+    )
+    assert {name for name, gres in on_gpu if gres == "gpu:1"} > {"03_training", "quality", "references_shard1"}
+    assert {name for name, gres in on_gpu if gres != "gpu:1"} >= {"01_corpus", "10_prevention"}
     asked = [*map(int, re.findall(r"runtime=(\d+)", said))], [*map(int, re.findall(r"mem_mb=(\d+)", said))]
     assert max(asked[0]) == 150 and len(set(asked[0])) > 3 and 900 < min(asked[1]) < max(asked[1]) < 8000
 

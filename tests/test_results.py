@@ -13,13 +13,15 @@ from helpers.base.protocol import read_protocol
 from helpers.book import sentences
 from helpers.book.summaries import data_free, dose as copied, findings, prevention
 from helpers.book.summaries.findings import known_kinds
-from helpers.book.summaries.onset import above_floor, floor_sentence, relations_at
+from helpers.book.summaries.onset import above_floor, beside_prediction, floor_sentence, relations_at, sentence
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
 from helpers.book.summaries.thresholds import copies_and_flags
 from helpers.book.words import limits, listed, share_text, shares, two_digits
 from helpers.commands.publication import LARGEST_PUBLICATION_MB
-from helpers.copies import score_table
+from helpers.copies import pooled as pooled_runs, score_table
 from helpers.copies.conclusions.onset import judged_clips
+from helpers.copies.pooled import published_nulls
+from helpers.copies.run_tables import of_all_runs
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 
@@ -140,6 +142,27 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     known = pd.concat([known_kinds(scores, ("main", n, 0), profile, None) for n in profile.sizes])
     missed = 1 - known.loc[known["kind"] == "altered copies", "near_exact"]
 
+    by_aisfx = 100 * published_nulls(FOLDER, profile, "aisfx").pivot(
+        index="n_train", columns="kind", values="own_near_exact_rate"
+    )
+    strict, runs = pooled_runs.judge_published(FOLDER, profile.replace("thresholds", theta=0.8)), ["n_train", "draw"]
+    strict = strict[strict["updates"] == strict.groupby(runs)["updates"].transform("max")]
+    stricter = 100 * strict.groupby(runs)["near_exact"].mean().groupby("n_train").mean()
+    twins, ceiling = pooled_runs.twins_and_ceiling(of_all_runs(FOLDER, "retrieval", "null.parquet"), "mel")
+    twins_above = pooled_runs.judge_own(twins, twins, ceiling, 0.8)["near_exact"].mean()
+    begun = (
+        pd.read_csv(FOLDER / "onset.csv")
+        .query("measure == 'near_exact' and n_train < 4500")
+        .groupby("n_train")["updates"]
+        .mean()
+    )
+    epochs, plan = begun * profile.training.batch_size / begun.index, read_protocol()
+    foretold = beside_prediction(pd.read_csv(FOLDER / "onset.csv"), plan["first_prediction"])
+    foretold = sentence(foretold, plan["first_prediction"]["near_exact"]["exponent"], plan["exponent"]["sizes"], law)
+
+    def percents(values) -> str:
+        return listed([f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in values])
+
     def named(detector: str) -> str:
         return " | ".join(f"{area:.2f}" for area in of_twins[of_twins["detector"] == detector]["auroc"])
 
@@ -157,7 +180,9 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         ),
         "A *near-exact copy* lies at 0.69 or above": used.theta == 0.69,
         "Fourteen models of five million parameters": len(profile.runs) == 14,
-        "With 100, 200 and 500 clips nearly every prompt": (rate[[100, 200, 500]] > 0.95).all(),
+        "nearly every prompt brings its own clip back with 100, 200 and 500 clips": (
+            rate[[100, 200, 500]] > 0.95
+        ).all(),
         "with 1,000 more than half do": 0.5 < rate[1000] < 0.75,
         "with 2,000 about a quarter": 0.2 < rate[2000] < 0.32,
         "With 4,500 clips 3.6 % do after 39,580 updates, no more than among honest clips": (
@@ -170,21 +195,30 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         "holds here at equal updates and at equal epochs": (
             verdict.filter(like="falls as the training set") == "holds"
         ).all(),
-        "Against held-out clips it leads neither": not any(leads(of_heldout, "clap") + leads(of_heldout, "aisfx")),
+        "Against held-out clips that are left as they are it is not shown to lead either": not any(
+            leads(of_heldout, "clap") + leads(of_heldout, "aisfx")
+        ),
         f"the other encoder finds more ({areas['aisfx']:.2f}) than mel ({areas['mel']:.2f})": areas["aisfx"]
         > areas["mel"],
         f"the CLAP trained here about as many ({areas['clap']:.2f})": abs(areas["clap"] - areas["mel"]) < 0.05,
         "Without any bias it still beats the CLAP trained here at every size": all(leads(unbiased, "clap")),
         "but the other encoder at only two of six": sum(leads(unbiased, "aisfx")) == 2,
-        "none of 250 prompts came back near-exact at 12,970 updates, and nine did at the end": counts[
+        "none of 250 prompts was copied near-exact at 12,970 updates, and nine were at the end": counts[
             [12_970, 39_580]
         ].tolist()
         == [0, 9],
-        f"Its last share, {last}, reaches past 5 %": main.loc[4500, "near_exact_high"] > 0.05,
+        f"At its end the share is {last.replace(' (', ', and the interval (')} includes 5 %": main.loc[
+            4500, "near_exact_high"
+        ]
+        > 0.05,
         f"puts the onset at {own[0]} updates ({own[1]} to {own[2]}), beyond its end": run["censored"],
         "up to 90,000 updates": plan["second_prediction"]["ceiling"] == 90_000,
-        f"it confirms {confirmed[100]} after training on 100 clips, {confirmed[200]} on 200, {confirmed[1000]} on 1,000 and {confirmed[2000]} on 2,000": True,
+        f"{confirmed[100]} do after training on 100 clips, {confirmed[200]} on 200, {confirmed[1000]} on 1,000 and {confirmed[2000]} on 2,000": True,
         "Among the sizes from 100 to 1,000 the intervals overlap": lows.max() < highs.min(),
+        f"by the same rule {percents(by_aisfx['trained'])} %, and {by_aisfx['twins'].mean():.1f} % of twins": True,
+        f"A stricter θ of 0.8 leaves {percents(stricter)} %, and {100 * twins_above:.1g} % of twins": True,
+        f"after about equally many epochs: {epochs.min():.0f} to {epochs.max():.0f}": len(epochs) == 5,
+        "It failed for all 13 runs that began to copy: they began earlier": "13 earlier and 0 later" in foretold,
     }
     assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
 
@@ -215,6 +249,13 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
     several = relation[(relation["caption_kind"] == "other") & (relation["clips"] == "all")].iloc[0]
     b = " to ".join(f"{several[f'exponent_{end}']:.2f}" for end in ("low", "high"))
     smallest = pd.read_csv(FOLDER / "onset.csv").query("n_train == 100 and measure == 'near_exact'")["updates"]
+    last = tables["dose_shares"].query("caption_kind == 'same' and updates == 12500").set_index("copies")
+    ends = last["own_near_exact_rate"].map(lambda rate: share_text(rate).replace("\u00a0", " "))
+    single = onsets.loc[("same", 1), ["updates", "updates_low", "updates_high"]]
+    late = relation[(relation["caption_kind"] == "other") & (relation["clips"] == "once held-out clips are good")].iloc[
+        0
+    ]
+    good = f"{late['exponent']:.2f} ({late['exponent_low']:.2f} to {late['exponent_high']:.2f})"
     so = {
         copied.begins(tables["dose_onset"]): True,
         copied.relation_sentence(relation, pd.read_csv(FOLDER / "law.csv")): True,
@@ -226,9 +267,12 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
         .query("caption_kind == 'other' and copies == 4")["own_near_exact_rate"]
         .eq(0)
         .all(),
-        "The step from 4 to 16 copies shows hardly any difference": onsets.loc[("same", 4), "updates"]
-        < 1.2 * onsets.loc[("same", 16), "updates"],
-        "a clip that is there 64 times begins to come back after 820 updates, one that is there once not by 12,500": onsets.loc[
+        f"From 4 to 16 copies the onset hardly differs, though at the end {ends[4]} beside {ends[16]} come back": (
+            onsets.loc[("same", 4), "updates"] < 1.2 * onsets.loc[("same", 16), "updates"]
+        ),
+        f"Their curve puts it at {round(single.iloc[0], -2):,.0f} updates ({two_digits(single.iloc[1])} to {two_digits(single.iloc[2])})": True,
+        f"With six captions the same reading gives {good}": True,
+        "a clip that occurs 64 times begins to come back after 820 updates, one that occurs once not by 12,500": onsets.loc[
             ("same", 1), "censored"
         ],
         "about as early as the clips of a set of 100 do": abs(
@@ -254,6 +298,12 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
     told = prevention.sentences(runs, clips, agreements)
     recorded = agreements[agreements["kind"] == "recorded"]
 
+    second = prevention.compared(runs, "aisfx").set_index(["intervention", "draw"]).loc[swap]
+    nulls = published_nulls(FOLDER, profile, "aisfx").query("n_train == 500").set_index("kind")["own_near_exact_rate"]
+    by_aisfx = {kind: share_text(rate).replace("\u00a0", " ") for kind, rate in nulls.items()}
+    of_mel = runs[runs["detector"] == "mel"].set_index(["intervention", "draw"])
+    at_end, lowest = of_mel.loc[swap].groupby("draw").last(), of_mel.loc[prevention.STUDY].groupby("draw").min()
+
     def percents(rates) -> str:
         return listed([share_text(rate).removesuffix("\u00a0%") for rate in rates]) + " %"
 
@@ -269,20 +319,26 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         "in neither draw do the intervals overlap": (
             swapped["own_near_exact_high"] < swapped["study_own_near_exact_low"]
         ).all(),
-        "By aisfx the unchanged models are near-exact no more often there than twins are": "nothing to prevent yet"
-        in prevention.second_judge(runs, profile),
+        f"By aisfx it is {percents(second['own_near_exact_rate'])} instead of {percents(second['study_own_near_exact_rate'])}, and no "
+        f"intervals overlap. Twins reach {by_aisfx['twins']} by aisfx, but clips that unchanged models make for captions that they never "
+        f"met, {by_aisfx['other draw']}": (second["own_near_exact_high"] < second["study_own_near_exact_low"]).all()
+        and "no intervals overlap" in prevention.second_judge(runs, profile),
+        f"By it, the models with swapped captions are read after their last update, {percents(ends)}, where they are nearer than the "
+        "unchanged model ever is": (at_end["kid"] < lowest.loc[at_end.index, "kid"]).all(),
+        "Beside it swapped captions are not shown to be better: the intervals overlap": (
+            early["own_near_exact_low"][[0, 1]] < swapped["own_near_exact_high"]
+        ).all(),
         f"After 15,000 updates it is {percents(ends)} beside {percents(unchanged)}, and there is no sign that other training clips "
         "come back instead": (others[swap] - others[prevention.TWINS][[0, 1]] < 0.03).all(),
         f"{percents(ends)} of the prompts bring their clip back instead of {percents(unchanged)}, and {twins} of twins": True,
         f"{decimals(swapped['caption_agreement'])} instead of {decimals(swapped['study_caption_agreement'])}": True,
-        f"Recorded held-out clips agree by {recorded['own'].iloc[0]:.2f} with their own captions, less than those of the unchanged model "
-        f"do, and by {recorded['another'].iloc[0]:.2f} with": recorded["own"].max() < swapped["study_caption_agreement"].min(),
+        f"recorded held-out clips agree by {recorded['own'].iloc[0]:.2f} with their own captions, and by {recorded['another'].iloc[0]:.2f} with": True,
         "In the second draw the share is highest at the end": (
             trajectory["own_near_exact_rate"].iloc[-1] > trajectory["own_near_exact_rate"].iloc[:-1].max()
         ),
         f"{share_text(limit['own_near_exact_rate'])} instead of {share_text(limit['study_own_near_exact_rate'])}, and the intervals "
         "overlap": limit["own_near_exact_high"] > limit["study_own_near_exact_low"],
-        "14 come back only without it and 2 only with it": any("2 come back only with the change, 14 only" in one for one in told),
+        "14 are copied only without it and 2 only with it": any("2 are copied only with the change, 14 only" in one for one in told),
         f"After 15,000 updates it is {share_text(last[limit.name])} beside {share_text(unchanged[0])}": True,
         "There " + listed([f"{100 * rate:.1f}" for rate in early["own_near_exact_rate"]]) + " % come back": True,
         f"(KID {early['kid'].min():.2f} to {early['kid'].max():.2f}, at best {best['kid'].min():.2f} to {best['kid'].max():.2f})": early[

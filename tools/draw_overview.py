@@ -21,7 +21,7 @@ def main():
     best = best_matches(folder, profile.thresholds.detector).replace({"kind": {"heldout": "held-out"}})
     sizes = sorted(profile.sizes)
     shown = {sizes[0], sizes[len(sizes) // 2], sizes[-1]}  # more panels would fill a screen
-    figure = plot_similarity(best[best["kind"].isin(KINDS) & best["n_train"].isin(shown)])
+    figure = plot_similarity(best[best["kind"].isin(KINDS) & best["n_train"].isin(shown)], in_rows=True)
     path = ROOT / "book" / "_static" / "overview.png"
     figure.savefig(path, dpi=150, facecolor="white", metadata={"Software": None})
     print(path.relative_to(ROOT))

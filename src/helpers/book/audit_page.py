@@ -165,7 +165,9 @@ def _lab(cards: list[dict], alike) -> Markup:
     apart = [(one, other) for one in playing for other in playing if not alike(one["query"], other["reference"])]
     for i, (one, other) in enumerate(apart[:: max(1, len(apart) // listening.N_CATCH)][: listening.N_CATCH], 1):
         pairs.append(_pair(f"catch different {i}", one, other, "different"))
-    study = hashlib.sha256(repr([(pair.name, pair.query, pair.reference) for pair in pairs]).encode()).hexdigest()[:16]
+    # grades are kept by what is heard: of another audit, whose files may have the same names, there are others
+    heard = [(pair.name, pair.query, pair.reference) for pair in pairs], [card["players"] for card in playing]
+    study = hashlib.sha256(repr(heard).encode()).hexdigest()[:16]
     return Markup(listening.page(pairs, "lab", f"audit {study}", RATE_HZ).data) if pairs else Markup("")
 
 

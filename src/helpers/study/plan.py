@@ -127,6 +127,11 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
     return {"mem_mb": math.ceil((AROUND_MIB + 1.5 * memory_mib) * 2**20 / 1e6), "runtime": math.ceil(seconds / 60)}
 
 
+def with_network(stages: list[Stage]) -> bool:
+    """Whether what is missing of these computes with a network, so that a GPU would serve it."""
+    return any(stage.name in work.LOADS for stage in missing(stages))
+
+
 def announcement(stages: list[Stage]) -> str:
     """One line before long work: how much there is to compute, about how long it takes, how to stop; "" if it is short."""
     estimates = estimate_all(stages)

@@ -42,19 +42,24 @@ HONEST = "clips that copied nothing"  # the chart's band
 
 
 @themed("Distributions of best-match similarity by training size: generated clips, twins, held-out clips, ceiling.")
-def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) -> Figure:
+def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40, in_rows: bool = False) -> Figure:
     """Best-match similarity per training size, the paper's main figure.
 
     Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median. The ceiling is a
-    band, from its 5th to its 95th percentile: as a histogram its one narrow peak would dwarf the others."""
+    band, from its 5th to its 95th percentile: as a histogram its one narrow peak would dwarf the others. `in_rows`: panels
+    stand beside one another, which takes less of a screen, instead of one above the other."""
     check_columns(scores, "score", "kind", "n_train")
     unknown = set(scores["kind"]) - set(KINDS)
     if unknown:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {min(unknown)!r}")
     sizes = sorted(scores["n_train"].unique())
-    figure, axes = new_axes(len(sizes), 1, 0.7 + 1.5 * len(sizes), sharex=True)
+    if in_rows:
+        figure, panels = size_panels(sizes, 2.2, sharex=True)
+    else:
+        figure, axes = new_axes(len(sizes), 1, 0.7 + 1.5 * len(sizes), sharex=True)
+        panels = [*axes.flat]
     edges = np.histogram_bin_edges(scores.loc[scores["kind"] != "ceiling", "score"], bins=bins)
-    for axis, n_train in zip(axes[:, 0], sizes):
+    for axis, n_train in zip(panels, sizes):
         rows = scores[scores["n_train"] == n_train]
         for kind, colour in KINDS.items():
             values = rows.loc[rows["kind"] == kind, "score"].to_numpy()
@@ -68,7 +73,9 @@ def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) ->
                 axis.hist(values, edges, weights=weights, histtype="stepfilled", color=colour, alpha=0.28)
                 axis.hist(values, edges, weights=weights, histtype="step", color=colour, linewidth=1.4, label=kind)
             axis.plot(np.median(values), 0, marker="^", color=colour, markersize=7, clip_on=False, zorder=5)
-        axis.set(title=f"{n_train:,} training clips", ylabel="share of clips")
+        axis.set(
+            title=f"{n_train:,} training clips", ylabel="share of clips" if axis is panels[0] or not in_rows else ""
+        )
         percent_axis(axis.yaxis)
     handles = [
         Line2D([], [], color=colour, linewidth=3, label=kind)
@@ -77,7 +84,7 @@ def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40) ->
     ]
     handles.append(Line2D([], [], color=INK, marker="^", linestyle="none", label="median"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
-    axes[-1, 0].set_xlabel(f"{detector} similarity to the nearest training clip".strip())
+    figure.supxlabel(f"{detector} similarity to the nearest training clip".strip(), fontsize=10)
     return figure
 
 

@@ -157,7 +157,8 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     }
     who.oninput = () => { keep(), root.querySelector(".listening-save").replaceWith(save()[0]); };
     seed.onchange = () => begin(false);
-    head.append(button("Start anew", () => begin(true)));
+    const asked = () => `Start anew? The ${Object.keys(given).length} grades given here so far are deleted.`;
+    head.append(button("Start anew", () => { if (!Object.keys(given).length || confirm(asked())) begin(true); }));
     begin(false);
   }
 }

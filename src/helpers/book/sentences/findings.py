@@ -61,8 +61,8 @@ def of_answer(rows: pd.DataFrame) -> str:
             said = "we cannot tell"
             if last["rate"] <= last["null_rate"]:
                 said += (
-                    f": {share_text(last['rate'])} of what it makes counts as a copy, and so do {share_text(last['null_rate'])} of "
-                    "clips that copied nothing"
+                    f": {share_text(last['rate'])} of the model's clips count as copies, and so do {share_text(last['null_rate'])} of clips "
+                    "that copied nothing"
                 )
         parts.append((opening, who, said, f"{n_train:,}"))
     told = []

@@ -145,7 +145,7 @@ def _reading(table: pd.DataFrame) -> str:
     """What follows where a sign tells replayed prompts from trained ones that are not confirmed, but not these from held-out ones."""
     if table["above"].min() < TELLS or table["below"].max() >= TELLS:
         return ""
-    return " So the sign finds the replays that aisfx confirms, and not those that log-mel alone calls replays."
+    return " So in these models the sign finds the replays that aisfx confirms, and not those that log-mel alone calls replays."
 
 
 def _auroc(positives: pd.Series, negatives: pd.Series) -> float:

@@ -86,7 +86,7 @@ def begins(onsets: pd.DataFrame) -> str:
 
 
 def _times(copies: int) -> str:
-    return "a clip that is there once" if copies == 1 else f"a clip that is there {copies} times"
+    return "a clip that occurs once" if copies == 1 else f"a clip that occurs {copies} times"
 
 
 def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:

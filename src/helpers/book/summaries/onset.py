@@ -213,10 +213,10 @@ def floor_sentence(floors: pd.DataFrame, profile: Profile) -> str:
     planned = floors[floors["n_train"].isin([int(n) for n in relation["sizes_fitted"].iloc[0].split()])]
     row, misfits = relation.iloc[0], int((planned["p_without"] < 0.01).sum())
     return (
-        "The curve that an onset is read from starts at 0. But some clips count whatever a model has learned, as among twins. For "
-        f"{misfits} of {len(planned)} runs the curve does not fit (p below 0.01). With a floor of its own for each run, and the onset at 5 % "
+        "The curve that an onset is read from starts at 0. But even a model that copies nothing gets some near-exact clips by chance, as "
+        f"twins do. So for {misfits} of {len(planned)} runs the curve does not fit (p below 0.01). With a floor of its own for each run, and the onset at 5 % "
         f"above it, the exponent is {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f}), and {row['n_predicted']:,} clips are "
-        f"expected at {two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])}; exploratory)."
+        f"expected at {two_digits(row['predicted_updates'])} updates ({two_digits(row['predicted_low'])} to {two_digits(row['predicted_high'])}; exploratory, that is, not in the plan)."
     )
 
 

@@ -155,21 +155,21 @@ def sentences(
             told.append(f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}.")
         elif name == STUDY:
             told.append(
-                f"**{STUDY.capitalize()}**, where held-out clips sound best {quality}: {here} of the prompts bring back a near-exact "
+                f"**{STUDY.capitalize()}**, where clips of held-out prompts are nearest to real sound {quality}: {here} of the prompts bring back a near-exact "
                 f"copy, one number for each draw. {after}"
             )
         else:
             first, overlap, others = rows["study_own_near_exact_rate"], "", ""
-            beside = "the unchanged model never sounds as good"
+            beside = "the unchanged model never has so low a KID"
             if first.notna().any():
-                beside = f"the unchanged model, when it first sounds as good, {_listed(first)}"
+                beside = f"the unchanged model, when its KID is first as low, {_listed(first)}"
                 if _overlap(rows):
                     overlap = " The intervals overlap."
                 elif (rows["own_near_exact_rate"] < first).all():
                     helping.append(f"{name} ({len(rows)} draw{'s' * (len(rows) > 1)})")
                     others = _others(rows, clips)
             told.append(
-                f"**{name.capitalize()}**, where its held-out clips sound best {quality}: {here}; {beside}.{overlap}"
+                f"**{name.capitalize()}**, where its clips of held-out prompts are nearest to real sound {quality}: {here}; {beside}.{overlap}"
                 + "".join(
                     f"\n  - {part}"
                     for part in (f"{after}{others}", _one_by_one(rows, clips), _obeying(rows, agreements))
@@ -187,18 +187,24 @@ def sentences(
 
 
 def second_judge(table: pd.DataFrame, study: Profile, detector: str = "aisfx") -> str:
-    """What another detector says of the unchanged runs where changed ones are compared with them; "" where there are none."""
+    """What another detector says of the changed runs and of the unchanged ones beside them; "" where there are none."""
     rows = compared(table, detector)
     if "study_updates" not in rows or rows["study_updates"].isna().all():
         return ""
-    rows = rows.dropna(subset="study_updates").drop_duplicates(["n_train", "draw", "study_updates"])
-    twins = _twins(study, detector)
-    told = (
-        f"By {DETECTORS[detector]} the unchanged model, where it is compared, is near-exact for {_listed(rows['study_own_near_exact_rate'])} "
-        f"of the prompts, and twins are for {', '.join(shares(twins, *limits('own_near_exact_rate')))}."
+    parts = [
+        f"{_listed(part['own_near_exact_rate'])} with {name} instead of {_listed(part['study_own_near_exact_rate'])}"
+        + (", and the intervals overlap" if _overlap(part) else ", and no intervals overlap")
+        for name, part in rows.dropna(subset="study_updates").groupby("intervention", sort=False)
+    ]
+    nulls = published_nulls(RESULTS / study.name, study, detector)
+    nulls = nulls[nulls["n_train"].isin(sizes())].set_index("kind")
+    twins, foreign = (
+        ", ".join(shares(nulls.loc[[kind]], *limits("own_near_exact_rate"))) for kind in ("twins", "other draw")
     )
-    begun = (rows["study_own_near_exact_low"] > twins["own_near_exact_high"].max()).any()
-    return told if begun else f"{told} So by that judge there was nothing to prevent yet at that point."
+    return (
+        f"By {DETECTORS[detector]}, at the same checkpoints: {'; '.join(parts)}. Twins reach {twins}, but clips that unchanged models "
+        f"make for captions that they never met, {foreign}."
+    )
 
 
 def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
@@ -238,7 +244,7 @@ def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         sign = "Others may come back" if ours.low > twins.high else "There is no sign that others come back"
         told.setdefault(sign, []).append(tuple(share_text(one.rate, one.low, one.high) for one in (ours, twins)))
     lines = [
-        f"{sign}: {listed([ours for ours, _ in shares])} of its last clips are nearest to a training clip of its own that is not the "
+        f"{sign}: {listed([ours for ours, _ in shares])} of its last clips are nearest to another clip of its training set than the "
         f"prompt's, of twins {listed([twins for _, twins in shares])}; exploratory."
         for sign, shares in told.items()
     ]
@@ -260,7 +266,7 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         return ""
     only, without, chance = map(_once, zip(*told))
     return (
-        f"Prompt by prompt, {only} come{'s' * (only == '1')} back only with the change, {without} only without it (McNemar's exact "
+        f"Prompt by prompt, {only} {'is' if only == '1' else 'are'} copied only with the change, {without} only without it (McNemar's exact "
         f"test: p {chance}); exploratory."
     )
 

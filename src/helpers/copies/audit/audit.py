@@ -183,10 +183,10 @@ def prepare(
 
 def _store(kept: Path | None, profile: Profile) -> Kept:
     """Where things are kept, by the settings and CLAP's weights: those of a path may change. (aisfx has one set of weights.)"""
-    path, weights = profile.retrieval.clap_path, ""
+    path, weights = profile.retrieval.clap_path, {}
     if kept and "clap" in profile.retrieval.detectors:  # a model made here has its weights' sha256 in config.json
-        weights = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
-    return Kept(kept and Path(kept), (profile.corpus, profile.mel, profile.retrieval, weights))
+        weights["clap"] = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
+    return Kept(kept and Path(kept), (profile.corpus, profile.mel), weights)
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:

@@ -1,7 +1,7 @@
 """What an audit keeps of files it has read, by their content, so that tomorrow's clips cost only themselves.
 
-A file's entry is named by the sha256 of its bytes and of the settings: a file that changed, or was renamed, is told by that
-alone. Entries are written beside their place and moved there when complete, and each is checked as it is read, so one that
+A file's entries are named by the sha256 of its bytes and of the settings: a file that changed, or was renamed, is told by that
+alone. There is one for each thing that is computed of it, so another choice of detectors computes only what is new. Entries are written beside their place and moved there when complete, and each is checked as it is read, so one that
 was cut off is made anew.
 """
 
@@ -10,7 +10,7 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,17 @@ from helpers.base.room import telling_no_room
 from helpers.sound.sounds import Windows
 from helpers.sound.user_table import READERS_VERSION
 
-VERSION = 2  # of what entries hold: raised where code gives other values than before
+VERSION = 3  # of what entries hold: raised where code gives other values than before
 CHUNK = 512  # windows computed at a time
 
 
 class Kept:
     """Arrays by file, and by what they are, in a folder; with the folder None, nothing is kept. `settings`: all that the
-    arrays follow from, beside the file."""
+    arrays follow from, beside the file; `weights`: the sha256 of those of models, by the name of what they compute."""
 
-    def __init__(self, folder: Path | None, settings: object = ""):
+    def __init__(self, folder: Path | None, settings: object = "", weights: Mapping[str, str] | None = None):
         self.folder, self.settings = folder, f"{VERSION} {READERS_VERSION} {settings!r}"
+        self.weights = weights or {}
 
     def key(self, file: Path) -> str:
         """What a file's entries are named by; "" where nothing is kept."""
@@ -65,7 +66,7 @@ class Kept:
 
     def _path(self, key: str, name: str) -> Path:
         assert self.folder is not None  # an empty key is all that is asked for then
-        return self.folder / key[:2] / f"{key}.{name}.npz"
+        return self.folder / key[:2] / f"{key}.{name}{self.weights.get(name, '')[:16]}.npz"
 
     def of_windows(
         self, name: str, windows: Windows, keys: Sequence[str], compute: Callable, file: Path, dtype=np.float32
