@@ -172,7 +172,12 @@ def sentences(
                 f"**{name.capitalize()}**, where its clips of held-out prompts are nearest to real sound {quality}: {here}; {beside}.{overlap}"
                 + "".join(
                     f"\n  - {part}"
-                    for part in (f"{after}{others}", _one_by_one(rows, clips), _obeying(rows, agreements))
+                    for part in (
+                        f"{after}{others}",
+                        _beside_baseline(rows, rows_of.get(EARLY)),
+                        _one_by_one(rows, clips),
+                        _obeying(rows, agreements),
+                    )
                     if part
                 )
             )
@@ -205,6 +210,15 @@ def second_judge(table: pd.DataFrame, study: Profile, detector: str = "aisfx") -
         f"By {DETECTORS[detector]}, at the same checkpoints: {'; '.join(parts)}. Twins reach {twins}, but clips that unchanged models "
         f"make for captions that they never met, {foreign}."
     )
+
+
+def _beside_baseline(rows: pd.DataFrame, early: pd.DataFrame | None) -> str:
+    """Whether a change is better than early stopping, the plan's baseline, of the same training clips."""
+    if early is None or not len(both := rows.merge(early, on=["n_train", "draw"], suffixes=("", "_early"))):
+        return ""
+    rate, low, high = limits("own_near_exact_rate")
+    over = ((both[low] <= both[f"{high}_early"]) & (both[f"{low}_early"] <= both[high])).any()
+    return f"Early stopping of the same draws: {_listed(both[f'{rate}_early'])}. The intervals {'overlap' if over else 'do not overlap'}."
 
 
 def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:
