@@ -5,7 +5,7 @@
 #
 # shards=N cuts encoding, embedding and the generation of each run into N jobs; max_runtime=MINUTES is the longest that a
 # job may ask for: these and training go on where one was cut off. Memory and time of a job are those of `helpers plan`.
-# gres=gpu:1 asks Slurm for a GPU for each job that computes with a network, and for no other.
+# gres=gpu:1 asks Slurm for a GPU for each job that computes with a network, and for no other. (An audit asks for it, too.)
 #
 # snakemake --cores 2 audit --config shards=4 audit="--generated made --training learned --honest others --keep kept" audits a
 # model, with any options of `helpers audit`: the training and honest files in 4 jobs, which put what they compute into the
@@ -208,6 +208,7 @@ rule audit_shard:
     threads: AUDIT_THREADS
     resources:
         heavy=2,
+        gres=GRES,
     shell:
         "{sys.executable:q} -m helpers audit --profile {profile.name} {AUDIT:q} --shard {wildcards.k}/{config[shards]}"
 
@@ -219,6 +220,7 @@ rule audit:
     threads: AUDIT_THREADS
     resources:
         heavy=2,
+        gres=GRES,
     shell:
         "{sys.executable:q} -m helpers audit --profile {profile.name} {AUDIT:q}"
 

@@ -4,6 +4,7 @@ import base64
 import inspect
 import io
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,6 +156,17 @@ def test_catch_trials_are_one_clip_twice_and_two_that_no_detector_names_together
     for name, query, reference, one, other in facts:
         assert one.startswith("data:audio/mpeg") and (one == other) == name.startswith("catch identical")
         assert query == reference if one == other else (query, reference) not in near
+
+
+def test_grades_are_kept_apart_for_other_sounds_of_the_same_names(found, folders, markup, tmp_path):
+    def study(page: str) -> str:
+        return re.search(r'"study": "(audit \w+)"', page)[1]
+
+    assert study(audit_page.audit_page(found, folders)) == study(markup)
+    shutil.copytree(folders["training"], tmp_path / "training")
+    soundfile.write(tmp_path / "training" / "t1.wav", sound(77), RATE)
+    other = audit_page.audit_page(found, folders | {"training": tmp_path / "training"})
+    assert study(other) != study(markup)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

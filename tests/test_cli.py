@@ -365,6 +365,14 @@ def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_rem
     assert "cvssp" not in told, "TANGO's repository has its own copy of AudioLDM's parts"
 
 
+def test_a_job_is_with_a_network_where_a_stage_that_has_one_is_missing(monkeypatch):
+    left = []
+    monkeypatch.setattr(plan, "missing", lambda stages: left)
+    quality, generation = (registry.build(name, load_profile("tiny"), 16, 0)[0] for name in ("quality", "generation"))
+    for left[:], needed in (([], False), ([quality], False), ([quality, generation], True)):
+        assert plan.with_network([quality]) == needed
+
+
 def test_a_job_of_a_stage_that_was_neither_measured_nor_counted_asks_for_a_day(monkeypatch):
     """Too short a job is stopped again at every retry."""
     profile = load_profile("paper")

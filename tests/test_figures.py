@@ -42,6 +42,7 @@ PLOTS = {
     "roundtrip": lambda: plot_roundtrip(ROUNDTRIP),
     "loss": lambda: plot_loss(LOSS),
     "similarity": lambda: plot_similarity(SIMILARITY),
+    "similarity beside one another": lambda: plot_similarity(SIMILARITY, in_rows=True),
 }
 
 

@@ -192,8 +192,9 @@ def test_an_audit_of_tomorrow_or_of_parts_reads_only_what_was_generated_and_says
 
 
 def test_what_is_kept_follows_from_the_weights_that_a_path_has_now(tmp_path, monkeypatch):
-    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one. What no weights
-    made is kept whichever they are, and whichever detectors are chosen."""
+    """Of LAION's file, which has no digest beside it, and of a model made here, whose config.json has one. What no weights made
+    is kept whichever they are, and whichever detectors are chosen.
+    """
     (tmp_path / "clip").write_bytes(b"clip")
     for path, file in (("music.pt", "music.pt"), ("clap", "clap/config.json")):
         profile = load_profile("smoke").replace("retrieval", detectors=("mel", "clap"), clap_path=str(tmp_path / path))

@@ -61,10 +61,10 @@ def test_the_page_says_what_came_of_each_change(table):
         "one number for each draw. After the last update: 90\u00a0%.",
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%.",
         "**A limit**, where its clips of held-out prompts are nearest to real sound (held-out KID 0.200): 4\u00a0%; the unchanged model, when its "
-        "KID is first as low, 10\u00a0%. The intervals overlap.\n  - After the last update: 6\u00a0%.\n  - Early stopping of the same draws: 10\u00a0%. The intervals "
-        "overlap.\n  - Of held-out prompts, its clips agree with their captions by 0.50 (CLAP's cosine), those of the unchanged model by 0.50.",
+        "KID is first as low, 10\u00a0%. The intervals overlap.\n  - After the last update: 6\u00a0%.\n  - Early stopping of the same draws: 10\u00a0% (held-out KID "
+        "0.200). The intervals overlap.\n  - Of held-out prompts, its clips agree with their captions by 0.50 (CLAP's cosine), those of the unchanged model by 0.50.",
         "**Mixtures**, where its clips of held-out prompts are nearest to real sound (held-out KID 0.050): 20\u00a0%; the unchanged model never has so low a KID.\n"
-        "  - After the last update: 20\u00a0%.\n  - Early stopping of the same draws: 10\u00a0%. The intervals overlap.\n"
+        "  - After the last update: 20\u00a0%.\n  - Early stopping of the same draws: 10\u00a0% (held-out KID 0.200). The intervals overlap.\n"
         "  - Of held-out prompts, its clips agree with their captions by 0.50 (CLAP's cosine).",
         "**So far**, no change is shown to prevent copying at equal quality.",
     ]
@@ -74,6 +74,8 @@ def test_the_page_says_what_came_of_each_change(table):
     assert summaries.sentences(apart)[-1].startswith(
         "**So far**, by log-mel, fewer prompts are replayed at equal quality with a limit (1 draw). KID does not see"
     )
+    assert "The intervals do not overlap: with the change fewer are copied." in summaries.sentences(apart)[2]
+    assert "The intervals do not overlap: with the change not fewer are copied." in summaries.sentences(apart)[3]
     assert len(summaries.sentences(table[table["intervention"] == summaries.STUDY])) == 2, "nothing is changed yet"
     shown = summaries.in_words(summaries.compared(table), "mel", "4.2\u00a0%")
     assert shown["unchanged, when as good"].tolist() == [

@@ -7,6 +7,7 @@ Used by `helpers audit`.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -166,7 +167,8 @@ def _lab(cards: list[dict], alike) -> Markup:
     for i, (one, other) in enumerate(apart[:: max(1, len(apart) // listening.N_CATCH)][: listening.N_CATCH], 1):
         pairs.append(_pair(f"catch different {i}", one, other, "different"))
     # grades are kept by what is heard: of another audit, whose files may have the same names, there are others
-    heard = [(pair.name, pair.query, pair.reference) for pair in pairs], [card["players"] for card in playing]
+    sounds = [re.findall(r'src="(data:audio[^"]+)"', card["players"]) for card in playing]
+    heard = [(pair.name, pair.query, pair.reference) for pair in pairs], sounds
     study = hashlib.sha256(repr(heard).encode()).hexdigest()[:16]
     return Markup(listening.page(pairs, "lab", f"audit {study}", RATE_HZ).data) if pairs else Markup("")
 

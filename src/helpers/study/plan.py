@@ -128,7 +128,8 @@ def resources(stages: list[Stage], profile: Profile) -> dict[str, int]:
 
 
 def with_network(stages: list[Stage]) -> bool:
-    """Whether what is missing of these computes with a network, so that a GPU would serve it."""
+    """Whether what is missing of these computes with a network, so that a GPU may serve it: the denoiser and
+    published networks run on one, those made here do not."""
     return any(stage.name in work.LOADS for stage in missing(stages))
 
 

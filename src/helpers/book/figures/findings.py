@@ -47,7 +47,8 @@ def plot_similarity(scores: pd.DataFrame, detector: str = "", bins: int = 40, in
 
     Columns: score, kind (generated, twins, held-out, ceiling), n_train. The triangle marks the median. The ceiling is a
     band, from its 5th to its 95th percentile: as a histogram its one narrow peak would dwarf the others. `in_rows`: panels
-    stand beside one another, which takes less of a screen, instead of one above the other."""
+    stand beside one another, which takes less of a screen, instead of one above the other.
+    """
     check_columns(scores, "score", "kind", "n_train")
     unknown = set(scores["kind"]) - set(KINDS)
     if unknown:

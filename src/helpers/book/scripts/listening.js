@@ -157,8 +157,8 @@ for (const root of document.querySelectorAll(".listening:not([data-ready])")) {
     }
     who.oninput = () => { keep(), root.querySelector(".listening-save").replaceWith(save()[0]); };
     seed.onchange = () => begin(false);
-    const asked = () => `Start anew? The ${Object.keys(given).length} grades given here so far are deleted.`;
-    head.append(button("Start anew", () => { if (!Object.keys(given).length || confirm(asked())) begin(true); }));
+    const asked = n => `Start anew? ${n === 1 ? "The one grade" : `All ${n} grades`} given here will be deleted.`;
+    head.append(button("Start anew", () => { const n = Object.keys(given).length; if (!n || confirm(asked(n))) begin(true); }));
     begin(false);
   }
 }

@@ -184,7 +184,7 @@ def sentences(
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
             f"**So far**, by log-mel, fewer prompts are replayed at equal quality with {listed(helping)}. KID does not see how well a clip follows "
-            "its prompt; the agreement does."
+            "its prompt; the agreement does. What a change does beside early stopping, the baseline of the plan, stands above."
             if helping
             else "**So far**, no change is shown to prevent copying at equal quality."
         )
@@ -206,10 +206,12 @@ def second_judge(table: pd.DataFrame, study: Profile, detector: str = "aisfx") -
     twins, foreign = (
         ", ".join(shares(nulls.loc[[kind]], *limits("own_near_exact_rate"))) for kind in ("twins", "other draw")
     )
-    return (
+    told = (
         f"By {DETECTORS[detector]}, at the same checkpoints: {'; '.join(parts)}. Twins reach {twins}, but clips that unchanged models "
         f"make for captions that they never met, {foreign}."
     )
+    begun = rows["study_own_near_exact_low"].max() > nulls.loc["twins", "own_near_exact_high"]
+    return told if begun else f"{told} So beside twins the unchanged models show no sign of copying there."
 
 
 def _beside_baseline(rows: pd.DataFrame, early: pd.DataFrame | None) -> str:
@@ -218,7 +220,11 @@ def _beside_baseline(rows: pd.DataFrame, early: pd.DataFrame | None) -> str:
         return ""
     rate, low, high = limits("own_near_exact_rate")
     over = ((both[low] <= both[f"{high}_early"]) & (both[f"{low}_early"] <= both[high])).any()
-    return f"Early stopping of the same draws: {_listed(both[f'{rate}_early'])}. The intervals {'overlap' if over else 'do not overlap'}."
+    better = "fewer" if (both[rate] < both[f"{rate}_early"]).all() else "not fewer"
+    return (
+        f"Early stopping of the same draws: {_listed(both[f'{rate}_early'])} (held-out KID {_kids(both['kid_early'])}). "
+        + ("The intervals overlap." if over else f"The intervals do not overlap: with the change {better} are copied.")
+    )
 
 
 def _obeying(rows: pd.DataFrame, agreements: pd.DataFrame | None) -> str:

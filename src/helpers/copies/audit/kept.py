@@ -1,8 +1,9 @@
 """What an audit keeps of files it has read, by their content, so that tomorrow's clips cost only themselves.
 
-A file's entries are named by the sha256 of its bytes and of the settings: a file that changed, or was renamed, is told by that
-alone. There is one for each thing that is computed of it, so another choice of detectors computes only what is new. Entries are written beside their place and moved there when complete, and each is checked as it is read, so one that
-was cut off is made anew.
+A file's entries are named by the sha256 of its bytes and of the settings: a file that changed, or was renamed, is told by
+that alone. There is one for each thing that is computed of it, so another choice of detectors computes only what is new.
+Entries are written beside their place and moved there when complete, and each is checked as it is read, so one that was cut
+off is made anew.
 """
 
 import hashlib
@@ -66,7 +67,11 @@ class Kept:
 
     def _path(self, key: str, name: str) -> Path:
         assert self.folder is not None  # an empty key is all that is asked for then
-        return self.folder / key[:2] / f"{key}.{name}{self.weights.get(name, '')[:16]}.npz"
+        return (
+            self.folder
+            / key[:2]
+            / f"{key}.{name}{f'-{weights[:16]}' if (weights := self.weights.get(name)) else ''}.npz"
+        )
 
     def of_windows(
         self, name: str, windows: Windows, keys: Sequence[str], compute: Callable, file: Path, dtype=np.float32

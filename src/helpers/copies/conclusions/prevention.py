@@ -106,8 +106,8 @@ def replayed_by_one(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[int, int,
 
 def told_alike(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose KID is of about as many clips as at most checkpoints, within a tenth: silent ones are left out. After the last
-    update a study asks for more prompts, so that distance is one of other clips, generated and real. (Added to the plan after
-    the first draw of swapped captions was published.)"""
+    update a study asks for 150 more prompts beside the same, so that distance is of other clips as well. (Added to the plan
+    after the first draw of swapped captions was published.)"""
     usual = table["n_compared"].mode().max()
     return table[(table["n_compared"] - usual).abs() <= usual / 10]
 
