@@ -9,16 +9,20 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 
 from helpers.book import theme
+from helpers.book.figures.axes import legend_above, new_axes
 from helpers.book.figures.codec import plot_codec_curve, plot_roundtrip
 from helpers.book.figures.corpus import plot_captions_and_classes, plot_pairs
 from helpers.book.figures.findings import plot_similarity
 from helpers.book.figures.generation import plot_matches
 from helpers.book.figures.training import plot_loss, plot_training_lengths
+from helpers.book.summaries import prevention
 from helpers.book.tables import captioned, table_html
 from helpers.book.theme import COLOURS, INK
+from helpers.sound.profiles import load_profile
 
 RNG = np.random.default_rng(0)
 CLIPS = pd.DataFrame(
@@ -176,3 +180,12 @@ def test_on_a_phone_spectrograms_stand_in_one_column_above_one_bar_of_colours():
     assert len(panels) == 6 and len({round(panel.x0, 3) for panel in panels}) == 1
     assert all(above.y0 > below.y1 for above, below in zip(panels, [*panels[1:], bar]))
     assert [axis.get_xlabel() for axis in figure.axes[:6]] == [*[""] * 5, "seconds"]
+
+
+def test_a_legend_of_long_names_stays_within_its_figure():
+    """The names of chapter 10, which has the longest."""
+    figure, _ = new_axes()
+    names = [load_profile(name).intervention for name in prevention.CHANGED]
+    legend_above(figure, [Line2D([], [], label=name) for name in (prevention.STUDY, *names, "twins: no copies")])
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1

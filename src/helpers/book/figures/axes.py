@@ -17,6 +17,10 @@ from helpers.sound.transforms import TRANSFORMS
 MOST_PANELS = 3  # of one row: more would be too narrow for their titles
 MOST_TICKS = 8  # of numbers that are not round: more would run into one another
 LETTER, LINE = 0.022, 0.055  # of a text at a line's end, as shares of its panel
+LEGEND_ROW, LEGEND_LINE = (
+    100,
+    9,
+)  # letters that a row of a legend has room for; what an entry's line and gap take of them
 
 
 def new_axes(rows: int = 1, columns: int = 1, height_in: float = 3.2, **kwargs):
@@ -39,8 +43,9 @@ def size_panels(sizes, height_in: float, **kwargs):
 
 
 def legend_above(figure: Figure, handles) -> None:
-    """A legend over the whole figure, in one row, or in two where they are too many for one."""
-    columns = len(handles) if len(handles) <= 5 else -(-len(handles) // 2)
+    """A legend over the whole figure, in one row, or in two where they are too many or too long for one."""
+    letters = sum(len(str(handle.get_label())) + LEGEND_LINE for handle in handles)
+    columns = len(handles) if len(handles) <= 5 and letters <= LEGEND_ROW else -(-len(handles) // 2)
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
