@@ -104,13 +104,13 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     columns = {
         "change": "intervention",
         "read at": [f"draw {row.draw}, {row.updates:,.0f} updates" for row in rows.itertuples()],
-        "KID": rows["kid"].map("{:.2f}".format), "agreement": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
+        "KID": rows["kid"].map("{:.2f}".format), "CLAP": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
     }  # fmt: skip
     if set(beside) <= set(rows):  # of changed runs
         columns["unchanged, when as good"] = shares(rows, *beside)
     caption = (
         f"What is changed, and the share of prompts that bring back a near-exact copy, by {DETECTORS[detector]}; "
-        "held-out KID, and agreement with captions."
+        "held-out KID, and agreement with captions (CLAP)."
     )
     shown = arrange(rows, columns, caption)
     last = dict.fromkeys(shown, "–") | {"change": "twins: no copies", "near-exact": twins}
