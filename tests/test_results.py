@@ -371,6 +371,22 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
     assert [phrase for phrase, true in checked.items() if not true or phrase not in answer] == []
 
 
+def test_what_chapters_say_of_single_checkpoints_is_in_the_tables(profile, repository):
+    runs = prevention.all_trajectories(profile)
+    run = runs[(runs["intervention"] == prevention.STUDY) & (runs["draw"] == 2) & (runs["detector"] == "mel")]
+    best, early = run.loc[run["kid"].idxmin()], run.set_index("updates").loc[4030]
+    rows = pd.read_csv(FOLDER / "replication.csv").query("detector == 'mel' and null == 'twins' and fpr == 0.05")
+    rows = rows.query("n_train == 100 and updates == 840 and prompt_set == 'train' and weights == 'ema'")
+    told = {
+        "10_prevention": f"is best at {best['updates']:,} updates, where it copies {share_text(best['own_near_exact_rate'])} "
+        f"(KID {best['kid']:.3f}). At 4,030 updates it copies {share_text(early['own_near_exact_rate'])}, with a KID of {early['kid']:.3f}.",
+        "07_findings": f"after 840 of its 2,800 updates the share was {share_text(rows['own_near_exact_rate'].mean())}.",
+    }
+    for name, phrase in told.items():
+        text = text_of(repository / "notebooks" / f"{name}.ipynb")
+        assert phrase.replace("\u00a0", " ") in text
+
+
 @pytest.mark.parametrize("page", ["README.md", "book/answer.md"])
 def test_the_table_of_shares_has_the_published_numbers(profile, repository, page):
     where = {"detector": profile.thresholds.detector, "null": profile.nulls[0], "fpr": profile.thresholds.fpr}

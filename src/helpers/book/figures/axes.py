@@ -17,10 +17,8 @@ from helpers.sound.transforms import TRANSFORMS
 MOST_PANELS = 3  # of one row: more would be too narrow for their titles
 MOST_TICKS = 8  # of numbers that are not round: more would run into one another
 LETTER, LINE = 0.022, 0.055  # of a text at a line's end, as shares of its panel
-LEGEND_ROW, LEGEND_LINE = (
-    100,
-    9,
-)  # letters that a row of a legend has room for; what an entry's line and gap take of them
+LEGEND_ROW = 100  # letters that a row of a legend has room for
+LEGEND_LINE = 9  # of them, what the line and the gap of an entry take
 
 
 def new_axes(rows: int = 1, columns: int = 1, height_in: float = 3.2, **kwargs):

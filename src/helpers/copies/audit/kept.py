@@ -23,7 +23,7 @@ from helpers.base.room import telling_no_room
 from helpers.sound.sounds import Windows
 from helpers.sound.user_table import READERS_VERSION
 
-VERSION = 3  # of what entries hold: raised where code gives other values than before
+VERSION = 2  # of what entries hold: raised where code gives other values than before
 CHUNK = 512  # windows computed at a time
 
 
@@ -67,11 +67,8 @@ class Kept:
 
     def _path(self, key: str, name: str) -> Path:
         assert self.folder is not None  # an empty key is all that is asked for then
-        return (
-            self.folder
-            / key[:2]
-            / f"{key}.{name}{f'-{weights[:16]}' if (weights := self.weights.get(name)) else ''}.npz"
-        )
+        made_by = f"-{self.weights[name][:16]}" if name in self.weights else ""
+        return self.folder / key[:2] / f"{key}.{name}{made_by}.npz"
 
     def of_windows(
         self, name: str, windows: Windows, keys: Sequence[str], compute: Callable, file: Path, dtype=np.float32
