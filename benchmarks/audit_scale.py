@@ -2,7 +2,7 @@
 
 Files are mixtures of 10 s of the recordings in recordings.csv. Seconds are of the processor, all cores added up, as other work may
 share the machine; each size runs in a process of its own, which tells its peak memory. Peers take part at the smallest size.
-MiRA's loop over pairs (see mira.py) is timed on a few pairs and counted up.
+MiRA's loop over pairs (see mira.py) is timed on a few pairs and extrapolated.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def main():
         entry["peer_s"] *= chosen.clips / counted * SLOW_STEPS / TIMED_STEPS
         entry["ratio"] = entry["peer_s"] / entry["ours_s"]
         entry["detail"] = (
-            f"DDIM timed on {counted} clips and {TIMED_STEPS} of its steps, which are alike, and counted up"
+            f"DDIM timed on {counted} clips and {TIMED_STEPS} of its steps, which are alike, and extrapolated"
         )
 
     mels, mean = np.asarray(data.mels[data.rows("train")][:N_TRAIN]), data.mel_mean()

@@ -86,7 +86,7 @@ def found_copies(references: np.ndarray, strangers: np.ndarray, others: np.ndarr
 
 
 def main():
-    """200 x 200 clips; MiRA's rows are timed for a few clips of the first folder and counted up."""
+    """200 x 200 clips; MiRA's rows are timed for a few clips of the first folder and extrapolated."""
     chosen = options(__doc__, n=200, rows=2)
     audio = np.array(clips(3 * chosen.n, seed=12)[0])
     references, queries, others = np.split(audio, 3)
@@ -94,7 +94,7 @@ def main():
     clap = load_clap("models/clap")
     some = a_files[: chosen.rows]
     error = np.abs(mira_rows(clap, some, b_files) - our_rows(clap, some, b_files)).max()
-    detail = f"MiRA timed on {chosen.rows} of {chosen.n} rows and counted up; similarities within {error:.1g}"
+    detail = f"MiRA timed on {chosen.rows} of {chosen.n} rows and extrapolated; similarities within {error:.1g}"
     name = f"CLAP similarity, {chosen.n} x {chosen.n} files"
     peers = {"MiRA's loop over pairs, reimplemented": partial(mira_rows, clap, some, b_files)}
     made = compare(

@@ -37,7 +37,7 @@ def main():
     for n in sorted({max(K, chosen.n // 10), max(K, chosen.n // 5), chosen.n // 2, chosen.n}):
         references, queries = (np.array(part.reshape(n, -1)) for part in (mels[:n], mels[chosen.n : chosen.n + n]))
         found, (scores, indices) = ours(queries, references, K), textbook(queries, references)
-        detail = f"neighbours equal {(found.indices == indices).mean():.2%}; scores within "
+        detail = f"same neighbours as faiss: {(found.indices == indices).mean():.2%}; scores within "
         detail += f"{np.abs(found.scores - scores).max():.1g}"
         peers = {
             "faiss IndexFlatIP, textbook": partial(textbook, queries, references),

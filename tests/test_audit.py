@@ -1,10 +1,12 @@
 """An audit of another model's clips: copies are flagged, each beside its training clip, and what is bad is told."""
 
+import dataclasses
 import json
 import os
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,6 +18,7 @@ from helpers import __main__ as command
 from helpers.base import spreadsheet
 from helpers.base.mapped import Selection
 from helpers.book import audit_page
+from helpers.commands.audit import _audited_profile
 from helpers.copies import detectors as detectors_module, search
 from helpers.copies.audit import (
     audit,
@@ -584,6 +587,25 @@ def test_channels_that_cancel_are_used_with_the_first_alone(tmp_path, monkeypatc
         monkeypatch.setattr(sys, "argv", [*call, *more])
         assert command.main() == 0, capsys.readouterr().err
         assert pd.read_csv(tmp_path / "w.csv")["drop"].sum() == dropped
+
+
+@pytest.mark.parametrize("name", ["pocket", "pocket_dose", "pilot", "tiny", "paper"])
+def test_the_first_channel_can_be_asked_for_with_any_profile(name):
+    """Also one whose clips are mixed, or hold copies: an audit takes how it searches from a profile, not its clips."""
+    arguments = SimpleNamespace(settings=["channel=first"], profile=name)
+    assert _audited_profile(arguments, lambda profile: profile).corpus.channel == "first"
+
+
+def test_no_bias_is_among_the_weights_that_are_tried_whatever_the_counts(profile):
+    """Where fewer background clips are there than the least K, K is capped; a weight of 0 is tried all the same."""
+    about = pd.DataFrame({"role": ["fit"] * 4, "part": [""] * 4, "of": [0, 1, -1, -1]})
+    about.loc[2:, "part"] = "C1"
+    pairs = pd.DataFrame(
+        {"row": range(4), "beside": range(4), "reference": [0, 1, 0, 1], "similarity": [0.9, 0.8, 0.3, 0.2]}
+    )
+    beside = np.tile([[0.9], [0.8], [0.0], [0.0]], 5)  # copies resemble the background: any bias hides them
+    beta, _ = weights.choose_weights(pairs, beside, about, dataclasses.replace(profile.thresholds, ks=(10,), k=10))
+    assert beta == 0
 
 
 def test_of_many_takes_of_one_clip_one_is_kept(profile, tmp_path):

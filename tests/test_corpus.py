@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soxr
 from scipy import signal
@@ -70,6 +72,12 @@ def test_a_clip_belongs_to_the_group_of_the_recording_heard_first(data):
         assert groups[clip.clip_id] == pack[first["source_id"]] and groups[clip.clip_id] in clip.source_groups
     own = data.clips.head(2).assign(source_ids=[["a video"], ["another"]])
     assert leading_groups(own).tolist() == ["a video", "another"]
+
+
+def test_of_clips_that_were_not_mixed_each_recording_is_a_group_and_no_pack_is_needed(monkeypatch):
+    monkeypatch.setattr("helpers.sound.corpus.SOUND_PACK", Path("/nowhere"))
+    own = pd.DataFrame({"clip_id": ["a", "b"], "source_ids": [["a video"], ["another"]], "recipe": ""})
+    assert leading_groups(own).to_dict() == {"a": "a video", "b": "another"}
 
 
 def test_same_seed_same_bytes(folder, tmp_path):

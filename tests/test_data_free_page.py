@@ -35,10 +35,10 @@ def test_runs_come_by_size_and_undefined_ones_are_told(folder):
     assert runs["n_train"].unique().tolist() == [100, 1000]
     first, second = summaries.sentences(runs)
     assert first == (
-        "With **100 clips** (24 replayed prompts) the best of the three signs is the effect at the first step, with an AUROC of "
+        "With **100 clips** (24 confirmed replays) the best of the three signs is the effect at the first step, with an AUROC of "
         "0.81 (0.71 to 0.81). The loss, with the clip at hand, reaches more: 0.99."
     )
-    assert second == "With **1,000 clips** 0 prompts are replayed: too few to rank the signs."
+    assert second == "With **1,000 clips** 0 prompts are confirmed as replayed: too few to rank the signs."
     fewer = runs.assign(positives=runs["positives"].clip(upper=19), auroc=0.9)
     assert summaries.sentences(fewer)[0] == "With **100 clips** 19 prompts are replayed: too few to rank the signs."
     table = summaries.in_words(runs)

@@ -151,7 +151,7 @@ LAW = pd.DataFrame([("near_exact", 0.97, 0.88, 1.06)], columns=["measure", "expo
     ("b", "half", "says"),
     [
         (0.1, 0.2, "whether copies matter at all cannot be told"),
-        (0.9, 0.2, "So it may be that only the share counts that the clip has of the set."),
+        (0.9, 0.2, "So perhaps only the clip's share of the set counts."),
         (0.5, 0.1, "a copy does less than its share of the set."),
         (1.5, 0.1, "a copy does more than its share of the set."),
     ],

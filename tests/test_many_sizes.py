@@ -143,7 +143,7 @@ def test_what_is_said_follows_the_gallery():
         "training_kept": "equal updates for all sizes", "at_papers_rate": "about one copy, or none",
     }  # fmt: skip
     assert sentences.of_scale(LAW, 250) == {
-        "training_kept": "longer for larger sets", "at_papers_rate": "most likely no copy",
+        "training_kept": "longer for larger sets", "at_papers_rate": "no copy, most likely",
     }  # fmt: skip
 
 

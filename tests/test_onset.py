@@ -247,8 +247,8 @@ def test_a_run_that_copies_from_the_first_checkpoint_on_has_begun_by_then():
         ([], [], 2, "None of them is searched yet."),
         ([25_000], [False], 2, "It came at 25,000: inside, as predicted."),
         ([25_000], [False], 3, "It came at 25,000: inside. But the plan calls a prediction supported only where "),
-        ([9_000], [False], 2, "It came at 9,000: outside, so the prediction is refuted."),
-        ([99_000], [True], 2, "It had not come by then, so the prediction is refuted."),
+        ([9_000], [False], 2, "It came at 9,000: outside, so the second prediction is refuted."),
+        ([99_000], [True], 2, "The onset had not come by the end of training, so the second prediction is refuted."),
         ([21_000], [True], 2, "The run was stopped before it came."),
     ],
 )
@@ -288,8 +288,8 @@ def test_what_was_predicted_stands_beside_what_came():
     assert summaries.in_words(never)["came"].iloc[2] == "150 / not yet"
     assert summaries.sentence(never, [1.0, 0.9, 1.1], [100, 200], none).endswith("1 later.")
     for trained_to, place in (
-        (250, "within the interval (180 to 260), so that says little about the prediction."),
-        (170, "before the beginning of the interval (180 to 260), so that says nothing about the prediction."),
+        (250, "within the interval (180 to 260), so it says little about the first prediction."),
+        (170, "before the beginning of the interval (180 to 260), so it says nothing about the first prediction."),
     ):
         waiting = summaries.beside_prediction(
             onsets.assign(censored=[False] * 5 + [True], trained_to=trained_to), prediction
@@ -392,6 +392,8 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     two = law_table(onsets, [100, 200], [4500])
     assert summaries.relation_in_words(two)["without one size"].tolist() == ["not known"]
     assert law_table(onsets[onsets["draw"] == 0], [100, 200], [4500]).empty  # two points leave no interval
+    nothing = law_table(onsets.assign(level=0.2, censored=True), [100, 200, 400], [4500])
+    assert nothing.empty and summaries.levels_in_words(nothing).empty  # no run came so far
     levels = summaries.levels_in_words(law_table(onsets.assign(level=0.2), [100, 200, 400], [4500]))
     assert levels["onset"].tolist() == ["20\u00a0% near-exact"] and "exploratory" in levels.attrs["caption"]
     slower = law_table(

@@ -57,7 +57,7 @@ def test_a_changed_run_is_read_where_it_is_best_beside_the_first_checkpoint_that
 def test_the_page_says_what_came_of_each_change(table):
     told = summaries.sentences(table)
     assert told == [
-        "**Unchanged**, where clips of held-out prompts are nearest to real sound (held-out KID 0.100): 50\u00a0% of the prompts bring back a near-exact copy, "
+        "**Unchanged**, where clips of held-out prompts are nearest to real sound (held-out KID 0.100): 50\u00a0% of the prompts are replayed, "
         "one number for each draw. After the last update: 90\u00a0%.",
         "**Early stopping**, where the loss on held-out clips is lowest (held-out KID 0.200): 10\u00a0%.",
         "**A limit**, where its clips of held-out prompts are nearest to real sound (held-out KID 0.200): 4\u00a0%; the unchanged model, when its "
@@ -74,8 +74,8 @@ def test_the_page_says_what_came_of_each_change(table):
     assert summaries.sentences(apart)[-1].startswith(
         "**So far**, by log-mel, fewer prompts are replayed at equal quality with a limit (1 draw). KID does not see"
     )
-    assert "The intervals do not overlap: with the change fewer are copied." in summaries.sentences(apart)[2]
-    assert "The intervals do not overlap: with the change not fewer are copied." in summaries.sentences(apart)[3]
+    assert "The intervals do not overlap: with the change fewer are replayed." in summaries.sentences(apart)[2]
+    assert "The intervals do not overlap: with the change not fewer are replayed." in summaries.sentences(apart)[3]
     assert len(summaries.sentences(table[table["intervention"] == summaries.STUDY])) == 2, "nothing is changed yet"
     shown = summaries.in_words(summaries.compared(table), "mel", "4.2\u00a0%")
     assert shown["unchanged, when as good"].tolist() == [
@@ -104,7 +104,7 @@ def test_prompts_that_one_of_two_models_replays_are_counted_and_told(table):
     ]
     told = summaries.sentences(table, pd.concat(clips))
     assert (
-        "0 are copied only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
+        "0 are replayed only with the change, 3 only without it (McNemar's exact test: p 0.25); exploratory." in told[2]
     )
 
 
@@ -154,8 +154,8 @@ def test_whether_a_change_brings_back_other_training_clips_instead_is_told(table
         own_near_exact_high=table["own_near_exact_rate"], own_near_exact_low=table["own_near_exact_rate"]
     )
     for share, said in (
-        (4, "There is no sign that others come back: 10\u00a0%"),
-        (30, "Others may come back: 75\u00a0%"),
+        (4, "There is no sign that others are replayed: 10\u00a0%"),
+        (30, "Others may be replayed: 75\u00a0%"),
     ):
         known = {"a limit": share, summaries.STUDY: 0, summaries.TWINS: 4}
         clips = [

@@ -47,8 +47,8 @@ def plain(text):
 
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
-        "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell; "
-        "on 4,000, we cannot tell: 2\u00a0% of the model's clips count as copies, and so do 2\u00a0% of clips that copied nothing."
+        "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell "
+        "whether a model copies; on 4,000, we cannot tell: 2\u00a0% of its clips count as copies, but so do 2\u00a0% of clips that copied nothing."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
     assert sentences.of_answer(late).startswith(
@@ -269,13 +269,15 @@ def test_what_follows_for_the_papers_sizes_is_an_inference_from_exponent_and_ris
     shares = pd.concat([run, run.assign(n_train=500, near_exact=run["near_exact"] / 10)]).assign(n_generated=1000)
     row = {"exponent": 1.1, "exponent_low": 1.0, "exponent_high": 1.2}
     said = sentences.of_papers_sizes(pd.DataFrame([row]), shares)
-    assert "5.9 times as late (5.0 to 6.9)" in said and "1.2 (1.0 to 1.4)" in said
+    assert "5.9 times as late (5.0 to 6.9)" in said and "come after 1.2 times the epochs (1.0 to 1.4)" in said
     steep = f"{81**0.25 * (19 / 9) ** 0.25:.1f}"  # from odds of 1 : 19 to 9 : 1
-    assert f"a model of 100 clips goes within {steep} to {steep} times" in said
+    assert f"a model of 100 clips needs {steep} to {steep} times" in said
     assert "updates could give such a fall, and equal epochs could not." in said
     slow = pd.concat([shares, run.assign(n_train=1000, near_exact=run["near_exact"] / 2, n_generated=1000)])
     told = sentences.of_papers_sizes(pd.DataFrame([row | {"verdict": "refuted", "n_predicted": 4500}]), slow)
-    assert "With 1,000 clips it did not come to 90 % before training ended. So equal updates may or may not" in told
+    assert (
+        "With 1,000 clips the share did not reach 90 % before training ended. So equal updates may or may not" in told
+    )
     assert told.endswith("And here the exponent failed its own test, at 4,500 clips.")
     wide = sentences.of_papers_sizes(pd.DataFrame([row | {"exponent_low": 0.1, "exponent_high": 3}]), shares)
     assert "updates may or may not give such a fall, and equal epochs may or may not." in wide

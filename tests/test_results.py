@@ -180,12 +180,10 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         ),
         "A *near-exact copy* lies at 0.69 or above": used.theta == 0.69,
         "Fourteen models of five million parameters": len(profile.runs) == 14,
-        "nearly every prompt brings its own clip back with 100, 200 and 500 clips": (
-            rate[[100, 200, 500]] > 0.95
-        ).all(),
-        "with 1,000 more than half do": 0.5 < rate[1000] < 0.75,
+        "nearly every prompt is replayed with 100, 200 and 500 clips": (rate[[100, 200, 500]] > 0.95).all(),
+        "with 1,000 more than half are": 0.5 < rate[1000] < 0.75,
         "with 2,000 about a quarter": 0.2 < rate[2000] < 0.32,
-        "With 4,500 clips 3.6 % do after 39,580 updates, no more than among honest clips": (
+        "With 4,500 clips 3.6 % are after 39,580 updates, no more than among honest clips": (
             main.loc[4500, "near_exact_low"] < main.loc[4500, "null_near_exact_rate"]
             and profile.schedules[-1][-1] == 39_580
         ),
@@ -203,7 +201,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         f"the CLAP trained here about as many ({areas['clap']:.2f})": abs(areas["clap"] - areas["mel"]) < 0.05,
         "Without any bias it still beats the CLAP trained here at every size": all(leads(unbiased, "clap")),
         "but the other encoder at only two of six": sum(leads(unbiased, "aisfx")) == 2,
-        "none of 250 prompts was copied near-exact at 12,970 updates, and nine were at the end": counts[
+        "none of 250 prompts was replayed at 12,970 updates, and nine were at the end": counts[
             [12_970, 39_580]
         ].tolist()
         == [0, 9],
@@ -263,19 +261,19 @@ def test_what_is_told_of_duplicates_is_in_its_tables(repository):
         "with 64 and 128 copies the onset comes later there": all(
             onsets.loc[("other", copies), "updates"] > onsets.loc[("same", copies), "updates"] for copies in (64, 128)
         ),
-        "of 4 copies none came back": tables["dose_shares"]
+        "with 4 copies none was replayed": tables["dose_shares"]
         .query("caption_kind == 'other' and copies == 4")["own_near_exact_rate"]
         .eq(0)
         .all(),
-        f"From 4 to 16 copies the onset hardly differs, though at the end {ends[4]} beside {ends[16]} come back": (
+        f"From 4 to 16 copies the onset hardly differs, though at the end {ends[4]} are replayed instead of {ends[16]}": (
             onsets.loc[("same", 4), "updates"] < 1.2 * onsets.loc[("same", 16), "updates"]
         ),
         f"Their curve puts it at {round(single.iloc[0], -2):,.0f} updates ({two_digits(single.iloc[1])} to {two_digits(single.iloc[2])})": True,
         f"With six captions the same reading gives {good}": True,
-        "a clip that occurs 64 times begins to come back after 820 updates, one that occurs once not by 12,500": onsets.loc[
+        "a clip that occurs 64 times begins to be replayed after 820 updates, one that occurs once not by 12,500": onsets.loc[
             ("same", 1), "censored"
         ],
-        "about as early as the clips of a set of 100 do": abs(
+        "about as early as the clips of a set of 100,": abs(
             np.log2(onsets.loc[("same", 64), "updates"] / smallest.mean())
         )
         < 0.5,
@@ -321,7 +319,7 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
 
     trajectory = runs[(runs["intervention"] == swap) & (runs["draw"] == 1) & (runs["detector"] == "mel")]
     so = {
-        f"At that quality {percents(swapped['own_near_exact_rate'])} of the prompts bring back a near-exact copy in the two draws, no "
+        f"At that quality {percents(swapped['own_near_exact_rate'])} of the prompts are replayed in the two draws, no "
         f"more than twins ({twins}), and {percents(swapped['study_own_near_exact_rate'])} with the unchanged model": (
             len(swapped) == 2 and swapped["own_near_exact_rate"].max() < at_most
         ),
@@ -349,8 +347,8 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         ).all()
         and (swapped["own_near_exact_low"] <= early["own_near_exact_high"][[0, 1]]).all(),
         f"After 15,000 updates it is {percents(ends)} beside {percents(unchanged)}, and there is no sign that other training clips "
-        "come back instead": (others[swap] - others[prevention.TWINS][[0, 1]] < 0.03).all(),
-        f"{percents(ends)} of the prompts bring their clip back instead of {percents(unchanged)}, and {twins} of twins": True,
+        "are replayed instead": (others[swap] - others[prevention.TWINS][[0, 1]] < 0.03).all(),
+        f"{percents(ends)} of the prompts are replayed instead of {percents(unchanged)}, and {twins} of twins": True,
         f"{decimals(swapped['caption_agreement'])} instead of {decimals(swapped['study_caption_agreement'])}": True,
         f"Recorded held-out clips agree by {recorded['own'].iloc[0]:.2f} with their own captions, and by {recorded['another'].iloc[0]:.2f} with": True,
         "In the second draw the share is highest at the end": (
@@ -358,9 +356,9 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
         ),
         f"{share_text(limit['own_near_exact_rate'])} instead of {share_text(limit['study_own_near_exact_rate'])}, and the intervals "
         "overlap": limit["own_near_exact_high"] > limit["study_own_near_exact_low"],
-        "14 are copied only without it and 2 only with it": any("2 are copied only with the change, 14 only" in one for one in told),
+        "14 are replayed only without it and 2 only with it": any("2 are replayed only with the change, 14 only" in one for one in told),
         f"After 15,000 updates it is {share_text(last[limit.name])} beside {share_text(unchanged[0])}": True,
-        "There " + listed([f"{100 * rate:.1f}" for rate in early["own_near_exact_rate"]]) + " % come back": True,
+        "There " + listed([f"{100 * rate:.1f}" for rate in early["own_near_exact_rate"]]) + " % are replayed": True,
         f"(KID {early['kid'].min():.2f} to {early['kid'].max():.2f}, at best {best['kid'].min():.2f} to {best['kid'].max():.2f})": early[
             "kid_low"
         ].max()

@@ -135,7 +135,7 @@ def test_the_ledger_stands_in_three_parts_with_each_number_in_its_unit():
     parts = findings.ledger(claims)
     assert [part.attrs["caption"].partition(",")[0].partition(":")[0] for part in parts] == [
         "Decided",
-        "Measured",
+        "Not comparable",
         "Unknown",
     ]
     assert parts[0].attrs["caption"] == "Decided: 2 of 6 claims."

@@ -60,7 +60,7 @@ run) with its 95 % interval (bootstrap over clips).
 
 Speed on two cores, median of {runs} runs: {speed}.
 
-STFT distance and mel error are near to what the networks were trained on, so they favour them; `aisfx` and loudness are not.
+STFT distance and mel error are near to what the networks were trained on, so they favour the networks; `aisfx` and loudness are not.
 
 - **Data**: fresh mixtures of recordings of the training split (`helpers.sound.corpus.training_mixtures`); none is a clip of
   the study; from the second phase on half of the log-mels come through the codec. Held-out: soundscapes of recordings from

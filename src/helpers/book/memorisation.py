@@ -73,9 +73,7 @@ def values(study: Study) -> pd.DataFrame:
     """The cells as a table for a page."""
     share = [share_text(rate) for rate in study.cells["rate"]]
     columns = {"training clips": "n_train", "updates": "updates", "near-exact": share, "of prompts": "n_asked"}
-    return arrange(
-        study.cells, columns, "How many prompts come back as a near-exact copy of their own clip; first draws."
-    )
+    return arrange(study.cells, columns, "How many prompts are replayed: near-exact of their own clip; first draws.")
 
 
 def memorisation_map(study: Study, profile: Profile) -> HTML:

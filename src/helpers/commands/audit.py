@@ -6,6 +6,16 @@ from helpers.commands.arguments import parse_shard, with_settings
 from helpers.commands.errors import AuditFailed, checking
 from helpers.sound.profiles import load_profile
 
+# What a profile says whose clips are read from files, whatever its own are; an audit uses none of it.
+OF_FILES = {
+    "corpus.kind": "audiofolder",
+    "corpus.path": ".",
+    "corpus.audio_path": "",
+    "corpus.pilot": False,
+    "planted.trained": False,
+    "generation.prompts": "train",
+}
+
 
 def run_audit(arguments):
     """`audit`: writes tables of all clips and prints what is flagged; with --within, the duplicates inside one folder."""
@@ -40,6 +50,6 @@ def _audited_profile(arguments, leave_out_missing) -> Profile:
     settings = parameters.parse_settings(arguments.settings)
     # which channel is taken is a setting of clips that are read from files, as those of an audit are
     if {"channel", "corpus.channel"} & settings.keys():
-        settings = {"corpus.kind": "audiofolder", "corpus.path": "."} | settings
+        settings = OF_FILES | settings
     profile = with_settings(load_profile(arguments.profile), "thresholds", settings)
     return profile if {"detectors", "retrieval.detectors"} & settings.keys() else leave_out_missing(profile)

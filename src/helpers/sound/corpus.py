@@ -94,10 +94,13 @@ def leading_groups(clips: pd.DataFrame) -> pd.Series:
     """The source group of the recording heard first in each clip, by clip_id: the unit that intervals draw anew.
 
     Clips that have any recording in common would be the stricter unit, but beds chain nearly all clips into one. A
-    recording that is not in the pack, as of a user's own corpus, is a group of its own.
+    recording that is not in the pack, as of a user's own corpus, is a group of its own; of clips that were not mixed the pack
+    is not asked for.
     """
-    pack = load_soundpack(SOUND_PACK)
     first = clips["source_ids"].str[0]
+    if not clips["recipe"].astype(bool).any():
+        return first.set_axis(clips["clip_id"])
+    pack = load_soundpack(SOUND_PACK)
     groups = first.map(dict(zip(pack["id"], pack["source_group"]))).fillna(first)
     return groups.set_axis(clips["clip_id"])
 

@@ -18,6 +18,7 @@ from helpers.copies.conclusions.evidence import FAILS, HOLDS, UNKNOWN
 from helpers.copies.conclusions.onset import rise
 
 PAPERS_SIZES = (1_000, 5_000)  # clips; between them its share falls from about 90 % to 0.6 %
+WHETHER = " whether a model copies"
 LEAST_SHARE = 0.1  # near-exact, of a run that has surely begun to copy
 
 
@@ -58,10 +59,10 @@ def of_answer(rows: pd.DataFrame) -> str:
             who = "a model replays "
             opening = "Trained on" if first["low"] > first["null_high"] else "Trained for long enough on"
         else:
-            said = "we cannot tell"
+            said = f"we cannot tell{WHETHER}"
             if last["rate"] <= last["null_rate"]:
                 said += (
-                    f": {share_text(last['rate'])} of the model's clips count as copies, and so do {share_text(last['null_rate'])} of clips "
+                    f": {share_text(last['rate'])} of its clips count as copies, but so do {share_text(last['null_rate'])} of clips "
                     "that copied nothing"
                 )
         parts.append((opening, who, said, f"{n_train:,}"))
@@ -72,7 +73,8 @@ def of_answer(rows: pd.DataFrame) -> str:
         told.append(
             "; on ".join([f"{opening} {sizes} clips, {who}{said}", *(f"{n}, {what}" for what, n in others)]) + "."
         )
-    return " ".join(told)
+    first, whether, rest = " ".join(told).partition(WHETHER)
+    return first + whether + rest.replace(WHETHER, "")  # said once
 
 
 def _pooled(draws: pd.DataFrame, rate: str, low: str, high: str) -> str:
@@ -130,7 +132,7 @@ def of_relation(law: pd.DataFrame, define: bool = True) -> str:
         if pd.isna(row["observed_updates"])
         else f"the run reached it at {row['observed_updates']:,.0f}, but so wide an interval tells little.",
         "supported": f"the run reached it at {row['observed_updates']:,.0f}, as predicted.",
-        "refuted": "the one run of that size had not begun by then, so the prediction is refuted."
+        "refuted": "the one run of that size had not begun by its end, so the prediction is refuted."
         if pd.isna(row["observed_updates"])
         else f"the run began at {row['observed_updates']:,.0f}, so the prediction is refuted.",
     }
@@ -182,11 +184,11 @@ def of_papers_sizes(law: pd.DataFrame, shares: pd.DataFrame) -> str:
         "Suppose that the same exponent held for the paper's model and sounds, and that a share rises there as steeply as here. "
         f"Nobody has tested either. With {PAPERS_SIZES[1]:,} clips in place of {PAPERS_SIZES[0]:,}, the onset would then come {updates:.1f} times as late "
         f"({low:.1f} to {high:.1f}). At equal updates the larger model would be behind by that factor. At equal epochs it is trained "
-        f"{times:.0f} times as long, so it would be behind by {epochs:.1f} ({epochs_low:.1f} to {epochs_high:.1f}). How much is that? The paper's shares fall "
-        f"from about 90 % to below 5 %. From 5 % to 90 % a model of {sizes} clips goes within {known.min():.1f} to {known.max():.1f} times as many updates."
+        f"{times:.0f} times as long, so the onset would come after {epochs:.1f} times the epochs ({epochs_low:.1f} to {epochs_high:.1f}). How much is that? The paper's shares fall "
+        f"from about 90 % to below 5 %. To go from 5 % to 90 %, a model of {sizes} clips needs {known.min():.1f} to {known.max():.1f} times as many updates."
     )
     if slower:
-        told += f" With {listed([f'{n:,}' for n in slower])} clips it did not come to 90 % before training ended."
+        told += f" With {listed([f'{n:,}' for n in slower])} clips the share did not reach 90 % before training ended."
     told += f" So equal updates {verdict(low, high)} give such a fall, and equal epochs {verdict(epochs_low, epochs_high)}. That is an inference, and no verdict."
     if row.get("verdict") == "refuted":
         told += f" And here the exponent failed its own test, at {int(row['n_predicted']):,} clips."

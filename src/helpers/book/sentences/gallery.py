@@ -38,17 +38,17 @@ TEXTS = {
         "The list and the figures count near-exact of the own clip. The last two tables count a match with any clip, as the paper "
         "does. Where few of these are the own clip, the match is mostly another clip than the prompt asked for: a simple sound "
         "that resembles many, or a copy of the wrong clip. The count cannot tell which; the ear may.",
-        "All of them count near-exact of the own clip. In the second table the column beside it tells for how many of these clips "
-        "none in the gallery is nearer. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
+        "All of them count near-exact of the own clip. In the second table the column beside it says how many of these have no nearer clip in the "
+        "gallery. A held-out prompt has no clip of its own, so a dash stands there. Prompts of another draw "
         "are captions of clips that this model never met, so what is near-exact of these is no copy.",
     ),
     "counts_any": (
-        "That clip must be the nearest as well. Two tables below also count matches with any clip; their headings say so.",
-        "It counts even where another clip of the gallery is nearer.",
+        "The own clip must be the nearest as well. Two tables below also count matches with any clip; their headings say so.",
+        "Such a clip counts even where another clip of the gallery is nearer.",
     ),
     "which_prompts": (
         "The models were asked for many prompts, but of each size only one can be heard at every moment: the middle one of its prompts.",
-        "The sizes meet the same three prompts, drawn by a seed. Choose a prompt, and see after how many updates its first dot stands. "
+        "All sizes get the same three prompts, drawn by a seed. Choose a prompt, and see after how many updates its first dot appears. "
         "Then do the same for a larger set. Hatched cells cannot be played with this prompt.",
     ),
     "simple_clips": (
@@ -79,5 +79,5 @@ def of_scale(profile: Profile, n_generated: int) -> dict[str, str]:
     expected = n_generated * PAPER_SHARES[max(PAPER_SHARES)]
     return {
         "training_kept": "longer for larger sets" if profile.schedules else "equal updates for all sizes",
-        "at_papers_rate": "about one copy, or none" if expected >= 0.5 else "most likely no copy",
+        "at_papers_rate": "about one copy, or none" if expected >= 0.5 else "no copy, most likely",
     }

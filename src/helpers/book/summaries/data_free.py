@@ -13,7 +13,7 @@ from helpers.book.words import listed, share_text, shares, with_interval
 SIGNS = {  # by method: what its panel is called; the search itself, which defines the truth, has none
     "caption_effect": "effect of the caption",
     "caption_effect_first": "effect at the first step",
-    "one_step": "first guess near the end",
+    "one_step": "first guess and result",
     "loss": "loss (needs the clip)",
 }
 LEAST_REPLAYED = 20  # prompts of one model, below which signs are not ranked
@@ -59,7 +59,7 @@ def in_brief(runs: pd.DataFrame) -> pd.DataFrame:
     return arrange(
         rows,
         columns,
-        f"How well each sign tells replayed prompts from held-out ones, of the {n} model{'s' * (n > 1)} with most replays.",
+        f"How well each sign tells confirmed replays from held-out prompts, of the {n} model{'s' * (n > 1)} with most replays.",
     )
 
 
@@ -84,7 +84,7 @@ def counts_in_words(runs: pd.DataFrame) -> pd.DataFrame:
     """How many prompts of each kind a run has, and what each method takes for a clip."""
     columns = {
         "training clips": "n_train", "draw": "draw", "sign": runs["method"].map(NAMES), "seconds a clip": "seconds_a_clip",
-        "replayed": "positives", "held out": "negatives", "not confirmed": "neither",
+        "confirmed": "positives", "held out": "negatives", "not confirmed": "neither",
     }  # fmt: skip
     return arrange(runs, columns, "Prompts of each kind, and seconds a clip.", {"seconds a clip": ".2f"})
 
@@ -97,7 +97,7 @@ def sentences(runs: pd.DataFrame) -> list[str]:
         replayed = rows.groupby("draw")["positives"].first()
         if means.isna().all() or replayed.max() < LEAST_REPLAYED:
             told.append(
-                f"With **{n_train:,} clips** {listed([str(n) for n in replayed])} prompt{'s are' if replayed.max() != 1 else ' is'} replayed: too few to rank the signs."
+                f"With **{n_train:,} clips** {listed([str(n) for n in replayed])} prompt{'s are' if replayed.max() != 1 else ' is'} confirmed as replayed: too few to rank the signs."
             )
             continue
         alone = means[[name for name in SIGNS if name != "loss"]]
@@ -105,7 +105,7 @@ def sentences(runs: pd.DataFrame) -> list[str]:
         more = round(means["loss"], 2) - round(alone.max(), 2)
         beside = "more" if more > 0 else "less" if more < 0 else "as much"
         told.append(
-            f"With **{n_train:,} clips** ({listed([str(n) for n in replayed])} replayed prompts) the best of the three signs is the "
+            f"With **{n_train:,} clips** ({listed([str(n) for n in replayed])} confirmed replays) the best of the three signs is the "
             f"{NAMES[alone.idxmax()]}, with an AUROC of {alone.max():.2f} ({ends['low'].min():.2f} to {ends['high'].max():.2f}). The loss, with the clip at hand, reaches {beside}: {means['loss']:.2f}."
         )
     return told

@@ -73,7 +73,7 @@ def of_study(dose: pd.DataFrame, profile: str) -> str:
 
 
 def begins(onsets: pd.DataFrame) -> str:
-    """From how many updates on each number of copies comes back, in a sentence; of groups under one caption."""
+    """From how many updates on each number of copies is replayed, in a sentence; of groups under one caption."""
     rows = onsets[onsets["caption_kind"] == ARMS[0]].sort_values("copies", ascending=False)
     begun = rows[~rows["censored"].astype(bool)]
     waiting = rows[rows["censored"].astype(bool)]
@@ -107,7 +107,9 @@ def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
     side = "below" if row.exponent < a else "above"
     gap = f"That is {abs(row.exponent - a):.2f} {side} a = {a:.2f}, the exponent of the number of clips, give or take {margin:.2f}"
     if abs(row.exponent - a) <= margin:
-        return f"{text} {gap}. So it may be that only the share counts that the clip has of the set.{_beside(relation, a, (high - low) / 2)}"
+        return (
+            f"{text} {gap}. So perhaps only the clip's share of the set counts.{_beside(relation, a, (high - low) / 2)}"
+        )
     less = "less" if row.exponent < a else "more"
     return f"{text} {gap}: a copy does {less} than its share of the set.{_beside(relation, a, (high - low) / 2)}"
 
@@ -119,7 +121,7 @@ def _beside(relation: pd.DataFrame, a: float, margin: float) -> str:
         return ""
     row = rows.iloc[0]
     apart = abs(row.exponent - a) > math.hypot((row.exponent_high - row.exponent_low) / 2, margin)
-    told = f" Read only from when held-out clips are good, as planned beside it, b is {row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
+    told = f" Fitted only once clips of held-out prompts are good, as planned beside it, b is {row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
     if not apart:
         return f"{told}, and the same follows."
     return f"{told}: by that reading a copy does {'less' if row.exponent < a else 'more'} than its share."

@@ -38,7 +38,7 @@ OF_COPIES, ELSEWHERE = "Clips that are in the set", "another run"
 # The ledger's parts, by the verdicts in them, and the units of claims that are no shares, with their formats.
 LEDGER = {
     "Decided": (HOLDS, FAILS),
-    "Measured, but not comparable or not clear enough to decide": (CANNOT_TELL, NOT_COMPARABLE),
+    "Not comparable, or not clear enough to decide": (CANNOT_TELL, NOT_COMPARABLE),
     "Not asked of this run, but of another model, above": (ELSEWHERE,),
     "Unknown": (UNKNOWN,),
 }
@@ -254,6 +254,19 @@ def seed_outcomes(decisions: pd.DataFrame) -> pd.DataFrame:
     grouped = several.groupby(["n_train", "own_id"])["near_exact"]
     found = grouped.agg(hits="sum", seeds="count").astype(int).reset_index()
     return found[found["seeds"].groupby(found["n_train"]).transform("max") > 1].reset_index(drop=True)
+
+
+def seeds_sentence(outcomes: pd.DataFrame) -> str:
+    """How to read the figure of `seed_shares`, or why there is none."""
+    if outcomes.empty:
+        return (
+            "In this study each prompt was asked once, or it is not known whether its clips are near-exact. So here luck and prompt "
+            "cannot be told apart."
+        )
+    return (
+        "If every prompt had the same chance to be replayed, the bars would end at the dashes. Where the outer bars, of no seed and of "
+        "every seed, are longer than that, the prompt decides: some prompts are replayed with every seed, others with none."
+    )
 
 
 def seed_shares(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from helpers.copies.conclusions.relation import MOST_WIDE, law_table, of_predict
 from helpers.stages.onset import PREDICTED, choose_sizes
 
 SMALL = {2: "two", 3: "three"}  # numbers that a sentence spells
-RELATION = "The power of the number of clips that the onset grows with, with 95 % intervals."
+RELATION = "How the onset grows with the number of clips: the exponent, with 95 % intervals."
 
 
 def relation_of(onsets: pd.DataFrame, profile: Profile) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def sentence(rows: pd.DataFrame, exponent: Sequence[float], sizes: Sequence[int]
         place = "before the beginning of" if run.trained_to < run.low else "within"
         told += (
             f" A run of {run.n_train:,} clips had not begun when its training ended, at {run.trained_to:,} updates. That is {place} the interval "
-            f"({run.low:,} to {run.high:,}), so that says {'nothing' if run.trained_to < run.low else 'little'} about the prediction."
+            f"({run.low:,} to {run.high:,}), so it says {'nothing' if run.trained_to < run.low else 'little'} about the first prediction."
         )
     planned = primary[primary["n_train"].isin(sizes)]
     means = planned["observed"].map(lambda runs: float(np.exp(np.log(runs).mean())))
@@ -96,9 +96,9 @@ def second_sentence(onsets: pd.DataFrame, prediction: Mapping) -> str:
     told = {
         "no run": "None of them is searched yet.",
         "supported": f"It came at {came:,.0f}: inside, as predicted.",
-        "refuted": "It had not come by then, so the prediction is refuted."
+        "refuted": "The onset had not come by the end of training, so the second prediction is refuted."
         if math.isnan(came)
-        else f"It came at {came:,.0f}: outside, so the prediction is refuted.",
+        else f"It came at {came:,.0f}: outside, so the second prediction is refuted.",
         "undecided": "The run was stopped before it came."
         if math.isnan(came)
         else f"It came at {came:,.0f}: inside. But the plan calls a prediction supported only where its interval is no wider than "
@@ -150,7 +150,9 @@ def relation_in_words(law: pd.DataFrame, of: Sequence[str] = (), caption: str = 
 
 
 def levels_in_words(law: pd.DataFrame) -> pd.DataFrame:
-    """`relations_at` as it is shown."""
+    """`relations_at` as it is shown; no row where it has none."""
+    if law.empty:
+        return law
     of = [f"{share_text(level)} near-exact" for level in law["level"]]
     return relation_in_words(law, of, "The exponent for other levels of the onset. Not in the plan, so exploratory.")
 
@@ -267,7 +269,7 @@ def quality_sentence(rows: pd.DataFrame, law: pd.DataFrame) -> str:
     early = [n for n, row in means.iterrows() if row["at_onset"] > 2 * max(row["lowest"], LEAST_KID)]
     if not early:
         return "At every size that copies, clips come within twice their best distance to real sound by the time copying begins."
-    told = f"With {listed([f'{n:,}' for n in early])} clips copying begins before clips are good: their held-out clips stand more than twice as far from real sound as they do later."
+    told = f"With {listed([f'{n:,}' for n in early])} clips copying begins before clips are good: what their models make of held-out prompts is more than twice as far from real sound as later."
     fitted = [int(n) for n in law["sizes_fitted"].iloc[0].split()]
     if left_out := [n for n in early if n not in fitted]:
         told += f" So the plan left {listed([f'{n:,}' for n in left_out])} out of the fit."

@@ -109,7 +109,7 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     if set(beside) <= set(rows):  # of changed runs
         columns["unchanged, when as good"] = shares(rows, *beside)
     caption = (
-        f"What is changed, and the share of prompts that bring back a near-exact copy, by {DETECTORS[detector]}; "
+        f"What is changed, and the share of prompts that are replayed, by {DETECTORS[detector]}; "
         "held-out KID, and agreement with captions (CLAP)."
     )
     shown = arrange(rows, columns, caption)
@@ -155,8 +155,8 @@ def sentences(
             told.append(f"**{EARLY.capitalize()}**, where the loss on held-out clips is lowest {quality}: {here}.")
         elif name == STUDY:
             told.append(
-                f"**{STUDY.capitalize()}**, where clips of held-out prompts are nearest to real sound {quality}: {here} of the prompts bring back a near-exact "
-                f"copy, one number for each draw. {after}"
+                f"**{STUDY.capitalize()}**, where clips of held-out prompts are nearest to real sound {quality}: {here} of the prompts are "
+                f"replayed, one number for each draw. {after}"
             )
         else:
             first, overlap, others = rows["study_own_near_exact_rate"], "", ""
@@ -223,7 +223,11 @@ def _beside_baseline(rows: pd.DataFrame, early: pd.DataFrame | None) -> str:
     better = "fewer" if (both[rate] < both[f"{rate}_early"]).all() else "not fewer"
     return (
         f"Early stopping of the same draws: {_listed(both[f'{rate}_early'])} (held-out KID {_kids(both['kid_early'])}). "
-        + ("The intervals overlap." if over else f"The intervals do not overlap: with the change {better} are copied.")
+        + (
+            "The intervals overlap."
+            if over
+            else f"The intervals do not overlap: with the change {better} are replayed."
+        )
     )
 
 
@@ -261,7 +265,7 @@ def _others(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
             last = run[run["intervention"] == name]
             rates[name] = flagged_rate(last.loc[last["updates"] == last["updates"].max(), "another"], CONFIDENCE)
         ours, twins = rates.values()
-        sign = "Others may come back" if ours.low > twins.high else "There is no sign that others come back"
+        sign = "Others may be replayed" if ours.low > twins.high else "There is no sign that others are replayed"
         told.setdefault(sign, []).append(tuple(share_text(one.rate, one.low, one.high) for one in (ours, twins)))
     lines = [
         f"{sign}: {listed([ours for ours, _ in shares])} of its last clips are nearest to another clip of its training set than the "
@@ -286,7 +290,7 @@ def _one_by_one(rows: pd.DataFrame, clips: pd.DataFrame | None) -> str:
         return ""
     only, without, chance = map(_once, zip(*told))
     return (
-        f"Prompt by prompt, {only} {'is' if only == '1' else 'are'} copied only with the change, {without} only without it (McNemar's exact "
+        f"Prompt by prompt, {only} {'is' if only == '1' else 'are'} replayed only with the change, {without} only without it (McNemar's exact "
         f"test: p {chance}); exploratory."
     )
 

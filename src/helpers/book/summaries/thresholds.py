@@ -110,7 +110,7 @@ def near_exact_and_flags(rows: pd.DataFrame, confidence: float, one_gallery: boo
     both = both.astype({"flagged": "Int64", "distinct_clusters": "Int64"})
     title = near_exact_of(one_gallery)
     columns = {"trained on": "trained_on", "generated": "generated", title: "near"}
-    columns |= {"training clips that came back": "distinct_clusters", "honest clips near-exact": "spared"}
+    columns |= {"training clips replayed": "distinct_clusters", "honest clips near-exact": "spared"}
     caption = f"Every run beside the paper's: {title}, and flags, with 95 % intervals; a dash stands for unknown or nothing flagged."
     return arrange(both, columns | {"clips flagged": "flagged", "of the flagged, near-exact": "precise"}, caption)
 

@@ -34,6 +34,7 @@ def choose_weights(
     under the ROC up to a tenth of false alarms. Among equals the smallest beta, then K. The profile's count among others."""
     kept = ((about["role"] == "fit") | (about["part"] == "C1")).to_numpy()[pairs["row"]]
     some = pairs[kept]
+    least = min(*thresholds.ks, beside.shape[1])  # without a bias K is of no effect: one is enough
     best, chosen = -np.inf, (0.0, 1)
     for beta in sorted({*thresholds.betas, thresholds.beta}):
         for k in sorted({min(k, beside.shape[1]) for k in (*thresholds.ks, thresholds.k)}):
@@ -41,7 +42,7 @@ def choose_weights(
             top = some.assign(score=scores).sort_values("score", ascending=False, kind="stable").drop_duplicates("row")
             of = about["of"].to_numpy()[top["row"]]
             score = np.where((of < 0) | (of == top["reference"]), top["score"], top["score"].min())
-            area = roc_auc_score(of >= 0, score, max_fpr=0.1) if beta or k == min(thresholds.ks) else -np.inf
+            area = roc_auc_score(of >= 0, score, max_fpr=0.1) if beta or k == least else -np.inf
             if area > best + 1e-9:
                 best, chosen = area, (beta, k)
     return chosen
