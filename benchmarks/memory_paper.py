@@ -177,6 +177,7 @@ def compute(stage: str, folder: Path, n: int) -> None:
         planted.compute(made(stage), known, profile.planted, profile.corpus, profile.mel)
     elif stage == "duplicates":
         duplicates.Detectors = lambda *_: SimpleNamespace(features=random_features)
+        duplicates.waveform_correlation = lambda *_: 0.0  # a pair at a time; silence has none
         duplicates.compute(made("duplicates"), known | {"planted": folder / "planted"}, profile)
     elif stage == "alterations":
         mels = tuple(name for name in profile.retrieval.detectors if name != "clap")  # whose features are small

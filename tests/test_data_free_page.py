@@ -40,7 +40,10 @@ def test_runs_come_by_size_and_undefined_ones_are_told(folder):
     )
     assert second == "With **1,000 clips** 0 prompts are confirmed as replayed: too few to rank the signs."
     fewer = runs.assign(positives=runs["positives"].clip(upper=19), auroc=0.9)
-    assert summaries.sentences(fewer)[0] == "With **100 clips** 19 prompts are replayed: too few to rank the signs."
+    assert (
+        summaries.sentences(fewer)[0]
+        == "With **100 clips** 19 prompts are confirmed as replayed: too few to rank the signs."
+    )
     table = summaries.in_words(runs)
     assert table["AUROC"].tolist()[:2] == ["0.5 (0.4 to 0.5)", "0.81 (0.71 to 0.81)"] and set(table["AUROC"][5:]) == {
         "–"

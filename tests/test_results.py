@@ -11,7 +11,7 @@ import pytest
 
 from helpers.base.protocol import read_protocol
 from helpers.book import sentences
-from helpers.book.summaries import data_free, dose as copied, findings, prevention
+from helpers.book.summaries import data_free, dose as copied, findings, perceptual, prevention
 from helpers.book.summaries.findings import known_kinds
 from helpers.book.summaries.onset import above_floor, beside_prediction, floor_sentence, relations_at, sentence
 from helpers.book.summaries.rows import FLAGGED, of_own, pooled, rows_of
@@ -169,6 +169,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     def leads(rows: pd.DataFrame, detector: str) -> list[bool]:
         return (rows.loc[rows["detector"] == detector, "below_mel_low"] > 0).tolist()
 
+    heard = perceptual.read_summary().loc[("area", "twins", "near_exact")]
     so = {
         "a threshold that 5 % of twins pass": used.fpr == 0.05,
         f"| {' | '.join(f'{n:,}' for n in profile.sizes)} clips |": True,
@@ -214,6 +215,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         f"{confirmed[100]} do after training on 100 clips, {confirmed[200]} on 200, {confirmed[1000]} on 1,000 and {confirmed[2000]} on 2,000": True,
         "Among the sizes from 100 to 1,000 the intervals overlap": lows.max() < highs.min(),
         f"by the same rule {percents(by_aisfx['trained'])} %, and {by_aisfx['twins'].mean():.1f} % of twins": True,
+        f"(AUROC {heard['value']:.2f} ({heard['low']:.2f} to {heard['high']:.2f}) with 100 clips, where the plan asked for {perceptual.AGREES:g};": True,
         f"A stricter θ of 0.8 leaves {percents(stricter)} %, and {100 * twins_above:.1g} % of twins": True,
         f"after about equally many epochs: {epochs.min():.0f} to {epochs.max():.0f}": len(epochs) == 5,
         "It failed for all 13 runs that began to copy: they began earlier": "13 earlier and 0 later" in foretold,

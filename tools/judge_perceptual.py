@@ -3,8 +3,8 @@
     pip install --no-deps cdpam==0.0.6
     python tools/judge_perceptual.py
 
-Writes benchmarks/perceptual.csv, a row a pair, and benchmarks/perceptual_summary.csv. For maintainers: about half an hour on
-two idle cores; what is made is kept in `--work`, and a killed run goes on after its last part.
+Writes benchmarks/perceptual.csv, a row a pair, and benchmarks/perceptual_summary.csv. For maintainers: about an hour of one
+core; what is made is kept in `--work`, and a killed run goes on after its last part.
 
 The plan, written before any pair was measured. It was written for the first study. Since then, and still before any pair, the
 model and the position became those of `pocket`, where one median of the twins of all sizes serves every size:
@@ -78,8 +78,9 @@ class Clips(NamedTuple):
     make: Callable[[slice], np.ndarray]
 
 
-def kinds(profile: Profile, data: Corpus, members: np.ndarray) -> dict[str, Clips]:
-    """The clips of every kind but `other`, which are replays of other training clips; `members` are rows of the corpus."""
+def kinds(profile: Profile, data: Corpus, indices: np.ndarray) -> dict[str, Clips]:
+    """The clips of every kind but `other`, which are replays of other training clips; `indices` are those of the model's clips
+    among the training clips of the corpus."""
     codec = load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     rate_hz = profile.corpus.sample_rate_hz
     vocode = load_vocoder(profile.codec, profile.mel, rate_hz)
@@ -87,12 +88,14 @@ def kinds(profile: Profile, data: Corpus, members: np.ndarray) -> dict[str, Clip
     def through(audio: np.ndarray) -> np.ndarray:
         return vocode(codec.decode(codec.encode(log_mel(audio, profile.mel, rate_hz))))
 
+    members, place = data.rows("train")[indices], pd.Series(np.arange(len(indices)), indices)
+
     def own(rows: slice) -> np.ndarray:
         return np.stack([np.asarray(data.audio[row]) for row in members[rows]])
 
     config = dataclasses.replace(profile.generation, n_train=N_TRAIN, draw=DRAW, seeds_per_prompt=EACH)
     folder = registry.denoiser_folder(profile, N_TRAIN, DRAW)
-    unet, prompts = load_unet(folder), plan_queries(folder, data, profile, config).rename(columns={"index": "own"})
+    unet, prompts = load_unet(folder), plan_queries(folder, data, profile, config)
 
     def generate(rows: slice) -> np.ndarray:
         captions, seeds = prompts["caption"][rows].tolist(), prompts["noise_seed"][rows].tolist()
@@ -100,7 +103,6 @@ def kinds(profile: Profile, data: Corpus, members: np.ndarray) -> dict[str, Clip
         text = states[:-1], mask[:-1], states[-1], mask[-1]
         return vocode(codec.decode(sample_latents(unet, *text, seeds, config)))
 
-    indices = np.arange(N_TRAIN)  # the first draw is the first training clips, so a clip's number is its row here
     twins, recipes = twin_recipes(profile.corpus, data.clips, indices, EACH * N_TRAIN)
     plan = plan_alterations(profile.replace("controls", n_altered=EACH * N_TRAIN), N_TRAIN, DRAW)
 
@@ -108,16 +110,19 @@ def kinds(profile: Profile, data: Corpus, members: np.ndarray) -> dict[str, Clip
         copies = zip(range(len(plan))[rows], plan[rows].to_dict("records"))
         return np.stack([alter(data, profile, N_TRAIN, DRAW, number, copy) for number, copy in copies])
 
-    everyone = pd.DataFrame({"own": indices, "transform": ""})
+    def table(index: pd.Series, transform="") -> pd.DataFrame:
+        return pd.DataFrame({"own": place[index].to_numpy(), "transform": transform})
+
+    everyone = table(indices)
     return {
         "own": Clips(everyone, own),
         "replay": Clips(everyone, lambda rows: through(own(rows))),
-        "generated": Clips(prompts[["own"]].assign(transform=""), generate),
+        "generated": Clips(table(prompts["index"]), generate),
         "twins": Clips(
-            pd.DataFrame({"own": twins["index"], "transform": ""}),
+            table(twins["index"]),
             lambda rows: through(np.concatenate(list(render_all(recipes[rows], profile.corpus)))),
         ),
-        "altered": Clips(plan.rename(columns={"index": "own"})[["own", "transform"]], lambda r: through(altered(r))),
+        "altered": Clips(table(plan["index"], plan["transform"]), lambda rows: through(altered(rows))),
     }
 
 
@@ -125,8 +130,9 @@ def measure(profile: Profile, work: Path) -> tuple[pd.DataFrame, float]:
     """All pairs (kind, clip_id, group, transform, distance, similarity, position), and the largest change of a distance by
     bfloat16, as a share of it. `group`: a number for the own clip's leading source group, which intervals draw anew."""
     distance, data = PerceptualDistance(), load_corpus(registry.finished("corpus", profile).path)
-    members = data.rows("train")[subset(profile.training_run(N_TRAIN, DRAW), profile.corpus.n_train)]
-    rate_hz, audio, heard, made = profile.corpus.sample_rate_hz, {}, {}, kinds(profile, data, members)
+    indices = subset(profile.training_run(N_TRAIN, DRAW), profile.corpus.n_train)
+    members = data.rows("train")[indices]
+    rate_hz, audio, heard, made = profile.corpus.sample_rate_hz, {}, {}, kinds(profile, data, indices)
     for kind, clips in made.items():
         parts = make_parts(work, len(clips.table), STEP, clips.make, name=f"{kind}_audio_")
         audio[kind] = np.concatenate([np.load(part) for part in parts])

@@ -1,11 +1,12 @@
 """What CDPAM, a distance that others trained on what listeners said, makes of near-exact clips, altered copies and twins.
 
-No page shows it before it is measured; a passage of chapter 6 is to.
+Notebook: 06_thresholds.
 """
 
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import HTML
 
 from helpers.base.paths import WORK
 from helpers.book.tables import captioned, table_html
@@ -37,11 +38,11 @@ def read_summary(file: Path = SUMMARY) -> pd.DataFrame | None:
     return pd.read_csv(file).fillna({"over": ""}).set_index(["measure", "of", "over"])
 
 
-def passage(summary: pd.DataFrame | None) -> list[str]:
-    """What a page shows of a summary, as HTML: the table, and each sentence in a paragraph of its own."""
+def passage(summary: pd.DataFrame | None) -> HTML:
+    """What a page shows of a summary: the table, and each sentence in a paragraph of its own."""
     if summary is None:
-        return [NOT_YET]
-    return [table_html(by_kind(summary)), *(f"<p>{sentence}</p>" for sentence in sentences(summary))]
+        return HTML(NOT_YET)
+    return HTML(table_html(by_kind(summary)) + "".join(f"<p>{sentence}</p>" for sentence in sentences(summary)))
 
 
 def by_kind(summary: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def sentences(summary: pd.DataFrame) -> list[str]:
         f"{_told(summary, 'altered', 'near_exact')} {_told(summary, 'twins', 'altered')}",
         _told(summary, "altered_refused", "altered_accepted"),
         f"Over near-exact clips, altered copies and twins, the rank correlation of distance and log-mel similarity is {_text(summary, 'spearman', 'all')}; "
-        f"-1 would be the same order. It was computed in bfloat16, which moves a distance by {share_text(moved)} at most, of nine that were tried.",
+        f"-1 would be the same order. It was computed in bfloat16, which moved none of nine distances by more than {share_text(moved)}.",
         "CDPAM learned from speech, and this distance hears more of how a recording sounds than of what is in it. So it is no listener for these clips.",
     ]
 
