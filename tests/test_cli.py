@@ -124,7 +124,7 @@ def test_every_option_is_one_of_a_command():
     [
         ((), "the following arguments are required: COMMAND"),
         (("trian",), "invalid choice: 'trian'"),
-        (("plan",), "the following arguments are required: STAGE"),
+        (("run",), "the following arguments are required: STAGE"),
         (("run", "corpse", "--profile", "smoke"), "stage: expected one of corpus, "),
         (("plan", "corpse", "--profile", "smoke"), "stage: expected one of corpus, "),
         (("list", "--profile", "smok"), "profile: expected one of "),
@@ -347,7 +347,7 @@ def test_a_published_study_that_is_not_there_is_not_computed_instead(call, comma
 
 def test_a_plan_is_told_without_data_or_weights_and_what_is_missing_with_its_remedy(call):
     """By hand, of TANGO's network: 0.81 TFLOP a pass, three a training clip, 48 clips an update, 56,800 updates."""
-    code, out, err = call("plan", "all", "--profile", "paper")
+    code, out, err = call("plan", "--profile", "paper")
     assert code == 0 and not err
     training = next(line for line in out if re.match(r"training n45438_d0 .* GPU h", line))
     operations = 0.809e12 * 3 * 48 * 56_800

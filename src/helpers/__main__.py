@@ -60,7 +60,7 @@ COMMANDS = {
         "plan": (
             stages.plan_stages,
             "what would be computed, with an estimate of its time, memory and disk",
-            "plan all --profile smoke",
+            "plan --profile smoke",
             "stage-or-all label published profile set",
         ),
         "verify": (
@@ -121,7 +121,7 @@ FOLDER = {"type": Path, "metavar": "FOLDER"}
 FLAG = {"action": "store_true"}
 OPTIONS = {
     "stage": _option("stage", "as `list` shows them", metavar="STAGE"),
-    "stage-or-all": _option("stage", "as `list` shows them, or all", metavar="STAGE"),
+    "stage-or-all": _option("stage", "as `list` shows them (default: all)", nargs="?", default="all", metavar="STAGE"),
     "chapter": _option("name", ", ".join(parameters.CHAPTERS), metavar="NAME"),
     "profile-name": _option("name", "default: %(default)s", nargs="?", default=DEFAULT_PROFILE),
     "generated": _option("--generated", "clips that the model made", **FOLDER),
