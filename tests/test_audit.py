@@ -23,6 +23,7 @@ from helpers.copies import detectors as detectors_module, search
 from helpers.copies.audit import (
     audit,
     files as audit_files,
+    options,
     planting,
     queries as audit_queries,
     verdict as audit_verdict,
@@ -30,6 +31,7 @@ from helpers.copies.audit import (
     within as audit_within,
 )
 from helpers.copies.detectors import Detectors, OfMels
+from helpers.sound.audio_folder import readable
 from helpers.sound.mel import level, log_mel
 from helpers.sound.profiles import load_profile
 
@@ -550,6 +552,12 @@ def test_text_that_begins_a_formula_is_made_inert_and_numbers_are_left(start):
     assert table["clip"].tolist() == [f"'{start}1+1", "a=b"] and table["score"].tolist() == [-1.0, 2.0]
 
 
+def test_a_carriage_return_in_a_name_begins_no_row(tmp_path):
+    names = ["z\r=1+1.wav", "a.wav"]
+    spreadsheet.inert(pd.DataFrame({"clip": names, "score": [1.0, 2.0]})).to_csv(tmp_path / "t.csv", index=False)
+    assert pd.read_csv(tmp_path / "t.csv")["clip"].tolist() == ["z\\r=1+1.wav", "a.wav"]
+
+
 def test_duplicates_inside_a_folder_come_as_clusters_with_those_to_drop(profile, tmp_path, monkeypatch, capsys):
     """Two copies of one, and a part of another inside a longer file; twelve strangers."""
     (home := tmp_path / "set").mkdir()
@@ -587,6 +595,34 @@ def test_channels_that_cancel_are_used_with_the_first_alone(tmp_path, monkeypatc
         monkeypatch.setattr(sys, "argv", [*call, *more])
         assert command.main() == 0, capsys.readouterr().err
         assert pd.read_csv(tmp_path / "w.csv")["drop"].sum() == dropped
+
+
+def test_generated_clips_among_the_honest_are_left_out(folders, profile, tmp_path):
+    """They would make any copy look as near as an honest clip comes."""
+    shutil.copytree(folders / "honest", tmp_path / "honest")
+    for name in ("copy_0.wav", "copy_1.wav"):
+        sounds, _ = soundfile.read(folders / "generated" / "new/0.flac")
+        soundfile.write(tmp_path / "honest" / name, sounds, RATE)
+    found = audit.audit(folders / "generated", folders / "training", tmp_path / "honest", profile)
+    left_out = found.summary()["left_out"]["honest"]
+    assert left_out == dict.fromkeys(("copy_0.wav", "copy_1.wav"), "is a generated clip")
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_named_on_the_page():
+    assert readable(os.fsdecode(b"gen_\xfcber")) == "gen_\\xfcber"
+
+
+@pytest.mark.parametrize("place", ["made.wav", "audit.html"])
+def test_no_recording_is_overwritten_by_the_table(place, tmp_path):
+    soundfile.write(tmp_path / "made.wav", sound(1), RATE)
+    given = dict.fromkeys(("within", "fail_above", "shard", "keep", *options.COMPARED))
+    given |= {"generated": tmp_path, "training": tmp_path, "output": tmp_path / place}
+    with pytest.raises(ValueError, match="--output: expected a name for the table, as audit.csv"):
+        options.check(given)
+    given |= {"output": tmp_path / "audit.csv", "keep": tmp_path / "loop"}
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match="--keep: expected a folder"):
+        options.check(given)
 
 
 @pytest.mark.parametrize("name", ["pocket", "pocket_dose", "pilot", "tiny", "paper"])

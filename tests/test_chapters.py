@@ -247,6 +247,21 @@ def test_failing_chapter_leaves_no_page(toy_chapter):
     assert [path.name for path in output.parent.iterdir()] == ["page.failed.ipynb"]
 
 
+def test_an_interrupted_chapter_leaves_the_older_page(toy_chapter, monkeypatch):
+    import papermill
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    output = toy_chapter("pass")
+    output.parent.mkdir()
+    output.write_text("an older page")
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execution.run_chapter("06_thresholds", {}, output, "smoke")
+    assert [path.name for path in output.parent.iterdir()] == [output.name] and output.read_text() == "an older page"
+
+
 @pytest.mark.parametrize(("setting", "message"), MISTAKES)
 def test_chapter_is_refused_before_a_kernel_starts(toy_chapter, monkeypatch, setting, message):
     output = toy_chapter("pass")

@@ -17,9 +17,10 @@ from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.book.pages import page_settings
 from helpers.sound import user_audio, user_table
 from helpers.sound.audio_file import read_clip
-from helpers.sound.audio_folder import fingerprint, list_files
+from helpers.sound.audio_folder import fingerprint, list_files, without_links
 from helpers.sound.corpus import load_corpus, reader_report
 from helpers.sound.profiles import load_profile
+from helpers.sound.user_table import UserDataError
 from helpers.stages import corpus
 from helpers.study import input_files, publication, store
 from helpers.study.graph import Graph
@@ -462,3 +463,82 @@ def test_read_clip_is_a_public_name():
     import helpers
 
     assert helpers.read_clip is read_clip and user_audio.read_clip is read_clip
+
+
+def test_a_link_to_a_file_that_is_listed_is_left_out_and_the_file_stays(tmp_path):
+    for name in ("z.wav", "other.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "a_link.wav").symlink_to(tmp_path / "z.wav")
+    files, left_out = without_links(list_files(tmp_path))
+    assert [*files] == ["other.wav", "z.wav"] and left_out == {"a_link.wav": "a link to 'z.wav', which is listed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "audio", "why"),
+    [
+        ("loud.wav", RATE, 1e37 * rng.standard_normal(SAMPLES), "far above full scale"),
+        ("slow.wav", 7, rng.standard_normal(2000), "expected a sample rate of 1,000 Hz or more, got 7 Hz"),
+    ],
+)
+def test_what_no_recording_holds_is_refused_by_name(tmp_path, name, rate, audio, why):
+    soundfile.write(tmp_path / name, audio, rate, subtype="FLOAT")
+    with pytest.raises(ValueError, match=f"{name}.*{why}"):
+        read_clip(tmp_path / name, RATE, SAMPLES)
+
+
+def test_a_playlist_in_the_place_of_a_sound_opens_no_other_file(tmp_path):
+    soundfile.write(tmp_path / "t000.wav", 0.1 * rng.standard_normal(SAMPLES), RATE)
+    (tmp_path / "x.wav").write_text("ffconcat version 1.0\nfile t000.wav\n")
+    with pytest.raises(ValueError, match="x.wav.*cannot be decoded"):
+        read_clip(tmp_path / "x.wav", RATE, SAMPLES)
+
+
+def test_a_raw_sound_is_refused_by_name(tmp_path):
+    (tmp_path / "rec.raw").write_bytes(bytes(4000))
+    with pytest.raises(ValueError, match=r"rec\.raw.*does not say its sample rate"):
+        read_clip(tmp_path / "rec.raw", RATE, SAMPLES)
+
+
+def test_a_table_without_rows_and_a_check_that_was_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
+    (home := tmp_path / "clips").mkdir()
+    (home / "metadata.csv").write_text("file_name,text\n")
+    with pytest.raises(UserDataError, match=r"metadata\.csv: expected a row for each clip, got none"):
+        user_audio.check_clips(user_config(str(home)))
+    soundfile.write(home / "a.wav", 0.1 * rng.standard_normal(SAMPLES), RATE)
+    (home / "metadata.csv").write_text("file_name,text\na.wav,rain\n")
+    assert user_audio.check_clips(user_config(str(home)))["why"].tolist() == [""]
+    (kept,) = (tmp_path / "runs" / "checked").glob("*.json")
+    for cut in ("", "[]", "{}"):
+        kept.write_text(cut)
+        assert user_audio.check_clips(user_config(str(home)))["why"].tolist() == [""]
+
+
+def test_equal_sounds_under_two_names_land_in_one_split(tmp_path, monkeypatch):
+    """A held-out clip that is a training clip would set the threshold at a perfect copy."""
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
+    (home := tmp_path / "clips").mkdir()
+    names = [f"{kind}{i:02d}.wav" for kind in ("", "copy of ") for i in range(12)]
+    for i, name in enumerate(names):
+        soundfile.write(home / name, 0.1 * np.random.default_rng(i % 12).standard_normal(SAMPLES), RATE)
+    write_table(home / "metadata.csv", [(name, f"sound {i}") for i, name in enumerate(names)])
+    (out := tmp_path / "out").mkdir()
+    config = user_config(str(home), n_train=10, n_heldout=8, n_background=4)
+    rows, chunks = user_audio.read_user_corpus(config, out)
+    sounds = pd.Series([clip.tobytes() for chunk in chunks for clip in chunk], rows["split"])
+    splits = sounds.reset_index().groupby(0)["split"].nunique()
+    assert len(rows) == 22 and (splits == 1).all()
+    assert rows["source_ids"].str[0].str.startswith("copy of").sum() in (0, 22), "equal sounds are one source"
+
+
+def test_of_official_splits_what_the_training_split_has_is_left_out_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("HELPERS_RUNS", str(tmp_path / "runs"))
+    (audio := tmp_path / "audio").mkdir()
+    rows = []
+    for i, split in enumerate(["train", "train", "val", "test"]):
+        soundfile.write(audio / f"v{i}_30.wav", 0.1 * np.random.default_rng(i % 3).standard_normal(SAMPLES), RATE)
+        rows.append((i, f"v{i}", 30, "rain", split))
+    write_table(tmp_path / "all.csv", rows, ("audiocap_id", "youtube_id", "start_time", "caption", "split"))
+    config = user_config(str(tmp_path / "all.csv"), kind="audiocaps", audio_path=str(audio))
+    clips = user_audio.check_clips(config).set_index("source")
+    assert clips.loc[["v0", "v1", "v2"], "why"].eq("").all() and clips.loc["v3", "why"] == user_audio.LEARNED

@@ -116,7 +116,8 @@ class Profile:
             raise ValueError(f"sizes: expected at most corpus.n_train = {self.corpus.n_train}, got {max(self.sizes)}")
         if self.planted.trained and not self.corpus.mixed:
             raise ValueError(
-                f"planted.trained: expected false for clips that were not mixed here (corpus.kind {self.corpus.kind!r}), got true"
+                f"planted.trained: expected false for clips that were not mixed here (corpus.kind {self.corpus.kind!r}), got true; "
+                "`planted: {trained: false}` in the profile says so"
             )
         on_copies = self.planted.trained or self.corpus.kind == "planted"
         if on_copies and self.planted.n_train != self.corpus.n_train:

@@ -2,17 +2,21 @@
 
 import pandas as pd
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
+FORMULA = ("=", "+", "-", "@", "\t")  # what a spreadsheet takes for the beginning of a formula
 
 
 def inert(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose text no spreadsheet runs: an apostrophe stands before what would begin a formula, as `=cmd|...`.
+    """A table whose text no spreadsheet runs: an apostrophe stands before what would begin a formula, as `=cmd|...`. A carriage
+    return is written as `\\r`: pandas does not quote it, so what follows would stand in a row of its own.
 
     Source: OWASP, "CSV Injection".
     """
 
     def quoted(value):
-        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        if not isinstance(value, str):
+            return value
+        value = value.replace("\r", "\\r")
+        return "'" * value.startswith(FORMULA) + value
 
     made = table.copy()
     for name in table:

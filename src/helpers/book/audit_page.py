@@ -26,7 +26,7 @@ from helpers.copies.audit.search import PLACES
 from helpers.copies.audit.verdict import TOGETHER, Audit, caveats, remedies, set_by_one
 from helpers.copies.audit.within import Duplicates
 from helpers.sound.audio_file import read_sound
-from helpers.sound.audio_folder import list_files
+from helpers.sound.audio_folder import list_files, readable
 from helpers.sound.likeness import COMPARED, IN_WORDS, MEASURES
 
 RATE_HZ = 16_000
@@ -89,7 +89,7 @@ def audit_page(found: Audit, folders: dict[str, Path], channel: str = "mean") ->
         planted=PLANTED,
         caveats=caveats(found),
         remedies=remedies(found),
-        sources={kind: Path(folder).resolve().name for kind, folder in folders.items() if folder},
+        sources={kind: readable(Path(folder).resolve().name) for kind, folder in folders.items() if folder},
         lab=_lab(cards, lambda query, reference: reference in near.get(query, ())),
         left_out=found.left_out,
     )

@@ -66,8 +66,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
     draft = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
-    for old in (output, failed):
-        old.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
     start = time.perf_counter()
     say(f"{output.stem}: running")
     try:
@@ -86,6 +85,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
             )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
         os.replace(draft, failed)
+        output.unlink(missing_ok=True)  # an older one, which this no longer stands for
         raise ChapterError(f"{output.stem}: {_summary(error)}; the notebook as far as it ran: {failed}") from None
     finally:
         draft.unlink(missing_ok=True)

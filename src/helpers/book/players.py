@@ -21,6 +21,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from helpers.base.settings import MelConfig
+from helpers.base.shielded import shielded
 from helpers.book.inline import inline
 from helpers.sound.mel import as_float, log_mel
 
@@ -81,7 +82,7 @@ def encode_mp3(wave: np.ndarray, sample_rate_hz: int) -> bytes:
     """Mono float [S] as MP3 at a constant 32 kbit/s (libsndfile)."""
     buffer = io.BytesIO()
     options = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": MP3_LEVEL}
-    soundfile.write(buffer, wave, sample_rate_hz, **options)
+    shielded(soundfile.write, buffer, wave, sample_rate_hz, **options)
     return buffer.getvalue()
 
 

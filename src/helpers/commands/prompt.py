@@ -38,7 +38,13 @@ def ask_prompt(arguments):
     share = share_text(honest.near_exact_rate)
     again = ["--profile", profile.name] * (profile.name != DEFAULT_PROFILE)
     again += ["--n-train", str(n_train)] * (n_train != min(profile.sizes))
-    arguments.output.write_text(prompt_page.prompt_page(found, profile, n_train, share, again), encoding="utf-8")
+    page = prompt_page.prompt_page(found, profile, n_train, share, again)
+    draft = arguments.output.with_name(f"{arguments.output.name}.part")
+    try:  # whole or not at all: an older page stays where the disk is full
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(arguments.output)
+    finally:
+        draft.unlink(missing_ok=True)
     for row in found.table.itertuples():
         beside = "" if row.silent else f" Nearest: {row.nearest_caption!r} ({row.nearest_id})."
         print(f"seed {row.seed}: {prompt_page.in_words(row, profile.thresholds.theta)}{beside}")

@@ -30,6 +30,7 @@ MP3_KBPS = (
 )
 MP3_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 STREAMED = 2**31 - 2**12  # so many bytes or more are stated by those who wrote into a pipe and did not know the length
+LEAST_HZ = 1_000  # a lower sample rate is a damaged header; brought to 16 kHz such a file would fill the memory
 CANCELLED = 0.01  # channels cancel where the mean's level is this small a part of the loudest channel's (-40 dB)
 
 
@@ -61,7 +62,10 @@ def _read(path: Path, sample_rate_hz: int, seconds: float, channel: str) -> np.n
         audio, rate_hz = _decode(path, seconds)
         audio = _mono(audio, rate_hz, channel)
         # less its mean before it is padded or resampled: else either makes a step, which levelling would amplify
-        audio = librosa.resample(audio - audio.mean(), orig_sr=rate_hz, target_sr=sample_rate_hz)
+        audio = audio - audio.mean()
+        if not np.isfinite(audio).all():
+            raise ValueError("expected samples whose mean can be taken, got some of far above full scale")
+        audio = librosa.resample(audio, orig_sr=rate_hz, target_sr=sample_rate_hz)
         if _peak(audio) <= FAINTEST:
             raise ValueError(f"expected sound below {sample_rate_hz // 2:,} Hz, got none")
         return audio
@@ -103,6 +107,8 @@ def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
                 if short:
                     raise ValueError(f"damaged or cut off ({len(audio)} of {frames} samples can be decoded)")
                 return audio, file.samplerate
+    except TypeError as error:  # soundfile goes by the suffix .raw, whatever the file holds
+        raise ValueError("cannot be decoded (a raw sound does not say its sample rate)") from error
     except soundfile.LibsndfileError as error:
         raise ValueError(f"damaged or cut off ({error.error_string.rstrip('.')})") from error
     except OSError as error:
@@ -146,7 +152,8 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 
     parts, n, ends_s = [], 0, 0.0
     try:
-        with av.open(raw, metadata_errors="ignore") as container:
+        # no protocol: a playlist in the place of a sound may not open other files or addresses
+        with av.open(raw, metadata_errors="ignore", options={"protocol_whitelist": "none"}) as container:
             if not container.streams.audio or not container.streams.audio[0].rate:
                 raise ValueError("holds no audio")
             stream = container.streams.audio[0]
@@ -176,6 +183,8 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     """[n] of [n, channels]. Raises ValueError for what is no sound."""
+    if rate_hz < LEAST_HZ:
+        raise ValueError(f"expected a sample rate of {LEAST_HZ:,} Hz or more, got {rate_hz:,} Hz")
     n = len(audio)
     if n < LEAST_S * max(rate_hz, 8_000):
         raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")

@@ -71,12 +71,32 @@ def list_files(folder: Path) -> Listing:
     return Listing(dict(sorted(files.items())), left_out)
 
 
+def without_links(listing: Listing) -> Listing:
+    """The listing without links to files that it has anyway, and without all but one of the links to one file: else a clip would
+    count twice, or be called a duplicate of itself."""
+    places: dict[Path, str] = {}
+    for name, path in sorted(listing.files.items(), key=lambda item: item[1].is_symlink()):
+        places.setdefault(path.resolve(), name)
+    kept = set(places.values())
+    links = {
+        name: f"a link to {places[path.resolve()]!r}, which is listed"
+        for name, path in listing.files.items()
+        if name not in kept
+    }
+    files = {name: path for name, path in listing.files.items() if name in kept}
+    return Listing(files, listing.left_out | links)
+
+
 def _free_name(name: str, files: Container[str]) -> str:
     """The name, or one with a number where another file has it: two names may be one in composed form."""
     return next(one for one in chain([name], (f"{name} ({n})" for n in count(2))) if one not in files)
 
 
 def _name(path: Path, folder: Path) -> str:
-    """The path in its folder, as text that can be written anywhere: names need not be UTF-8."""
-    text = os.fsencode(path.relative_to(folder).as_posix()).decode(errors="backslashreplace")
-    return unicodedata.normalize("NFC", text)
+    """The path in its folder, as text that can be written anywhere."""
+    return readable(path.relative_to(folder).as_posix())
+
+
+def readable(name: str) -> str:
+    """A name from the disk as text that can be written anywhere: names need not be UTF-8."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 from scipy import signal
 
+from helpers.base.shielded import shielded
 from helpers.sound.silence import is_silent
 
 LOW_HZ = 16_000  # a rate at which MP3 has few kbit/s
@@ -102,10 +103,14 @@ def _code(x: np.ndarray, sample_rate_hz: int, **how) -> np.ndarray:
             f"{name}: libsndfile {soundfile.__libsndfile_version__} was built without it; MP3 needs 1.1 or newer, as in"
             " soundfile's own wheels (pip install --force-reinstall soundfile)"
         )
-    coded = io.BytesIO()
-    soundfile.write(coded, np.clip(x, -1, 1), sample_rate_hz, **how)
-    coded.seek(0)
-    return soundfile.read(coded, dtype="float32")[0]
+
+    def there_and_back() -> np.ndarray:
+        coded = io.BytesIO()
+        soundfile.write(coded, np.clip(x, -1, 1), sample_rate_hz, **how)
+        coded.seek(0)
+        return soundfile.read(coded, dtype="float32")[0]
+
+    return shielded(there_and_back)
 
 
 def _ogg(x, level, rng, sample_rate_hz):

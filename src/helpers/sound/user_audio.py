@@ -6,6 +6,7 @@ one recording are one clip, under one of them, drawn once.
 Notebook: 01_corpus.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from helpers.base.hashing import hash_file
 from helpers.base.machine import cores
@@ -39,6 +42,7 @@ REPORT = "left_out.json"
 CELLS = {"file_name": "clip", "text": "caption", "audiocap_id": "clip", "youtube_id": "source", "start_time": "start"}
 AGAIN = "a further caption of a recording that is listed before"
 TRAINED = "of a video that the training split has too"
+LEARNED = "the same sound as a clip of the training split"
 
 
 def read_user_corpus(config: CorpusConfig, out: Path) -> tuple[pd.DataFrame, Iterable[np.ndarray]]:
@@ -90,6 +94,8 @@ def check_clips(config: CorpusConfig) -> pd.DataFrame:
     """
     tables, folder = places(config)
     rows, listing = read_tables(tables, config.kind), list_files(folder)
+    if not rows:
+        raise UserDataError(f"{tables[0].name}: expected a row for each clip, got none")
     clips = pd.DataFrame([*rows.values()], [*rows]).rename(columns=CELLS)
     if "split" in clips:
         clips["split"] = clips["split"].map(SPLITS).fillna("")
@@ -101,15 +107,42 @@ def check_clips(config: CorpusConfig) -> pd.DataFrame:
     read_as = (READERS_VERSION, config.kind, config.sample_rate_hz, config.clip_samples, config.channel)
     key = seeded(*map(str, read_as), *map(hash_file, tables), fingerprint(named_files(found, listing))).bytes(16).hex()
     kept = runs_root() / "checked" / f"{key}.json"
-    if kept.is_file():
-        clips["why"] = json.loads(kept.read_text())
-    else:
-        clips["why"] = _reasons(clips, config)
+    if (checked := _read_checked(kept, len(clips))) is None:
+        checked = _check(clips, config)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        (part := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(clips["why"].to_list()))
+        (part := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(checked))
         part.replace(kept)
+    clips["why"], sounds = [why for why, _ in checked], pd.Series([sound for _, sound in checked], clips.index)
+    if "split" in clips:
+        learned = sounds[(clips["split"] == "train") & (clips["why"] == "")]
+        clips.loc[(clips["split"] != "train") & (clips["why"] == "") & sounds.isin(learned), "why"] = LEARNED
+    else:
+        clips["source"] = _joined(clips["source"], sounds)
     clips["caption"] = _drawn_captions(clips, config)
     return clips
+
+
+def _read_checked(kept: Path, n: int) -> list[list[str]] | None:
+    """What an earlier `_check` of the same `n` rows found; None where there is none, or it was cut off."""
+    try:
+        checked = json.loads(kept.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return checked if isinstance(checked, list) and len(checked) == n else None
+
+
+def _joined(sources: pd.Series, sounds: pd.Series) -> pd.Series:
+    """The sources, where those that have a sound in common go by the name of the first: else equal clips could land in different
+    splits. `sounds` has "" for rows that give no clip."""
+    names, numbers = np.unique(sources.to_numpy(str), return_inverse=True)
+    used = (sounds != "").to_numpy()
+    kinds, of_kind = np.unique(sounds[used].to_numpy(str), return_inverse=True)
+    edges = coo_array(
+        (np.ones(used.sum()), (numbers[used], len(names) + of_kind)), shape=(len(names) + len(kinds),) * 2
+    )
+    part = connected_components(edges, directed=False)[1][: len(names)]
+    first = np.array([names[part == one][0] for one in part])
+    return pd.Series(first[numbers], sources.index)
 
 
 def _recordings(clips: pd.DataFrame, config: CorpusConfig) -> pd.Series:
@@ -130,8 +163,8 @@ def _drawn_captions(clips: pd.DataFrame, config: CorpusConfig) -> pd.Series:
     return captions
 
 
-def _reasons(clips: pd.DataFrame, config: CorpusConfig) -> list[str]:
-    """Why each row gives no clip; "" for one that does."""
+def _check(clips: pd.DataFrame, config: CorpusConfig) -> list[list[str]]:
+    """Of each row why it gives no clip, "" for one that does; and of one that does what its sound is known by."""
     reasons: list[str] = []
     seen: set = set()
     trained: set = set()  # the videos of the official training split, whose rows come first
@@ -146,13 +179,14 @@ def _reasons(clips: pd.DataFrame, config: CorpusConfig) -> list[str]:
             trained |= {source} if split == "train" else set()
         reasons.append(reason)
 
-    def check(file: Path, reason: str) -> str:
-        if not reason:
-            try:
-                read_clip(file, config.sample_rate_hz, config.clip_samples, config.channel)
-            except ValueError as error:
-                return str(error).removeprefix(f"{file.name!r}: ")
-        return reason
+    def check(file: Path, reason: str) -> list[str]:
+        if reason:
+            return [reason, ""]
+        try:
+            sound = read_clip(file, config.sample_rate_hz, config.clip_samples, config.channel)
+        except ValueError as error:
+            return [str(error).removeprefix(f"{file.name!r}: "), ""]
+        return ["", hashlib.sha256(sound.tobytes()).hexdigest()]
 
     with ThreadPoolExecutor(cores()) as threads:
         checked = threads.map(check, clips["file"], reasons)

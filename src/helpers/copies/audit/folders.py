@@ -21,7 +21,7 @@ from helpers.copies.audit.landmarks import Index, Landmarks, landmarks
 from helpers.copies.audit.p_values import honest_needed
 from helpers.copies.pairs import waveform_correlation
 from helpers.sound.audio_file import read_sound
-from helpers.sound.audio_folder import list_files
+from helpers.sound.audio_folder import list_files, without_links
 from helpers.sound.likeness import MEASURES, Difference, differences, make_alike, measure
 from helpers.sound.sounds import Sounds
 
@@ -83,7 +83,8 @@ def read_folders(
         OSError: too little room in `scratch`.
     """
     found, left_out = list_folders(folders)
-    enough = max(4 * profile.thresholds.k, honest_needed(profile.thresholds.fpr))
+    # at the least two clips in the background, as each half of it takes the other's bias
+    enough = max(8, 4 * profile.thresholds.k, honest_needed(profile.thresholds.fpr))
     given = "honest" in found
     try:
         files = len(found["honest"]) if given else min(STAND_INS, len(found["training"]) // 4)
@@ -95,7 +96,7 @@ def read_folders(
             for kind in found
         }
         if "honest" in clips:
-            clips["honest"], stand_ins = _distinct(clips["honest"], clips["training"], scratch), np.zeros(0, np.int64)
+            clips["honest"], stand_ins = _distinct(clips, scratch), np.zeros(0, np.int64)
         else:
             clips["honest"], stand_ins = _stand_ins(clips["training"], profile.thresholds.seed)
         if match_honest:
@@ -138,7 +139,7 @@ def list_folders(folders: dict[str, Path | None]) -> tuple[dict[str, dict[str, P
     for kind, folder in given.items():
         if not folder.is_dir():
             raise FileNotFoundError(f"{kind}: expected a folder of audio files, found none at {folder}")
-        found[kind], left_out[kind] = list_files(folder)
+        found[kind], left_out[kind] = without_links(list_files(folder))
     for one, other in itertools.permutations(given, 2):
         if given[one].resolve().is_relative_to(given[other].resolve()):
             raise ValueError(f"{one}: expected a folder apart from that of {other}, got {given[one]}")
@@ -220,16 +221,20 @@ def _pick(clips: Clips, rows: np.ndarray, file: Path) -> Clips:
     return Clips(clips.names[rows], sounds, digests, measures, marks, keys, clips.left_out)
 
 
-def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
-    """The honest clips without repetitions and without training clips, also in another encoding. One of these would set tau at
-    a perfect copy."""
+def _distinct(clips: dict[str, Clips], scratch: Path) -> Clips:
+    """The honest clips without repetitions, without training clips, also in another encoding, and without generated ones. A
+    training clip would set tau at a perfect copy, a generated one at what it is itself."""
+    honest, training, generated = clips["honest"], clips["training"], set(clips["generated"].digests)
     learned = set(training.digests)
-    kept, trained, seen, index = [], 0, set(), Index(training.marks)
+    kept, trained, made, seen, index = [], 0, 0, set(), Index(training.marks)
     for row, (name, digest) in enumerate(zip(honest.names, honest.digests)):
         near = index.match(honest.marks[row], 1).indices
         if digest in learned or digest in seen:
             honest.left_out[str(name)] = "is a training clip" if digest in learned else "repeats another honest clip"
             trained += digest in learned
+        elif digest in generated:
+            honest.left_out[str(name)] = "is a generated clip"
+            made += 1
         elif any(same_recording(honest.sounds[row], training.sounds[other]) for other in near):
             honest.left_out[str(name)] = f"is a training clip in another encoding: {str(training.names[near[0]])!r}"
             trained += 1
@@ -238,9 +243,13 @@ def _distinct(honest: Clips, training: Clips, scratch: Path) -> Clips:
             seen.add(digest)
     if len(kept) == len(honest.names):
         return honest
-    repeated = len(honest.names) - len(kept) - trained
-    why = [(trained, "in the training folder too"), (repeated, "of another one's sound")]
-    say(f"honest: {trained + repeated} left out: {', '.join(f'{n} {what}' for n, what in why if n)}")
+    repeated = len(honest.names) - len(kept) - trained - made
+    why = [
+        (trained, "in the training folder too"),
+        (made, "among the generated clips too"),
+        (repeated, "of another one's sound"),
+    ]
+    say(f"honest: {trained + made + repeated} left out: {', '.join(f'{n} {what}' for n, what in why if n)}")
     return _pick(honest, np.array(kept, np.int64), scratch / "honest_distinct.int16")
 
 

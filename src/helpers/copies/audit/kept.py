@@ -48,7 +48,7 @@ class Kept:
         try:
             with np.load(self._path(key, name)) as entry:
                 return {part: entry[part] for part in entry.files}
-        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError):
+        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError):
             return None
 
     def store(self, key: str, name: str, **arrays) -> None:

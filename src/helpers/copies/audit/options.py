@@ -1,5 +1,6 @@
 """Which options of `helpers audit` go together, checked before any work."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ def check(given: Mapping) -> None:
     if (limit := given["fail_above"]) is not None and (limit < 0 or given["shard"]):
         told = "no --shard beside it, as a part counts nothing" if given["shard"] else f"0 or more, got {limit}"
         raise ValueError(f"--fail-above: expected {told}")
-    if given["keep"] and Path(given["keep"]).exists() and not Path(given["keep"]).is_dir():
+    if given["keep"] and os.path.lexists(given["keep"]) and not Path(given["keep"]).is_dir():
         raise ValueError(f"--keep: expected a folder, got {given['keep']}")
     if given["shard"] and not given["keep"]:
         raise ValueError("--shard: expected --keep FOLDER, which a part is put into")
@@ -34,6 +35,10 @@ def _check_place(table: Path) -> None:
     """Tries whether a table and what goes beside it could be written: else that were told after the work."""
     if table.is_dir() or not table.parent.is_dir():
         raise ValueError(f"--output: expected a file in a folder that exists, got {table}")
+    if table.is_file() and table.suffix.lower() not in (".csv", ""):
+        raise ValueError(
+            f"--output: expected a name for the table, as audit.csv, got {table}, which is there and no table"
+        )
     if table.suffix == ".html":
         raise ValueError(f"--output: expected a name for the table, as audit.csv, got {table}, which is its page's")
     if folders := [path for path in files.beside(table) if path.is_dir()]:
