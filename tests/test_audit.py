@@ -608,6 +608,15 @@ def test_generated_clips_among_the_honest_are_left_out(folders, profile, tmp_pat
     assert left_out == dict.fromkeys(("copy_0.wav", "copy_1.wav"), "is a generated clip")
 
 
+def test_generated_clips_that_repeat_are_told(folders, profile, tmp_path, result):
+    shutil.copytree(folders / "generated", tmp_path / "generated")
+    for number in range(2):
+        shutil.copy(tmp_path / "generated" / "copy_0.wav", tmp_path / "generated" / f"again_{number}.wav")
+    found = audit.audit(tmp_path / "generated", folders / "training", folders / "honest", profile)
+    assert found.repeated == 2 and "2 generated clips have exactly the sound of another one" in str(found)
+    assert result.repeated == 0 and "exactly the sound" not in str(result)
+
+
 def test_a_folder_whose_name_is_no_utf_8_is_named_on_the_page():
     assert readable(os.fsdecode(b"gen_\xfcber")) == "gen_\\xfcber"
 

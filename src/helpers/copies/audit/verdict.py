@@ -50,7 +50,8 @@ class Audit(NamedTuple):
     detector and rate: what is flagged, verified and, of planted copies, found. `power` has a row for each alteration: the
     share that each detector flags beside the right clip. `left_out` has reasons by file, for each folder; `measures` the
     medians of the folders and how many clips of each were used (`clips`); `differing` what forbids to state a rate; `stand_ins` how many training clips stand in for honest
-    ones; `made_alike` whether these were altered to be like the generated ones. As text: `in_words`, `caveats`, what was left out.
+    ones; `made_alike` whether these were altered to be like the generated ones; `repeated` how many generated clips have the
+    sound of another one. As text: `in_words`, `caveats`, what was left out.
     """
 
     table: pd.DataFrame
@@ -63,6 +64,7 @@ class Audit(NamedTuple):
     differing: list[Difference]
     stand_ins: int
     made_alike: bool
+    repeated: int
 
     @property
     def counted(self) -> tuple[int | None, str]:
@@ -97,6 +99,7 @@ class Audit(NamedTuple):
             "differing": [one._asdict() for one in self.differing],
             "stand_ins": self.stand_ins,
             "made_alike": self.made_alike,
+            "repeated": self.repeated,
             "caveats": caveats(self),
             "left_out": self.left_out,
         }  # fmt: skip
@@ -176,6 +179,7 @@ def account_of(
         folders.differing,
         len(folders.stand_ins),
         folders.made_alike,
+        len(folders.clips["generated"].digests) - len(set(folders.clips["generated"].digests)),
     )
 
 
@@ -221,7 +225,8 @@ def set_by_one(found: Audit) -> list[dict]:
 
 
 def caveats(found: Audit) -> list[str]:
-    """What weakens the stated rate: what the honest clips are, and that more of those set aside are flagged than it allows."""
+    """What weakens the stated rate: what the honest clips are, that more of those set aside are flagged than it allows, and that
+    generated clips repeat."""
     lines, first = [], found.rates.iloc[0]
     if found.doubtful:
         lines.append(
@@ -238,6 +243,11 @@ def caveats(found: Audit) -> list[str]:
         lines.append(
             "the honest clips were cut, padded, filtered and noised to be like the generated ones, in what is measured. So the stated "
             "rate is approximate: more may be flagged falsely. Honest clips that are alike by themselves are better"
+        )
+    if found.repeated:
+        lines.append(
+            f"{found.repeated} generated clip{'s have' if found.repeated > 1 else ' has'} exactly the sound of another one, and each counts. So "
+            "the interval of the flagged share is too narrow"
         )
     return lines
 
