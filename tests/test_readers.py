@@ -16,7 +16,7 @@ from helpers.base.paths import PROFILES
 from helpers.base.settings import CorpusConfig, MelConfig
 from helpers.book.pages import page_settings
 from helpers.sound import user_audio, user_table
-from helpers.sound.audio_file import read_clip
+from helpers.sound.audio_file import read_clip, read_sound
 from helpers.sound.audio_folder import fingerprint, list_files, without_links
 from helpers.sound.corpus import load_corpus, reader_report
 from helpers.sound.profiles import load_profile
@@ -483,7 +483,7 @@ def test_a_link_to_a_file_that_is_listed_is_left_out_and_the_file_stays(tmp_path
 def test_what_no_recording_holds_is_refused_by_name(tmp_path, name, rate, audio, why):
     soundfile.write(tmp_path / name, audio, rate, subtype="FLOAT")
     with pytest.raises(ValueError, match=f"{name}.*{why}"):
-        read_clip(tmp_path / name, RATE, SAMPLES)
+        read_sound(tmp_path / name, RATE)
 
 
 def test_a_playlist_in_the_place_of_a_sound_opens_no_other_file(tmp_path):

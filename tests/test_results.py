@@ -184,7 +184,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
         "nearly every prompt is replayed with 100, 200 and 500 clips": (rate[[100, 200, 500]] > 0.95).all(),
         "with 1,000 more than half are": 0.5 < rate[1000] < 0.75,
         "with 2,000 about a quarter": 0.2 < rate[2000] < 0.32,
-        "With 4,500 clips 3.6 % are after 39,580 updates, no more than among honest clips": (
+        "With 4,500 clips it is 3.6 % after 39,580 updates, no more than among honest clips": (
             main.loc[4500, "near_exact_low"] < main.loc[4500, "null_near_exact_rate"]
             and profile.schedules[-1][-1] == 39_580
         ),

@@ -15,6 +15,7 @@ import librosa
 import numpy as np
 import soundfile
 
+from helpers.base.shielded import shielded
 from helpers.sound.mel import normalise_waveform
 
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
@@ -59,7 +60,7 @@ def read_sound(path: str | Path, sample_rate_hz: int, channel: str = "mean") -> 
 def _read(path: Path, sample_rate_hz: int, seconds: float, channel: str) -> np.ndarray:
     """The first seconds of a file, float32 [n], mono, without its mean, at the sample rate asked for."""
     try:
-        audio, rate_hz = _decode(path, seconds)
+        audio, rate_hz = shielded(_decode, path, seconds)  # soundfile reads a handle through callbacks
         audio = _mono(audio, rate_hz, channel)
         # less its mean before it is padded or resampled: else either makes a step, which levelling would amplify
         audio = audio - audio.mean()
@@ -183,11 +184,11 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     """[n] of [n, channels]. Raises ValueError for what is no sound."""
-    if rate_hz < LEAST_HZ:
-        raise ValueError(f"expected a sample rate of {LEAST_HZ:,} Hz or more, got {rate_hz:,} Hz")
     n = len(audio)
     if n < LEAST_S * max(rate_hz, 8_000):
         raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")
+    if rate_hz < LEAST_HZ:
+        raise ValueError(f"expected a sample rate of {LEAST_HZ:,} Hz or more, got {rate_hz:,} Hz")
     if len(bad := np.argwhere(~np.isfinite(audio))):
         where = f"the first at {bad[0, 0] / rate_hz:.3f} s"
         raise ValueError(f"expected finite samples, got NaN or infinity in {len(bad)} of {audio.size}, {where}")

@@ -140,9 +140,9 @@ def _joined(sources: pd.Series, sounds: pd.Series) -> pd.Series:
     edges = coo_array(
         (np.ones(used.sum()), (numbers[used], len(names) + of_kind)), shape=(len(names) + len(kinds),) * 2
     )
-    part = connected_components(edges, directed=False)[1][: len(names)]
-    first = np.array([names[part == one][0] for one in part])
-    return pd.Series(first[numbers], sources.index)
+    parts = connected_components(edges, directed=False)[1][: len(names)]
+    _, first, part = np.unique(parts, return_index=True, return_inverse=True)
+    return pd.Series(names[first][part][numbers], sources.index)
 
 
 def _recordings(clips: pd.DataFrame, config: CorpusConfig) -> pd.Series:
