@@ -5,7 +5,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import av
@@ -477,6 +479,7 @@ def test_what_is_wrong_is_told_in_one_line_and_leaves_nothing(folders, tmp_path,
     arguments = [part for kind in audit.KINDS if given[kind] for part in (f"--{kind}", str(folders / given[kind]))]
     output = folders / given["output"] if "output" in given else tmp_path / "audit.csv"
     settings = ["--set", f"clip_samples={SAMPLES}", *(f"{name}={given[name]}" for name in ("detectors", "fpr"))]
+    settings = [] if "--within" in arguments + given.get("more", []) else settings
     command_line = ["helpers", "audit", "--profile", "smoke", *arguments, "--output", str(output), *settings]
     command_line += given.get("more", [])
     monkeypatch.chdir(folders)
@@ -502,7 +505,7 @@ def test_a_further_rate_that_is_the_stated_one_is_told_once(result, folders, pro
 
 def command_line(folders, out, *more) -> list[str]:
     arguments = [part for kind, path in folders.items() for part in (f"--{kind}", str(path))]
-    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1"]
+    settings = ["--set", f"clip_samples={SAMPLES}", "detectors=[mel]", "fpr=0.1"] if "generated" in folders else []
     return ["helpers", "audit", "--profile", "smoke", "--output", str(out), *arguments, *more, *settings]
 
 
@@ -637,8 +640,55 @@ def test_no_recording_is_overwritten_by_the_table(place, tmp_path):
 @pytest.mark.parametrize("name", ["pocket", "pocket_dose", "pilot", "tiny", "paper"])
 def test_the_first_channel_can_be_asked_for_with_any_profile(name):
     """Also one whose clips are mixed, or hold copies: an audit takes how it searches from a profile, not its clips."""
-    arguments = SimpleNamespace(settings=["channel=first"], profile=name)
+    arguments = SimpleNamespace(settings=["channel=first"], profile=name, within=None)
     assert _audited_profile(arguments, lambda profile: profile).corpus.channel == "first"
+
+
+@pytest.mark.parametrize("name", ["pocket", "pocket_captions", "paper"])
+def test_any_sample_rate_can_be_asked_for(name):
+    """Also with a profile whose clips are of 16 kHz: what is read here are files."""
+    arguments = SimpleNamespace(settings=["sample_rate_hz=44100"], profile=name, within=None)
+    assert _audited_profile(arguments, lambda profile: profile).corpus.sample_rate_hz == 44_100
+
+
+@pytest.mark.parametrize(
+    "setting", ["theta=0.9", "labels=x.csv", "top_k=9", "guidance=2", "corpus.path=x", "n_bootstrap=200"]
+)
+def test_a_setting_that_an_audit_does_not_follow_is_refused(setting):
+    arguments = SimpleNamespace(settings=[setting], profile="pocket", within=None)
+    with pytest.raises(
+        ValueError, match=f"{setting.split('=')[0]}: this audit makes no use of it; expected one of channel"
+    ):
+        _audited_profile(arguments, lambda profile: profile)
+
+
+def test_inside_one_folder_no_setting_of_a_comparison_is_taken(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["helpers", "audit", "--within", "x", "--set", "fpr=0.1"])
+    assert command.main() == 2
+    said = "fpr: this audit makes no use of it; expected one of channel, sample_rate_hz"
+    assert said in capsys.readouterr().err
+
+
+def test_a_function_call_takes_no_setting_that_an_audit_does_not_follow(folders, profile):
+    with pytest.raises(ValueError, match="theta: this audit makes no use of it"):
+        audit.audit(*of(folders).values(), profile, theta=0.5)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a place that is always full, as Linux has")
+def test_a_full_disk_is_told_with_its_place_after_the_verdict(folders, tmp_path, monkeypatch, capsys):
+    """What took long is on the terminal before anything is written."""
+    monkeypatch.setattr(sys, "argv", command_line(of(folders), tmp_path / "audit.csv"))
+    monkeypatch.setattr(audit_files, "inert", lambda table: SimpleNamespace(to_csv=lambda *_, **__: full()))
+
+    def full():
+        with open("/dev/full", "wb", buffering=0) as place:
+            place.write(b"x")
+
+    assert command.main() == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("all detectors together: flagged ")
+    assert f"error: {tmp_path}: no room left on the disk; no table was written; with --keep FOLDER" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["audit.left_out.json"]
 
 
 def test_no_bias_is_among_the_weights_that_are_tried_whatever_the_counts(profile):
@@ -749,13 +799,26 @@ def test_an_interrupted_command_says_that_there_is_no_table_and_what_is_kept(fol
     line = ["helpers", "audit", "--profile", "smoke", "--output", str(tmp_path / "audit.csv"), *given, *settings]
     monkeypatch.setattr(sys, "argv", line)
     assert command.main() == 130 and [path.name for path in tmp_path.iterdir()] == ["audit.left_out.json"]
-    assert capsys.readouterr().err.splitlines()[-1] == "interrupted; no table was written"
+    said = "interrupted; no table was written; with --keep FOLDER the next audit would not compute all of it again"
+    assert capsys.readouterr().err.splitlines()[-1] == said
 
     kept = str(tmp_path / "kept")
     monkeypatch.setattr(sys, "argv", [*line, "--keep", kept])
     assert command.main() == 130
     said = f"interrupted; no table was written, but what is in {kept} is not computed again"
     assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+def test_an_audit_that_a_batch_system_ends_leaves_no_scratch(folders, tmp_path):
+    (scratch := tmp_path / "scratch").mkdir()
+    line = [sys.executable, "-m", *command_line(of(folders), tmp_path / "audit.csv")]
+    running = subprocess.Popen(line, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not any(scratch.rglob("*.int16")):
+        time.sleep(0.05)
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and said.splitlines()[-1].startswith("interrupted; no table was written")
+    assert not any(scratch.iterdir()) and not (tmp_path / "audit.csv").exists()
 
 
 def test_what_was_left_out_outlives_a_failure(folders, profile, tmp_path):

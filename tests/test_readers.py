@@ -315,6 +315,18 @@ def test_one_row_without_an_id_leaves_the_others_theirs(tmp_path):
     assert len(load_corpus(out).clips) == 10 and reader_report(out)["n_left_out"] == 1
 
 
+def test_features_beside_a_sound_are_not_taken_for_it(tmp_path):
+    """A name of AudioCaps' has no suffix; `12.npy` and `12.txt.bak` lie beside many a `12.wav`."""
+    rows = [(91_000 + i, f"id{i:09d}", 30, f"caption {i}") for i in range(10)]
+    for number, *_ in rows:
+        write_wav(tmp_path / f"{number}.wav")
+        for suffix in ("aaa", "zzz"):  # before it and after it
+            (tmp_path / f"{number}.{suffix}").write_bytes(b"\x93NUMPY")
+    write_caps(tmp_path, rows)
+    out = compute(tmp_path / "out", user_config(tmp_path / "train.csv", "audiocaps", audio_path=str(tmp_path)))
+    assert len(load_corpus(out).clips) == 10 and reader_report(out)["n_left_out"] == 0
+
+
 CAPS = ("audiocap_id", "youtube_id", "start_time", "caption")
 
 

@@ -7,7 +7,9 @@ values, which the options of click and typer cannot.
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from helpers.base.machine import refuse_several_processes
@@ -193,6 +195,9 @@ def main() -> int:
     if threads := os.environ.get("OMP_NUM_THREADS"):  # numba's first loop would give torch all cores again
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)
     arguments = build_parser().parse_args()
+    if threading.current_thread() is threading.main_thread():
+        # a batch system ends a job by SIGTERM: what a command would leave half done is put away as after Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with checking():
             refuse_several_processes()
@@ -212,18 +217,23 @@ def main() -> int:
         place, root = str(error.filename or ""), store.runs_root()
         elsewhere = "; HELPERS_RUNS=FOLDER names another place for results" if Path(place).is_relative_to(root) else ""
         what = ": ".join(filter(None, (place, error.strerror)))
-        print(f"error: {what}{elsewhere}; what is finished stays", file=sys.stderr)
+        print(f"error: {what}{elsewhere}; {_left_by(arguments, 'what is finished stays')}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        outcome = "the same command goes on from here"  # stages and pages are kept as they are finished
-        if arguments.action is prompt.ask_prompt:
-            outcome = "no page was written"
-        if arguments.action is audit.run_audit:
-            kept = f", but what is in {arguments.keep} is not computed again" if arguments.keep else ""
-            outcome = f"no table was written{kept}"
-        print(f"interrupted; {outcome}", file=sys.stderr)
+        print(f"interrupted; {_left_by(arguments, 'the same command goes on from here')}", file=sys.stderr)
         return 130
     return 0
+
+
+def _left_by(arguments, finished: str) -> str:
+    """What a command that was broken off leaves: stages and pages are kept as they are `finished`, an audit writes all or nothing."""
+    if arguments.action is prompt.ask_prompt:
+        return "no page was written"
+    if arguments.action is audit.run_audit:
+        if arguments.keep:
+            return f"no table was written, but what is in {arguments.keep} is not computed again"
+        return "no table was written; with --keep FOLDER the next audit would not compute all of it again"
+    return finished
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
     """The profile with settings of `--set` in place of its own; those of `stage` need no section before them."""
     sections: dict[str, dict] = {}
     for key, value in settings.items():
-        section, field = _section(profile, stage, key), key.split(".")[-1]
+        section, field = section_of(profile, stage, key), key.split(".")[-1]
         if field in ("n_train", "draw") and section not in ("corpus", "planted"):
             raise ValueError(
                 f"{key}: expected {field} alone, which picks a run, as {section} has one for each, got {value}"
@@ -46,8 +46,11 @@ def with_settings(profile: Profile, stage: str, settings: dict) -> Profile:
     return profile.replace_in(sections)  # at once: updates and checkpoints must fit each other
 
 
-def _section(profile: Profile, stage: str, setting: str) -> str:
-    """The section that a setting belongs to: as written (`mel.n_mels`), the stage's own, or the only one that has it."""
+def section_of(profile: Profile, stage: str, setting: str) -> str:
+    """The section that a setting belongs to: as written (`mel.n_mels`), the stage's own, or the only one that has it.
+
+    Raises ValueError where there is none, or more than one.
+    """
     sections = {f.name for f in dataclasses.fields(profile) if isinstance(getattr(profile, f.name), Checked)}
     section, dot, field = setting.rpartition(".")
     if dot:

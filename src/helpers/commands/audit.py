@@ -2,7 +2,7 @@
 
 from helpers.base.profile import Profile
 from helpers.book import parameters
-from helpers.commands.arguments import parse_shard, with_settings
+from helpers.commands.arguments import parse_shard, section_of, with_settings
 from helpers.commands.errors import AuditFailed, checking
 from helpers.sound.profiles import load_profile
 
@@ -12,6 +12,7 @@ OF_FILES = {
     "corpus.path": ".",
     "corpus.audio_path": "",
     "corpus.pilot": False,
+    "corpus.captions": "specific",
     "planted.trained": False,
     "generation.prompts": "train",
 }
@@ -33,12 +34,13 @@ def run_audit(arguments):
             found = within.duplicates(arguments.within, profile)
         else:
             found = audit.audit(*folders.values(), profile, files.left_out_beside(arguments.output), *how)
+    print(found, flush=True)  # before anything is written: it took long, and the disk may be full
     channel = profile.corpus.channel
     if arguments.within:
         page = audit_page.within_page(found, arguments.within, channel)
     else:
         page = audit_page.audit_page(found, folders, channel)
-    print(found, *files.write(found, arguments.output, page), sep="\n")
+    print(*files.write(found, arguments.output, page), sep="\n")
     (count, of), limit = found.counted, arguments.fail_above
     if limit is not None and count is None:
         raise AuditFailed("--fail-above: no rate is stated, so nothing can be counted")
@@ -47,9 +49,11 @@ def run_audit(arguments):
 
 
 def _audited_profile(arguments, leave_out_missing) -> Profile:
-    settings = parameters.parse_settings(arguments.settings)
-    # which channel is taken is a setting of clips that are read from files, as those of an audit are
-    if {"channel", "corpus.channel"} & settings.keys():
-        settings = OF_FILES | settings
-    profile = with_settings(load_profile(arguments.profile), "thresholds", settings)
+    from helpers.copies.audit import options
+
+    profile, settings = load_profile(arguments.profile), parameters.parse_settings(arguments.settings)
+    for setting in settings:
+        section = section_of(profile, "thresholds", setting)
+        options.check_used(setting, section, setting.split(".")[-1], bool(arguments.within))
+    profile = with_settings(profile, "thresholds", OF_FILES | settings)
     return profile if {"detectors", "retrieval.detectors"} & settings.keys() else leave_out_missing(profile)

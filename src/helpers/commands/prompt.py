@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from helpers.base.profile import Profile
+from helpers.base.room import telling_no_room
 from helpers.commands.arguments import DEFAULT_PROFILE
 from helpers.commands.errors import checking
 from helpers.sound.profiles import load_profile
@@ -41,7 +42,8 @@ def ask_prompt(arguments):
     page = prompt_page.prompt_page(found, profile, n_train, share, again)
     draft = arguments.output.with_name(f"{arguments.output.name}.part")
     try:  # whole or not at all: an older page stays where the disk is full
-        draft.write_text(page, encoding="utf-8")
+        with telling_no_room(arguments.output.parent.resolve()):
+            draft.write_text(page, encoding="utf-8")
         draft.replace(arguments.output)
     finally:
         draft.unlink(missing_ok=True)

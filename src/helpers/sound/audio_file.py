@@ -57,6 +57,15 @@ def read_sound(path: str | Path, sample_rate_hz: int, channel: str = "mean") -> 
     return _as_int16(audio), float(10 * np.log10(np.mean(np.square(audio, dtype=np.float64))))
 
 
+def holds_sound(path: str | Path) -> bool:
+    """Whether the beginning of a file can be decoded."""
+    try:
+        shielded(_decode, Path(path), LEAST_S)
+    except ValueError:
+        return False
+    return True
+
+
 def _read(path: Path, sample_rate_hz: int, seconds: float, channel: str) -> np.ndarray:
     """The first seconds of a file, float32 [n], mono, without its mean, at the sample rate asked for."""
     try:

@@ -20,7 +20,7 @@ from helpers.sound.audio_folder import Listing, list_files
 
 # Raise it when the readers of users' own data change what they read. It is in the digests of own corpora alone, so that
 # mending a reader touches no published study.
-READERS_VERSION = 8
+READERS_VERSION = 9
 COLUMNS = {"audiofolder": ("file_name", "text"), "audiocaps": ("audiocap_id", "youtube_id", "start_time", "caption")}
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}  # AudioCaps' own, as people write them
 FILES = ("train.csv", "val.csv", "test.csv")  # as AudioCaps comes
@@ -156,16 +156,23 @@ def _seconds(text: str) -> str:
 def locate(names: Iterable[tuple[str, ...]], listing: Listing, folder: Path, kind: str) -> list[Path | str]:
     """The file of each row by the first of its names that is there; for the others the reason why there is none.
 
+    Of several files with a name of AudioCaps', which has no suffix, it is the first that can be decoded.
     `folder` is what a name of an audio folder may begin with.
     """
+    from helpers.sound.audio_file import holds_sound  # librosa, which the command line needs only where clips are read
+
     whole = kind == "audiofolder"
-    there = {name if whole else _bare(name, str): path for name, path in listing.files.items()}
+    there: dict[str, list[Path]] = {}
+    for name, path in listing.files.items():
+        there.setdefault(name if whole else _bare(name, str), []).append(path)
     near = {_bare(name): name for name in listing.files}
     found: list[Path | str] = []
     for wanted in names:
         forms = [posixpath.normpath(unicodedata.normalize("NFC", name).removeprefix(f"{folder}/")) for name in wanted]
-        path = next((there[form] for form in forms if form in there), None)
-        found.append(path or _missing(wanted, forms, near, listing))
+        paths = next((there[form] for form in forms if form in there), [])
+        # features may lie beside the sound that they are of, as abc.npy beside abc.flac
+        sounds = paths if len(paths) < 2 else [path for path in paths if holds_sound(path)]
+        found.append(next(iter(sounds or paths), None) or _missing(wanted, forms, near, listing))
     return found
 
 

@@ -26,6 +26,7 @@ from helpers.copies.audit import chromaprint as fingerprinting
 from helpers.copies.audit.folders import KINDS, Clips, Folders, list_folders, read_clips, read_folders
 from helpers.copies.audit.kept import Kept
 from helpers.copies.audit.landmarks import HOP, Index
+from helpers.copies.audit.options import USED, check_used
 from helpers.copies.audit.planting import ALTERATIONS
 from helpers.copies.audit.queries import PLANTED, Queries, gather
 from helpers.copies.audit.search import PLACES, global_matches, local_matches
@@ -65,7 +66,7 @@ def audit(
         kept: a folder in which what is computed of training and honest files is kept by their content, so that it is not
             computed again; made where it is missing. None: nothing is kept.
         chromaprint: whether Chromaprint's fingerprints are one more detector; its program `fpcalc` makes them.
-        thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`.
+        thresholds: fields of `ThresholdsConfig` over the profile's, as `fpr=0.02`; those of `options.USED`.
 
     Returns:
         Tables, verdicts and what was left out. Printed, it says what was flagged and how far that can be trusted.
@@ -81,6 +82,8 @@ def audit(
     """
     if isinstance(profile, str):
         profile = leave_out_missing(load_profile(profile))
+    for setting in thresholds:
+        check_used(setting, "thresholds", setting)
     if thresholds:
         profile = profile.replace("thresholds", **thresholds)
     given = dict(zip(KINDS, (generated, training, honest)))
@@ -186,7 +189,8 @@ def _store(kept: Path | None, profile: Profile) -> Kept:
     path, weights = profile.retrieval.clap_path, {}
     if kept and "clap" in profile.retrieval.detectors:  # a model made here has its weights' sha256 in config.json
         weights["clap"] = hash_file(find_clap(path) if is_laion(path) else resolve(path) / "config.json")
-    return Kept(kept and Path(kept), (profile.corpus, profile.mel), weights)
+    used = [(name, getattr(profile.corpus, name)) for name in USED["corpus"]]
+    return Kept(kept and Path(kept), (used, profile.mel), weights)
 
 
 def _check_room(folders: Folders, profile: Profile, scratch: Path) -> None:

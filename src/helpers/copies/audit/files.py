@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from helpers.base.room import telling_no_room
 from helpers.base.spreadsheet import inert
 from helpers.copies.audit.verdict import Audit
 from helpers.copies.audit.within import Duplicates
@@ -26,7 +27,8 @@ def left_out_beside(table: Path) -> Path:
 
 def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
     """Writes the table (CSV) and beside it its page (`.html`), of an audit `.matches.parquet` and `.summary.json`, of
-    duplicates `.left_out.json` too: all or none. What an older one of this name left is removed. Gives the paths of all that is there then."""
+    duplicates `.left_out.json` too: all or none. What an older one of this name left is removed. Gives the paths of all that is
+    there then. Raises OSError that names the folder where its disk is full."""
     makers = {table: lambda draft: inert(found.table).to_csv(draft, index=False)}
     if isinstance(found, Audit):
         summary = json.dumps(plain(found.summary()), indent=1, allow_nan=False)
@@ -38,8 +40,9 @@ def write(found: Audit | Duplicates, table: Path, page: str) -> list[Path]:
     makers[_with(table, ".html")] = lambda draft: draft.write_text(page, encoding="utf-8")
     drafts = {path: path.with_name(f"{path.name}.part") for path in makers}
     try:
-        for path, make in makers.items():
-            make(drafts[path])
+        with telling_no_room(table.parent.resolve()):
+            for path, make in makers.items():
+                make(drafts[path])
         for path, draft in drafts.items():
             draft.replace(path)
         for older in {*beside(table)} - {*makers, left_out_beside(table)}:  # of an audit that had this name before

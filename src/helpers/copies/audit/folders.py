@@ -183,7 +183,7 @@ def read_clips(
     if not names:
         raise ValueError(f"{kind}: expected files with sound, got none; {account(kind, left_out)}")
     measures = pd.DataFrame(rows, columns=[*MEASURES])
-    _tell(f"{kind}: {len(names)} files used", measures)
+    _tell(f"{kind}: {len(names)} file{'s' * (len(names) != 1)} used", measures)
     return Clips(np.array(names), sounds, digests, measures, marks, keys, left_out)
 
 

@@ -1,12 +1,22 @@
-"""Which options of `helpers audit` go together, checked before any work."""
+"""Which options of `helpers audit` go together, and which settings it uses, checked before any work."""
 
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
+from helpers.base.settings import MelConfig
 from helpers.copies.audit import files
 
+# Settings that an audit follows, by section; of one folder, those of what is read alone. Another would change nothing.
+USED = {
+    "corpus": ("channel", "clip_samples", "sample_rate_hz"),
+    "mel": tuple(field.name for field in fields(MelConfig)),
+    "retrieval": ("detectors", "clap_path", "clap_sha256", "max_shift_s", "n_candidates"),
+    "thresholds": ("fpr", "further_fprs", "beta", "betas", "k", "ks", "confidence", "seed"),
+}
+USED_WITHIN = {"corpus": ("channel", "sample_rate_hz")}
 # of a comparison of folders
 COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "keep", "shard")
 
@@ -29,6 +39,14 @@ def check(given: Mapping) -> None:
         raise ValueError("--shard: expected --keep FOLDER, which a part is put into")
     if not given["shard"]:
         _check_place(given["output"])
+
+
+def check_used(setting: str, section: str, field: str, within: bool = False) -> None:
+    """Raises ValueError, by the name `setting`, where an audit makes no use of this field of a section."""
+    used = USED_WITHIN if within else USED
+    if field not in used.get(section, ()):
+        names = ", ".join(name for some in used.values() for name in some)
+        raise ValueError(f"{setting}: this audit makes no use of it; expected one of {names}")
 
 
 def _check_place(table: Path) -> None:
