@@ -269,13 +269,13 @@ def test_the_table_of_what_is_found_is_read_from_its_csv(tmp_path):
         "copies first"
     )
     assert ":::{dropdown} Mixtures of 10 s, 100 clips a kind, at a rate of 1 %" in said and "5 % (2.5" not in said
-    assert "One detector alone" not in said
+    assert "one detector alone" not in said
     table = pd.DataFrame(rows, columns=columns)
     table.loc[(table["detector"] == "mel") & (table["kind"] == "exact"), "percent"] = 99.0
     table.to_csv(tmp_path / "audit.csv", index=False)
     assert (
-        "unclear for 1. One detector alone, the best one picked afterwards, finds more than all together for 1 by more than a point: "
-        "the most, 2 points, for *exact*, by mel." in recall.recall(tmp_path / "audit.csv")
+        "unclear for 1. For 1 of these kinds one detector alone, the best one picked afterwards, finds more than all together by more than "
+        "a point. The largest gap is 2 points (*exact*, mel)." in recall.recall(tmp_path / "audit.csv")
     )
     leading = pd.DataFrame(rows, columns=columns).assign(over_low=1.0)
     leading.to_csv(tmp_path / "audit.csv", index=False)

@@ -45,9 +45,9 @@ def test_runs_come_by_size_and_undefined_ones_are_told(folder):
         == "With **100 clips** 19 prompts are confirmed as replayed: too few to rank the signs."
     )
     table = summaries.in_words(runs)
-    assert table["AUROC"].tolist()[:2] == ["0.5 (0.4 to 0.5)", "0.81 (0.71 to 0.81)"] and set(table["AUROC"][5:]) == {
-        "–"
-    }
+    assert table["AUROC"].tolist()[:2] == ["0.5 (0.4\u00a0to\u00a00.5)", "0.81 (0.71\u00a0to\u00a00.81)"] and set(
+        table["AUROC"][5:]
+    ) == {"–"}
     assert len(summaries.counts_in_words(runs)) == len(runs)
 
 

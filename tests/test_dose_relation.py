@@ -165,13 +165,17 @@ def test_the_planned_reading_beside_the_primary_is_told_with_what_follows_from_i
     found = dose_relation.relations(clips(0.5, 2), good_from=1000)
     first = (found["caption_kind"] == "same") & (found["clips"] == dose_relation.ALL)
     good = (found["caption_kind"] == "same") & (found["clips"] == dose_relation.GOOD)
-    for b, says in ((0.95, "and the same follows."), (0.5, "by that reading a copy does less than its share.")):
+    for b, says in ((0.95, "and the same follows."), (0.5, ": a copy does less than its share.")):
         ends = {"exponent": b, "exponent_low": b - 0.2, "exponent_high": b + 0.2}
         table = found.copy()
         table.loc[first, ["exponent", "exponent_low", "exponent_high"]] = [0.9, 0.7, 1.1]
         table.loc[good, list(ends)] = list(ends.values())
         told = summaries.relation_sentence(table, LAW)
-        assert f"as planned beside it, b is {b:.2f} ({b - 0.2:.2f} to {b + 0.2:.2f})" in told and told.endswith(says)
+        assert (
+            f"also in the plan, begins only once clips of held-out prompts are good. By it b is {b:.2f} ({b - 0.2:.2f} to {b + 0.2:.2f})"
+            in told
+            and told.endswith(says)
+        )
 
 
 def test_when_each_number_of_copies_begins_is_told():
@@ -182,7 +186,7 @@ def test_when_each_number_of_copies_begins_is_told():
     waiting = summaries.begins(onsets.assign(censored=onsets["copies"] == 1))
     assert "It has not come by the last checkpoint, at 16,000 updates, for a clip that occurs once." in waiting
     shown = summaries.onsets_in_words(onsets.assign(censored=onsets["copies"] == 1))
-    assert shown.iloc[0, 2] == "not by 16,000" and " to " in shown.iloc[1, 2]
+    assert shown.iloc[0, 2] == "not by 16,000" and "\u00a0to\u00a0" in shown.iloc[1, 2]
 
 
 def test_copies_are_planted_in_the_numbers_that_are_asked_for():

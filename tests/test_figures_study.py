@@ -228,7 +228,7 @@ def test_the_key_figure_draws_each_size_once_over_updates_and_over_epochs_and_th
         assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.02, 0.02))
         texts = {text.get_text(): text.get_color() for text in axis.texts}
         assert texts == dict(zip(
-            ("100 clips", "500", "4,500 clips", "twins: no copies"), map(COLOURS.get, ("orange", "grey", "green", "blue"))
+            ("100 clips", "500", "4,500 clips", "twins: no copies"), [*map(COLOURS.get, ("orange", "grey", "green")), INK]
         ))  # fmt: skip
     assert not figure.legends
     alone = plot_curve(rows.assign(null_near_exact_rate=np.nan))

@@ -384,7 +384,7 @@ def test_the_relation_is_shown_a_row_a_measure_and_shares_leave_undefined_clips_
     )
     table = summaries.relation_in_words(law_table(onsets, [100, 200, 400], [4500]))
     assert table["onset"].tolist() == ["5 % near-exact of their own clip"] and table["exponent"].str.startswith(
-        "1 (1 to 1"
+        "1 (1\u00a0to\u00a01"
     ).tolist() == [True]
     assert table["without one size"].tolist() == ["1.00 to 1.00"]
     assert table["onset at 4,500 clips"].str.startswith("22,000 (").all()

@@ -74,8 +74,8 @@ def test_the_page_says_what_came_of_each_change(table):
     assert summaries.sentences(apart)[-1].startswith(
         "**So far**, by log-mel, fewer prompts are replayed at equal quality with a limit (1 draw). KID does not see"
     )
-    assert "The intervals do not overlap: with the change fewer are replayed." in summaries.sentences(apart)[2]
-    assert "The intervals do not overlap: with the change not fewer are replayed." in summaries.sentences(apart)[3]
+    assert "The intervals do not overlap: with the change fewer prompts are replayed." in summaries.sentences(apart)[2]
+    assert "The intervals do not overlap: with the change more prompts are replayed." in summaries.sentences(apart)[3]
     assert len(summaries.sentences(table[table["intervention"] == summaries.STUDY])) == 2, "nothing is changed yet"
     shown = summaries.in_words(summaries.compared(table), "mel", "4.2\u00a0%")
     assert shown["unchanged, when as good"].tolist() == [

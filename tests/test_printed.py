@@ -67,7 +67,7 @@ STANDS_FOR = {  # what a reader puts there: a name of one's own, or what was pri
 def commands(text: str) -> list[str]:
     """The lines of a Markdown text's blocks for a shell, and what its sentences print as a command."""
     blocks = [block["text"].replace("\\\n", " ") for block in FENCE.finditer(text) if block["kind"] == "bash"]
-    lines = [" ".join(re.sub(r"\s# .*", "", line).split()) for block in blocks for line in block.splitlines()]
+    lines = [" ".join(re.sub(r"(^|\s)# .*", "", line).split()) for block in blocks for line in block.splitlines()]
     spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", FENCE.sub("", text)))
     return [line for line in lines if line] + [span for span in spans if COMMAND.fullmatch(span)]
 

@@ -47,7 +47,7 @@ def plain(text):
 
 def test_one_sentence_answers_for_every_size():
     assert sentences.of_answer(STUDY) == (
-        "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 updates on 400 clips, we cannot tell "
+        "Trained for long enough on 100 clips, a model replays more than half of them. After 2,000 training updates on 400 clips, we cannot tell "
         "whether a model copies; on 4,000, we cannot tell: 2\u00a0% of its clips count as copies, but so do 2\u00a0% of clips that copied nothing."
     )
     late = pd.concat([STUDY, STUDY[STUDY["n_train"] == 100].assign(n_train=200)])
@@ -59,7 +59,7 @@ def test_one_sentence_answers_for_every_size():
         "Trained on 100 clips, a model replays some of them; on 400, nearly all of them."
     )
     assert sentences.of_answer(undefined(early)).startswith(
-        "After 2,000 updates on 100 or 400 clips, what a model does is undefined"
+        "After 2,000 training updates on 100 or 400 clips, what a model does is undefined"
     )
 
 
@@ -139,10 +139,10 @@ def test_what_the_rule_misses_and_what_the_ledger_decides_is_counted():
     assert sentences.of_missed(known[:0]) == ""
     verdicts = ["holds", "fails", "cannot tell", "not comparable", "unknown", "unknown", "holds"]
     assert sentences.of_ledger(pd.DataFrame({"verdict": verdicts})) == (
-        "Of 7 claims 3 are decided, 2 are left undecided by this run, and for 2 the paper's value is unknown."
+        "Of 7 claims 3 are decided, 2 are not decided by this run, and for 2 the paper's value is unknown."
     )
     assert sentences.of_ledger(pd.DataFrame({"verdict": ["holds", "another run"]})) == (
-        "Of 2 claims 1 are decided, 0 are left undecided by this run, 1 is asked of another model, and for 0 the paper's value is "
+        "Of 2 claims 1 are decided, 0 are not decided by this run, 1 is asked of another model, and for 0 the paper's value is "
         "unknown."
     )
 

@@ -207,7 +207,7 @@ def test_how_long_models_are_trained_is_told_for_equal_and_for_unequal_lengths()
     assert (
         "2,800 for 100 clips, 5,600 for 200 clips" in law and "32,000 for 2,000 clips and 39,580 for 4,500 clips" in law
     )
-    assert "the same number" not in law and law.endswith("where both have such models.")
+    assert "the same number" not in law and law.endswith("where both were kept near such a moment.")
 
 
 def test_pairs_of_recordings_have_types_even_where_there_is_none(tmp_path):

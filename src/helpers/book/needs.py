@@ -11,6 +11,7 @@ from helpers.study.stage import Stage
 from helpers.study.store import NotPublished
 
 OF_STUDY = dict.fromkeys(("n_train", "draw"), " (of the study)")  # other values than those of its runs are not tried
+NONE = "none"  # of the parameters
 
 
 def check(chapter: Chapter) -> list[Stage]:
@@ -113,9 +114,9 @@ def served_in_words(chapter: Chapter) -> str:
     """For the chapter's page: which parameters the published study serves, and what the others take."""
     at_once, anew = _told(served(chapter))
     other = dataclasses.replace(chapter, changed=chapter.changed | {"name": "value"})
+    ready = "Any change" if at_once == NONE else f"Ready at once: {at_once}. What else is changed"
     return (
-        f"**Other settings.** Ready at once: {at_once}. What else is changed is computed first, which took {anew} for the "
-        f"published study: `{command(other)}`."
+        f"**Other settings.** {ready} is computed first, which took {anew} for the published study: `{command(other)}`."
     )
 
 
@@ -132,4 +133,4 @@ def _told(seconds: dict[str, float]) -> tuple[str, str]:
     names = ", ".join(f"`{name}`{OF_STUDY.get(name, '')}" for name, took in seconds.items() if not took)
     times = sorted(took for took in seconds.values() if took)
     ends = dict.fromkeys(map(publication.duration, times[:1] + times[-1:]))
-    return names or "no other value", " to ".join(ends)
+    return names or NONE, " to ".join(ends)

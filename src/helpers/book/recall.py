@@ -68,8 +68,8 @@ def _by_one(part: pd.DataFrame) -> str:
     if not (more > 1).any():
         return ""
     return (
-        f" One detector alone, the best one picked afterwards, finds more than all together for {(more > 1).sum()} by more than "
-        f"a point: the most, {more.max():.0f} points, for *{more.idxmax()}*, by {alone.loc[more.idxmax()].idxmax()}."
+        f" For {(more > 1).sum()} of these kinds one detector alone, the best one picked afterwards, finds more than all together by more than a point. "
+        f"The largest gap is {more.max():.0f} points (*{more.idxmax()}*, {alone.loc[more.idxmax()].idxmax()})."
     )
 
 
@@ -80,7 +80,7 @@ def _row(kind: str, part: pd.DataFrame) -> dict[str, str]:
     row = {"Kind": kind, "audit": f"no rate stated ({found} would be flagged)" if ours["refused"] is True else found}
     if theirs is not None:
         row[PEER] = _share(theirs)
-        row["difference"] = "{:+.0f} ({:+.0f} to {:+.0f})".format(
+        row["difference"] = "{:+.0f} ({:+.0f}\u00a0to\u00a0{:+.0f})".format(
             *ours[["over_chromaprint", "over_low", "over_high"]].astype(float)
         )
     return row

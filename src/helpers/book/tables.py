@@ -34,7 +34,7 @@ def table_html(data: pd.DataFrame, titled: bool = False) -> str:
         raise ValueError(f"formats: expected columns among {', '.join(map(str, data.columns))}, got {min(unknown)!r}")
     whole = [name for name in data.columns if pd.api.types.is_integer_dtype(data[name])]
     formats = dict.fromkeys(whole, ",") | dict(formats or {})
-    align = {name: "right" if pd.api.types.is_numeric_dtype(data[name]) else "left" for name in data.columns}
+    align = {name: "right" if _is_of_numbers(data[name]) else "left" for name in data.columns}
     head = "".join(
         f'<th scope="col" style="{_CELL};text-align:{align[name]}">{escape(str(name))}</th>' for name in data.columns
     )
@@ -91,6 +91,11 @@ def _csv_link(data: pd.DataFrame, caption: str) -> str:
     """The table as a file inside the page, named after its caption's beginning; captions of clips are no formulas there."""
     held = base64.b64encode(inert(data).to_csv(index=False).replace("\u00a0", " ").encode()).decode()
     return f'<a class="table-csv" data-caption="{escape(caption)}" download="{file_stem(caption)}.csv" href="data:text/csv;charset=utf-8;base64,{held}">CSV</a>'
+
+
+def _is_of_numbers(values: pd.Series) -> bool:
+    """Also of numbers that are written already, as "1,500", with dashes where one is missing."""
+    return pd.api.types.is_numeric_dtype(values) or values.map(str).str.fullmatch(r"[-–+\d.,]+").all()
 
 
 def _cell(value, spec: str | None) -> str:

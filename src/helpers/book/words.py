@@ -59,7 +59,7 @@ def with_interval(data: pd.DataFrame, value: str, low: str, high: str, percent: 
         number, *limits = (100 * x if percent else x for x in row)
         spec = ".1f" if percent else ".3g"
         unit = "\u00a0%" if percent else ""
-        bounds = "" if any(map(pd.isna, limits)) else f" ({limits[0]:{spec}} to {limits[1]:{spec}})"
+        bounds = "" if any(map(pd.isna, limits)) else f" ({limits[0]:{spec}}\u00a0to\u00a0{limits[1]:{spec}})"
         texts.append("–" if pd.isna(number) else f"{number:{spec}}{unit}{bounds}")
     return texts
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from helpers.book.theme import COLOURS, WIDTH_IN
+from helpers.book.theme import COLOURS, INK, WIDTH_IN
 from helpers.sound.transforms import TRANSFORMS
 
 MOST_PANELS = 3  # of one row: more would be too narrow for their titles
@@ -125,7 +125,10 @@ def write_ends(axis, lines: Mapping[str, Line2D]) -> None:
     room = LETTER * max(map(len, lines))
     low, high = axis.transData.inverted().transform(axis.transAxes.transform([(0, 0), (1 / (1 - room), 0)]))[:, 0]
     axis.set_xlim(low, high)
-    taken = np.concatenate([_along(line, axis) for line in axis.lines])
+    edges = [edge for band in axis.patches for edge in (band.get_y(), band.get_y() + band.get_height())]
+    across = np.array([(x, edge) for edge in edges for x in np.linspace(0, 1, 50)]).reshape(-1, 2)
+    across = (axis.get_yaxis_transform() + axis.transAxes.inverted()).transform(across)
+    taken = np.concatenate([*(_along(line, axis) for line in axis.lines), across])
     ends = [(text, line, *end) for text, line in lines.items() for end in _along(line, axis)[-1:]]
     for text, line, x, y in sorted(ends, key=lambda end: -abs(end[3] - 0.5)):  # from the outside to the middle
         width = LETTER * (len(text) + 1)
@@ -154,14 +157,14 @@ def _along(line: Line2D, axis) -> np.ndarray:
     return np.column_stack([np.interp(steps, range(len(x)), of) for of in (x, y)])
 
 
-def honest_band(axis, low: float, high: float, text: str, ha: str = "right", va: str = "bottom") -> None:
-    """What clips reach that copied nothing, as a blue band (a line where it has no height), named above its upper end, or below it
-    (`va` top), on the right or on the left."""
+def honest_band(axis, low: float, high: float, text: str, below: bool = False) -> None:
+    """What clips reach that copied nothing, as a blue band (a line where it has no height), named on the left above it, or `below` it.
+    What `write_ends` writes afterwards keeps off its edges."""
     blue = COLOURS["blue"]
     axis.axhspan(low, high, facecolor=(blue, 0.18), edgecolor=(blue, 0.6), linewidth=1)
     axis.annotate(
-        text, (0.98 if ha == "right" else 0.02, high), (0, 2 if va == "bottom" else -3), ("axes fraction", "data"),
-        textcoords="offset points", size=8, color=blue, ha=ha, va=va,
+        text, (0.02, low if below else high), (0, -3 if below else 2), ("axes fraction", "data"),
+        textcoords="offset points", size=8, color=INK, va="top" if below else "bottom",
     )  # fmt: skip
 
 

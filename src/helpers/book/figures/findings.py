@@ -121,13 +121,13 @@ def plot_curve(rows: pd.DataFrame, null: str = "twins") -> Figure:
             if layer > 2 or x == "n_train":
                 axis.vlines(moved, part["low"], part["high"], color=shades[n_train], linewidth=1, alpha=0.6)
         axis.set(xscale="log", xlabel="training clips" if x == "n_train" else x)
+        if pooled["honest"].notna().any():
+            honest_band(axis, pooled["honest"].min(), pooled["honest"].max(), f"{null}: no copies")
         if x == "n_train":
             axis.margins(x=0.08)
         else:
             write_ends(axis, lines)
         count_axis(axis.xaxis, [1, 10, 100, 1_000, 10_000] if x == "epochs" else pooled[x])
-        if pooled["honest"].notna().any():
-            honest_band(axis, pooled["honest"].min(), pooled["honest"].max(), f"{null}: no copies")
     return figure
 
 
@@ -186,7 +186,7 @@ def plot_answer(shares: pd.DataFrame) -> Figure:
     axis.set(xscale="log", xlabel="training clips", ylabel="near-exact copies")
     share_axis(axis, "y")
     if honest["high"].notna().any():
-        honest_band(axis, honest["low"].min(), honest["high"].max(), HONEST, "left", "top")
+        honest_band(axis, honest["low"].min(), honest["high"].max(), HONEST, below=True)
     count_axis(axis.xaxis, [100, 1_000, 10_000])
     axis.set_xlim(shares["n_train"].min() / 1.5, 9e4)
     figure.legend(loc="outside upper left", ncols=1)

@@ -50,7 +50,7 @@ def of_answer(rows: pd.DataFrame) -> str:
     curves, parts = checkpoints(rows), []
     for (n_train, updates), last in shares_by(rows[rows["arm"] == "main"], ["n_train", "updates"]).iterrows():
         first = shares_by(curves[curves["n_train"] == n_train], ["updates"]).iloc[0]
-        opening, who = f"After {updates:,} updates on", ""
+        opening, who = f"After {updates:,} training updates on", ""
         if pd.isna(last["rate"]) or pd.isna(last["null_rate"]):
             said = f"what a model does is undefined, {WHY_UNDEFINED}"
         elif last["low"] > last["null_high"]:
@@ -102,7 +102,7 @@ def of_ledger(claims: pd.DataFrame) -> str:
     elsewhere = (verdicts == ELSEWHERE).sum()
     asked = f", {elsewhere} is asked of another model" if elsewhere else ""
     return (
-        f"Of {len(claims)} claims {decided} are decided, {len(claims) - decided - unknown - elsewhere} are left undecided by this "
+        f"Of {len(claims)} claims {decided} are decided, {len(claims) - decided - unknown - elsewhere} are not decided by this "
         f"run{asked}, and for {unknown} the paper's value is unknown."
     )
 

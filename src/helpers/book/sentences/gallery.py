@@ -18,8 +18,8 @@ TEXTS = {
         "θ was chosen on the pilot, with as many altered copies as clips that are no copies: it is the lowest position above which "
         "95 % of the clips are copies.",
         "θ was chosen on the first study's pilot, with as many altered copies as clips that are no copies: there it was the lowest "
-        "position above which 95 % of the clips are copies. A position was that to the nearest clip then. Here the same θ is asked "
-        "of the own clip, and chapter 7 counts what the rule finds and misses.",
+        "position above which 95 % of the clips are copies. In that study a position was measured to the nearest clip. Here the same θ "
+        "is asked of the prompt's own clip, and chapter 7 counts what the rule finds and misses.",
     ),
     "own_tau": (
         "With more training clips the best of them is nearer by chance alone, so each training size has a τ of its own.",
@@ -44,12 +44,12 @@ TEXTS = {
     ),
     "counts_any": (
         "The own clip must be the nearest as well. Two tables below also count matches with any clip; their headings say so.",
-        "Such a clip counts even where another clip of the gallery is nearer.",
+        "Such a clip counts even where another training clip is nearer.",
     ),
     "which_prompts": (
         "The models were asked for many prompts, but of each size only one can be heard at every moment: the middle one of its prompts.",
-        "All sizes get the same three prompts, drawn by a seed. Choose a prompt, and see after how many updates its first dot appears. "
-        "Then do the same for a larger set. Hatched cells cannot be played with this prompt.",
+        "There are three prompts, drawn by a seed, and the same for all sizes whose models were asked for them. Choose a prompt, and see after "
+        "how many updates its first dot appears. Then do the same for a larger set. Hatched cells have no clip of this prompt.",
     ),
     "simple_clips": (
         "A small set has more of them: draw 0 takes the first clips, which are a little simpler.",

@@ -55,7 +55,7 @@ def of_lengths(profile: Profile) -> str:
         lengths = listed([f"{run.updates:,} for {run.n_train:,} clips" for run in runs])
         text = (
             f"Each size has its own number of updates, as copying was expected to begin later in a larger set: {lengths}. "
-            "Weights are kept on the way, so two sizes can be compared at nearly equal updates, or at nearly equal epochs, where both have such models."
+            "Weights are kept on the way, so two sizes can be compared at nearly equal updates, or at nearly equal epochs, where both were kept near such a moment."
         )
     named = {n: 40 * n / profile.training.batch_size for n in kept}
     told = [f"{u:,.0f} updates for {n:,} clips" for n, u in named.items() if u in kept[n]]

@@ -105,7 +105,7 @@ def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
     a, low, high = known[["exponent", "exponent_low", "exponent_high"]].iloc[0]
     margin = math.hypot((row.exponent_high - row.exponent_low) / 2, (high - low) / 2)
     side = "below" if row.exponent < a else "above"
-    gap = f"That is {abs(row.exponent - a):.2f} {side} a = {a:.2f}, the exponent of the number of clips, give or take {margin:.2f}"
+    gap = f"That is {abs(row.exponent - a):.2f} {side} the exponent of the number of clips, a = {a:.2f}, give or take {margin:.2f}"
     if abs(row.exponent - a) <= margin:
         return (
             f"{text} {gap}. So perhaps only the clip's share of the set counts.{_beside(relation, a, (high - low) / 2)}"
@@ -121,10 +121,10 @@ def _beside(relation: pd.DataFrame, a: float, margin: float) -> str:
         return ""
     row = rows.iloc[0]
     apart = abs(row.exponent - a) > math.hypot((row.exponent_high - row.exponent_low) / 2, margin)
-    told = f" Fitted only once clips of held-out prompts are good, as planned beside it, b is {row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
+    told = f" A second fit, also in the plan, begins only once clips of held-out prompts are good. By it b is {row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
     if not apart:
         return f"{told}, and the same follows."
-    return f"{told}: by that reading a copy does {'less' if row.exponent < a else 'more'} than its share."
+    return f"{told}: a copy does {'less' if row.exponent < a else 'more'} than its share."
 
 
 def _primary(relation: pd.DataFrame):
@@ -149,7 +149,7 @@ def _interval(low: float, high: float) -> str:
     """ " (800 to 1,400)"; "" of one without ends, as of two groups."""
     if low == 0 and not math.isfinite(high):
         return ""
-    return f" ({two_digits(low)} to {two_digits(high) if math.isfinite(high) else 'any number'})"
+    return f" ({two_digits(low)}\u00a0to\u00a0{two_digits(high) if math.isfinite(high) else 'any number'})"
 
 
 def relations_in_words(relation: pd.DataFrame) -> pd.DataFrame:

@@ -260,8 +260,8 @@ def seeds_sentence(outcomes: pd.DataFrame) -> str:
     """How to read the figure of `seed_shares`, or why there is none."""
     if outcomes.empty:
         return (
-            "In this study each prompt was asked once, or it is not known whether its clips are near-exact. So here luck and prompt "
-            "cannot be told apart."
+            "Here no prompt was asked more than once with a known outcome, so luck and prompt cannot be told apart. Chapter 9 asks each "
+            "of its prompts four times."
         )
     return (
         "If every prompt had the same chance to be replayed, the bars would end at the dashes. Where the outer bars, of no seed and of "

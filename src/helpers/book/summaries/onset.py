@@ -196,12 +196,16 @@ def above_floor(judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _p_text(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
 def floors_in_words(floors: pd.DataFrame) -> pd.DataFrame:
     """`above_floor` as it is shown: a row a run."""
     columns = {
         "n": "n_train", "draw": "draw", "floor": shares(floors, "floor"),
         "onset above it": [f"{row.updates:,.0f}" if not row.censored else "not yet" for row in floors.itertuples()],
-        "fit with it, p": floors["p_with_floor"].map("{:.2g}".format), "fit without, p": floors["p_without"].map("{:.2g}".format),
+        "fit with it, p": floors["p_with_floor"].map(_p_text), "fit without, p": floors["p_without"].map(_p_text),
     }  # fmt: skip
     caption = "Onsets above the floor of each run, in updates, and how well curves with and without it fit. Not in the plan, so exploratory."
     return arrange(floors, columns, caption)

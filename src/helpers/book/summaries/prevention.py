@@ -103,7 +103,7 @@ def in_words(rows: pd.DataFrame, detector: str, twins: str) -> pd.DataFrame:
     share, beside = limits("own_near_exact_rate"), [f"study_{name}" for name in limits("own_near_exact_rate")]
     columns = {
         "change": "intervention",
-        "read at": [f"draw {row.draw}, {row.updates:,.0f} updates" for row in rows.itertuples()],
+        "draw": rows["draw"].map(str), "read at, updates": rows["updates"].map("{:,.0f}".format),
         "KID": rows["kid"].map("{:.2f}".format), "CLAP": rows["caption_agreement"].map("{:.2f}".format), "near-exact": share,
     }  # fmt: skip
     if set(beside) <= set(rows):  # of changed runs
@@ -184,7 +184,7 @@ def sentences(
     if any(name not in (STUDY, EARLY) for name in rows_of):
         told.append(
             f"**So far**, by log-mel, fewer prompts are replayed at equal quality with {listed(helping)}. KID does not see how well a clip follows "
-            "its prompt; the agreement does. What a change does beside early stopping, the baseline of the plan, stands above."
+            "its prompt; the agreement does. What a change does beside early stopping, the baseline of the plan, is told below."
             if helping
             else "**So far**, no change is shown to prevent copying at equal quality."
         )
@@ -220,13 +220,14 @@ def _beside_baseline(rows: pd.DataFrame, early: pd.DataFrame | None) -> str:
         return ""
     rate, low, high = limits("own_near_exact_rate")
     over = ((both[low] <= both[f"{high}_early"]) & (both[f"{low}_early"] <= both[high])).any()
-    better = "fewer" if (both[rate] < both[f"{rate}_early"]).all() else "not fewer"
+    less = both[rate] < both[f"{rate}_early"]
+    better = "fewer" if less.all() else "in some draws fewer, in others more" if less.any() else "more"
     return (
         f"Early stopping of the same draws: {_listed(both[f'{rate}_early'])} (held-out KID {_kids(both['kid_early'])}). "
         + (
             "The intervals overlap."
             if over
-            else f"The intervals do not overlap: with the change {better} are replayed."
+            else f"The intervals do not overlap: with the change {better} prompts are replayed."
         )
     )
 

@@ -72,7 +72,7 @@ def with_second_opinion(detection: pd.DataFrame, profile: Profile) -> tuple[pd.D
     if aisfx.NAME in profile.retrieval.detectors:
         return (
             None,
-            "This profile searches by it throughout: it stands beside the others in the figures of several detectors.",
+            "This profile uses it in every search, so it is in all figures that compare detectors.",
         )
     if publication.find(profile.name):
         return None, "The published study of this profile was made without it."

@@ -61,7 +61,7 @@ def thresholds_by_null(rates: pd.DataFrame, null: str) -> pd.DataFrame:
     names = {
         "twins": "twins",
         "heldout": "held-out clips",
-        null + COMMON: f"one τ for all sizes, from {null} of the largest",
+        null + COMMON: f"the largest size's {null}, one τ for all",
     }
     tau = plain(rates["tau"], ".4f").replace("–", "unattainable")
     columns = {
