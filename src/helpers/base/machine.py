@@ -29,7 +29,7 @@ def describe_machine() -> dict:
         "versions": versions,
         "commit": commit(),
         "machine": {
-            "cpu": _cpu_model(),
+            "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
             "vectors": vector_extensions(),
             "cores": cores(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -98,10 +98,6 @@ def _cpuinfo(field: str) -> str:
             if line.startswith(field):
                 return line.split(":", 1)[1].strip()
     return ""
-
-
-def _cpu_model() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def vector_extensions() -> list[str]:

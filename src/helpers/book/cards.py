@@ -137,7 +137,7 @@ def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
     """`parts` one below the other under a title that opens and closes them."""
     text = escape(title).replace(" %", "\u00a0%")
     summary = f'<summary style="cursor:pointer;font-weight:600;margin:.4rem 0">{text}</summary>'
-    markup = "".join(map(_markup, parts))
+    markup = "".join(part if isinstance(part, str) else part.data for part in parts)
     for shared in (STYLE, FLICK):  # once is enough
         markup = markup.replace(shared, "") + (shared if shared in markup else "")
     return HTML(f"<details>{summary}{markup}</details>")
@@ -146,7 +146,3 @@ def folded(title: str, parts: Iterable[HTML | str]) -> HTML:
 def told(title: str, *sentences: str) -> HTML:
     """Sentences, a paragraph each and escaped, under a title that opens and closes them."""
     return folded(title, [f"<p>{escape(sentence, quote=False)}</p>" for sentence in sentences])
-
-
-def _markup(part: HTML | str) -> str:
-    return part if isinstance(part, str) else part.data

@@ -45,8 +45,13 @@ def of_study(judged: pd.DataFrame, folders: Sequence[Path], data: Corpus, profil
     runs are searched in one pool; else of the stages `clips`, of every size the prompt that all its arms were asked for.
     """
     heard = [_prompts(folder / "prompts.csv") if profile.pooled else _arms(PlayedClips(folder)) for folder in folders]
+    clips = pd.concat([pd.DataFrame(columns=["query_id", "caption", "sound"]), *heard])
     of_own = judged["top1"] | profile.pooled  # else the position is that of the match
-    return _study(judged[judged["draw"] == 0].assign(position=judged["position"].where(of_own)), heard, data)
+    made = judged[judged["draw"] == 0].assign(position=judged["position"].where(of_own))
+    near = made.assign(near=made["near_exact"].astype("boolean").astype("Float64"))
+    cells = near.groupby(["n_train", "updates"])["near"].agg(rate="mean", n_asked="count")
+    made = made.merge(clips, on="query_id")[COLUMNS].sort_values(["n_train", "updates"])
+    return Study(cells.reset_index().astype({"rate": float}), made, data)
 
 
 def _prompts(path: Path) -> pd.DataFrame:
@@ -58,15 +63,6 @@ def _prompts(path: Path) -> pd.DataFrame:
 def _arms(gallery: PlayedClips) -> pd.DataFrame:
     rows = gallery.rows("arm")
     return rows.assign(sound=[gallery.folder / file for file in rows["file"]])[["query_id", "caption", "sound"]]
-
-
-def _study(made: pd.DataFrame, heard: Sequence[pd.DataFrame], data: Corpus) -> Study:
-    clips = pd.concat([pd.DataFrame(columns=["query_id", "caption", "sound"]), *heard])
-    near = made.assign(near=made["near_exact"].astype("boolean").astype("Float64")).groupby(["n_train", "updates"])[
-        "near"
-    ]
-    cells = near.agg(rate="mean", n_asked="count").reset_index().astype({"rate": float})
-    return Study(cells, made.merge(clips, on="query_id")[COLUMNS].sort_values(["n_train", "updates"]), data)
 
 
 def values(study: Study) -> pd.DataFrame:

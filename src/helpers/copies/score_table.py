@@ -33,7 +33,7 @@ class ScoreTable:
         )
         self._queries = pd.read_parquet(folder / "queries.parquet").set_index(["training_set", "query_id"])
         ceiling = pd.read_parquet(folder / "ceiling.parquet")
-        self._ceiling = {
+        self._ceiling = {  # what each training clip scores against itself after codec and vocoder, by clip_id
             key: part.set_index("clip_id")["own_score"] for key, part in ceiling.groupby(["training_set", "detector"])
         }
         background = pd.read_parquet(folder / "background.parquet").sort_values(
@@ -68,10 +68,6 @@ class ScoreTable:
         """Whether the run has queries of this kind."""
         return (*run, detector, kind, "") in self._best
 
-    def ceiling(self, run, detector: str) -> pd.Series:
-        """What each training clip scores against itself after codec and vocoder, by clip_id."""
-        return self._ceiling[run[0], detector]
-
     def positions(self, run, detector: str, best: pd.DataFrame, null: str) -> np.ndarray:
         """Where clips lie between the null's median and a perfect replay (`replication.position`), float64 [Q].
 
@@ -80,7 +76,7 @@ class ScoreTable:
         Where the runs are pooled, of their own clip instead, between the median own score of all runs' nulls and the own
         ceiling: NaN for a clip without an own one.
         """
-        ceiling = self.ceiling(run, detector)
+        ceiling = self._ceiling[run[0], detector]
         if self.pooled:
             owned = ceiling.index.union(pd.Index(best["own_id"]).difference([""]))
             ceiling = ceiling.reindex(owned).fillna(ceiling.median())

@@ -76,18 +76,12 @@ class Mixed:
 def load_corpus(folder: Path) -> Corpus:
     """Opens a corpus stage's folder without reading the audio."""
     folder = Path(folder)
+    clips = pd.read_parquet(folder / "clips.parquet")
     if not (folder / "audio.npy").is_file():
-        clips = pd.read_parquet(folder / "clips.parquet")
-        return Corpus(clips, Mixed(clips, _stored_config(folder)), None)
-    return Corpus(
-        pd.read_parquet(folder / "clips.parquet"),
-        np.load(folder / "audio.npy", mmap_mode="r"),
-        np.load(folder / "mels.npy", mmap_mode="r"),
-    )
-
-
-def _stored_config(folder: Path) -> CorpusConfig:
-    return CorpusConfig.from_digest_fields(json.loads((folder / "manifest.json").read_text())["config"]["corpus"])
+        settings = json.loads((folder / "manifest.json").read_text())["config"]["corpus"]
+        return Corpus(clips, Mixed(clips, CorpusConfig.from_digest_fields(settings)), None)
+    audio, mels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("audio", "mels"))
+    return Corpus(clips, audio, mels)
 
 
 def leading_groups(clips: pd.DataFrame) -> pd.Series:

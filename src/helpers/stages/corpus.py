@@ -14,10 +14,7 @@ from helpers.sound.corpus import clip_row, generator, pools, render_all, write_c
 
 def compute(out: Path, upstream: dict, config: CorpusConfig, mel: MelConfig) -> None:
     """Writes clips.parquet, audio.npy (int16 [N, S]) and mels.npy (float32 [N, T, M]); rows: train, held-out, background."""
-    if config.kind != "pocket":
-        clips, chunks = user_audio.read_user_corpus(config, out)
-    else:
-        clips, chunks = _pocket(config)
+    clips, chunks = _pocket(config) if config.kind == "pocket" else user_audio.read_user_corpus(config, out)
     write_clips(out, clips, chunks, config, mel)
 
 

@@ -59,10 +59,6 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
         _recording_pairs(profile).to_csv(out / "recordings.csv", index=False)
 
 
-def _features(mels: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    return (mels - mean).reshape(len(mels), -1)
-
-
 def _verify(pairs: pd.DataFrame, audio, rows: np.ndarray, profile: Profile) -> pd.DataFrame:
     """Pairs of clips with their waveform correlation: sparse clips, such as two single strokes, are alike once centred."""
     correlations = [
@@ -113,7 +109,8 @@ def _recording_pairs(profile: Profile) -> pd.DataFrame:
             parts[sound_id] = level_recording(audio)[:length]
     ids = list(parts)
     mels = log_mel(np.stack(list(parts.values())), profile.mel, rate)
-    pairs = pairs_above(_features(mels, mels.mean(axis=(0, 1))), config.recording_threshold)
+    centred = (mels - mels.mean(axis=(0, 1))).reshape(len(mels), -1)
+    pairs = pairs_above(centred, config.recording_threshold)
     meta = pack.set_index("id")
     rows = []
     for pair in pairs.itertuples():

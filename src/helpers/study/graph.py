@@ -99,11 +99,6 @@ class Graph:
         main = self if self.profile.corpus.kind == "pocket" else None
         return (self, *(Graph(other, main) for other in self.profile.variants[1:]))
 
-    @property
-    def pooled(self) -> bool:
-        """Whether the clips of all runs are searched in all training clips of the corpus."""
-        return self.profile.pooled
-
     def _run(self, n_train: int, draw: int) -> dict:
         """What decides which clips one training run has."""
         training = self.profile.training
@@ -234,12 +229,11 @@ class Graph:
         """One denoiser, trained on one draw of n_train clips."""
         profile, config = self.profile, self.profile.training_run(n_train, draw)
         mixes = config.mixtures and not config.checkpoint_path
-        files = self._encoders() if mixes else ()
         return _described(
             config.digest_fields(),
             lambda *folders: stages.training.compute(*folders, profile, config),
             upstream={"encoding": self.encoding()} | ({"corpus": self.corpus()} if mixes else {}),
-            files=checkpoint_files(config) + files,
+            files=checkpoint_files(config) + (self._encoders() if mixes else ()),
             seed=config.seed,
         )
 
@@ -319,10 +313,10 @@ class Graph:
             self._search(),
             lambda *folders: stages.references.compute(*folders, profile),
             shard=lambda out, upstream, k, n: stages.references.compute_shard(out, upstream, profile, k, n),
-            upstream={"corpus": self.corpus()} | ({} if self.pooled else {"roundtrip": self.roundtrip()}),
+            upstream={"corpus": self.corpus()} | ({} if profile.pooled else {"roundtrip": self.roundtrip()}),
             files=clap_files(profile.retrieval),
             label=profile.training_set,
-            published=() if self.pooled else ("ceiling.parquet",),
+            published=() if profile.pooled else ("ceiling.parquet",),
         )
 
     # what the scores are collected from is published: so a study can be made run by run
@@ -335,9 +329,9 @@ class Graph:
         if "twins" in profile.nulls:
             clips["twins"], kinds["twins"] = self.twins(n_train, draw), "twins"
         clips["controls"], kinds["controls"] = self.controls(n_train, draw), "controls"
-        roundtrip = self.run_roundtrip(n_train, draw) if self.pooled else self.roundtrip()
+        roundtrip = self.run_roundtrip(n_train, draw) if profile.pooled else self.roundtrip()
         common = {"corpus": self.corpus(), "roundtrip": roundtrip}
-        if not self.pooled or set(EMBEDDINGS) & set(profile.retrieval.detectors):  # else there is nothing to keep
+        if not profile.pooled or set(EMBEDDINGS) & set(profile.retrieval.detectors):  # else there is nothing to keep
             common["references"] = self.references()
         return _described(
             self._search() | self._run(n_train, draw),
@@ -451,18 +445,18 @@ class Graph:
     )  # fmt: skip
     def scores(self):
         """The scores and the quality of all runs together: what is published, and what everything after starts from."""
-        upstream, training_sets = {}, {}
+        upstream, training_sets, pooled = {}, {}, self.profile.pooled
         for graph in self.variants:
             variant = graph.profile
-            parts = {} if self.pooled else {f"ceiling_{variant.corpus.kind}": graph.references()}
+            parts = {} if pooled else {f"ceiling_{variant.corpus.kind}": graph.references()}
             for n, d in variant.runs:
                 parts[f"retrieval_{variant.key(n, d)}"] = graph.retrieval(n, d)
                 parts[f"quality_{variant.key(n, d)}"] = graph.quality(n, d)
             upstream |= parts
             training_sets |= dict.fromkeys(parts, variant.training_set)
         return _described(
-            {"keep_own": True} if self.pooled else {},
-            lambda *folders: stages.scores.compute(*folders, training_sets, self.pooled),
+            {"keep_own": True} if pooled else {},
+            lambda *folders: stages.scores.compute(*folders, training_sets, pooled),
             upstream=upstream,
         )
 

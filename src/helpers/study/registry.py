@@ -29,7 +29,7 @@ ONLY: dict[str, Callable[[Graph], bool]] = {
     "clips": lambda graph: graph.profile.corpus.kind != "planted",  # the book plays the main training sets
     "twins": lambda graph: "twins" in graph.profile.nulls,  # of mixtures alone
     # where all runs are searched in one pool
-    **dict.fromkeys(("loss_gap", "data_free", "prompts"), lambda graph: graph.pooled),
+    **dict.fromkeys(("loss_gap", "data_free", "prompts"), lambda graph: graph.profile.pooled),
     "agreement": lambda graph: bool(graph.profile.intervention),  # the scale of what a change costs
     "own_scores": lambda graph: graph.changed,  # else they are among the scores
 }
@@ -50,12 +50,13 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
         ValueError: an unknown name, no such run in the profile, or a run chosen of a stage that all runs share.
     """
     graph = profile if isinstance(profile, Graph) else Graph(profile)
-    if name in SINGLE and (n_train, draw) != (None, None):
-        raise ValueError(f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}")
-    if name in SINGLE and not exists(name, graph):
-        return []
     if name in SINGLE:
-        return [SINGLE[name](of) for of in (graph.variants if name in PER_VARIANT else (graph,))]
+        if (n_train, draw) != (None, None):
+            raise ValueError(
+                f"{name}: expected no n_train or draw, as all runs share this stage, got {n_train} and {draw}"
+            )
+        variants = graph.variants if name in PER_VARIANT else (graph,)
+        return [SINGLE[name](of) for of in variants] if exists(name, graph) else []
     if name not in PER_RUN:
         raise ValueError(f"stage: expected one of {', '.join(NAMES)}, got {name!r}")
     if n_train is not None and draw is not None:

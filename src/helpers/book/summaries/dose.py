@@ -92,7 +92,7 @@ def _times(copies: int) -> str:
 def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
     """The exponent b of the number of copies, and what its interval excludes: that copies do not matter (b = 0), and that
     they act like epochs (b = a, the exponent of the number of clips, of the primary measure in law.csv)."""
-    row = _primary(relation)
+    row = relation[(relation["caption_kind"] == ARMS[0]) & (relation["clips"] == ALL)].iloc[0]
     if math.isnan(row.exponent):
         return f"How the onset moves with the number of copies cannot be told: {row.note}."
     b = f"{row.exponent:.2f} ({row.exponent_low:.2f} to {row.exponent_high:.2f})"
@@ -106,12 +106,11 @@ def relation_sentence(relation: pd.DataFrame, law: pd.DataFrame) -> str:
     margin = math.hypot((row.exponent_high - row.exponent_low) / 2, (high - low) / 2)
     side = "below" if row.exponent < a else "above"
     gap = f"That is {abs(row.exponent - a):.2f} {side} the exponent of the number of clips, a = {a:.2f}, give or take {margin:.2f}"
-    if abs(row.exponent - a) <= margin:
-        return (
-            f"{text} {gap}. So perhaps only the clip's share of the set counts.{_beside(relation, a, (high - low) / 2)}"
-        )
     less = "less" if row.exponent < a else "more"
-    return f"{text} {gap}: a copy does {less} than its share of the set.{_beside(relation, a, (high - low) / 2)}"
+    meaning = f": a copy does {less} than its share of the set."
+    if abs(row.exponent - a) <= margin:
+        meaning = ". So perhaps only the clip's share of the set counts."
+    return f"{text} {gap}{meaning}{_beside(relation, a, (high - low) / 2)}"
 
 
 def _beside(relation: pd.DataFrame, a: float, margin: float) -> str:
@@ -125,10 +124,6 @@ def _beside(relation: pd.DataFrame, a: float, margin: float) -> str:
     if not apart:
         return f"{told}, and the same follows."
     return f"{told}: a copy does {'less' if row.exponent < a else 'more'} than its share."
-
-
-def _primary(relation: pd.DataFrame):
-    return relation[(relation["caption_kind"] == ARMS[0]) & (relation["clips"] == ALL)].iloc[0]
 
 
 def onsets_in_words(onsets: pd.DataFrame) -> pd.DataFrame:
