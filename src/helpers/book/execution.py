@@ -105,9 +105,8 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
         shown = (output.get("data", {}).get("text/html", "") for output in cell.get("outputs", ()))
         if not any("figure-box" in html for html in shown):
             cell.metadata.get("mystnb", {}).pop("figure", None)
-    book.metadata.papermill.update(
-        input_path=f"notebooks/{notebook.name}", output_path=output.name
-    )  # no machine's paths
+    # no machine's paths
+    book.metadata.papermill.update(input_path=f"notebooks/{notebook.name}", output_path=output.name)
     nbformat.write(book, draft)
     os.replace(draft, output)
     say(f"{output.stem}: done in {time.perf_counter() - start:.1f} s")

@@ -29,12 +29,8 @@ OTHER_PARTS = (
     "was trained on, it speaks of the book's own."
 )
 BLANKS = "; a blank ends a setting, so lists are written without, as ks=[1,3]"
-SEARCHED = (
-    "04_generation",
-    "05_retrieval",
-    "06_thresholds",
-    "07_findings",
-)  # pages that speak of the nearest training clip
+# Pages that speak of the nearest training clip.
+SEARCHED = ("04_generation", "05_retrieval", "06_thresholds", "07_findings")
 _BEGUN = "__chapter_begun__"
 
 

@@ -7,11 +7,8 @@ import pandas as pd
 from helpers.book.words import share_text
 from helpers.copies.audit.verdict import TOGETHER
 
-UNRELATED, PEER, SETS = (
-    "unrelated",
-    "Chromaprint",
-    {"short": "Short recordings as they are", "mixtures": "Mixtures of 10 s"},
-)
+UNRELATED, PEER = "unrelated", "Chromaprint"
+SETS = {"short": "Short recordings as they are", "mixtures": "Mixtures of 10 s"}
 NOT_YET = "This table is not measured yet; `benchmarks/audit.py` measures it."
 ABOUT = (
     "A copy is found if it is flagged *and matched with the clip that it was made of*. Shares come with 95 % intervals. The rows of unrelated clips show false alarms. "

@@ -147,7 +147,7 @@ def detection_row(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict:
-    """One row of detection.csv (`COLUMNS`) from greatest cosines [P] of copies and [N] of held-out clips.
+    """One row of alterations.csv (`COLUMNS`) from greatest cosines [P] of copies and [N] of held-out clips.
 
     Groups are the units of each side that the interval draws anew (source groups, or clips). Average precision
     depends on n_pos / n_neg, so rows compare only at the same numbers. `tpr_at_fpr_1pct` is None below 100 negatives.

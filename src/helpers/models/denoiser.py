@@ -71,19 +71,17 @@ def build_unet(config: TrainingConfig, latent_shape=(16, 32, 8), text_dim: int =
     if config.architecture == "tango":
         shape = TANGO
     return UNet2DConditionModel(
-        **shape
-        | {
-            "in_channels": latent_shape[0],
-            "out_channels": latent_shape[0],
-            "block_out_channels": channels,
-            "layers_per_block": config.layers_per_block,
-            "down_block_types": ("CrossAttnDownBlock2D",) * (depth - 1) + ("DownBlock2D",),
-            "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (depth - 1),
-            "cross_attention_dim": text_dim,
-            # Despite its name, diffusers takes this as the number of heads (huggingface/diffusers issue 2011).
-            "attention_head_dim": tuple(c // config.attention_head_dim for c in channels),
-            "norm_num_groups": _norm_groups(channels),
-        }
+        **shape,
+        in_channels=latent_shape[0],
+        out_channels=latent_shape[0],
+        block_out_channels=channels,
+        layers_per_block=config.layers_per_block,
+        down_block_types=("CrossAttnDownBlock2D",) * (depth - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (depth - 1),
+        cross_attention_dim=text_dim,
+        # Despite its name, diffusers takes this as the number of heads (huggingface/diffusers issue 2011).
+        attention_head_dim=tuple(c // config.attention_head_dim for c in channels),
+        norm_num_groups=_norm_groups(channels),
     )
 
 

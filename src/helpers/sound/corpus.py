@@ -198,29 +198,28 @@ def clip_row(clip_id: str, split: str, index: int, recipe: Recipe, sources: dict
 
 
 def write_clips(
-    out: Path, clips: pd.DataFrame, chunks: Iterable[np.ndarray], config: CorpusConfig, mel: MelConfig
+    out: Path, clips: pd.DataFrame, parts: Iterable[np.ndarray], config: CorpusConfig, mel: MelConfig
 ) -> None:
-    """Writes a table of clips beside its audio and log-mels, chunk by chunk.
+    """Writes a table of clips beside its audio, which comes in parts int16 [n, S], and log-mels.
 
-    Raises ValueError where the chunks do not hold as many clips as the table.
+    Raises ValueError where the parts do not hold as many clips as the table.
     """
     n, frames = len(clips), config.clip_samples // mel.hop_length
     audio = create(out / "audio.npy", np.int16, (n, config.clip_samples))
     mels = create(out / "mels.npy", np.float32, (n, frames, mel.n_mels))
     row = 0
-    for chunk in chunks:
-        audio[row : row + len(chunk)] = chunk
-        mels[row : row + len(chunk)] = log_mel(chunk, mel, config.sample_rate_hz)
-        row += len(chunk)
+    for part in parts:
+        audio[row : row + len(part)] = part
+        mels[row : row + len(part)] = log_mel(part, mel, config.sample_rate_hz)
+        row += len(part)
         forget(audio)
         forget(mels)
     if row != n:
         raise ValueError(f"corpus: expected audio for {n} clips, got {row}")
     audio.flush()
     mels.flush()
-    clips.to_parquet(
-        out / "clips.parquet", index=False, compression="zstd", compression_level=LEVEL
-    )  # published, in git
+    # published, in git
+    clips.to_parquet(out / "clips.parquet", index=False, compression="zstd", compression_level=LEVEL)
 
 
 def twin_recipes(

@@ -264,10 +264,7 @@ def _chunks(paths: list[Path], config: CorpusConfig) -> Iterable[np.ndarray]:
     def read(path: Path) -> np.ndarray:
         return read_clip(path, config.sample_rate_hz, config.clip_samples, config.channel)
 
-    with (
-        ThreadPoolExecutor(cores()) as threads,
-        progress(total=len(paths), desc="reading clips", unit="clip") as bar,
-    ):
+    with ThreadPoolExecutor(cores()) as threads, progress(total=len(paths), desc="reading clips", unit="clip") as bar:
         for start in range(0, len(paths), CHUNK):
             part = paths[start : start + CHUNK]
             yield np.stack(list(threads.map(read, part)))

@@ -51,12 +51,8 @@ def _altered(data: Corpus, profile: Profile, n_train: int, rng) -> tuple[str, st
     plan = plan_alterations(profile, n_train, 0)
     number = int(rng.integers(len(plan)))
     copy = plan.iloc[number]
-    return (
-        "altered",
-        copy["query_id"],
-        data.rows("train")[copy["index"]],
-        alter(data, profile, n_train, 0, number, copy),
-    )
+    sound = alter(data, profile, n_train, 0, number, copy)
+    return "altered", copy["query_id"], data.rows("train")[copy["index"]], sound
 
 
 def _twin(data: Corpus, profile: Profile, n_train: int, rng) -> tuple[str, str, int, np.ndarray]:

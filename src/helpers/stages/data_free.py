@@ -49,10 +49,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     data, codec = load_corpus(upstream["corpus"]), load_codec(profile.codec.codec_path, profile.codec.codec_sha256)
     run = profile.training_run(n_train, draw)
     asked_before = spread(subset(run, profile.corpus.n_train), profile.generation.n_prompts)  # whose ceiling is known
-    asked = {
-        "train": data.rows("train")[spread(asked_before, N_PROMPTS)],
-        "heldout": data.rows("heldout")[:N_PROMPTS],
-    }
+    asked = {"train": data.rows("train")[spread(asked_before, N_PROMPTS)], "heldout": data.rows("heldout")[:N_PROMPTS]}
     rows, kind = np.concatenate(list(asked.values())), np.repeat(list(asked), [len(part) for part in asked.values()])
     captions, own = data.clips["caption"].iloc[rows].tolist(), codec.encode(np.asarray(data.mels[rows]))
     (states, mask), null = encode_captions(captions, profile.text), encode_captions([""], profile.text)

@@ -21,7 +21,6 @@ from helpers.models.regeneration import N_REFERENCE
 from helpers.models.synthesis import decode_and_vocode
 from helpers.models.text import encode_captions, load_text
 from helpers.sound import corpus
-from helpers.sound.corpus import originals
 from helpers.sound.silence import GENERATED_PEAK
 
 SHARD = 64  # clips of a file, at least: what a killed run has to make again
@@ -106,7 +105,7 @@ def _prompts(clips: pd.DataFrame, profile: Profile, config: GenerationConfig) ->
     run = profile.training_run(config.n_train, config.draw)
     indices = (corpus.other_subset if config.prompts == "other_draw" else corpus.subset)(run, profile.corpus.n_train)
     if config.prompts == "clusters":
-        return originals(clips)[: config.n_prompts].tolist()
+        return corpus.originals(clips)[: config.n_prompts].tolist()
     return corpus.spread(indices, config.n_prompts).tolist()
 
 

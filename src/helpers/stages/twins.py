@@ -11,7 +11,6 @@ from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.models.synthesis import pass_through_codec
 from helpers.sound import corpus
-from helpers.sound.corpus import originals
 from helpers.sound.mel import log_mel
 
 
@@ -21,7 +20,7 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     indices = corpus.subset(profile.training_run(n_train, draw), profile.corpus.n_train)
     if profile.corpus.kind == "planted":  # of the clips whose captions are asked for, not of every copy
         train = data.clips[data.clips["split"] == "train"]
-        indices = originals(train)[: profile.generation.n_prompts]
+        indices = corpus.originals(train)[: profile.generation.n_prompts]
     table, recipes = corpus.twin_recipes(profile.corpus, data.clips, indices, profile.twins.n_twins)
     audio = corpus.render_all(recipes, profile.corpus, desc="mixing twins")
     mels = np.concatenate([log_mel(part, profile.mel, profile.corpus.sample_rate_hz) for part in audio])

@@ -28,12 +28,8 @@ from helpers.study.input_files import checkpoint_files, clap_files, codec_files,
 from helpers.study.stage import Stage
 
 VERSIONS: dict[str, int] = {}  # of every stage, as `_stage` is told
-OF_CHANGED = (
-    "quality",
-    "agreement",
-    "own_scores",
-    "dose_onset",
-)  # what is published of a study that changes one thing of another
+# What is published of a study that changes one thing of another.
+OF_CHANGED = ("quality", "agreement", "own_scores", "dose_onset")
 INTERVALS = ("confidence", "n_bootstrap", "seed")  # settings of thresholds that decide every interval
 
 
@@ -260,9 +256,8 @@ class Graph:
             seed=profile.training.seed,
         )
 
-    @_stage(
-        1, published=("data_free.csv", "prompts.csv"), optional=True
-    )  # it needs weights, which not every run still has
+    # optional: it needs weights, which not every run still has
+    @_stage(1, published=("data_free.csv", "prompts.csv"), optional=True)
     def data_free(self, n_train: int, draw: int):
         """How well replayed prompts of a run can be told from others without a search of the training set."""
         profile, generation = self.profile, self.profile.generation

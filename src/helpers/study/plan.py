@@ -95,9 +95,8 @@ def measured() -> list[Record]:
         return built[digest]
 
     for digest, manifest in by_digest.items():
-        with contextlib.suppress(
-            KeyError
-        ):  # its size is that of what is no longer there, or it has an older version's settings
+        # else its size is that of what is no longer there, or it has an older version's settings
+        with contextlib.suppress(KeyError):
             records.append(Record(build(digest), work.size(build(digest)), manifest))
     return records
 

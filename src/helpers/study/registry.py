@@ -65,9 +65,8 @@ def build(name: str, profile: Profile | Graph, n_train: int | None = None, draw:
                 return _of_run(name, of, n_train, draw)
         check_run(graph.profile, n_train, draw)
         return _of_run(name, graph, n_train, draw)  # also one that the profile does not list
-    first = (
-        name in ("clips", "prompts") and draw is None
-    )  # another draw than the book plays is made where it is asked for
+    # another draw than the book plays is made where it is asked for
+    first = name in ("clips", "prompts") and draw is None
     runs = [
         (of, n, d)
         for of in graph.variants

@@ -22,9 +22,8 @@ from helpers.book.figures.axes import (
 )
 from helpers.book.theme import COLOURS, INK, themed
 
-RAISED = str.maketrans(
-    "-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·"
-)  # of an exponent: mathtext has fonts of its own, and warns on the page
+# Of an exponent: mathtext has fonts of its own, and warns on the page.
+RAISED = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
 KINDS = {"training": "orange", "held-out": "blue"}  # of prompts, as the trajectory stage names them
 
 
@@ -89,9 +88,8 @@ def plot_estimates(mels: Sequence[np.ndarray], rows: Sequence[str], columns: Seq
     for axis, clip, title in zip(axes[0], mels, columns):
         decibel = np.asarray(clip, np.float64) * (20 / np.log(10))
         top = decibel[-1].max()
-        padded = np.pad(
-            decibel[::-1], ((0, 0), (0, 0), (0, gap)), constant_values=np.nan
-        )  # the first row stands on top
+        # the first row stands on top
+        padded = np.pad(decibel[::-1], ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
         image = padded.transpose(0, 2, 1).reshape(-1, clip.shape[1])
         extent = (0, clip.shape[1] * frame_s, 0, len(image))
         axis.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - 70, vmax=top)
