@@ -21,7 +21,6 @@ from helpers.commands.publication import LARGEST_PUBLICATION_MB
 from helpers.copies import pooled as pooled_runs, score_table
 from helpers.copies.conclusions.onset import judged_clips
 from helpers.copies.pooled import published_nulls
-from helpers.copies.run_tables import of_all_runs
 from helpers.sound.profiles import load_profile
 from helpers.study import comparison, entries, publication, registry
 
@@ -148,7 +147,7 @@ def test_what_the_answer_says_in_words_is_so(profile, repository):
     strict, runs = pooled_runs.judge_published(FOLDER, profile.replace("thresholds", theta=0.8)), ["n_train", "draw"]
     strict = strict[strict["updates"] == strict.groupby(runs)["updates"].transform("max")]
     stricter = 100 * strict.groupby(runs)["near_exact"].mean().groupby("n_train").mean()
-    twins, ceiling = pooled_runs.twins_and_ceiling(of_all_runs(FOLDER, "retrieval", "null.parquet"), "mel")
+    twins, ceiling = pooled_runs.twins_and_ceiling(pooled_runs.of_all_runs(FOLDER, "retrieval", "null.parquet"), "mel")
     at_theta = {
         theta: 100 * pooled_runs.judge_own(twins, twins, ceiling, theta)["near_exact"].mean() for theta in (0.69, 0.8)
     }

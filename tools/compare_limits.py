@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.copies.detectors import Detectors
-from helpers.copies.run_tables import of_all_runs
+from helpers.copies.pooled import of_all_runs
 from helpers.models import denoiser, sampler
 from helpers.models.codec import load_codec
 from helpers.models.synthesis import decode_and_vocode

@@ -10,9 +10,9 @@ import pandas as pd
 
 from helpers.base.arms import MAIN, checkpoint_arms
 from helpers.base.profile import Profile
+from helpers.base.settings import MAIN_SET
 from helpers.copies.rates import clustered_rate
 from helpers.copies.replication import near_exact, own_clip_top1, own_positions
-from helpers.copies.run_tables import of_all_runs
 
 
 def judge_own(made: pd.DataFrame, null: pd.DataFrame, ceiling: pd.DataFrame, theta: float) -> pd.DataFrame:
@@ -67,6 +67,18 @@ def _published(folder: Path, detector: str) -> tuple[pd.DataFrame, pd.DataFrame,
     """Each generated clip's nearest, and what `twins_and_ceiling` gives, of the published runs."""
     scores, null = (of_all_runs(folder, "retrieval", f"{name}.parquet") for name in ("scores", "null"))
     return scores[(scores["detector"] == detector) & (scores["rank"] == 1)], *twins_and_ceiling(null, detector)
+
+
+def of_all_runs(folder: Path, stage: str, file: str) -> pd.DataFrame:
+    """The table `file` of `stage` of every published run of the main training set; without columns where there is none.
+
+    A study that is whole has one table of all its runs in `folder`; one in the making has one in `<stage>/<run>/`.
+    """
+    whole = folder / file
+    paths = [whole] if whole.is_file() else sorted(folder.glob(f"{stage}/*/{file}"))
+    tables = [pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path) for path in paths]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return table[table["training_set"] == MAIN_SET].reset_index(drop=True) if "training_set" in table else table
 
 
 def twins_and_ceiling(null: pd.DataFrame, detector: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -18,9 +18,8 @@ from helpers.copies.conclusions.prevention import (
     stopped_early,
     trajectories,
 )
-from helpers.copies.pooled import published_nulls, twins_and_ceiling
+from helpers.copies.pooled import of_all_runs, published_nulls, twins_and_ceiling
 from helpers.copies.rates import flagged_rate
-from helpers.copies.run_tables import of_all_runs
 from helpers.sound.corpus import subset
 from helpers.sound.profiles import load_profile
 

@@ -15,9 +15,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers.base.arms import checkpoint_arms
 from helpers.base.profile import Profile
-from helpers.copies.pooled import judge_own, twins_and_ceiling
+from helpers.copies.pooled import judge_own, of_all_runs, twins_and_ceiling
 from helpers.copies.rates import flagged_rate
-from helpers.copies.run_tables import of_all_runs
 
 COLUMNS = (
     *("intervention", "n_train", "draw", "updates", "detector", "n_defined"),
