@@ -53,6 +53,13 @@ def roc_points(pos: np.ndarray, neg: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": threshold})
 
 
+def _check_labels(**sides: tuple[Labels, np.ndarray]) -> None:
+    """Raises ValueError for another number of labels than of scores."""
+    for name, (labels, scores) in sides.items():
+        if len(labels) != len(scores):
+            raise ValueError(f"{name}: expected {len(scores)} labels, one a score, got {len(labels)}")
+
+
 def resampled_aurocs(
     pos: np.ndarray,
     neg: np.ndarray,
@@ -70,11 +77,7 @@ def resampled_aurocs(
     difference draw by draw. NaN where a draw leaves a side empty. Raises ValueError for another number of labels than of
     scores.
     """
-    for name, labels, scores in (
-        ("pos_kinds", pos_kinds, pos), ("pos_groups", pos_groups, pos), ("neg_groups", neg_groups, neg),
-    ):  # fmt: skip
-        if len(labels) != len(scores):
-            raise ValueError(f"{name}: expected {len(scores)} labels, one a score, got {len(labels)}")
+    _check_labels(pos_kinds=(pos_kinds, pos), pos_groups=(pos_groups, pos), neg_groups=(neg_groups, neg))
     kinds = np.unique(np.asarray(pos_kinds), return_inverse=True)[1]
     groups = np.unique(np.concatenate([np.asarray(pos_groups), np.asarray(neg_groups)]), return_inverse=True)[1]
     rng = np.random.default_rng(seed)
@@ -113,11 +116,9 @@ def auroc_interval(
     all came out alike, as many as the smaller side has groups. NaN limits with a single group on a side. Raises ValueError
     for another number of groups than of scores.
     """
+    _check_labels(pos_groups=(pos_groups, pos), neg_groups=(neg_groups, neg))
     _, pos_labels, pos_sizes = np.unique(np.asarray(pos_groups), return_inverse=True, return_counts=True)
     _, neg_labels, neg_sizes = np.unique(np.asarray(neg_groups), return_inverse=True, return_counts=True)
-    for name, labels, scores in (("pos_groups", pos_labels, pos), ("neg_groups", neg_labels, neg)):
-        if len(labels) != len(scores):
-            raise ValueError(f"{name}: expected {len(scores)} labels, one a score, got {len(labels)}")
     pairs = min(len(pos_sizes), len(neg_sizes))
     if pairs < 2:
         return math.nan, math.nan

@@ -33,12 +33,12 @@ def all_trajectories(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.conclusions.prevention.trajectories` of the study's runs, as far as changed studies have the same size, and of all changed
     ones that are published."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), [pd.DataFrame(columns=[*COLUMNS])]
-    for name in (study.name, *CHANGED):
-        profile = study if name == study.name else load_profile(name)
-        made, quality = own_scores(results / name, profile), _tables(results / name, "quality")
+    for profile in (study, *map(load_profile, CHANGED)):
+        folder = results / profile.name
+        made, quality = own_scores(folder, profile), _tables(folder, "quality")
         made = made[made["detector"].isin(list(DETECTORS))]
         if len(made) and len(quality):
-            losses = _tables(results / name, "loss_gap")
+            losses = _tables(folder, "loss_gap")
             parts.append(trajectories(made, null, quality, losses, profile.intervention or STUDY, profile))
     table = pd.concat(parts[1:] or parts, ignore_index=True).dropna(subset="kid")
     return table[table["n_train"].isin(sizes())].reset_index(drop=True)
@@ -48,9 +48,8 @@ def all_clips(study: Profile, results: Path = RESULTS) -> pd.DataFrame:
     """`copies.conclusions.prevention.judge_made` of the same runs and of twins, by log-mel: a row a clip, with `intervention` and
     `another`."""
     null, parts = of_all_runs(results / study.name, "retrieval", "null.parquet"), []
-    for name in (study.name, *CHANGED):
-        profile = study if name == study.name else load_profile(name)
-        made = own_scores(results / name, profile)
+    for profile in (study, *map(load_profile, CHANGED)):
+        made = own_scores(results / profile.name, profile)
         made = made[(made["detector"] == "mel") & made["n_train"].isin(sizes())]
         parts.append(judge_made(made, null, profile).assign(intervention=profile.intervention or STUDY))
     twins = twins_and_ceiling(null, "mel")[0]

@@ -34,6 +34,11 @@ REMARKS = {
 COLUMNS = ["claim", "paper_value", "source", "our_value", "ci_low", "ci_high", "verdict", "why"]
 
 
+def _nothing(why: str) -> Measured:
+    """Of a claim that this run measured nothing of."""
+    return Measured(None, None, None, CANNOT_TELL, why)
+
+
 def _near_exact_smallest(evidence: Evidence) -> Measured:
     measured, bound = evidence.near_exact(0), evidence.rules["smallest_near_exact_above"]
     why = f"{evidence.runs(0)}, near-exact of the own clip, by rule ({evidence.of_the_rule(0)}): whether the interval lies above {bound:.0%}"
@@ -42,7 +47,7 @@ def _near_exact_smallest(evidence: Evidence) -> Measured:
 
 def _near_exact_middle(evidence: Evidence) -> Measured:
     if len(evidence.sizes) < 3:
-        return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
+        return _nothing("this profile has no middle size")
     middle = evidence.middle
     measured, bound = evidence.near_exact(middle), evidence.rules["middle_near_exact_below"]
     if not evidence.equally_long:
@@ -81,11 +86,11 @@ def _share(
 
     def judge(evidence: Evidence) -> Measured:
         if size == "middle" and len(evidence.sizes) < 3:
-            return Measured(None, None, None, CANNOT_TELL, "this profile has no middle size")
+            return _nothing("this profile has no middle size")
         which = evidence.middle if size == "middle" else -1
         measured = evidence.rate(which, *columns)
         if math.isnan(measured[0]):
-            return Measured(None, None, None, CANNOT_TELL, absent(evidence, which))
+            return _nothing(absent(evidence, which))
         return Measured(*measured, NOT_COMPARABLE, f"{evidence.runs(which)}{remark(evidence)}")
 
     return judge
@@ -114,7 +119,7 @@ def _falls_with_size(axis: str) -> Callable[[Evidence], Measured]:
     def judge(evidence: Evidence) -> Measured:
         rows = evidence.checkpoints
         if len(evidence.sizes) < 2:
-            return Measured(None, None, None, CANNOT_TELL, "this profile has one size")
+            return _nothing("this profile has one size")
         small, large = (_by_checkpoint(rows[rows["n_train"] == evidence.sizes[end]]) for end in (0, -1))
         few, many = _alike(small, large, axis, evidence.equally_long)
         measured = (few["rate"] - many["rate"], few["low"] - many["high"], few["high"] - many["low"])
@@ -180,7 +185,7 @@ def _mel_against(embedding: str) -> Callable[[Evidence], Measured]:
         rows = evidence.detection.query("detector == @embedding and bias == 'own' and transform == 'all'")
         judged = rows[rows["negatives"] == "twins"].dropna(subset="below_mel")
         if judged.empty:
-            return Measured(None, None, None, CANNOT_TELL, "this run did not use both detectors, or has no twins")
+            return _nothing("this run did not use both detectors, or has no twins")
         low, high = float(judged["below_mel_low"].min()), float(judged["below_mel_high"].max())
         measured = (float(judged["below_mel"].mean()), low, high)
         sizes = ", ".join(f"{row.below_mel:+.2f} at n = {row.n_train:,}" for row in judged.itertuples())
@@ -211,7 +216,7 @@ def _altered_alike(evidence: Evidence, embedding: str) -> str:
 
 def _duplicates_exist(evidence: Evidence) -> Measured:
     if evidence.pairs.empty:
-        return Measured(None, None, None, CANNOT_TELL, f"no pair of {evidence.pairs_of} sounds alike")
+        return _nothing(f"no pair of {evidence.pairs_of} sounds alike")
     count = int(evidence.pairs["verified"].sum())
     why = f"{count} of {len(evidence.pairs)} similar pairs of {evidence.pairs_of} share their waveform"
     why += "" if evidence.corpus == "audiocaps" else "; this corpus is not AudioCaps"
@@ -220,17 +225,11 @@ def _duplicates_exist(evidence: Evidence) -> Measured:
 
 def _duplicates_matter(evidence: Evidence) -> Measured:
     if evidence.trend is None:
-        return Measured(
-            None,
-            None,
-            None,
-            CANNOT_TELL,
-            "this profile trains no model on planted duplicates; the study pocket_dose does (chapter 7)",
-        )
+        return _nothing("this profile trains no model on planted duplicates; the study pocket_dose does (chapter 7)")
     trend = evidence.trend
     row = trend[(trend["outcome"] == "replicated") & (trend["kind"] == "exact")].iloc[0]
     if pd.isna(row["low"]):
-        return Measured(None, None, None, CANNOT_TELL, f"log-odds of replication for twice the copies: {row['note']}")
+        return _nothing(f"log-odds of replication for twice the copies: {row['note']}")
     why = "log-odds of replication for each doubling of exact copies, logistic regression clustered by group of copies: whether the interval lies above 0"
     measured = (float(row["slope_per_doubling"]), float(row["low"]), float(row["high"]))
     return above(measured, 0.0, why)
