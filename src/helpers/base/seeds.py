@@ -10,6 +10,11 @@ def seeded(*key: int | str) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(k.encode()) if isinstance(k, str) else k for k in key])
 
 
+def seed_of(*key: int | str) -> int:
+    """A seed below 2**31 for what draws by itself, as a sampler's noise, from the whole key."""
+    return int(seeded(*key).integers(2**31))
+
+
 def deal(members: np.ndarray, count: int, key: tuple) -> np.ndarray:
     """`count` of `members` in seeded order, each of them once before any comes again; none where there are no members."""
     if not len(members):

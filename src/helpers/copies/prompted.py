@@ -13,7 +13,7 @@ import pandas as pd
 
 from helpers.base.mapped import Selection
 from helpers.base.profile import Profile
-from helpers.base.seeds import seeded
+from helpers.base.seeds import seed_of
 from helpers.copies.detectors import Detectors
 from helpers.copies.pooled import judge_own, twins_and_ceiling
 from helpers.copies.replication import near_exact, position
@@ -88,7 +88,7 @@ def ask(
         return vocode(codec.decode(codec.encode(log_mel(clips, profile.mel, profile.corpus.sample_rate_hz))))
 
     (state, null_state), (mask, null_mask) = encode_captions([prompt, ""], profile.text)
-    seeds = [int(seeded(config.sample_seed, "prompt", number).integers(2**31)) for number in range(n_seeds)]
+    seeds = [seed_of(config.sample_seed, "prompt", number) for number in range(n_seeds)]
     shape = codec.encode(log_mel(sounds[:1], profile.mel, profile.corpus.sample_rate_hz)).shape[1:]
     states, masks = np.repeat(state[None], n_seeds, axis=0), np.repeat(mask[None], n_seeds, axis=0)
     made = sampler.sample_latents(unet, states, masks, null_state, null_mask, seeds, config, shape)

@@ -16,7 +16,7 @@ from helpers.base.mapped import Selection
 from helpers.base.parquet_file import write_parquet
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
-from helpers.base.seeds import deal, seeded
+from helpers.base.seeds import deal, seed_of
 from helpers.models import synthesis
 from helpers.models.codec import load_codec
 from helpers.models.optimal import nearest_latents, sample_empirical
@@ -126,7 +126,7 @@ def _empirical(training_set: _TrainingSet, codec) -> tuple[list[dict], np.ndarra
     if not count:
         return [], training_set.encode(codec, ())
     latents = Selection(training_set.latents, training_set.indices)  # all that were trained on: they stay on the disk
-    seeds = [int(seeded(*training_set.key("noise", number)).integers(2**31)) for number in range(count)]
+    seeds = [seed_of(*training_set.key("noise", number)) for number in range(count)]
     samples = sample_empirical(latents, seeds, training_set.profile.generation)
     nearest = training_set.indices[nearest_latents(samples, latents)[0]]
     return [training_set.row("empirical", number, int(index)) for number, index in enumerate(nearest)], samples

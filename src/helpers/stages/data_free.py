@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers.base.profile import Profile
 from helpers.base.room import scratch_in
-from helpers.base.seeds import seeded
+from helpers.base.seeds import seed_of
 from helpers.copies.detection_metrics import detection_row
 from helpers.copies.reference_features import build_detectors
 from helpers.copies.replication import near_exact, own_positions
@@ -54,11 +54,8 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile, n_train: int
     captions, own = data.clips["caption"].iloc[rows].tolist(), codec.encode(np.asarray(data.mels[rows]))
     (states, mask), null = encode_captions(captions, profile.text), encode_captions([""], profile.text)
     unet = load_unet(upstream["training"], run.updates)
-    seeds = [
-        int(seeded(profile.generation.sample_seed, "data_free", int(row), repeat).integers(2**31))
-        for row in rows for repeat in range(N_SEEDS)
-    ]  # fmt: skip
     config = dataclasses.replace(profile.generation, n_train=n_train, draw=draw)
+    seeds = [seed_of(config.sample_seed, "data_free", int(row), repeat) for row in rows for repeat in range(N_SEEDS)]
     text = (np.repeat(states, N_SEEDS, 0), np.repeat(mask, N_SEEDS, 0))
     latents, signs, seconds = generate_with_signs(unet, text, (null[0][0], null[1][0]), seeds, config, own.shape[1:])
     scores = {name: values.reshape(-1, N_SEEDS).mean(1) for name, values in signs._asdict().items()}

@@ -13,7 +13,7 @@ from helpers.base.mapped import chunks, forget
 from helpers.base.parquet_file import write_parquet
 from helpers.base.parts import make_parts, shards_beside
 from helpers.base.profile import Profile
-from helpers.base.seeds import seeded
+from helpers.base.seeds import seed_of
 from helpers.base.settings import GenerationConfig
 from helpers.models import denoiser, sampler
 from helpers.models.codec import load_codec
@@ -90,7 +90,7 @@ def plan_queries(
     for index in _prompts(clips, profile, config):
         for repeat in range(config.seeds_per_prompt):
             scope = () if split == "train" else (split,)
-            noise_seed = int(seeded(config.sample_seed, "noise", *scope, index, repeat).integers(2**31))
+            noise_seed = seed_of(config.sample_seed, "noise", *scope, index, repeat)
             query_id = f"gen_{key}_{arm}_{index:05d}_s{repeat}"
             rows.append(
                 (query_id, clips["clip_id"][index], index, clips["caption"][index], updates, repeat, noise_seed)

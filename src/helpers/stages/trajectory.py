@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from helpers.base.profile import Profile
-from helpers.base.seeds import seeded
+from helpers.base.seeds import seed_of, seeded
 from helpers.models import sampler
 from helpers.models.codec import Codec, load_codec
 from helpers.models.denoiser import load_unet
@@ -66,7 +66,7 @@ def _follow(
         (torch.from_numpy(states.astype(np.float32)), torch.from_numpy(mask))
         for states, mask in (encode_captions(captions, profile.text) for captions in prompts)
     )
-    seeds = [int(seeded(profile.generation.sample_seed, "trajectory", int(row)).integers(2**31)) for row in rows]
+    seeds = [seed_of(profile.generation.sample_seed, "trajectory", int(row)) for row in rows]
     generators = sampler.noise_generators(seeds)
     noise = sampler.initial_noise(generators, latents.shape[1:])
     unet = load_unet(weights)
