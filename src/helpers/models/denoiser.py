@@ -1,12 +1,14 @@
-"""The denoiser and its noise schedule: TANGO's design (Ghosal et al., 2023) on diffusers' classes, scaled by channels.
+"""The denoiser, its noise schedule and its loss on given clips: TANGO's design (Ghosal et al., 2023) on diffusers' classes, scaled by channels.
 
 Chapter: `notebooks/03_training.ipynb`.
 """
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from diffusers import DDPMScheduler, UNet2DConditionModel
@@ -14,8 +16,10 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import compute_snr
 from safetensors.torch import load_file
 
+from helpers.base.seeds import seeded
 from helpers.base.settings import TrainingConfig
 
+LOSS_BATCH = 32  # clips whose loss is taken at a time
 LARGEST_ON_CPU = 200e6  # weights; pocket's networks have five million, TANGO's 866
 # Of declare-lab/tango, configs/diffusion_model_config.json, what is neither scaled here nor diffusers' own default;
 # tests/test_tango.py has it to the letter. `sample_size` is not that of its latents; no layer depends on it.
@@ -49,6 +53,29 @@ def min_snr_weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, gamma: fl
     """
     snr = compute_snr(scheduler, timesteps)
     return snr.clamp(max=gamma) / snr
+
+
+@torch.inference_mode()
+def denoising_losses(
+    unet, latents: np.ndarray, states: np.ndarray, mask: np.ndarray, levels: Sequence[int], seed: int
+) -> np.ndarray:
+    """The loss that training minimises, without its weights: mean squared errors of v, float64 [levels, N], of latents [N, C, h, w] under captions' states [N, L, D], mask [N, L].
+
+    `levels` are timesteps of the schedule's 1,000. A clip's noise depends on the level and its place alone.
+    """
+    scheduler, errors = build_noise_scheduler(), np.empty((len(levels), len(latents)))
+    for place, level in enumerate(levels):
+        noise = seeded(seed, "loss", level).standard_normal(latents.shape, np.float32)
+        for start in range(0, len(latents), LOSS_BATCH):
+            part = slice(start, start + LOSS_BATCH)
+            clean, added, text, where = (torch.from_numpy(np.array(a[part])) for a in (latents, noise, states, mask))
+            clean, added, text, where = (one.to(unet.device) for one in (clean, added, text.float(), where))
+            times = torch.full((len(clean),), level, device=unet.device)
+            noisy = scheduler.add_noise(clean, added, times)
+            predicted = unet(noisy, times, encoder_hidden_states=text, encoder_attention_mask=where).sample
+            error = predicted - scheduler.get_velocity(clean, added, times)
+            errors[place, part] = error.square().flatten(1).mean(1).cpu().numpy()
+    return errors
 
 
 def _norm_groups(channels: tuple[int, ...]) -> int:

@@ -22,8 +22,7 @@ from helpers.copies.detection_metrics import detection_row
 from helpers.copies.reference_features import build_detectors
 from helpers.copies.replication import near_exact, own_positions
 from helpers.models.codec import load_codec
-from helpers.models.denoiser import load_unet
-from helpers.models.denoising_loss import denoising_losses
+from helpers.models.denoiser import denoising_losses, load_unet
 from helpers.models.replay_signs import Signs, generate_with_signs
 from helpers.models.synthesis import decode_and_vocode
 from helpers.models.text import encode_captions

@@ -13,8 +13,7 @@ import pandas as pd
 from helpers.base.profile import Profile
 from helpers.base.progress import progress
 from helpers.models.codec import load_codec
-from helpers.models.denoiser import load_unet
-from helpers.models.denoising_loss import denoising_losses
+from helpers.models.denoiser import denoising_losses, load_unet
 from helpers.models.text import encode_captions, load_text
 from helpers.sound.corpus import load_corpus, spread, subset
 
