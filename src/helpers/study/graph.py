@@ -68,7 +68,7 @@ def _described(config: dict, compute: Callable, **fields) -> dict:
 
 
 @functools.cache
-def _plan() -> dict:
+def _protocol() -> dict:
     """The plan whose values `detection`, `onset` and `findings` are made by; only these are in their digests, as the plan grows."""
     return read_protocol()
 
@@ -458,7 +458,7 @@ class Graph:
     @_stage(4, published=("detection.csv",), light=True)
     def detection(self):
         """How well each detector tells known copies of every run from clips that only resemble the training set."""
-        profile, own = self.profile, _plan()["detectors"]
+        profile, own = self.profile, _protocol()["detectors"]
         return _described(
             profile.thresholds.pick(*INTERVALS) | {"own_bias": own},
             lambda *folders: stages.detection.compute(*folders, profile, own),
@@ -487,7 +487,7 @@ class Graph:
     @_stage(2, published=("onset.csv", "law.csv", "shares.csv"), light=True)
     def onset(self):
         """When each run begins to copy, and the scaling relation with the size of the training set."""
-        profile, sizes = self.profile, _plan()["exponent"]["sizes"]
+        profile, sizes = self.profile, _protocol()["exponent"]["sizes"]
         return _described(
             profile.thresholds.pick("confidence", "detector") | {"sizes": sizes},
             lambda *folders: stages.onset.compute(*folders, profile, sizes),
@@ -517,7 +517,7 @@ class Graph:
     @_stage(13, published=("claims.csv", "summary.json"), light=True)
     def findings(self):
         """The claims ledger and the summary."""
-        profile, rules = self.profile, _plan()["verdicts"]
+        profile, rules = self.profile, _protocol()["verdicts"]
         upstream = {
             "scores": self.scores(),
             "thresholds": self.thresholds(),
