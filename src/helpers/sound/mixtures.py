@@ -198,7 +198,7 @@ class Generator:
     def _bed_windows(self, rng) -> list[tuple[str, float]]:
         windows = []
         for bed in self.beds:
-            starts = np.arange(0.0, max(self.sources[bed]["seconds"] - 1.1 * self.clip_s, 0.0) + 1e-9, self.clip_s / 2)
+            starts = np.arange(0.0, self._last_offset(self.sources[bed]) + 1e-9, self.clip_s / 2)
             chosen = rng.permutation(len(starts))[:BED_WINDOWS_PER_DEAL]
             windows += [(bed, float(starts[i])) for i in sorted(chosen)]
             # every deck has the same length, whatever was chosen, so that positions stay put
@@ -225,8 +225,8 @@ class Generator:
         if rng.random() < P_BED:
             bed, start = self._deal("bed", index + shift)
             jitter = rng.uniform(0, self.clip_s / 2)
-            limit = max(self.sources[bed]["seconds"] - 1.1 * self.clip_s, 0.0)
-            layers.append(self._bed(self.sources[bed], rng, min(start + jitter, limit)))
+            offset = min(start + jitter, self._last_offset(self.sources[bed]))
+            layers.append(self._bed(self.sources[bed], rng, offset))
         ends = [layer.start_s + layer.repeats * self._length(layer) for layer in layers]
         return Recipe(join_captions(tuple(layers), ends), tuple(layers))
 
@@ -239,8 +239,12 @@ class Generator:
     def _length(self, layer: Layer) -> float:
         return min(self.sources[layer.source_id]["seconds"] / layer.rate, self.clip_s)
 
+    def _last_offset(self, source: dict) -> float:
+        """From where on, in seconds, a recording lasts for a mixture, with what a faster rate takes; 0 for a shorter one."""
+        return max(source["seconds"] - 1.1 * self.clip_s, 0.0)
+
     def _free_offset(self, source: dict, rng) -> float:
-        return float(rng.uniform(0, max(source["seconds"] - 1.1 * self.clip_s, 0.0)))
+        return float(rng.uniform(0, self._last_offset(source)))
 
     def _foreground(self, source: dict, rng, slot: int, n_slots: int, repeats: int, soft: bool) -> Layer:
         rate = float(np.exp2(rng.uniform(-1, 1) / 12))  # within a semitone
@@ -248,7 +252,7 @@ class Generator:
         slot_s = self.clip_s / n_slots
         begin = slot * slot_s + rng.uniform(0, max(slot_s - length, 0.05 * slot_s))
         start = float(min(begin, max(self.clip_s - length, 0.0)))
-        offset = self._free_offset(source, rng) if source["seconds"] > 1.1 * self.clip_s else 0.0
+        offset = self._free_offset(source, rng) if self._last_offset(source) else 0.0
         gain = float(rng.uniform(*(SOFT_DB if soft else NORMAL_DB)))
         return Layer(source["id"], "foreground", source["caption"], start, offset, gain, rate, 0.0, repeats, soft)
 
