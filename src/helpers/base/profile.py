@@ -1,7 +1,6 @@
 """A profile: all sections of settings under one name, with the training runs of the study, checked together."""
 
 import dataclasses
-from dataclasses import fields
 
 from helpers.base.fields import option, settings
 from helpers.base.settings import (
@@ -200,7 +199,7 @@ class Profile:
         replaced = {}
         for section, values in changes.items():
             own = getattr(self, section)
-            known = [f.name for f in fields(own)]
+            known = [f.name for f in dataclasses.fields(own)]
             if unknown := [name for name in values if name not in known]:
                 raise ValueError(f"{unknown[0]}: unknown parameter; expected one of {', '.join(known)}")
             replaced[section] = dataclasses.replace(own, **values)

@@ -101,7 +101,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     for cell in book.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
-    for cell in book.cells:  # one that found nothing to draw says so; under a sentence no figure's caption may stand
+        # one that found nothing to draw says so; under a sentence no figure's caption may stand
         shown = (output.get("data", {}).get("text/html", "") for output in cell.get("outputs", ()))
         if not any("figure-box" in html for html in shown):
             cell.metadata.get("mystnb", {}).pop("figure", None)

@@ -116,10 +116,10 @@ def check_parameters(name: str, values: dict) -> Chapter:
         own, config = _scheduled(study, config, values)
     if name == "06_thresholds":
         profile.check_detector()
-    if name == "06_thresholds" and config.labels:
-        from helpers.book import listeners  # draws in the libraries that pages show things with
+        if config.labels:
+            from helpers.book import listeners  # draws in the libraries that pages show things with
 
-        listeners.check(config.labels, profile)
+            listeners.check(config.labels, profile)
     if name in PER_SIZE:
         registry.check_run(profile, config.n_train, config.draw)
     changed = {f.name: new for f in fields(config) if (new := getattr(config, f.name)) != getattr(own, f.name)}

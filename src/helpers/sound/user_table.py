@@ -36,13 +36,13 @@ def places(config: CorpusConfig) -> tuple[tuple[Path, ...], Path]:
 
     Raises FileNotFoundError where one is missing.
     """
-    path, folder, whole = resolve(config.path), resolve(config.audio_path), config.kind == "audiofolder"
+    path, whole = resolve(config.path), config.kind == "audiofolder"
     names = ("metadata.csv",) if whole else FILES
     tables = tuple(path / name for name in names) if path.is_dir() else (path,)
     if missing := next((table for table in tables if not table.is_file()), None):
         expected = "metadata.csv in a folder of audio" if whole else f"a CSV file, or a folder with {', '.join(FILES)}"
         raise FileNotFoundError(f"corpus.path: expected {expected}, found none at {missing}")
-    folder = tables[0].parent if whole else folder
+    folder = tables[0].parent if whole else resolve(config.audio_path)
     if not folder.is_dir():
         raise FileNotFoundError(f"corpus.audio_path: expected a folder of audio files, found none at {folder}")
     return tables, folder
