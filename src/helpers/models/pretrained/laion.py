@@ -6,7 +6,6 @@ feature fusion. Tiny, base and large towers differ in shapes only, so those are 
 Notebook: 05_retrieval.
 """
 
-import importlib.util
 import json
 import re
 import types
@@ -141,9 +140,8 @@ def _build(state: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
 def build_clap(htsat: dict, roberta: dict, clap: dict) -> torch.nn.Module:
     """laion_clap's CLAP with fresh weights; the arguments are the sizes of its audio tower, text tower and projections."""
     module = laion_module("model")  # this process's own copy, so that it may be given other constructors
-    folder = Path(importlib.util.find_spec("laion_clap").origin).parent / "clap_module" / "model_configs"
     # tiny's file: the input's settings are the same for all sizes, and the size itself is replaced here
-    settings = json.loads((folder / "HTSAT-tiny.json").read_text())
+    settings = json.loads((Path(module.__file__).parent / "model_configs" / "HTSAT-tiny.json").read_text())
     module.create_htsat_model = lambda config, *_: laion_module("htsat").HTSAT_Swin_Transformer(
         spec_size=256, patch_size=4, patch_stride=(4, 4), num_classes=config.class_num, window_size=8, config=config, **htsat
     )  # fmt: skip
