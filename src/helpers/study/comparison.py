@@ -63,9 +63,10 @@ def compare(stages: Iterable[Stage], folder: Path, root: Path | None = None) -> 
             notes.append(f"{table}: {lost} of {len(rows)} published rows have no counterpart here")
         for names in rates:
             if {*names, f"{names[0]}_ours"} <= set(rows.columns):
-                counts.append({"table": table, "rate": names[0], **_judge(rows, *names)})
-                outside += [{"table": table, "rate": names[0], **row} for row in counts[-1].pop("outside")]
-                if undefined := counts[-1].pop("undefined"):
+                about, (count, beyond, undefined) = {"table": table, "rate": names[0]}, _judge(rows, *names)
+                counts.append(about | count)
+                outside += [about | row for row in beyond]
+                if undefined:
                     notes.append(f"{table}: {undefined} published values of {names[0]} are undefined here")
             else:
                 notes.append(f"{table}: {names[0]} is not in both, with its interval")
@@ -101,7 +102,8 @@ def _match_rows(table: str, keys: list[str], published: pd.DataFrame, ours: pd.D
     return rows.assign(row=[" ".join(f"{k}={row[k]}" for k in telling) for row in rows[telling].to_dict("records")])
 
 
-def _judge(rows: pd.DataFrame, rate: str, low: str, high: str) -> dict:
+def _judge(rows: pd.DataFrame, rate: str, low: str, high: str) -> tuple[dict, list[dict], int]:
+    """How many rows have an interval and a value here, and how many lie inside; those outside; how many have no value here."""
     rows = rows[(rows["_merge"] == "both") & rows[low].notna() & rows[high].notna()]
     undefined = rows[f"{rate}_ours"].isna()
     rows = rows[~undefined]
@@ -109,5 +111,4 @@ def _judge(rows: pd.DataFrame, rate: str, low: str, high: str) -> dict:
     out = rows.loc[~inside, ["row", rate, low, high, f"{rate}_ours"]].set_axis(
         ["row", "published", "low", "high", "ours"], axis=1
     )
-    counts = {"rows": len(rows), "inside": int(inside.sum()), "undefined": int(undefined.sum())}
-    return counts | {"outside": out.to_dict("records")}
+    return {"rows": len(rows), "inside": int(inside.sum())}, out.to_dict("records"), int(undefined.sum())

@@ -185,8 +185,8 @@ def _scaled(stage: Stage, records: list[Record], ratios: list[float]) -> Estimat
     published = [sum(file["size"] for file in manifest["files"].values()) for manifest in manifests]
     disk = work.disk(stage) or round(median(size * ratio**power for size, ratio in zip(published, ratios)))
     machine = manifests[0]["machine"]
-    cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
-    words = ", ".join(filter(None, (machine["cpu"], cores, *machine["vectors"][-1:], machine["gpu"])))
+    n_cores = f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}"
+    words = ", ".join(filter(None, (machine["cpu"], n_cores, *machine["vectors"][-1:], machine["gpu"])))
     memory_mib = scale("peak_memory_mib", START_MIB, power)
     if stage.name in work.OF_PARTS:
         most = max(manifest["peak_memory_mib"] for manifest in manifests)
