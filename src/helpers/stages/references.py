@@ -32,18 +32,16 @@ def compute(out: Path, upstream: dict[str, Path], profile: Profile) -> None:
         np.save(out / f"{name}.npy", np.concatenate([np.load(file) for file in files]))
     corpus = load_corpus(upstream["corpus"])
     audio = reference_audio(corpus, upstream.get("roundtrip"))
-    detectors = build_detectors(profile, corpus)
-    ceiling = []
+    if "ceiling" not in audio:
+        return
+    detectors, ceiling = build_detectors(profile, corpus), []
     for name in progress(profile.retrieval.detectors, desc="references", unit="detector"):
-        if "ceiling" not in audio:
-            continue
         with scratch_in(out) as scratch:
             features = ReferenceFeatures(detectors, name, audio, out, Path(scratch))
             ids = corpus.clips["clip_id"].to_numpy()[corpus.rows("train")][: len(audio["ceiling"])]
             own = detectors.similarity(name, features["ceiling"], Selection(features["train"], np.arange(len(ids))))
         ceiling.append(pd.DataFrame({"detector": name, "clip_id": ids, "own_score": own.astype(np.float32)}))
-    if ceiling:
-        write_parquet(pd.concat(ceiling, ignore_index=True), out / "ceiling.parquet")
+    write_parquet(pd.concat(ceiling, ignore_index=True), out / "ceiling.parquet")
 
 
 def compute_shard(
