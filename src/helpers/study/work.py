@@ -74,7 +74,7 @@ def size(stage: Stage) -> float:
         return config["updates"] * config["batch_size"] * _network(config)
     if stage.name == "generation":
         own = config["generation"]
-        passes = own["steps"] * (1 if own["guidance"] == 1 else 2)
+        passes = own["steps"] * (1 if own["guidance"] in (0, 1) else 2)
         return clips(stage) * (4 + passes) * _network(stage.upstream["training"].config)  # 4: to decode
     if stage.name == "references":
         return sum(costs) * _references(stage)
