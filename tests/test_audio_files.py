@@ -254,3 +254,11 @@ def test_a_cut_is_told_where_it_is_reached_alone(tmp_path, kind, subtype):
     assert np.abs(read_clip(path, RATE, SAMPLES)).max() == pytest.approx(16_384, abs=2)
     with pytest.raises(ValueError, match="damaged or cut off"):
         read_sound(path, RATE)
+
+
+def test_how_a_sound_is_made_mono_and_its_length_are_checked(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    wrong = (((16_000, 800, "left"), "channel of mean, first"), ((16_000, -5), "1 or more"), ((0, 800), "1 or more"))
+    for given, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            read_clip(tmp_path / "a.wav", *given)

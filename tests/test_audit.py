@@ -637,6 +637,19 @@ def test_no_recording_is_overwritten_by_the_table(place, tmp_path):
         options.check(given)
 
 
+@pytest.mark.parametrize("name", ["pipe", "link.csv", f"{'y' * 236}.csv"])
+def test_no_device_and_no_name_too_long_is_written_to(name, tmp_path):
+    """A file moved to the place of /dev/null would be there from then on, and a name too long is told before the work."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")
+    given = dict.fromkeys(("within", "fail_above", "shard", "keep", *options.COMPARED))
+    given |= {"generated": tmp_path, "training": tmp_path, "output": tmp_path / name}
+    with pytest.raises(
+        ValueError, match="--output: expected a (file or a name that is free|name of which the longest)"
+    ):
+        options.check(given)
+
+
 @pytest.mark.parametrize("name", ["pocket", "pocket_dose", "pilot", "tiny", "paper"])
 def test_the_first_channel_can_be_asked_for_with_any_profile(name):
     """Also one whose clips are mixed, or hold copies: an audit takes how it searches from a profile, not its clips."""

@@ -217,11 +217,17 @@ def test_a_damaged_entry_counts_as_none_whichever_byte_it_is(tmp_path):
     kept.store("ab" * 32, "sound", sound=np.arange(8, dtype=np.int16))
     (path,) = tmp_path.rglob("*.npz")
     content = path.read_bytes()
-    for place in [*range(0, 64), *range(len(content) - 120, len(content))]:
+    for place in range(len(content)):  # the header of an array is Python's text, whose damage numpy tells otherwise
         for bit in (1, 64):
             path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
-            entry = kept.load("ab" * 32, "sound")
+            entry = kept.load("ab" * 32, "sound", ("sound",))
             assert entry is None or np.array_equal(entry["sound"], np.arange(8))
+
+
+def test_an_entry_that_lacks_a_part_counts_as_none(tmp_path):
+    kept = Kept(tmp_path)
+    kept.store("ab" * 32, "sound", sound=np.zeros(8, np.int16))
+    assert kept.load("ab" * 32, "sound", ("sound", "measures")) is None
 
 
 def test_a_file_that_vanished_is_left_out_whether_or_not_anything_is_kept(tmp_path):

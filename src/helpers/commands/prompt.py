@@ -1,5 +1,6 @@
 """A prompt of one's own, to one of the book's models."""
 
+import os
 from pathlib import Path
 
 from helpers.base.profile import Profile
@@ -56,6 +57,10 @@ def ask_prompt(arguments):
 def _check_prompt(arguments, profile: Profile, n_train: int):
     if not arguments.text.strip():
         raise ValueError("text: expected a prompt, as 'a dog barks', got nothing")
+    try:
+        arguments.text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"text: expected UTF-8, got {arguments.text!r}") from None
     if not 1 <= arguments.seeds <= MOST_SEEDS:
         raise ValueError(f"--seeds: expected 1 to {MOST_SEEDS}, got {arguments.seeds}")
     if not profile.pooled or "twins" not in profile.nulls:
@@ -65,8 +70,13 @@ def _check_prompt(arguments, profile: Profile, n_train: int):
         )
     if n_train not in profile.sizes:
         raise ValueError(f"--n-train: expected one of {', '.join(map(str, profile.sizes))}, got {n_train}")
-    if arguments.output.is_dir() or not arguments.output.parent.is_dir():
-        raise ValueError(f"--output: expected a file in a folder that is there, got {arguments.output}")
+    output = arguments.output
+    if output.is_dir() or not output.parent.is_dir():
+        raise ValueError(f"--output: expected a file in a folder that is there, got {output}")
+    if os.path.lexists(output) and (not output.is_file() or output.suffix.lower() not in (".html", ".htm")):
+        raise ValueError(
+            f"--output: expected a name for the page, as prompt.html, got {output}, which is there and no page"
+        )
 
 
 def _check_model(profile: Profile, n_train: int, folder: Path | None):

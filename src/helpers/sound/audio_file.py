@@ -18,6 +18,7 @@ import soundfile
 from helpers.base.shielded import shielded
 from helpers.sound.mel import normalise_waveform
 
+CHANNELS = ("mean", "first")  # how a sound is made mono
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
 CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
@@ -44,6 +45,10 @@ def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int, channel:
         ValueError: the file cannot be decoded, or what would be used of it is silent, shorter than LEAST_S, not finite, or
             in channels that cancel each other; the message names the file.
     """
+    if sample_rate_hz < 1 or clip_samples < 1:
+        raise ValueError(
+            f"expected a sample rate and a length of 1 or more, got {sample_rate_hz} Hz and {clip_samples}"
+        )
     audio = _read(Path(path), sample_rate_hz, clip_samples / sample_rate_hz, channel)
     return _as_int16(librosa.util.fix_length(audio, size=clip_samples))
 
@@ -194,6 +199,8 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     """[n] of [n, channels]. Raises ValueError for what is no sound."""
     n = len(audio)
+    if channel not in CHANNELS:
+        raise ValueError(f"expected a channel of {', '.join(CHANNELS)}, got {channel!r}")
     if n < LEAST_S * max(rate_hz, 8_000):
         raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")
     if rate_hz < LEAST_HZ:

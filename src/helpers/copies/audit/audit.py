@@ -46,7 +46,7 @@ def audit(
     training: str | Path,
     honest: str | Path | None = None,
     profile: Profile | str = "pocket",
-    report: Path | None = None,
+    report: str | Path | None = None,
     match_honest: bool = False,
     kept: Path | None = None,
     chromaprint: bool = False,
@@ -90,7 +90,7 @@ def audit(
     detectors, store = _ready(profile, given, kept, chromaprint)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        folders = read_folders(given, profile, scratch, report, match_honest, store)  # type: ignore[arg-type]  # paths as text
+        folders = read_folders(given, profile, scratch, report and Path(report), match_honest, store)  # type: ignore[arg-type]  # paths as text
         _check_room(folders, profile, scratch)
         if chromaprint:
             fingerprinting.check_lengths(folders.clips["honest"].measures["seconds"])

@@ -88,7 +88,7 @@ def fingerprints(
     entry_name = f"{NAME}_{hashlib.sha256(version().encode()).hexdigest()[:16]}"
 
     def one(row: int) -> np.ndarray:
-        if (entry := kept.load(keys[row], entry_name)) is None:
+        if (entry := kept.load(keys[row], entry_name, ("values",))) is None:
             try:
                 entry = {"values": fingerprint(sounds[row], sample_rate_hz)}
             except ChildProcessError as error:

@@ -203,7 +203,7 @@ def _read(path: Path, profile: Profile, kept: Kept) -> tuple[dict[str, np.ndarra
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     try:
-        if (entry := kept.load(key, "sound")) is None:
+        if (entry := kept.load(key, "sound", ("sound", "codes", "frames", "measures"))) is None:
             sound, level_db = read_sound(path, rate, profile.corpus.channel)
             measures, found = measure(sound, rate, level_db), landmarks(sound, rate)
             entry = {"sound": sound, "codes": found.codes, "frames": found.frames}
