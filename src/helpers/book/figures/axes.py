@@ -157,14 +157,14 @@ def _along(line: Line2D, axis) -> np.ndarray:
     return np.column_stack([np.interp(steps, range(len(x)), of) for of in (x, y)])
 
 
-def honest_band(axis, low: float, high: float, text: str, below: bool = False) -> None:
-    """What clips reach that copied nothing, as a blue band (a line where it has no height), named on the left above it, or `below` it.
+def honest_band(axis, low: float, high: float, text: str, inside: bool = False) -> None:
+    """What clips reach that copied nothing, as a blue band (a line where it has no height), named on the left above it, or `inside` it.
     What `write_ends` writes afterwards keeps off its edges."""
     blue = COLOURS["blue"]
     axis.axhspan(low, high, facecolor=(blue, 0.18), edgecolor=(blue, 0.6), linewidth=1)
     axis.annotate(
-        text, (0.02, low if below else high), (0, -3 if below else 2), ("axes fraction", "data"),
-        textcoords="offset points", size=8, color=INK, va="top" if below else "bottom",
+        text, (0.02, high), (0, -3 if inside else 2), ("axes fraction", "data"),
+        textcoords="offset points", size=8, color=INK, va="top" if inside else "bottom",
     )  # fmt: skip
 
 

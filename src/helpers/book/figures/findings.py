@@ -186,7 +186,7 @@ def plot_answer(shares: pd.DataFrame) -> Figure:
     axis.set(xscale="log", xlabel="training clips", ylabel="near-exact copies")
     share_axis(axis, "y")
     if honest["high"].notna().any():
-        honest_band(axis, honest["low"].min(), honest["high"].max(), HONEST, below=True)
+        honest_band(axis, honest["low"].min(), honest["high"].max(), HONEST, inside=True)
     count_axis(axis.xaxis, [100, 1_000, 10_000])
     axis.set_xlim(shares["n_train"].min() / 1.5, 9e4)
     figure.legend(loc="outside upper left", ncols=1)
