@@ -258,7 +258,11 @@ def test_a_cut_is_told_where_it_is_reached_alone(tmp_path, kind, subtype):
 
 def test_how_a_sound_is_made_mono_and_its_length_are_checked(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
-    wrong = (((16_000, 800, "left"), "channel of mean, first"), ((16_000, -5), "1 or more"), ((0, 800), "1 or more"))
+    wrong = (
+        ((16_000, 800, "left"), "channel: expected one of mean, first"),
+        ((16_000, -5), "1 or more"),
+        ((0, 800), "1 or more"),
+    )
     for given, message in wrong:
         with pytest.raises(ValueError, match=message):
             read_clip(tmp_path / "a.wav", *given)

@@ -391,3 +391,11 @@ def test_stale_pages_are_removed(tmp_path):
     removed = remove_stale_pages(load_profile("smoke"), tmp_path)
     assert removed == ["03_training_n100.ipynb", "06_thresholds.failed.ipynb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["01_corpus.ipynb", "notes.md"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "labels.csv", f"{'y' * 245}.ipynb"])
+def test_a_chapter_takes_the_place_of_no_device_and_of_no_other_file(name, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(ValueError, match="--output: expected a (name for the notebook|shorter name)"):
+        execution.check_output(tmp_path / name)

@@ -375,6 +375,25 @@ def test_what_is_told_of_prevention_is_in_its_tables(profile, repository):
     assert [phrase for phrase, true in checked.items() if not true or phrase not in answer] == []
 
 
+def test_what_is_told_of_the_training_that_broke_down_is_in_its_tables(repository):
+    folder = publication.RESULTS / "broken" / "pocket_mixing_n500_d1"
+    losses = pd.read_parquet(folder / "loss.parquet").set_index("update")
+    first, later = losses["loss"][4074], losses["loss"][4085]
+    halted_h = losses["seconds"].diff()[4073] / 3600
+    distances = pd.read_csv(folder / "quality.csv").query("prompt_set == 'heldout' and embedding == 'aisfx'")
+    far = distances.loc[distances["updates"] >= 5030, "kid"]
+    so = {
+        f"between updates 4,074 and 4,085 of 15,000 its loss rose from {first:.2f} to {later:.1f}": losses.index[-1]
+        == 15_000,
+        "no fifty updates averaged less than 0.66 from then on": losses["loss"].loc[4086:].rolling(50).mean().min()
+        > 0.66,
+        f"halted for {halted_h:.1f} hours just before": True,
+        "From 5,030 updates on its clips are far from any real sound (KID above 2)": far.min() > 2 and len(far) == 6,
+    }
+    answer = text_of(repository / "book" / "answer.md")
+    assert [phrase for phrase, true in so.items() if not true or phrase not in answer] == []
+
+
 def test_what_chapters_say_of_single_checkpoints_is_in_the_tables(profile, repository):
     runs = prevention.all_trajectories(profile)
     run = runs[(runs["intervention"] == prevention.STUDY) & (runs["draw"] == 2) & (runs["detector"] == "mel")]

@@ -6,6 +6,7 @@ goes to the checkout, or, with an installed package, to the current folder: neve
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -19,6 +20,7 @@ SOUND_PACK = WORK / "data" / "sounds.parquet"
 RESULTS = WORK / "results"  # published studies, a folder for each profile
 NOTEBOOKS = WORK / "notebooks"
 BOOK = WORK / "book"
+LONGEST_NAME = 255  # bytes of a file's name, on nearly all file systems
 
 
 def runs_root() -> Path:
@@ -50,3 +52,18 @@ def shown(path: str | Path) -> str:
     """A path as messages give it: within the repository from its root."""
     path, root = Path(path).absolute(), WORK.absolute()
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def check_place(path: Path, what: str, example: str, made: Iterable[str]) -> None:
+    """Raises ValueError, before any work, where `--output` names what a file that is moved there must not take the place of: anything
+    but a file, as a device, or a file of another kind. `made` are the names of all files that are written on the way; one that is too
+    long is told too. `what` it is, and an `example` of a name, are for the message."""
+    if os.path.lexists(path) and not (path.is_file() and path.suffix.lower() in (Path(example).suffix, "")):
+        raise ValueError(
+            f"--output: expected a name for the {what}, as {example}, got {path}, which is there and no {what}"
+        )
+    if len(longest := max(map(os.fsencode, made), key=len)) > LONGEST_NAME:
+        raise ValueError(
+            f"--output: expected a shorter name, as no file's may have more than {LONGEST_NAME} bytes, got {len(longest)} of "
+            f"{os.fsdecode(longest)}"
+        )

@@ -11,6 +11,7 @@ MAIN_SET, DUPLICATE_SET = "main", "duplicates"  # the training sets: the column 
 ALL = "all"  # in a profile: all training clips
 AUDIOCAPS_TRAINING = 45_438  # what TANGO could have of AudioCaps' training split, in April 2023
 PACK_RATE_HZ = 16_000  # of the sound pack's recordings, and so of what is mixed of them
+CHANNELS = ("mean", "first")  # how a recording is made mono
 MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 MOST_CEILING = 500  # training clips after the codec among a run's queries, at most
 EMBEDDINGS = ("clap", "aisfx")  # the detectors whose features are small and take long
@@ -38,7 +39,7 @@ class CorpusConfig(Checked):
     n_heldout: int = option(500, unit="clips", low=1)
     n_background: int = option(500, unit="clips", low=1)
     captions: str = option("specific", choices=("specific", "generic"))
-    channel: str = option("mean", choices=("mean", "first"), before="mean")  # of a user's files: what makes them mono
+    channel: str = option("mean", choices=CHANNELS, before="mean")  # of a user's files: what makes them mono
     sample_rate_hz: int = option(16_000, unit="Hz", low=8_000, high=48_000)
     clip_samples: int = option(65_536, unit="samples", low=4_096)
 

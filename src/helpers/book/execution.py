@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.base.paths import NOTEBOOKS, WORK, not_carried
+from helpers.base.paths import NOTEBOOKS, WORK, check_place, not_carried
 from helpers.base.progress import say
 from helpers.book.chapters import Chapter
 from helpers.book.pages import list_pages, own_page
@@ -28,9 +28,11 @@ class ChapterError(RuntimeError):
 
 
 def check_output(output: Path) -> None:
-    """Raises ValueError for a place that must not be written: a folder, or among the notebooks that chapters are run from."""
+    """Raises ValueError for a place that must not be written: a folder, among the notebooks that chapters are run from, or what
+    is no notebook."""
     if output.is_dir() or NOTEBOOKS.resolve() in output.resolve().parents:
         raise ValueError(f"--output: expected a notebook to write outside {NOTEBOOKS.name}/, got {output}")
+    check_place(output, "notebook", "page.ipynb", [_draft(output).name, _failed(output).name])
 
 
 def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path:
@@ -55,6 +57,14 @@ def run_chapter(name: str, parameters: dict, output: Path, profile: str) -> Path
     return output
 
 
+def _failed(output: Path) -> Path:
+    return output.with_suffix(".failed.ipynb")
+
+
+def _draft(output: Path) -> Path:
+    return output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+
+
 def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
     # Imported here: Papermill takes a second, which the command line spends only where a chapter runs.
     import nbformat
@@ -64,8 +74,7 @@ def _execute(notebook: Path, output: Path, values: dict, chapter: Chapter):
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     output.parent.mkdir(parents=True, exist_ok=True)
-    failed = output.with_suffix(".failed.ipynb")
-    draft = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    failed, draft = _failed(output), _draft(output)
     failed.unlink(missing_ok=True)
     start = time.perf_counter()
     say(f"{output.stem}: running")

@@ -1,8 +1,8 @@
 """A prompt of one's own, to one of the book's models."""
 
-import os
 from pathlib import Path
 
+from helpers.base.paths import check_place
 from helpers.base.profile import Profile
 from helpers.base.room import telling_no_room
 from helpers.commands.arguments import DEFAULT_PROFILE
@@ -73,10 +73,7 @@ def _check_prompt(arguments, profile: Profile, n_train: int):
     output = arguments.output
     if output.is_dir() or not output.parent.is_dir():
         raise ValueError(f"--output: expected a file in a folder that is there, got {output}")
-    if os.path.lexists(output) and (not output.is_file() or output.suffix.lower() not in (".html", ".htm")):
-        raise ValueError(
-            f"--output: expected a name for the page, as prompt.html, got {output}, which is there and no page"
-        )
+    check_place(output, "page", "prompt.html", [f"{output.name}.part"])
 
 
 def _check_model(profile: Profile, n_train: int, folder: Path | None):

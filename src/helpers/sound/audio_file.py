@@ -15,10 +15,10 @@ import librosa
 import numpy as np
 import soundfile
 
+from helpers.base.settings import CHANNELS
 from helpers.base.shielded import shielded
 from helpers.sound.mel import normalise_waveform
 
-CHANNELS = ("mean", "first")  # how a sound is made mono
 LEAST_S = 0.02  # a shorter file is no sound: one period at 50 Hz, the lowest that is heard
 CUT_S = 0.1  # what may be missing at the end of a file: an MP3's length is not always exact
 FAINTEST = 1 / 32768  # a greatest value that is no more than this, less the mean, is silence: 16 bits cannot hold it
@@ -43,7 +43,7 @@ def read_clip(path: str | Path, sample_rate_hz: int, clip_samples: int, channel:
 
     Raises:
         ValueError: the file cannot be decoded, or what would be used of it is silent, shorter than LEAST_S, not finite, or
-            in channels that cancel each other; the message names the file.
+            in channels that cancel each other; the message names the file. Or a rate or length below 1, or another channel.
     """
     if sample_rate_hz < 1 or clip_samples < 1:
         raise ValueError(
@@ -73,6 +73,8 @@ def holds_sound(path: str | Path) -> bool:
 
 def _read(path: Path, sample_rate_hz: int, seconds: float, channel: str) -> np.ndarray:
     """The first seconds of a file, float32 [n], mono, without its mean, at the sample rate asked for."""
+    if channel not in CHANNELS:
+        raise ValueError(f"channel: expected one of {', '.join(CHANNELS)}, got {channel!r}")
     try:
         audio, rate_hz = shielded(_decode, path, seconds)  # soundfile reads a handle through callbacks
         audio = _mono(audio, rate_hz, channel)
@@ -199,8 +201,6 @@ def _decode_by_ffmpeg(raw, seconds: float, before: str) -> tuple[np.ndarray, int
 def _mono(audio: np.ndarray, rate_hz: int, channel: str) -> np.ndarray:
     """[n] of [n, channels]. Raises ValueError for what is no sound."""
     n = len(audio)
-    if channel not in CHANNELS:
-        raise ValueError(f"expected a channel of {', '.join(CHANNELS)}, got {channel!r}")
     if n < LEAST_S * max(rate_hz, 8_000):
         raise ValueError(f"expected at least {LEAST_S:g} s of sound, got {n} samples at {rate_hz:,} Hz")
     if rate_hz < LEAST_HZ:

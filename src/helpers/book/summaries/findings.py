@@ -259,10 +259,7 @@ def seed_outcomes(decisions: pd.DataFrame) -> pd.DataFrame:
 def seeds_sentence(outcomes: pd.DataFrame) -> str:
     """How to read the figure of `seed_shares`, or why there is none."""
     if outcomes.empty:
-        return (
-            "Here no prompt was asked more than once with a known outcome, so luck and prompt cannot be told apart. Chapter 9 asks each "
-            "of its prompts four times."
-        )
+        return "Here no prompt was asked more than once with a known outcome, so luck and prompt cannot be told apart."
     return (
         "If every prompt had the same chance to be replayed, the bars would end at the dashes. Where the outer bars, of no seed and of "
         "every seed, are longer than that, the prompt decides: some prompts are replayed with every seed, others with none."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from helpers.base.paths import check_place
 from helpers.base.settings import MelConfig
 from helpers.copies.audit import files
 
@@ -17,7 +18,6 @@ USED = {
     "thresholds": ("fpr", "further_fprs", "beta", "betas", "k", "ks", "confidence", "seed"),
 }
 USED_WITHIN = {"corpus": ("channel", "sample_rate_hz")}
-LONGEST_NAME = 255  # bytes of a file's name, on nearly all file systems
 # of a comparison of folders
 COMPARED = ("generated", "training", "honest", "match_honest", "chromaprint", "keep", "shard")
 
@@ -54,24 +54,11 @@ def _check_place(table: Path) -> None:
     """Tries whether a table and what goes beside it could be written: else that were told after the work."""
     if table.is_dir() or not table.parent.is_dir():
         raise ValueError(f"--output: expected a file in a folder that exists, got {table}")
-    if (
-        os.path.lexists(table) and not table.is_file()
-    ):  # a device, which a file would take the place of, or a link to nothing
-        raise ValueError(f"--output: expected a file or a name that is free, got {table}, which is neither")
-    if table.is_file() and table.suffix.lower() not in (".csv", ""):
-        raise ValueError(
-            f"--output: expected a name for the table, as audit.csv, got {table}, which is there and no table"
-        )
+    check_place(table, "table", "audit.csv", (f"{path.name}.part" for path in files.beside(table)))
     if table.suffix == ".html":
         raise ValueError(f"--output: expected a name for the table, as audit.csv, got {table}, which is its page's")
     if folders := [path for path in files.beside(table) if path.is_dir()]:
         raise ValueError(f"--output: expected files or nothing where its files go, got a folder {folders[0]}")
-    longest = max((os.fsencode(f"{path.name}.part") for path in files.beside(table)), key=len)
-    if len(longest) > LONGEST_NAME:
-        raise ValueError(
-            f"--output: expected a name of which the longest file beside it has at most {LONGEST_NAME} bytes, got one with "
-            f"{len(longest)}: {os.fsdecode(longest)}"
-        )
     try:
         with tempfile.TemporaryFile(dir=table.parent):
             pass
