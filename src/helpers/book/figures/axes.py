@@ -158,13 +158,13 @@ def _along(line: Line2D, axis) -> np.ndarray:
 
 
 def honest_band(axis, low: float, high: float, text: str, inside: bool = False) -> None:
-    """What clips reach that copied nothing, as a blue band (a line where it has no height), named on the left above it, or `inside` it.
+    """What clips reach that copied nothing, as a blue band (a line where it has no height), named above it on the right, or `inside` it on the left.
     What `write_ends` writes afterwards keeps off its edges."""
     blue = COLOURS["blue"]
     axis.axhspan(low, high, facecolor=(blue, 0.18), edgecolor=(blue, 0.6), linewidth=1)
     axis.annotate(
-        text, (0.02, high), (0, -3 if inside else 2), ("axes fraction", "data"),
-        textcoords="offset points", size=8, color=INK, va="top" if inside else "bottom",
+        text, (0.02 if inside else 0.98, high), (0, -3 if inside else 2), ("axes fraction", "data"),
+        textcoords="offset points", size=8, color=INK, ha="left" if inside else "right", va="top" if inside else "bottom",
     )  # fmt: skip
 
 
